@@ -1,0 +1,298 @@
+//! What the protocol needs of cryptography, behind one small trait.
+//!
+//! A [`Provider`] offers primitives; [`kex`] composes them into SSH's key exchange methods. No
+//! provider draws randomness of its own: entropy is always an argument, so a seeded connection
+//! replays exactly, whichever provider it runs on.
+
+pub mod algorithms;
+pub mod groups;
+pub mod kex;
+mod secret;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac, SigAlg};
+pub use secret::{Secret, SharedSecret};
+
+use crate::rng::Rng;
+
+/// Layout rules of one direction's packet protection (RFC 4253 §6, RFC 5647, OpenSSH PROTOCOL).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Packets are padded to a multiple of this many bytes (at least 8).
+    pub block: usize,
+    /// Bytes of MAC or tag after the packet.
+    pub tag: usize,
+    /// Whether the 4-byte length counts toward the padding multiple. True for encrypt-and-MAC
+    /// (and no cipher), false for AEAD and encrypt-then-MAC.
+    pub length_in_block: bool,
+    /// How many bytes must have arrived before [`PacketOpener::length`] can be asked: 4, or one
+    /// block where the length is encrypted with the packet.
+    pub head: usize,
+    /// True for CBC: a bad length or padding must not be told apart from a bad MAC, so the
+    /// receiver goes on reading up to the largest packet before it fails (CVE-2008-5161).
+    pub conceal: bool,
+}
+
+impl Shape {
+    /// Before the first NEWKEYS: 8-byte alignment, no tag.
+    pub const PLAIN: Shape = Shape { block: 8, tag: 0, length_in_block: true, head: 4, conceal: false };
+}
+
+/// The tag or MAC of a packet is wrong. Nothing else is said, and no byte of it was released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadTag;
+
+/// A public value from the peer is not acceptable (length, range, not on the curve, low order).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPublicValue;
+
+/// A signature does not verify, or its encoding is not the canonical one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadSignature;
+
+/// A key's numbers are out of range or do not fit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadKey;
+
+macro_rules! display {
+    ($($t:ty => $text:literal),*) => {$(
+        impl fmt::Display for $t {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($text)
+            }
+        }
+        impl core::error::Error for $t {}
+    )*};
+}
+display! {
+    BadTag => "the packet's integrity check failed",
+    BadPublicValue => "the peer's public key exchange value is not acceptable",
+    BadSignature => "the signature does not verify",
+    BadKey => "the key's numbers are out of range or do not fit together"
+}
+
+/// Seals packets of one direction for one key epoch.
+pub trait PacketSealer: Send {
+    /// The layout rules.
+    fn shape(&self) -> Shape;
+
+    /// Encrypts and authenticates in place.
+    ///
+    /// `packet` is `[length: 4][padding length: 1][payload][padding][tag bytes to be filled]`.
+    /// `seq` is the packet's sequence number.
+    fn seal(&mut self, seq: u32, packet: &mut [u8]);
+}
+
+/// Opens packets of one direction for one key epoch.
+///
+/// For each packet: [`length`](Self::length) once, as soon as `shape().head` bytes have arrived,
+/// then [`open`](Self::open) once, when the whole packet has.
+pub trait PacketOpener: Send {
+    /// The layout rules.
+    fn shape(&self) -> Shape;
+
+    /// The packet length field. `head` are the first `shape().head` bytes; where the length is
+    /// encrypted with the packet (encrypt-and-MAC, CBC) they are decrypted in place and
+    /// [`open`](Self::open) takes that into account.
+    ///
+    /// The value is not authenticated yet: the caller bounds it before it waits or allocates.
+    fn length(&mut self, seq: u32, head: &mut [u8]) -> u32;
+
+    /// Verifies and decrypts a whole packet in place, `[length][padding length]…[tag]`.
+    ///
+    /// On failure the buffer's content is zeroed or still ciphertext, never plaintext.
+    fn open(&mut self, seq: u32, packet: &mut [u8]) -> Result<(), BadTag>;
+}
+
+/// Keys of one direction, as derived (RFC 4253 §7.2). Lengths are those the algorithms ask for.
+#[derive(Debug)]
+pub struct DirectionKeys {
+    /// Initial IV: [`Cipher::iv_len`] bytes.
+    pub iv: Secret,
+    /// Encryption key: [`Cipher::key_len`] bytes.
+    pub key: Secret,
+    /// Integrity key: [`Mac::key_len`] bytes; empty for an AEAD cipher.
+    pub mac: Secret,
+}
+
+/// A cipher with the MAC that goes with it; no MAC for an AEAD cipher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Protection {
+    /// The cipher.
+    pub cipher: Cipher,
+    /// Its MAC, `None` exactly when the cipher is an AEAD.
+    pub mac: Option<Mac>,
+}
+
+/// A running hash.
+pub trait Hash: Send {
+    /// Adds bytes.
+    fn update(&mut self, bytes: &[u8]);
+    /// Writes the digest ([`HashAlg::len`] bytes) into the front of `out`.
+    fn finish(self: Box<Self>, out: &mut [u8; 64]);
+}
+
+impl crate::wire::Sink for dyn Hash + '_ {
+    fn put(&mut self, bytes: &[u8]) {
+        self.update(bytes);
+    }
+}
+
+/// A digest of up to 64 bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    bytes: [u8; 64],
+    len: usize,
+}
+
+impl Digest {
+    /// Hashes `parts` one after the other.
+    pub fn of(provider: &dyn Provider, alg: HashAlg, parts: &[&[u8]]) -> Self {
+        let mut hash = provider.hash(alg);
+        for part in parts {
+            hash.update(part);
+        }
+        Self::finish(alg, hash)
+    }
+
+    /// Finishes a running hash.
+    pub fn finish(alg: HashAlg, hash: Box<dyn Hash>) -> Self {
+        let mut bytes = [0; 64];
+        hash.finish(&mut bytes);
+        Digest { bytes, len: alg.len() }
+    }
+
+    /// The digest.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.len).unwrap_or(&self.bytes)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_bytes().iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+/// The numbers of a public key, as they stand in an SSH key blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VerifyKey<'a> {
+    /// RFC 8709.
+    Ed25519(&'a [u8; 32]),
+    /// RFC 5656: an uncompressed point.
+    Ecdsa(Curve, &'a [u8]),
+    /// RFC 4253 §6.6: big-endian magnitudes without leading zeros.
+    Rsa {
+        /// Public exponent.
+        e: &'a [u8],
+        /// Modulus.
+        n: &'a [u8],
+    },
+}
+
+/// The numbers of a private key. Borrowed from something that zeroizes itself.
+#[derive(Clone, Copy)]
+pub enum SigningKey<'a> {
+    /// The 32-byte seed of RFC 8032.
+    Ed25519(&'a [u8; 32]),
+    /// Private scalar, big-endian, any leading zeros.
+    Ecdsa(Curve, &'a [u8]),
+    /// Big-endian magnitudes.
+    Rsa {
+        /// Modulus.
+        n: &'a [u8],
+        /// Public exponent.
+        e: &'a [u8],
+        /// Private exponent.
+        d: &'a [u8],
+        /// First prime.
+        p: &'a [u8],
+        /// Second prime.
+        q: &'a [u8],
+    },
+}
+
+/// A private key that is ready to sign.
+pub trait Signer: Send + Sync {
+    /// Signs `message` and returns the raw signature: 64 bytes for Ed25519, `r || s` of fixed
+    /// width for ECDSA, as long as the modulus for RSA. The SSH encoding is the caller's work
+    /// ([`crate::keys`]). ECDSA nonces are RFC 6979; `rng` only blinds.
+    ///
+    /// The signature was verified before it is returned, so that a faulty one never leaves
+    /// (lattice and CRT fault attacks).
+    fn sign(&self, alg: SigAlg, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
+}
+
+/// A Diffie-Hellman group: safe prime and generator, big-endian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DhGroup<'a> {
+    /// The prime.
+    pub p: &'a [u8],
+    /// The generator.
+    pub g: &'a [u8],
+}
+
+/// Cryptographic primitives. One static value an implementation; see [`crate::provider`].
+///
+/// Methods with a default body are those that an accelerated provider may leave to the portable
+/// one.
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// A short name for reports, such as `rustcrypto`.
+    fn name(&self) -> &'static str;
+
+    /// Whether AES runs in hardware here, which decides the default cipher preference.
+    fn fast_aes(&self) -> bool;
+
+    /// A sealer for `protection`; keys have the lengths the algorithms ask for.
+    fn sealer(&self, protection: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketSealer>, BadKey>;
+
+    /// An opener for `protection`.
+    fn opener(&self, protection: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey>;
+
+    /// Starts a hash.
+    fn hash(&self, alg: HashAlg) -> Box<dyn Hash>;
+
+    /// X25519 of a clamped-at-use secret and the base point.
+    fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32];
+
+    /// X25519 with a peer's point; an all-zero result is refused (RFC 8731 §3).
+    fn x25519(&self, secret: &[u8; 32], peer: &[u8; 32]) -> Result<Secret, BadPublicValue>;
+
+    /// A scalar for `curve` (big-endian, curve width) drawn from `rng`, and its public point,
+    /// uncompressed.
+    fn ecdh_generate(&self, curve: Curve, rng: &mut Rng) -> (Secret, Vec<u8>);
+
+    /// ECDH: the x coordinate (curve width). The peer's point must be uncompressed, on the curve
+    /// and not infinity.
+    fn ecdh(&self, curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue>;
+
+    /// ML-KEM-768 key generation from the 64-byte seed `d || z` (FIPS 203): the 1184-byte
+    /// encapsulation key. The seed itself is the decapsulation key.
+    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8>;
+
+    /// ML-KEM-768 encapsulation with the 32 random bytes `m`: 1088-byte ciphertext and 32-byte
+    /// secret. The key's length and coefficients are checked.
+    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue>;
+
+    /// ML-KEM-768 decapsulation (implicit rejection; only a wrong length is an error).
+    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue>;
+
+    /// `base ^ exponent mod p`, constant time in the exponent, as a minimal big-endian magnitude.
+    /// `p` is odd and at most 8192 bits; `base < p`.
+    fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue>;
+
+    /// Verifies a raw signature (as [`Signer::sign`] makes them) over `message`.
+    fn verify(
+        &self,
+        alg: SigAlg,
+        key: VerifyKey<'_>,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature>;
+
+    /// Prepares a private key for signing. Its numbers are checked against each other.
+    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey>;
+}

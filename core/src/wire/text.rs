@@ -1,0 +1,103 @@
+use alloc::string::String;
+use core::fmt;
+
+/// Text that came from a peer: bytes, since SSH strings are not always UTF-8.
+///
+/// `Display` and `Debug` escape everything that could steer a terminal or a log: C0 and C1
+/// controls, DEL, bidirectional overrides, and bytes that are not UTF-8.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SshStr<'a>(&'a [u8]);
+
+impl<'a> SshStr<'a> {
+    /// Wraps the bytes of a `string`.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as the peer sent them.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// The text, if it is UTF-8.
+    pub fn to_str(&self) -> Option<&'a str> {
+        core::str::from_utf8(self.0).ok()
+    }
+
+    /// A form that is safe to print; line feeds and tabs stay when `lines` is true.
+    pub fn escaped(&self, lines: bool) -> Escaped<'a> {
+        Escaped { bytes: self.0, lines }
+    }
+
+    /// At most `max` bytes of the escaped form, for error texts.
+    pub fn excerpt(&self, max: usize) -> String {
+        let cut = self.0.get(..max).unwrap_or(self.0);
+        let mut text = alloc::format!("{}", SshStr(cut));
+        if cut.len() < self.0.len() {
+            text.push('…');
+        }
+        text
+    }
+}
+
+impl fmt::Display for SshStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.escaped(false).fmt(f)
+    }
+}
+
+impl fmt::Debug for SshStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// Displays bytes with everything unprintable escaped; see [`SshStr::escaped`].
+#[derive(Clone, Copy)]
+pub struct Escaped<'a> {
+    bytes: &'a [u8],
+    lines: bool,
+}
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.bytes.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                let keep = if c == '\n' || c == '\t' { self.lines } else { printable(c) };
+                if keep && c != '\\' {
+                    fmt::Write::write_char(f, c)?;
+                } else {
+                    write!(f, "{}", c.escape_default())?;
+                }
+            }
+            for b in chunk.invalid() {
+                write!(f, "\\x{b:02x}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Characters that show as themselves: no controls, no invisible direction or format marks.
+fn printable(c: char) -> bool {
+    !(c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{061c}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn v06_peer_text_cannot_steer_a_terminal() {
+        let nasty = b"\x1b]0;x\x07 \x9b31m \xe2\x80\xae \xc2\x9b ok \r\n";
+        let shown = format!("{}", SshStr::new(nasty));
+        assert!(shown.bytes().all(|b| (0x20..0x7f).contains(&b)), "{shown}");
+        assert!(shown.contains("ok"));
+        assert_eq!(format!("{}", SshStr::new("héllo".as_bytes())), "héllo");
+        assert_eq!(format!("{}", SshStr::new(b"a\nb").escaped(true)), "a\nb");
+    }
+}
