@@ -1,0 +1,493 @@
+//! The client's side of user authentication.
+//!
+//! ```text
+//! Idle -> Sent(request) -> FAILURE -> Idle (AuthNeeded)
+//!                       -> SUCCESS -> authenticated
+//!                       -> PK_OK, PASSWD_CHANGEREQ -> Idle (KeyAccepted, PasswordExpired)
+//!                       -> INFO_REQUEST -> Prompting -> Sent(keyboard-interactive)
+//! Idle -> Signing (external signer) -> Sent(publickey)
+//! ```
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{CONNECTION_SERVICE, Method};
+use crate::crypto::SigAlg;
+use crate::error::{Failure, Fault, TimerKind, UsageError};
+use crate::keys::{KeyPair, PublicKey};
+use crate::msg::{
+    self, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
+    UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
+};
+use crate::rng::Rng;
+use crate::time::Time;
+use crate::transport::Transport;
+use crate::transport::legal::State;
+use crate::transport::negotiate::Role;
+use crate::wire::{NameList, Sink, SshStr};
+
+/// Payloads with a password or answers are padded to this, so that short secrets look alike.
+const PADDED: usize = 256;
+
+/// How to prove who the user is.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum AuthMethod<'a> {
+    /// Not at all; the answer tells which methods the server has.
+    None,
+    /// With a password.
+    Password(&'a Password),
+    /// With an expired password and a new one, after `PasswordExpired`.
+    PasswordChange {
+        /// The expired one.
+        old: &'a Password,
+        /// The new one.
+        new: &'a Password,
+    },
+    /// Would this key do? Costs the server nothing and the user no touch; answered by
+    /// `KeyAccepted` or `AuthNeeded`.
+    ProbeKey {
+        /// The key.
+        key: &'a PublicKey,
+        /// How it would sign.
+        alg: SigAlg,
+    },
+    /// With a key that is here.
+    PublicKey {
+        /// The key.
+        key: &'a Arc<KeyPair>,
+        /// How to sign.
+        alg: SigAlg,
+    },
+    /// With a key that is elsewhere: in an agent, in hardware. The event `Sign` follows.
+    ExternalKey {
+        /// The public half.
+        key: &'a PublicKey,
+        /// How to sign.
+        alg: SigAlg,
+    },
+    /// With answers to the server's questions; the event `Prompts` follows.
+    KeyboardInteractive,
+}
+
+/// A password, wiped on drop and never printed.
+pub struct Password(zeroize::Zeroizing<Vec<u8>>);
+
+impl Password {
+    /// Takes the password. It should be UTF-8 (RFC 4252 §8); it is sent as it is.
+    pub fn new(password: impl Into<Vec<u8>>) -> Self {
+        Password(zeroize::Zeroizing::new(password.into()))
+    }
+
+    /// The bytes.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::fmt::Debug for Password {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// Answers one round of questions: give it to `answer_prompts`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the server waits for the answers"]
+pub struct PromptTicket {
+    pub(crate) number: u32,
+}
+
+/// Carries one signature: give it to `provide_signature`, or to `cancel_signature`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the authentication request goes out with the signature"]
+pub struct SignTicket {
+    pub(crate) number: u32,
+}
+
+/// What is to be signed, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct SignRequest<'c> {
+    /// The key.
+    pub key: &'c PublicKey,
+    /// The algorithm. An agent is told by its flags; the signature that comes back is checked.
+    pub alg: SigAlg,
+    /// The message to sign, as it is: hashing belongs to the algorithm.
+    pub message: &'c [u8],
+}
+
+/// What the client's authentication has for the application.
+#[derive(Debug)]
+pub(crate) enum RawAuth {
+    /// `true`: with the server's list of methods.
+    Needed(bool),
+    Banner,
+    Prompts(PromptTicket),
+    Sign(SignTicket),
+    KeyAccepted,
+    PasswordExpired,
+    Authenticated,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    /// For the service.
+    Service,
+    /// For the application.
+    Idle,
+    /// For the server's answer.
+    Sent(Sent),
+    /// For a signature.
+    Signing { key: PublicKey, alg: SigAlg, message: Vec<u8>, number: u32 },
+    /// For answers.
+    Prompting { number: u32, count: u32 },
+    Done,
+}
+
+#[derive(Debug)]
+enum Sent {
+    None,
+    Password,
+    Probe { key: PublicKey, alg: SigAlg },
+    PublicKey,
+    Interactive,
+}
+
+/// The machine.
+#[derive(Debug)]
+pub(crate) struct ClientAuth {
+    waiting: Waiting,
+    user: Vec<u8>,
+    number: u32,
+    attempts: u32,
+    banners: u32,
+    banner_bytes: usize,
+    /// Some proof was really asked for: a signature, a password, an answered prompt.
+    proof: bool,
+    method: Method,
+    pub(crate) server_sig_algs: Option<Vec<SigAlg>>,
+    rng: Rng,
+}
+
+impl ClientAuth {
+    pub(crate) fn new(rng: Rng) -> Self {
+        ClientAuth {
+            waiting: Waiting::Service,
+            user: Vec::new(),
+            number: 0,
+            attempts: 0,
+            banners: 0,
+            banner_bytes: 0,
+            proof: false,
+            method: Method::None,
+            server_sig_algs: None,
+            rng,
+        }
+    }
+
+    /// The method that succeeded, and whether it took any proof.
+    pub(crate) fn method(&self) -> (Method, bool) {
+        (self.method, self.proof)
+    }
+
+    pub(crate) fn done(&self) -> bool {
+        matches!(self.waiting, Waiting::Done)
+    }
+
+    /// The application has to speak next.
+    pub(crate) fn awaits_decision(&self) -> bool {
+        matches!(self.waiting, Waiting::Signing { .. } | Waiting::Prompting { .. })
+    }
+
+    // ---- what the application asks for ----
+
+    pub(crate) fn authenticate(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+        user: &str,
+        method: &AuthMethod<'_>,
+    ) -> Result<Option<RawAuth>, UsageError> {
+        match self.waiting {
+            Waiting::Idle => {}
+            Waiting::Service => return Err(UsageError::TooEarly),
+            Waiting::Done => return Err(UsageError::AlreadyAuthenticated),
+            _ => return Err(UsageError::RequestPending),
+        }
+        if user.contains('\0') || user.len() > 1024 {
+            return Err(UsageError::InvalidText);
+        }
+        if self.attempts >= transport.config.limits.client_attempts {
+            return Err(UsageError::Full);
+        }
+        self.user = user.as_bytes().to_vec();
+        self.proof = false;
+        self.request(transport, now, method)
+    }
+
+    fn request(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+        method: &AuthMethod<'_>,
+    ) -> Result<Option<RawAuth>, UsageError> {
+        let mut fields = zeroize::Zeroizing::new(Vec::new());
+        let (name, sent, pad) = match method {
+            AuthMethod::None => (Method::None, Sent::None, 0),
+            AuthMethod::Password(password) => {
+                fields.reserve_exact(password.expose().len().saturating_add(5));
+                fields.put_bool(false);
+                fields.put_string(password.expose());
+                self.proof = true;
+                (Method::Password, Sent::Password, PADDED)
+            }
+            AuthMethod::PasswordChange { old, new } => {
+                let len = old.expose().len().saturating_add(new.expose().len());
+                fields.reserve_exact(len.saturating_add(9));
+                fields.put_bool(true);
+                fields.put_string(old.expose());
+                fields.put_string(new.expose());
+                self.proof = true;
+                (Method::Password, Sent::Password, PADDED)
+            }
+            AuthMethod::ProbeKey { key, alg } => {
+                fit(transport, key, *alg)?;
+                put_key(&mut fields, false, *alg, key);
+                (Method::PublicKey, Sent::Probe { key: (*key).clone(), alg: *alg }, 0)
+            }
+            AuthMethod::PublicKey { key, alg } => {
+                fit(transport, key.public(), *alg)?;
+                let message = self.to_sign(transport, key.public(), *alg);
+                let signature =
+                    key.sign(*alg, &message, &mut self.rng).map_err(|_| UsageError::KeyMismatch)?;
+                put_key(&mut fields, true, *alg, key.public());
+                fields.put_string(&signature);
+                self.proof = true;
+                (Method::PublicKey, Sent::PublicKey, 0)
+            }
+            AuthMethod::ExternalKey { key, alg } => {
+                fit(transport, key, *alg)?;
+                self.number = self.number.wrapping_add(1);
+                let message = self.to_sign(transport, key, *alg);
+                let number = self.number;
+                self.waiting = Waiting::Signing { key: (*key).clone(), alg: *alg, message, number };
+                return Ok(Some(RawAuth::Sign(SignTicket { number })));
+            }
+            AuthMethod::KeyboardInteractive => {
+                // Language and submethods, both empty.
+                fields.put_string(b"");
+                fields.put_string(b"");
+                (Method::KeyboardInteractive, Sent::Interactive, 0)
+            }
+        };
+        self.send(transport, now, name, &fields, pad)?;
+        self.waiting = Waiting::Sent(sent);
+        Ok(None)
+    }
+
+    fn send(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+        method: Method,
+        fields: &[u8],
+        pad: usize,
+    ) -> Result<(), UsageError> {
+        let (service, name) = (CONNECTION_SERVICE.as_bytes(), method.name().as_bytes());
+        let request =
+            UserauthRequest::new(SshStr::new(&self.user), SshStr::new(service), SshStr::new(name), fields);
+        transport.post_padded(&request, pad)?;
+        self.attempts = self.attempts.saturating_add(1);
+        self.method = method;
+        transport.timers.set(TimerKind::AuthReply, Some(now + transport.config.limits.auth_reply_timeout));
+        Ok(())
+    }
+
+    /// RFC 4252 §7: the session identifier and the request up to the signature.
+    fn to_sign(&self, transport: &Transport, key: &PublicKey, alg: SigAlg) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_string(transport.session_id.as_ref().map_or(&[], |id| id.as_bytes()));
+        out.put_u8(UserauthRequest::NUMBER);
+        out.put_string(&self.user);
+        out.put_string(CONNECTION_SERVICE.as_bytes());
+        out.put_string(Method::PublicKey.name().as_bytes());
+        put_key(&mut out, true, alg, key);
+        out
+    }
+
+    pub(crate) fn sign_request(&self, ticket: &SignTicket) -> Option<SignRequest<'_>> {
+        match &self.waiting {
+            Waiting::Signing { key, alg, message, number } if *number == ticket.number => {
+                Some(SignRequest { key, alg: *alg, message })
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends the request with a signature made elsewhere, after checking that it is one.
+    pub(crate) fn provide_signature(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+        ticket: &SignTicket,
+        signature: &[u8],
+    ) -> Result<(), UsageError> {
+        let provider = transport.provider();
+        let request = self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
+        let mut fields = Vec::new();
+        put_key(&mut fields, true, request.alg, request.key);
+        fields.put_string(signature);
+        let genuine =
+            crate::keys::signature::verify(provider, request.key, request.alg, request.message, signature);
+        // The question is answered either way; a signature that is none never leaves (AC-09).
+        self.waiting = Waiting::Idle;
+        genuine.map_err(|_| UsageError::KeyMismatch)?;
+        self.send(transport, now, Method::PublicKey, &fields, 0)?;
+        self.proof = true;
+        self.waiting = Waiting::Sent(Sent::PublicKey);
+        Ok(())
+    }
+
+    pub(crate) fn cancel_signature(&mut self, ticket: &SignTicket) -> Result<(), UsageError> {
+        self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
+        self.waiting = Waiting::Idle;
+        Ok(())
+    }
+
+    pub(crate) fn answer_prompts(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+        ticket: &PromptTicket,
+        answers: &[&str],
+    ) -> Result<(), UsageError> {
+        let Waiting::Prompting { number, count } = self.waiting else { return Err(UsageError::StaleTicket) };
+        if number != ticket.number {
+            return Err(UsageError::StaleTicket);
+        }
+        if u32::try_from(answers.len()) != Ok(count) {
+            return Err(UsageError::AnswerCount);
+        }
+        let len = answers.iter().fold(0usize, |n, a| n.saturating_add(a.len()).saturating_add(4));
+        let mut encoded = zeroize::Zeroizing::new(Vec::with_capacity(len));
+        for answer in answers {
+            encoded.put_string(answer.as_bytes());
+        }
+        transport.post_padded(&UserauthInfoResponse::new(count, &encoded), PADDED)?;
+        transport.timers.set(TimerKind::AuthReply, Some(now + transport.config.limits.auth_reply_timeout));
+        self.proof |= count > 0;
+        self.waiting = Waiting::Sent(Sent::Interactive);
+        Ok(())
+    }
+
+    // ---- what the server sends ----
+
+    pub(crate) fn service_accepted(&mut self) -> Result<RawAuth, Failure> {
+        if !matches!(self.waiting, Waiting::Service) {
+            return Err(Failure::unexpected(msg::ServiceAccept::NUMBER));
+        }
+        self.waiting = Waiting::Idle;
+        Ok(RawAuth::Needed(false))
+    }
+
+    pub(crate) fn receive(
+        &mut self,
+        transport: &mut Transport,
+        number: u8,
+        payload: &[u8],
+    ) -> Result<Option<RawAuth>, Failure> {
+        if number == UserauthBanner::NUMBER {
+            return self.on_banner(transport, payload).map(Some);
+        }
+        let Waiting::Sent(sent) = &self.waiting else { return Err(Failure::unexpected(number)) };
+        let raw = match number {
+            UserauthFailure::NUMBER => {
+                Transport::parse::<UserauthFailure<'_>>(payload)?;
+                self.waiting = Waiting::Idle;
+                RawAuth::Needed(true)
+            }
+            UserauthSuccess::NUMBER => {
+                Transport::parse::<UserauthSuccess<'_>>(payload)?;
+                if matches!(sent, Sent::Probe { .. }) {
+                    self.proof = false;
+                }
+                self.waiting = Waiting::Done;
+                transport.enter(State::Connected);
+                transport.start_delayed_compression(Role::Client);
+                transport.start_delayed_compression(Role::Server);
+                RawAuth::Authenticated
+            }
+            // 60 means what the request says (AC-03).
+            60 => match sent {
+                Sent::Probe { key, alg } => {
+                    let m = Transport::parse::<UserauthPkOk<'_>>(payload)?;
+                    if m.algorithm.as_bytes() != alg.name().as_bytes() || m.key != key.to_blob() {
+                        let text = "USERAUTH_PK_OK for another key than the one asked about".into();
+                        return Err(Failure::text(Fault::UnexpectedMessage, text));
+                    }
+                    self.waiting = Waiting::Idle;
+                    RawAuth::KeyAccepted
+                }
+                Sent::Password => {
+                    Transport::parse::<UserauthPasswdChangereq<'_>>(payload)?;
+                    self.waiting = Waiting::Idle;
+                    RawAuth::PasswordExpired
+                }
+                Sent::Interactive => {
+                    let m = Transport::parse::<UserauthInfoRequest<'_>>(payload)?;
+                    self.number = self.number.wrapping_add(1);
+                    let number = self.number;
+                    self.waiting = Waiting::Prompting { number, count: m.count };
+                    RawAuth::Prompts(PromptTicket { number })
+                }
+                _ => return Err(Failure::unexpected(number)),
+            },
+            other => return Err(Failure::unexpected(other)),
+        };
+        transport.timers.set(TimerKind::AuthReply, None);
+        Ok(Some(raw))
+    }
+
+    fn on_banner(&mut self, transport: &Transport, payload: &[u8]) -> Result<RawAuth, Failure> {
+        let m = Transport::parse::<UserauthBanner<'_>>(payload)?;
+        self.banners = self.banners.saturating_add(1);
+        self.banner_bytes = self.banner_bytes.saturating_add(m.message.as_bytes().len());
+        let limits = &transport.config.limits;
+        if self.banners > limits.banners || self.banner_bytes > limits.banner_bytes {
+            return Err(Fault::TooMuchBeforeAuth.into());
+        }
+        Ok(RawAuth::Banner)
+    }
+
+    /// Remembers which signatures the server takes (RFC 8308 §3.1).
+    pub(crate) fn on_server_sig_algs(&mut self, value: &[u8]) {
+        if let Ok(list) = NameList::parse(value) {
+            self.server_sig_algs = Some(list.iter().filter_map(SigAlg::from_name).collect());
+        }
+    }
+
+    /// How to sign with `key` here: what the policy allows and the server takes, best first. A
+    /// server that says nothing gets all that the policy allows.
+    pub(crate) fn sig_algs(&self, transport: &Transport, key: &PublicKey) -> Vec<SigAlg> {
+        let allowed = transport.config.algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
+        match &self.server_sig_algs {
+            // OpenSSH 7.4 leaves its list incomplete; if nothing matches, it is not believed.
+            Some(theirs) if allowed.clone().any(|a| theirs.contains(&a)) => {
+                allowed.filter(|a| theirs.contains(a)).collect()
+            }
+            _ => allowed.collect(),
+        }
+    }
+}
+
+fn fit(transport: &Transport, key: &PublicKey, alg: SigAlg) -> Result<(), UsageError> {
+    let allowed = transport.config.algorithms.user_key.contains(&alg);
+    if key.fits(alg) && allowed { Ok(()) } else { Err(UsageError::KeyMismatch) }
+}
+
+/// The fields of a publickey request before the signature.
+fn put_key(out: &mut Vec<u8>, signed: bool, alg: SigAlg, key: &PublicKey) {
+    out.put_bool(signed);
+    out.put_string(alg.name().as_bytes());
+    out.put_string(&key.to_blob());
+}

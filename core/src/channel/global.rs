@@ -1,0 +1,118 @@
+//! Global requests (RFC 4254 §4): answered strictly in the order in which they came.
+
+use alloc::collections::VecDeque;
+
+use crate::error::{Failure, Fault, UsageError};
+use crate::msg::{GlobalRequest, RequestFailure, RequestSuccess};
+use crate::transport::Transport;
+use crate::wire::SshStr;
+
+/// Answers one global request of the peer. Give it to `reply_global`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a request without a reply holds up all later ones until the decision timer denies it"]
+pub struct GlobalTicket {
+    pub(crate) number: u64,
+}
+
+/// A global request of the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalRequestRef<'b> {
+    /// Request name.
+    pub name: SshStr<'b>,
+    /// Its fields, as on the wire.
+    pub fields: &'b [u8],
+}
+
+/// A reply on its way: undecided, or decided. A success may carry four bytes (the port of
+/// tcpip-forward).
+#[derive(Clone, Copy, Debug)]
+enum Slot {
+    Undecided,
+    Decided(bool, Option<u32>),
+}
+
+/// What we asked and still wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Keepalive,
+    Application,
+}
+
+/// Both directions' queues.
+#[derive(Debug, Default)]
+pub(crate) struct Globals {
+    replies: VecDeque<Slot>,
+    first: u64,
+    asked: VecDeque<Asked>,
+}
+
+/// Our own requests that may wait for an answer.
+const MAX_ASKED: usize = 64;
+
+impl Globals {
+    /// Takes a request of the peer; the number for its ticket.
+    pub(crate) fn incoming(&mut self, limit: usize) -> Result<u64, Failure> {
+        if self.replies.len() >= limit {
+            return Err(Fault::TooManyRequests.into());
+        }
+        let number = self.first.saturating_add(self.replies.len() as u64);
+        self.replies.push_back(Slot::Undecided);
+        Ok(number)
+    }
+
+    /// Decides one request.
+    pub(crate) fn decide(&mut self, number: u64, ok: bool, port: Option<u32>) -> Result<(), UsageError> {
+        let index = number.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
+        match index.and_then(|i| self.replies.get_mut(i)) {
+            Some(slot @ Slot::Undecided) => {
+                *slot = Slot::Decided(ok, port);
+                Ok(())
+            }
+            _ => Err(UsageError::StaleTicket),
+        }
+    }
+
+    pub(crate) fn undecided(&self, number: u64) -> bool {
+        let index = number.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
+        matches!(index.and_then(|i| self.replies.get(i)), Some(Slot::Undecided))
+    }
+
+    /// Sends the replies whose turn it is.
+    pub(crate) fn flush(&mut self, transport: &mut Transport) {
+        while transport.gate_open()
+            && let Some(Slot::Decided(ok, port)) = self.replies.front().copied()
+        {
+            self.replies.pop_front();
+            self.first = self.first.saturating_add(1);
+            match (ok, port) {
+                (true, Some(port)) => transport.sender.send(&RequestSuccess::new(&port.to_be_bytes())),
+                (true, None) => transport.sender.send(&RequestSuccess::new(&[])),
+                (false, _) => transport.sender.send(&RequestFailure::new()),
+            }
+        }
+    }
+
+    /// Sends a request of ours.
+    pub(crate) fn ask(
+        &mut self,
+        transport: &mut Transport,
+        name: &str,
+        fields: &[u8],
+        want_reply: bool,
+        asked: Asked,
+    ) -> Result<(), UsageError> {
+        if want_reply && self.asked.len() >= MAX_ASKED {
+            return Err(UsageError::Full);
+        }
+        transport.post(&GlobalRequest::new(SshStr::new(name.as_bytes()), want_reply, fields))?;
+        if want_reply {
+            self.asked.push_back(asked);
+        }
+        Ok(())
+    }
+
+    /// The peer answered our oldest request. Answers to nothing are dropped (C-15).
+    pub(crate) fn answered(&mut self) -> Option<Asked> {
+        self.asked.pop_front()
+    }
+}

@@ -1,0 +1,108 @@
+//! The connection layer (RFC 4254): channels, windows, requests.
+//!
+//! No channel data is stored here in either direction. What is waiting to be sent is flags,
+//! counters and a list of channels that have some, so a key exchange or a slow peer costs constant
+//! memory.
+
+mod global;
+mod open;
+mod request;
+mod table;
+mod window;
+
+pub use global::{GlobalRequestRef, GlobalTicket};
+pub use open::{OpenFailure, OpenKind, OpenTicket};
+pub use request::{ChannelRequest, Exit, PtyModes, PtyRequest, RequestTicket};
+pub(crate) use table::{Channels, RawChannel};
+
+use core::fmt;
+
+use crate::wire::SshStr;
+
+/// A channel of one connection. The numbers of closed channels are used again, the identifiers are
+/// not: one that was closed stays invalid.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId {
+    pub(crate) local: u32,
+    pub(crate) generation: u32,
+}
+
+impl fmt::Display for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.local)
+    }
+}
+
+impl fmt::Debug for ChannelId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChannelId({}.{})", self.local, self.generation)
+    }
+}
+
+/// The streams of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// CHANNEL_DATA: standard input one way, standard output the other.
+    Data,
+    /// CHANNEL_EXTENDED_DATA of type 1: standard error.
+    Stderr,
+}
+
+/// How much a peer may send on a channel before the application has consumed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowConfig {
+    /// Bytes at first (OpenSSH `CHAN_SES_WINDOW_DEFAULT`: 2 MiB).
+    pub initial: u32,
+    /// Bytes it may grow to on a link with a long round trip; equal to `initial`: never grows.
+    pub max: u32,
+    /// Largest packet of data (OpenSSH `CHAN_SES_PACKET_DEFAULT`: 32 KiB).
+    pub packet: u32,
+}
+
+impl Default for WindowConfig {
+    fn default() -> Self {
+        WindowConfig { initial: 2 << 20, max: 32 << 20, packet: 32 * 1024 }
+    }
+}
+
+/// What happened on a channel.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ChannelEvent<'b> {
+    /// Data arrived. Say `consume` when you are done with it: until then the peer's window is
+    /// smaller by that much.
+    Data {
+        /// Which stream.
+        stream: Stream,
+        /// The bytes, in the receive buffer.
+        data: &'b [u8],
+    },
+    /// The peer will send no more data.
+    Eof,
+    /// The peer wants something. With a ticket, answer it with `reply`.
+    Request {
+        /// Absent when the peer does not want an answer.
+        ticket: Option<RequestTicket>,
+        /// What it wants.
+        request: ChannelRequest<'b>,
+    },
+    /// Our oldest unanswered request was granted or not.
+    RequestDone {
+        /// Whether it was granted.
+        ok: bool,
+    },
+    /// The remote program ended. `Closed` follows.
+    Exit(Exit<'b>),
+    /// Data can be written again; comes once after a `write` or `slot` that took less than asked.
+    Writable,
+    /// The channel is gone, and its identifier with it.
+    Closed,
+}
+
+/// Checks a text that goes to the peer: no NUL.
+pub(crate) fn text(bytes: &[u8]) -> Result<SshStr<'_>, crate::error::UsageError> {
+    if bytes.contains(&0) || bytes.len() > 64 * 1024 {
+        return Err(crate::error::UsageError::InvalidText);
+    }
+    Ok(SshStr::new(bytes))
+}

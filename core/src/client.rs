@@ -1,0 +1,355 @@
+//! The client's face.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::auth::Method;
+pub use crate::auth::client::{AuthMethod, Password, PromptTicket, SignRequest, SignTicket};
+use crate::auth::client::{ClientAuth, RawAuth};
+use crate::auth::USERAUTH_SERVICE;
+use crate::channel::{
+    ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
+};
+use crate::connection::{Connection, Logic, Machine, Question, Shared, Side};
+use crate::crypto::SigAlg;
+use crate::error::{Failure, TimerKind, UsageError};
+use crate::keys::PublicKey;
+use crate::msg::{
+    self, DisconnectCode, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest,
+    UserauthPasswdChangereq,
+};
+use crate::rng::Seed;
+use crate::time::Time;
+use crate::transport::negotiate::Role;
+use crate::transport::{Transport, TransportConfig};
+use crate::wire::{NameList, SshStr};
+
+/// What a client configures.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Algorithms, limits, rekeying.
+    pub transport: Arc<TransportConfig>,
+    /// Windows of channels.
+    pub window: WindowConfig,
+}
+
+impl ClientConfig {
+    /// The defaults, on a transport configuration.
+    pub fn new(transport: TransportConfig) -> Self {
+        ClientConfig { transport: Arc::new(transport), window: WindowConfig::default() }
+    }
+}
+
+/// A client's connection.
+pub type ClientConnection = Connection<Client>;
+
+/// The client's role in a [`Connection`].
+#[derive(Debug)]
+pub struct Client {
+    auth: ClientAuth,
+    number: u32,
+    asked: Option<u32>,
+    /// A signature was asked for and not told yet.
+    sign: Option<SignTicket>,
+}
+
+/// Answers the question whose key the host key is: give it to `decide_host_key`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the connection waits for the decision; nothing is sent to a host that was not accepted"]
+pub struct HostKeyTicket {
+    number: u32,
+}
+
+/// What happens on a client's connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientEvent<'b> {
+    /// The algorithms are agreed on; see `negotiated`.
+    Negotiated,
+    /// The server proved that it has the key that [`ClientConnection::offered_host_key`] shows. Is
+    /// it the right one? The core never decides that.
+    HostKey(HostKeyTicket),
+    /// Call `authenticate`. The list is `None` at first, then what the server says can go on.
+    AuthNeeded {
+        /// Methods that can go on.
+        methods: Option<NameList<'b>>,
+        /// The last request was right, and more is needed.
+        partial_success: bool,
+    },
+    /// Text of the server for the user. Escape it before it reaches a terminal: `SshStr` does.
+    Banner(SshStr<'b>),
+    /// Questions for the user.
+    Prompts {
+        /// For `answer_prompts`.
+        ticket: PromptTicket,
+        /// The questions.
+        prompts: UserauthInfoRequest<'b>,
+    },
+    /// A signature is needed; see [`ClientConnection::sign_request`].
+    Sign(SignTicket),
+    /// The probed key would do.
+    KeyAccepted,
+    /// The password was right but has expired; `authenticate` with `PasswordChange`.
+    PasswordExpired {
+        /// Text of the server.
+        prompt: SshStr<'b>,
+    },
+    /// The user is in. Channels can be opened.
+    Authenticated {
+        /// The method that did it.
+        method: Method,
+        /// The server asked for no proof at all. A server that lets everybody in may be one that
+        /// wants to see what it is told next (CVE-2021-36367).
+        trivial: bool,
+    },
+    /// Keys were renewed.
+    Rekeyed,
+    /// A channel of ours is open.
+    Opened(ChannelId),
+    /// A channel of ours was refused; its identifier is gone.
+    OpenFailed {
+        /// Which one.
+        channel: ChannelId,
+        /// Why.
+        why: OpenFailure,
+        /// Text of the server.
+        text: SshStr<'b>,
+    },
+    /// The server opens a channel.
+    Open {
+        /// For `accept_channel` or `refuse_channel`.
+        ticket: OpenTicket,
+        /// What kind.
+        kind: OpenKind<'b>,
+    },
+    /// Something happened on a channel.
+    Channel(ChannelId, ChannelEvent<'b>),
+    /// The server asks something that concerns no channel.
+    GlobalRequest {
+        /// For `reply_global`; absent when no answer is wanted.
+        ticket: Option<GlobalTicket>,
+        /// What it asks.
+        request: GlobalRequestRef<'b>,
+    },
+    /// Our oldest unanswered global request was granted or not.
+    GlobalReply {
+        /// Whether it was granted.
+        ok: bool,
+        /// What the request's definition says.
+        fields: &'b [u8],
+    },
+}
+
+/// An event of the client before it borrows.
+#[doc(hidden)]
+pub struct RawClient(Raw);
+
+enum Raw {
+    HostKey(HostKeyTicket),
+    Auth(RawAuth),
+}
+
+impl Connection<Client> {
+    /// Starts a connection. The identification line and the first KEXINIT are in `tx` at once.
+    pub fn new(config: Arc<ClientConfig>, seed: Seed, now: Time) -> Self {
+        let transport =
+            Transport::new(Role::Client, Arc::clone(&config.transport), Vec::new(), false, &seed, now);
+        Connection {
+            core: Machine::new(transport, config.window, now),
+            side: Client { auth: ClientAuth::new(seed.fork(b"auth")), number: 0, asked: None, sign: None },
+        }
+    }
+
+    /// The key that waits for a decision.
+    pub fn offered_host_key(&self) -> Option<&PublicKey> {
+        self.core.transport.offered_key()
+    }
+
+    /// Accepts the host key, or ends the connection.
+    pub fn decide_host_key(&mut self, ticket: HostKeyTicket, accept: bool) -> Result<(), UsageError> {
+        self.core.usable()?;
+        if self.side.asked.take_if(|n| *n == ticket.number).is_none() {
+            return Err(UsageError::StaleTicket);
+        }
+        if accept {
+            let now = self.core.now;
+            if let Err(failure) = self.core.transport.accept_host_key(now) {
+                self.core.fail(failure);
+            }
+        } else {
+            let denied = self.core.transport.refuse_host_key();
+            self.core.deny(denied, DisconnectCode::HOST_KEY_NOT_VERIFIABLE);
+        }
+        Ok(())
+    }
+
+    /// Sends an authentication request. What the server says to it is an event: `Authenticated`,
+    /// `AuthNeeded`, or what the method is documented to bring.
+    ///
+    /// # Errors
+    ///
+    /// `TooEarly` before the first `AuthNeeded`, `RequestPending` while one is unanswered,
+    /// `KeyMismatch` if the key cannot sign with the algorithm or the policy does not allow it,
+    /// `Full` after 64 requests.
+    pub fn authenticate(&mut self, user: &str, method: AuthMethod<'_>) -> Result<(), UsageError> {
+        self.core.usable()?;
+        let now = self.core.now;
+        let raw = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)?;
+        if let Some(RawAuth::Sign(ticket)) = raw {
+            self.side.sign = Some(ticket);
+        }
+        Ok(())
+    }
+
+    /// What the ticket's signature is to cover.
+    pub fn sign_request(&self, ticket: &SignTicket) -> Option<SignRequest<'_>> {
+        self.side.auth.sign_request(ticket)
+    }
+
+    /// Sends the request with a signature that was made elsewhere: an SSH signature blob.
+    ///
+    /// # Errors
+    ///
+    /// `KeyMismatch` if it is no signature by that key and algorithm; nothing was sent, and
+    /// another `authenticate` may follow.
+    pub fn provide_signature(&mut self, ticket: SignTicket, signature: &[u8]) -> Result<(), UsageError> {
+        self.core.usable()?;
+        let now = self.core.now;
+        self.side.auth.provide_signature(&mut self.core.transport, now, &ticket, signature)
+    }
+
+    /// Gives up on a signature. Nothing was sent; another `authenticate` may follow.
+    pub fn cancel_signature(&mut self, ticket: SignTicket) -> Result<(), UsageError> {
+        self.core.usable()?;
+        self.side.auth.cancel_signature(&ticket)
+    }
+
+    /// Answers questions, as many answers as there were prompts.
+    pub fn answer_prompts(&mut self, ticket: PromptTicket, answers: &[&str]) -> Result<(), UsageError> {
+        self.core.usable()?;
+        let now = self.core.now;
+        self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, answers)
+    }
+
+    /// Whether the user is in.
+    pub fn is_authenticated(&self) -> bool {
+        self.side.auth.done()
+    }
+
+    /// How to sign with `key` here, best first: what it can do, the policy allows and the server
+    /// takes (RFC 8308 §3.1, RFC 8332 §3.3).
+    pub fn signature_algorithms(&self, key: &PublicKey) -> Vec<SigAlg> {
+        self.side.auth.sig_algs(&self.core.transport, key)
+    }
+}
+
+impl Side for Client {
+    type Event<'b> = ClientEvent<'b>;
+    type Raw = RawClient;
+}
+
+impl Logic for Client {
+    fn keyed(&mut self, core: &mut Machine) {
+        core.transport.request_service(USERAUTH_SERVICE);
+        core.transport.expect_reply(core.now);
+        let timeout = core.transport.config.limits.auth_reply_timeout;
+        core.transport.timers.set(TimerKind::AuthReply, Some(core.now + timeout));
+    }
+
+    fn ask(&mut self, core: &mut Machine, question: Question) -> Option<RawClient> {
+        match question {
+            Question::HostKey => {
+                // A person may have to look; only the login as a whole has a time.
+                core.transport.timers.set(TimerKind::KeyExchange, None);
+                self.number = self.number.wrapping_add(1);
+                self.asked = Some(self.number);
+                Some(RawClient(Raw::HostKey(HostKeyTicket { number: self.number })))
+            }
+            Question::Job(_) => None,
+        }
+    }
+
+    fn message(
+        &mut self,
+        core: &mut Machine,
+        number: u8,
+        payload: &[u8],
+    ) -> Result<Option<RawClient>, Failure> {
+        let raw = match number {
+            msg::ServiceAccept::NUMBER => {
+                let m = Transport::parse::<msg::ServiceAccept<'_>>(payload)?;
+                if m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
+                    return Err(Failure::unexpected(number));
+                }
+                core.transport.timers.set(TimerKind::AuthReply, None);
+                core.transport.enter(crate::transport::legal::State::Auth);
+                Some(self.auth.service_accepted()?)
+            }
+            ExtInfo::NUMBER => {
+                let info = Transport::parse::<ExtInfo<'_>>(payload)?;
+                for (_, value) in info.iter().filter(|(name, _)| *name == b"server-sig-algs") {
+                    self.auth.on_server_sig_algs(value);
+                }
+                None
+            }
+            _ => self.auth.receive(&mut core.transport, number, payload)?,
+        };
+        if matches!(raw, Some(RawAuth::Authenticated)) {
+            core.authenticated();
+        }
+        Ok(raw.map(|raw| RawClient(Raw::Auth(raw))))
+    }
+
+    fn pending(&mut self, _core: &mut Machine) -> Option<RawClient> {
+        self.sign.take().map(|ticket| RawClient(Raw::Auth(RawAuth::Sign(ticket))))
+    }
+
+    fn awaits_decision(&self) -> bool {
+        self.auth.awaits_decision()
+    }
+
+    fn timer(&mut self, _core: &mut Machine, _kind: TimerKind) {}
+
+    fn event<'b>(&self, _core: &Machine, raw: RawClient, payload: &'b [u8]) -> ClientEvent<'b> {
+        let text = |text: Option<SshStr<'b>>| text.unwrap_or(SshStr::new(b""));
+        match raw.0 {
+            Raw::HostKey(ticket) => ClientEvent::HostKey(ticket),
+            Raw::Auth(RawAuth::Needed(listed)) => {
+                let m = UserauthFailure::parse(payload).ok().filter(|_| listed);
+                ClientEvent::AuthNeeded {
+                    methods: m.map(|m| m.methods),
+                    partial_success: m.is_some_and(|m| m.partial_success),
+                }
+            }
+            Raw::Auth(RawAuth::Banner) => {
+                ClientEvent::Banner(text(UserauthBanner::parse(payload).ok().map(|m| m.message)))
+            }
+            Raw::Auth(RawAuth::Prompts(ticket)) => {
+                let empty = UserauthInfoRequest::new(SshStr::new(b""), SshStr::new(b""), 0, &[]);
+                ClientEvent::Prompts { ticket, prompts: UserauthInfoRequest::parse(payload).unwrap_or(empty) }
+            }
+            Raw::Auth(RawAuth::Sign(ticket)) => ClientEvent::Sign(ticket),
+            Raw::Auth(RawAuth::KeyAccepted) => ClientEvent::KeyAccepted,
+            Raw::Auth(RawAuth::PasswordExpired) => ClientEvent::PasswordExpired {
+                prompt: text(UserauthPasswdChangereq::parse(payload).ok().map(|m| m.prompt)),
+            },
+            Raw::Auth(RawAuth::Authenticated) => {
+                let (method, proof) = self.auth.method();
+                ClientEvent::Authenticated { method, trivial: !proof }
+            }
+        }
+    }
+
+    fn shared(event: Shared<'_>) -> ClientEvent<'_> {
+        match event {
+            Shared::Negotiated => ClientEvent::Negotiated,
+            Shared::Rekeyed => ClientEvent::Rekeyed,
+            Shared::Opened(id) => ClientEvent::Opened(id),
+            Shared::OpenFailed { channel, why, text } => ClientEvent::OpenFailed { channel, why, text },
+            Shared::Open { ticket, kind } => ClientEvent::Open { ticket, kind },
+            Shared::Channel(id, event) => ClientEvent::Channel(id, event),
+            Shared::Global { ticket, request } => ClientEvent::GlobalRequest { ticket, request },
+            Shared::GlobalReply { ok, fields } => ClientEvent::GlobalReply { ok, fields },
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! The server's face.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+pub use crate::auth::server::{Answers, Attempt, AuthTicket, Challenge, Verdict};
+use crate::auth::server::{RawAuth, ServerAuth, present};
+use crate::auth::{Method, MethodSet};
+use crate::channel::{
+    ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
+};
+use crate::connection::{Connection, Logic, Machine, Question, Shared, Side};
+use crate::crypto::SigAlg;
+use crate::error::{Failure, TimerKind, UsageError};
+use crate::keys::{KeyPair, PublicKey};
+use crate::msg::{self, ExtInfo, Message};
+use crate::rng::Seed;
+use crate::time::Time;
+use crate::transport::negotiate::Role;
+use crate::transport::{DoneJob, Job, Transport, TransportConfig};
+use crate::wire::SshStr;
+
+/// What a server configures.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Algorithms, limits, rekeying. Host key algorithms without a key are not offered.
+    pub transport: Arc<TransportConfig>,
+    /// Windows of channels.
+    pub window: WindowConfig,
+    /// The keys that prove who the server is; at least one.
+    pub host_keys: Vec<Arc<KeyPair>>,
+    /// Authentication methods that a client may start with.
+    pub methods: MethodSet,
+    /// Text shown before authentication.
+    pub banner: Option<String>,
+    /// Hand the costly part of each key exchange out as `ServerEvent::Job`, instead of doing it
+    /// inside `poll`.
+    pub offload: bool,
+}
+
+impl ServerConfig {
+    /// The defaults with these host keys: publickey and password, no banner.
+    pub fn new(mut transport: TransportConfig, host_keys: Vec<Arc<KeyPair>>) -> Self {
+        transport.algorithms.host_key.retain(|a| host_keys.iter().any(|k| k.public().fits(*a)));
+        ServerConfig {
+            transport: Arc::new(transport),
+            window: WindowConfig::default(),
+            host_keys,
+            methods: MethodSet::EMPTY.with(Method::PublicKey).with(Method::Password),
+            banner: None,
+            offload: false,
+        }
+    }
+}
+
+/// A server's connection.
+pub type ServerConnection = Connection<Server>;
+
+/// The server's role in a [`Connection`].
+#[derive(Debug)]
+pub struct Server {
+    auth: ServerAuth,
+    /// The user is in, and the application was not told yet.
+    announce: bool,
+}
+
+/// What happens on a server's connection.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServerEvent<'b> {
+    /// The algorithms are agreed on; see `negotiated`.
+    Negotiated,
+    /// Costly work; run it anywhere and give the result to `finish_job`. Only with `offload`.
+    Job(Box<Job>),
+    /// Would this key do? Nothing is proven yet. `Accept` only asks the client to sign.
+    AuthProbe {
+        /// For `decide_auth`.
+        ticket: AuthTicket,
+        /// The user name.
+        user: SshStr<'b>,
+        /// The key.
+        key: Box<PublicKey>,
+        /// How it would sign.
+        alg: SigAlg,
+    },
+    /// The client offers proof. Signatures were verified.
+    Auth {
+        /// For `decide_auth`.
+        ticket: AuthTicket,
+        /// The user name; empty with answers, see `user`.
+        user: SshStr<'b>,
+        /// The proof.
+        attempt: Attempt<'b>,
+    },
+    /// The user is in; see `user`.
+    Authenticated,
+    /// Keys were renewed.
+    Rekeyed,
+    /// A channel of ours is open.
+    Opened(ChannelId),
+    /// A channel of ours was refused; its identifier is gone.
+    OpenFailed {
+        /// Which one.
+        channel: ChannelId,
+        /// Why.
+        why: OpenFailure,
+        /// Text of the client.
+        text: SshStr<'b>,
+    },
+    /// The client opens a channel.
+    Open {
+        /// For `accept_channel` or `refuse_channel`.
+        ticket: OpenTicket,
+        /// What kind.
+        kind: OpenKind<'b>,
+    },
+    /// Something happened on a channel.
+    Channel(ChannelId, ChannelEvent<'b>),
+    /// The client asks something that concerns no channel.
+    GlobalRequest {
+        /// For `reply_global`; absent when no answer is wanted.
+        ticket: Option<GlobalTicket>,
+        /// What it asks.
+        request: GlobalRequestRef<'b>,
+    },
+    /// Our oldest unanswered global request was granted or not.
+    GlobalReply {
+        /// Whether it was granted.
+        ok: bool,
+        /// What the request's definition says.
+        fields: &'b [u8],
+    },
+}
+
+/// An event of the server before it borrows.
+#[doc(hidden)]
+pub struct RawServer(Raw);
+
+enum Raw {
+    Auth(RawAuth),
+    Job(Box<Job>),
+}
+
+impl Connection<Server> {
+    /// Starts a connection that was accepted. The identification line is in `tx` at once.
+    pub fn new(config: Arc<ServerConfig>, seed: Seed, now: Time) -> Self {
+        let mut transport = Transport::new(
+            Role::Server,
+            Arc::clone(&config.transport),
+            config.host_keys.clone(),
+            config.offload,
+            &seed,
+            now,
+        );
+        let grace = config.transport.limits.login_grace;
+        transport.timers.set(TimerKind::LoginGrace, Some(now + grace));
+        let delay_secret = seed.fork(b"delay").array();
+        Connection {
+            core: Machine::new(transport, config.window, now),
+            side: Server {
+                auth: ServerAuth::new(config.methods, config.banner.clone(), delay_secret),
+                announce: false,
+            },
+        }
+    }
+
+    /// Answers an attempt or a probe. A rejection goes out after a delay that does not tell why.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`; `VerdictMismatch` if the verdict does not fit the attempt: nothing happened
+    /// then, and the client still waits.
+    pub fn decide_auth(&mut self, ticket: AuthTicket, verdict: Verdict) -> Result<(), UsageError> {
+        self.core.usable()?;
+        let now = self.core.now;
+        match self.side.auth.decide(&mut self.core.transport, now, &ticket, verdict)? {
+            Ok(Some(RawAuth::Authenticated)) => {
+                self.core.authenticated();
+                self.side.announce = true;
+            }
+            Ok(_) => {}
+            Err(failure) => {
+                self.core.fail(failure);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the result of a job.
+    pub fn finish_job(&mut self, job: DoneJob) -> Result<(), UsageError> {
+        self.core.usable()?;
+        let now = self.core.now;
+        match self.core.transport.finish_job(now, job) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(UsageError::StaleTicket),
+            Err(failure) => {
+                self.core.fail(failure);
+                Ok(())
+            }
+        }
+    }
+
+    /// The user name of the authentication in progress, then of the user who is in.
+    pub fn user(&self) -> Option<SshStr<'_>> {
+        self.side.auth.user().map(SshStr::new)
+    }
+
+    /// Whether the user is in.
+    pub fn is_authenticated(&self) -> bool {
+        self.side.auth.done()
+    }
+}
+
+impl Side for Server {
+    type Event<'b> = ServerEvent<'b>;
+    type Raw = RawServer;
+}
+
+impl Logic for Server {
+    fn keyed(&mut self, _core: &mut Machine) {}
+
+    fn ask(&mut self, _core: &mut Machine, question: Question) -> Option<RawServer> {
+        match question {
+            Question::Job(job) => Some(RawServer(Raw::Job(Box::new(job)))),
+            Question::HostKey => None,
+        }
+    }
+
+    fn message(
+        &mut self,
+        core: &mut Machine,
+        number: u8,
+        payload: &[u8],
+    ) -> Result<Option<RawServer>, Failure> {
+        match number {
+            msg::ServiceRequest::NUMBER => self.auth.on_service(&mut core.transport, payload).map(|()| None),
+            ExtInfo::NUMBER => Ok(None),
+            _ => {
+                let now = core.now;
+                let raw = self.auth.receive(&mut core.transport, now, number, payload)?;
+                Ok(raw.map(|raw| RawServer(Raw::Auth(raw))))
+            }
+        }
+    }
+
+    fn pending(&mut self, _core: &mut Machine) -> Option<RawServer> {
+        core::mem::take(&mut self.announce).then_some(RawServer(Raw::Auth(RawAuth::Authenticated)))
+    }
+
+    fn awaits_decision(&self) -> bool {
+        self.auth.awaits_decision()
+    }
+
+    fn timer(&mut self, core: &mut Machine, _kind: TimerKind) {
+        self.auth.on_delay(&mut core.transport);
+    }
+
+    fn event<'b>(&self, _core: &Machine, raw: RawServer, payload: &'b [u8]) -> ServerEvent<'b> {
+        match raw.0 {
+            Raw::Job(job) => ServerEvent::Job(job),
+            Raw::Auth(RawAuth::Authenticated) => ServerEvent::Authenticated,
+            Raw::Auth(RawAuth::Probe(ticket)) => match present(payload) {
+                Some((user, Attempt::PublicKey { key, alg })) => {
+                    ServerEvent::AuthProbe { ticket, user, key, alg }
+                }
+                _ => ServerEvent::Auth { ticket, user: SshStr::new(b""), attempt: Attempt::None },
+            },
+            Raw::Auth(RawAuth::Attempt(ticket)) => {
+                let (user, attempt) = present(payload).unwrap_or((SshStr::new(b""), Attempt::None));
+                ServerEvent::Auth { ticket, user, attempt }
+            }
+        }
+    }
+
+    fn shared(event: Shared<'_>) -> ServerEvent<'_> {
+        match event {
+            Shared::Negotiated => ServerEvent::Negotiated,
+            Shared::Rekeyed => ServerEvent::Rekeyed,
+            Shared::Opened(id) => ServerEvent::Opened(id),
+            Shared::OpenFailed { channel, why, text } => ServerEvent::OpenFailed { channel, why, text },
+            Shared::Open { ticket, kind } => ServerEvent::Open { ticket, kind },
+            Shared::Channel(id, event) => ServerEvent::Channel(id, event),
+            Shared::Global { ticket, request } => ServerEvent::GlobalRequest { ticket, request },
+            Shared::GlobalReply { ok, fields } => ServerEvent::GlobalReply { ok, fields },
+        }
+    }
+}

@@ -1,0 +1,405 @@
+//! The transport layer (RFC 4253): from bytes to messages that are legal, authentic and in order.
+
+pub(crate) mod compress;
+pub(crate) mod ident;
+pub(crate) mod kex;
+pub mod legal;
+pub mod limits;
+pub mod negotiate;
+pub(crate) mod recv;
+mod run;
+mod rx;
+pub(crate) mod send;
+pub(crate) mod timers;
+mod tx;
+
+pub use kex::{DoneJob, Job};
+pub use rx::RxBuf;
+pub use tx::TxBuf;
+
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use self::ident::IdentReader;
+use self::kex::KexState;
+use self::legal::State;
+use self::limits::{Limits, MAX_PACKETS_PER_KEY, RekeyLimit};
+use self::negotiate::{Algorithms, Negotiated, Role};
+use self::recv::{Payload, Receiver};
+use self::send::Sender;
+use self::timers::Timers;
+use crate::crypto::{Cipher, Digest, Provider};
+use crate::error::{Phase, TimerKind, UsageError};
+use crate::keys::{KeyPair, PublicKey};
+use crate::msg::{Message, Ping, ServiceRequest};
+use crate::rng::{Rng, Seed};
+use crate::time::Time;
+use crate::wire::{Reader, Sink, SshStr};
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// What both roles configure about the transport.
+#[derive(Clone)]
+pub struct TransportConfig {
+    /// Where cryptography comes from.
+    pub provider: &'static dyn Provider,
+    /// What may be negotiated.
+    pub algorithms: Algorithms,
+    /// What a peer may ask of us.
+    pub limits: Limits,
+    /// When keys are renewed.
+    pub rekey: RekeyLimit,
+    /// The software version in our identification line, after `SSH-2.0-`: printable US-ASCII
+    /// without spaces and minus signs (RFC 4253 §4.2), at most 200 bytes.
+    pub software: String,
+    /// After authentication, probe a silent peer this often and give up after so many unanswered
+    /// probes. `None`: never.
+    pub keepalive: Option<Keepalive>,
+    /// Use ciphers that are open to prefix truncation (Terrapin, CVE-2023-48795) with a peer that
+    /// does not support strict key exchange: ChaCha20-Poly1305, and CBC with encrypt-then-MAC.
+    pub allow_terrapin: bool,
+}
+
+/// Probing of a silent peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keepalive {
+    /// Silence before each probe.
+    pub interval: core::time::Duration,
+    /// Unanswered probes after which the connection ends.
+    pub count: u32,
+}
+
+impl Default for Keepalive {
+    /// Every 30 seconds, three times.
+    fn default() -> Self {
+        Keepalive { interval: core::time::Duration::from_secs(30), count: 3 }
+    }
+}
+
+impl TransportConfig {
+    /// The policy `Modern` on `provider`.
+    pub fn new(provider: &'static dyn Provider) -> Self {
+        TransportConfig {
+            provider,
+            algorithms: negotiate::Policy::Modern.algorithms(provider.fast_aes()),
+            limits: Limits::default(),
+            rekey: RekeyLimit::default(),
+            software: String::from(concat!("konko_", env!("CARGO_PKG_VERSION"))),
+            keepalive: Some(Keepalive::default()),
+            allow_terrapin: false,
+        }
+    }
+
+    fn ident_line(&self) -> Vec<u8> {
+        let legal = |b: &u8| (0x21..=0x7e).contains(b) && *b != b'-';
+        let mut line = b"SSH-2.0-".to_vec();
+        line.extend(self.software.bytes().filter(legal).take(200));
+        line
+    }
+}
+
+impl core::fmt::Debug for TransportConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TransportConfig")
+            .field("provider", &self.provider.name())
+            .field("algorithms", &self.algorithms)
+            .field("rekey", &self.rekey)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the transport has for the layers above.
+pub(crate) enum Incoming {
+    /// A message of the layers above.
+    Message(u8, Payload),
+    /// The peer's identification line is known.
+    Ident,
+    /// The algorithms are agreed on.
+    Negotiated,
+    /// Client: whose key is this?
+    HostKey,
+    /// Server: work that may be done elsewhere.
+    Job(Job),
+    /// A key exchange is complete; true for the first.
+    Keyed(bool),
+    /// DISCONNECT.
+    Disconnect(Payload),
+}
+
+/// Ident, packets, key exchange, limits. One for both roles.
+pub(crate) struct Transport {
+    pub(crate) role: Role,
+    pub(crate) config: Arc<TransportConfig>,
+    host_keys: Vec<Arc<KeyPair>>,
+    offload: bool,
+    pub(crate) sender: Sender,
+    receiver: Receiver,
+    pub(crate) timers: Timers,
+    ident: IdentReader,
+    our_ident: Vec<u8>,
+    /// Empty until known.
+    pub(crate) peer_ident: Vec<u8>,
+    kex: KexState,
+    kex_rng: Rng,
+    job_generation: u32,
+    /// Between key exchanges.
+    base: State,
+    /// Our KEXINIT is out and our NEWKEYS is not.
+    gate_shut: bool,
+    strict: bool,
+    peer_takes_ext_info: bool,
+    ext_infos: u32,
+    pub(crate) session_id: Option<Digest>,
+    pub(crate) host_key: Option<PublicKey>,
+    pub(crate) negotiated: Option<Negotiated>,
+    /// Key exchanges without a message of the layers above between them.
+    idle_exchanges: u32,
+    pub(crate) rekey_wanted: bool,
+    pub(crate) exchanges: u64,
+    keyed_at: Time,
+    packets_in: u64,
+    bytes_in: u64,
+    /// Answers to PING that are due, in order, while output is short. Only the last counts.
+    pub(crate) peer_pings: bool,
+    /// Smallest round trip seen, for window sizing.
+    pub(crate) rtt: Option<core::time::Duration>,
+    rtt_from: Option<Time>,
+    /// When the last packet came.
+    pub(crate) heard: Time,
+    /// Messages kept while the gate is shut, each behind its length.
+    posted: Zeroizing<Vec<u8>>,
+}
+
+/// Key exchanges in a row without any other traffic that we put up with.
+const MAX_IDLE_EXCHANGES: u32 = 4;
+/// Bytes of messages kept while the gate is shut.
+const MAX_POSTED: usize = 256 * 1024;
+
+impl Transport {
+    pub(crate) fn new(
+        role: Role,
+        config: Arc<TransportConfig>,
+        host_keys: Vec<Arc<KeyPair>>,
+        offload: bool,
+        seed: &Seed,
+        now: Time,
+    ) -> Self {
+        let our_ident = config.ident_line();
+        let mut timers = Timers::default();
+        timers.set(TimerKind::Ident, Some(now + config.limits.ident_timeout));
+        let mut transport = Transport {
+            role,
+            host_keys,
+            offload,
+            sender: Sender::new(seed.fork(b"padding")),
+            receiver: Receiver::new(),
+            timers,
+            ident: IdentReader::default(),
+            our_ident,
+            peer_ident: Vec::new(),
+            kex: KexState::Idle,
+            kex_rng: seed.fork(b"kex"),
+            job_generation: 0,
+            base: State::FirstInit,
+            gate_shut: true,
+            strict: false,
+            peer_takes_ext_info: false,
+            ext_infos: 0,
+            session_id: None,
+            host_key: None,
+            negotiated: None,
+            idle_exchanges: 0,
+            rekey_wanted: false,
+            exchanges: 0,
+            keyed_at: now,
+            packets_in: 0,
+            bytes_in: 0,
+            peer_pings: false,
+            rtt: None,
+            rtt_from: None,
+            heard: now,
+            posted: Zeroizing::default(),
+            config,
+        };
+        transport.sender.tx.push_raw(&transport.our_ident);
+        transport.sender.tx.push_raw(b"\r\n");
+        // Some clients hang when KEXINIT comes before their identification line is out, so a
+        // server waits for it; no round trip is lost, clients speak first.
+        if role == Role::Client {
+            transport.send_kexinit();
+        }
+        transport
+    }
+
+    pub(crate) fn provider(&self) -> &'static dyn Provider {
+        self.config.provider
+    }
+
+    /// Whether messages of the layers above may be sent now.
+    pub(crate) fn gate_open(&self) -> bool {
+        !self.gate_shut
+    }
+
+    /// Whether application data may be sent now.
+    pub(crate) fn takes_data(&self) -> bool {
+        self.gate_open() && self.sender.tx.len() < self.config.limits.output_soft
+    }
+
+    /// Whether so much output is pending that no more input is to be read.
+    pub(crate) fn clogged(&self) -> bool {
+        self.sender.tx.len() > self.config.limits.output_hard
+    }
+
+    pub(crate) fn awaits_decision(&self) -> bool {
+        matches!(&self.kex, KexState::Running(x) if matches!(x.step, kex::Step::Decision { .. } | kex::Step::Working))
+    }
+
+    /// Strict key exchange is in force.
+    pub(crate) fn strict(&self) -> bool {
+        self.strict
+    }
+
+    /// The phase that `state` says, for people.
+    pub(crate) fn phase(&self) -> Phase {
+        if self.peer_ident.is_empty() {
+            return Phase::Ident;
+        }
+        match self.base {
+            State::FirstInit | State::FirstMethod | State::FirstNewKeys => Phase::KeyExchange,
+            State::Service | State::Auth => Phase::Authentication,
+            _ => Phase::Connected,
+        }
+    }
+
+    /// Moves on: service accepted, user authenticated.
+    pub(crate) fn enter(&mut self, base: State) {
+        self.base = base;
+    }
+
+    pub(crate) fn base(&self) -> State {
+        self.base
+    }
+
+    /// Client: asks for a service.
+    pub(crate) fn request_service(&mut self, service: &str) {
+        self.sender.send(&ServiceRequest::new(SshStr::new(service.as_bytes())));
+    }
+
+    /// Sends a PING, for measuring; only after the peer said that it answers them.
+    pub(crate) fn ping(&mut self) {
+        self.sender.send(&Ping::new(b""));
+    }
+
+    /// Starts a round trip measurement that the peer's next message ends.
+    pub(crate) fn expect_reply(&mut self, now: Time) {
+        self.rtt_from = Some(now);
+    }
+
+    fn measure_rtt(&mut self, now: Time) {
+        if let Some(from) = self.rtt_from.take() {
+            let sample = now.since(from);
+            self.rtt = Some(self.rtt.map_or(sample, |best| best.min(sample)));
+        }
+    }
+
+    /// Whether it is time to renew the keys, and what the next such time is.
+    pub(crate) fn rekey_due(&self, now: Time) -> bool {
+        let limit = &self.config.rekey;
+        let bytes = limit.bytes.min(self.cipher_limit());
+        let packets = limit.packets.min(MAX_PACKETS_PER_KEY);
+        matches!(self.kex, KexState::Idle)
+            && self.base == State::Connected
+            && (self.rekey_wanted
+                || self.sender.bytes >= bytes
+                || self.receiver.bytes >= bytes
+                || self.sender.packets >= packets
+                || self.receiver.packets >= packets
+                || now >= self.keyed_at + limit.time)
+    }
+
+    /// Bytes after which a cipher's blocks begin to collide: 2^32 blocks of 16 bytes, 1 GiB for
+    /// 8-byte blocks (RFC 4344 §3.2, OpenSSH packet.c).
+    fn cipher_limit(&self) -> u64 {
+        let eight = |c: Cipher| c.block() == 8;
+        let small = self
+            .negotiated
+            .as_ref()
+            .is_some_and(|n| n.protection.iter().any(|p| eight(p.cipher)));
+        if small { 1 << 30 } else { 1 << 36 }
+    }
+
+    /// Starts a key exchange of our own.
+    pub(crate) fn start_rekey(&mut self, now: Time) {
+        if matches!(self.kex, KexState::Idle) {
+            self.rekey_wanted = false;
+            self.send_kexinit();
+            self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+        }
+    }
+
+    /// Nothing of the protocol may be sent any more but DISCONNECT.
+    pub(crate) fn send_disconnect(&mut self, code: crate::msg::DisconnectCode, text: &str) {
+        // Before the identification of the peer is known there is nobody to read a packet.
+        if !self.peer_ident.is_empty() {
+            let text = SshStr::new(text.as_bytes());
+            self.sender.send(&crate::msg::Disconnect { code: code.0, description: text });
+        }
+    }
+
+    /// Sends a message of the layers above, or keeps it until the gate opens. Only what the
+    /// application asks for comes this way; what the peer causes is flags.
+    pub(crate) fn post<'m>(&mut self, message: &impl Message<'m>) -> Result<(), UsageError> {
+        self.post_padded(message, 0)
+    }
+
+    /// The same, in a packet of at least `min` bytes of payload.
+    pub(crate) fn post_padded<'m>(&mut self, message: &impl Message<'m>, min: usize) -> Result<(), UsageError> {
+        if self.gate_open() && self.posted.is_empty() {
+            if self.sender.tx.len() > self.config.limits.output_hard.saturating_mul(2) {
+                return Err(UsageError::Full);
+            }
+            self.sender.send_padded(message, min);
+            return Ok(());
+        }
+        if self.posted.len() > MAX_POSTED {
+            return Err(UsageError::Full);
+        }
+        let mut payload = Vec::new();
+        message.put(&mut payload);
+        self.posted.put_string(&payload);
+        Ok(())
+    }
+
+    /// Sends what was kept, once the gate is open.
+    pub(crate) fn flush_posted(&mut self) {
+        if self.gate_shut || self.posted.is_empty() {
+            return;
+        }
+        let posted = core::mem::take(&mut self.posted);
+        let mut r = Reader::new(&posted);
+        while let Ok(payload) = r.string() {
+            self.sender.send_payload(payload);
+        }
+        self.posted.zeroize();
+    }
+
+    /// Counts a message of the layers above as progress between key exchanges.
+    pub(crate) fn progressed(&mut self) {
+        self.idle_exchanges = 0;
+    }
+
+    pub(crate) fn in_packet(&self, rx: &RxBuf) -> bool {
+        self.receiver.in_packet(rx)
+    }
+
+    /// What the peer said instead of an identification line before it went away.
+    pub(crate) fn ident_failure(&self) -> Option<crate::error::Failure> {
+        self.ident.ended()
+    }
+
+    /// Parses a message of the peer, naming it in the error.
+    pub(crate) fn parse<'m, M: Message<'m>>(payload: &'m [u8]) -> Result<M, crate::error::Failure> {
+        M::parse(payload).map_err(|e| crate::error::Failure::malformed(M::NUMBER, e))
+    }
+}

@@ -1,0 +1,394 @@
+//! Algorithm negotiation (RFC 4253 §7.1): a pure function of the two KEXINITs.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::crypto::{Cipher, Compression, Kex, Mac, Protection, SigAlg};
+use crate::error::Failure;
+use crate::error::Fault;
+use crate::msg::KexInit;
+use crate::wire::{NameList, NameListBuilder, SshStr};
+
+/// Which side of the connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The side that connected.
+    Client,
+    /// The side that listened.
+    Server,
+}
+
+impl Role {
+    /// The other one.
+    pub const fn peer(self) -> Role {
+        match self {
+            Role::Client => Role::Server,
+            Role::Server => Role::Client,
+        }
+    }
+}
+
+/// Named sets of algorithms. A later version of konko may only add to a policy, never take away
+/// within a major version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Policy {
+    /// What is sound today. The default.
+    #[default]
+    Modern,
+    /// Adds what servers of the last decade need: group14-sha1, ssh-rsa, AES-CBC, HMAC-SHA1.
+    Compat,
+    /// Adds what only devices need: group1-sha1, group-exchange-sha1, 3des-cbc, HMAC-MD5,
+    /// HMAC-SHA1-96, compression before authentication. No DSA.
+    LegacyDevice,
+}
+
+impl Policy {
+    /// All policies, strictest first.
+    pub const ALL: [Policy; 3] = [Policy::Modern, Policy::Compat, Policy::LegacyDevice];
+
+    /// The algorithms of the policy in order of preference. `fast_aes` says whether AES runs in
+    /// hardware; elsewhere ChaCha20-Poly1305 goes first.
+    pub fn algorithms(self, fast_aes: bool) -> Algorithms {
+        let mut kex = alloc::vec![
+            Kex::MlKem768X25519Sha256,
+            Kex::Curve25519Sha256,
+            Kex::Curve25519Sha256Libssh,
+            Kex::EcdhNistp256,
+            Kex::EcdhNistp384,
+            Kex::EcdhNistp521,
+            Kex::GroupExchangeSha256,
+            Kex::Group16Sha512,
+            Kex::Group18Sha512,
+            Kex::Group14Sha256,
+        ];
+        let mut host_key = alloc::vec![
+            SigAlg::Ed25519,
+            SigAlg::EcdsaNistp256,
+            SigAlg::EcdsaNistp384,
+            SigAlg::EcdsaNistp521,
+            SigAlg::RsaSha512,
+            SigAlg::RsaSha256,
+        ];
+        let gcm = [Cipher::Aes128Gcm, Cipher::Aes256Gcm];
+        let mut cipher = Vec::new();
+        if fast_aes {
+            cipher.extend(gcm);
+            cipher.push(Cipher::ChaCha20Poly1305);
+        } else {
+            cipher.push(Cipher::ChaCha20Poly1305);
+            cipher.extend(gcm);
+        }
+        cipher.extend([Cipher::Aes128Ctr, Cipher::Aes192Ctr, Cipher::Aes256Ctr]);
+        let mut mac = alloc::vec![Mac::HmacSha256Etm, Mac::HmacSha512Etm, Mac::HmacSha256, Mac::HmacSha512];
+        let mut compression = alloc::vec![Compression::None, Compression::ZlibOpenssh];
+        if self >= Policy::Compat {
+            kex.push(Kex::Group14Sha1);
+            host_key.push(SigAlg::RsaSha1);
+            cipher.extend([Cipher::Aes128Cbc, Cipher::Aes192Cbc, Cipher::Aes256Cbc]);
+            mac.extend([Mac::HmacSha1Etm, Mac::HmacSha1]);
+        }
+        if self >= Policy::LegacyDevice {
+            kex.extend([Kex::GroupExchangeSha1, Kex::Group1Sha1]);
+            cipher.push(Cipher::TripleDesCbc);
+            mac.extend([Mac::HmacSha1_96, Mac::HmacMd5]);
+            compression.push(Compression::Zlib);
+        }
+        Algorithms {
+            kex,
+            user_key: host_key.clone(),
+            host_key,
+            cipher: [cipher.clone(), cipher],
+            mac: [mac.clone(), mac],
+            compression: [compression.clone(), compression],
+        }
+    }
+
+    /// The name, as in configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Policy::Modern => "Modern",
+            Policy::Compat => "Compat",
+            Policy::LegacyDevice => "LegacyDevice",
+        }
+    }
+}
+
+/// What one side is willing to use, in order of preference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Algorithms {
+    /// Key exchange methods.
+    pub kex: Vec<Kex>,
+    /// Host key signature algorithms.
+    pub host_key: Vec<SigAlg>,
+    /// User key signature algorithms; not negotiated, but announced by a server.
+    pub user_key: Vec<SigAlg>,
+    /// Ciphers, client to server and server to client.
+    pub cipher: [Vec<Cipher>; 2],
+    /// MACs, likewise.
+    pub mac: [Vec<Mac>; 2],
+    /// Compression, likewise.
+    pub compression: [Vec<Compression>; 2],
+}
+
+impl Algorithms {
+    /// Uses these ciphers in both directions.
+    pub fn set_ciphers(&mut self, ciphers: &[Cipher]) -> &mut Self {
+        self.cipher = [ciphers.to_vec(), ciphers.to_vec()];
+        self
+    }
+
+    /// Uses these MACs in both directions.
+    pub fn set_macs(&mut self, macs: &[Mac]) -> &mut Self {
+        self.mac = [macs.to_vec(), macs.to_vec()];
+        self
+    }
+
+    /// Uses these compression methods in both directions.
+    pub fn set_compression(&mut self, methods: &[Compression]) -> &mut Self {
+        self.compression = [methods.to_vec(), methods.to_vec()];
+        self
+    }
+
+    /// Moves the signature algorithms of `known` to the front of the host key list without
+    /// narrowing it, so that a server with a known key shows that one first.
+    pub fn prefer_host_keys(&mut self, known: &[SigAlg]) -> &mut Self {
+        self.host_key.sort_by_key(|a| !known.contains(a));
+        self
+    }
+
+    /// The payload of our KEXINIT.
+    pub(crate) fn kexinit(&self, role: Role, first: bool, cookie: [u8; 16], guess: bool) -> Vec<u8> {
+        let mut kex: NameListBuilder = self.kex.iter().map(|a| a.name()).collect();
+        if first {
+            match role {
+                Role::Client => kex.push("ext-info-c").push("kex-strict-c-v00@openssh.com"),
+                Role::Server => kex.push("ext-info-s").push("kex-strict-s-v00@openssh.com"),
+            };
+        }
+        let kex = kex.finish();
+        let host_key = join(self.host_key.iter().map(|a| a.name()));
+        let cipher = self.cipher.each_ref().map(|l| join(l.iter().map(|a| a.name())));
+        let mac = self.mac.each_ref().map(|l| join(l.iter().map(|a| a.name())));
+        let compression = self.compression.each_ref().map(|l| join(l.iter().map(|a| a.name())));
+        let mut out = Vec::new();
+        let message = KexInit {
+            cookie,
+            kex: names(&kex),
+            host_key: names(&host_key),
+            cipher: cipher.each_ref().map(|l| names(l)),
+            mac: mac.each_ref().map(|l| names(l)),
+            compression: compression.each_ref().map(|l| names(l)),
+            first_kex_packet_follows: guess,
+        };
+        crate::msg::Message::put(&message, &mut out);
+        out
+    }
+}
+
+/// A list of our own names, which are short and printable: it always parses.
+fn names(joined: &str) -> NameList<'_> {
+    NameList::parse(joined.as_bytes()).unwrap_or(NameList::EMPTY)
+}
+
+fn join<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    names.collect::<NameListBuilder>().finish()
+}
+
+/// What the two sides agreed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Negotiated {
+    /// Key exchange method.
+    pub kex: Kex,
+    /// Host key signature algorithm.
+    pub host_key: SigAlg,
+    /// Cipher and MAC, client to server and server to client.
+    pub protection: [Protection; 2],
+    /// Compression, likewise.
+    pub compression: [Compression; 2],
+}
+
+/// A category of algorithms that are negotiated on their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AlgorithmCategory {
+    /// Key exchange.
+    Kex,
+    /// Host key.
+    HostKey,
+    /// Cipher, client to server.
+    CipherClientToServer,
+    /// Cipher, server to client.
+    CipherServerToClient,
+    /// MAC, client to server.
+    MacClientToServer,
+    /// MAC, server to client.
+    MacServerToClient,
+    /// Compression, client to server.
+    CompressionClientToServer,
+    /// Compression, server to client.
+    CompressionServerToClient,
+}
+
+impl AlgorithmCategory {
+    /// Words for a person, and the option that sets it.
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Kex => ("key exchange method", "KexAlgorithms"),
+            Self::HostKey => ("host key algorithm", "HostKeyAlgorithms"),
+            Self::CipherClientToServer => ("cipher (client to server)", "Ciphers"),
+            Self::CipherServerToClient => ("cipher (server to client)", "Ciphers"),
+            Self::MacClientToServer => ("MAC (client to server)", "MACs"),
+            Self::MacServerToClient => ("MAC (server to client)", "MACs"),
+            Self::CompressionClientToServer => ("compression (client to server)", "Compression"),
+            Self::CompressionServerToClient => ("compression (server to client)", "Compression"),
+        }
+    }
+}
+
+/// One category without an algorithm in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Which one.
+    pub category: AlgorithmCategory,
+    /// Our names, joined by commas.
+    pub ours: String,
+    /// The peer's names, joined by commas, escaped.
+    pub theirs: String,
+    /// The strictest policy that has one of theirs.
+    pub policy_that_would_match: Option<Policy>,
+}
+
+/// Every category that failed, at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NegotiationFailure {
+    /// At least one.
+    pub mismatches: Vec<Mismatch>,
+}
+
+impl fmt::Display for NegotiationFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, m) in self.mismatches.iter().enumerate() {
+            let (what, option) = m.category.words();
+            if i > 0 {
+                writeln!(f)?;
+            }
+            writeln!(f, "  no {what} in common")?;
+            writeln!(f, "    ours:   {}", m.ours)?;
+            writeln!(f, "    theirs: {}", m.theirs)?;
+            match m.policy_that_would_match {
+                Some(p) => write!(f, "    the policy {} would match; or set {option}", p.name())?,
+                None => write!(f, "    no policy of konko has any of these")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Picks the algorithms: the first of the client's that the server has too, category by category.
+/// The MAC lists do not matter where the cipher is an AEAD.
+pub(crate) fn negotiate(role: Role, ours: &Algorithms, theirs: &KexInit<'_>) -> Result<Negotiated, Failure> {
+    let mut failed = Vec::new();
+    let kex = pick(role, AlgorithmCategory::Kex, &ours.kex, theirs.kex, Kex::name, &mut failed);
+    let host_key =
+        pick(role, AlgorithmCategory::HostKey, &ours.host_key, theirs.host_key, SigAlg::name, &mut failed);
+    let [cipher_cs, cipher_sc] = &ours.cipher;
+    let [mac_cs, mac_sc] = &ours.mac;
+    let [comp_cs, comp_sc] = &ours.compression;
+    let [their_cipher_cs, their_cipher_sc] = theirs.cipher;
+    let [their_mac_cs, their_mac_sc] = theirs.mac;
+    let [their_comp_cs, their_comp_sc] = theirs.compression;
+    use AlgorithmCategory as C;
+    let cs = protection(
+        role,
+        (C::CipherClientToServer, cipher_cs, their_cipher_cs),
+        (C::MacClientToServer, mac_cs, their_mac_cs),
+        &mut failed,
+    );
+    let sc = protection(
+        role,
+        (C::CipherServerToClient, cipher_sc, their_cipher_sc),
+        (C::MacServerToClient, mac_sc, their_mac_sc),
+        &mut failed,
+    );
+    let comp_cs =
+        pick(role, C::CompressionClientToServer, comp_cs, their_comp_cs, Compression::name, &mut failed);
+    let comp_sc =
+        pick(role, C::CompressionServerToClient, comp_sc, their_comp_sc, Compression::name, &mut failed);
+    match (kex, host_key, cs, sc, comp_cs, comp_sc) {
+        (Some(kex), Some(host_key), Some(cs), Some(sc), Some(comp_cs), Some(comp_sc)) => {
+            Ok(Negotiated { kex, host_key, protection: [cs, sc], compression: [comp_cs, comp_sc] })
+        }
+        _ => Err(Failure {
+            fault: Fault::NoCommonAlgorithm,
+            text: None,
+            negotiation: Some(Box::new(NegotiationFailure { mismatches: failed })),
+        }),
+    }
+}
+
+fn protection(
+    role: Role,
+    cipher: (AlgorithmCategory, &[Cipher], NameList<'_>),
+    mac: (AlgorithmCategory, &[Mac], NameList<'_>),
+    failed: &mut Vec<Mismatch>,
+) -> Option<Protection> {
+    let chosen = pick(role, cipher.0, cipher.1, cipher.2, Cipher::name, failed)?;
+    if chosen.aead() {
+        return Some(Protection { cipher: chosen, mac: None });
+    }
+    let mac = pick(role, mac.0, mac.1, mac.2, Mac::name, failed)?;
+    Some(Protection { cipher: chosen, mac: Some(mac) })
+}
+
+fn pick<A: Copy + PartialEq>(
+    role: Role,
+    category: AlgorithmCategory,
+    ours: &[A],
+    theirs: NameList<'_>,
+    name: fn(A) -> &'static str,
+    failed: &mut Vec<Mismatch>,
+) -> Option<A> {
+    let chosen = match role {
+        Role::Client => ours.iter().copied().find(|a| theirs.contains(name(*a))),
+        Role::Server => theirs.iter().find_map(|n| ours.iter().copied().find(|a| name(*a) == n)),
+    };
+    if chosen.is_none() {
+        failed.push(Mismatch {
+            category,
+            ours: join(ours.iter().map(|a| name(*a))),
+            theirs: SshStr::new(theirs.as_str().as_bytes()).excerpt(2000),
+            policy_that_would_match: Policy::ALL
+                .into_iter()
+                .find(|p| policy_names(*p, category).iter().any(|n| theirs.contains(n))),
+        });
+    }
+    chosen
+}
+
+fn policy_names(policy: Policy, category: AlgorithmCategory) -> Vec<&'static str> {
+    let [ciphers, _] = &policy.algorithms(true).cipher;
+    let all = policy.algorithms(true);
+    use AlgorithmCategory as C;
+    match category {
+        C::Kex => all.kex.iter().map(|a| a.name()).collect(),
+        C::HostKey => all.host_key.iter().map(|a| a.name()).collect(),
+        C::CipherClientToServer | C::CipherServerToClient => ciphers.iter().map(|a| a.name()).collect(),
+        C::MacClientToServer | C::MacServerToClient => {
+            let [macs, _] = &all.mac;
+            macs.iter().map(|a| a.name()).collect()
+        }
+        C::CompressionClientToServer | C::CompressionServerToClient => {
+            let [methods, _] = &all.compression;
+            methods.iter().map(|a| a.name()).collect()
+        }
+    }
+}
+
+/// Whether the peer's guess (`first_kex_packet_follows`) was right: both first choices agree.
+pub(crate) fn guess_was_right(ours: &KexInit<'_>, theirs: &KexInit<'_>) -> bool {
+    ours.kex.iter().next() == theirs.kex.iter().next()
+        && ours.host_key.iter().next() == theirs.host_key.iter().next()
+}

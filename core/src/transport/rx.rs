@@ -1,0 +1,145 @@
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+/// Free room that [`RxBuf::spare`] offers at least.
+const MIN_SPARE: usize = 16 * 1024;
+/// Free room it grows to when reads fill it again and again.
+const MAX_SPARE: usize = 256 * 1024;
+
+/// Received bytes. Owned by the caller, so that events can borrow from it while the connection
+/// stays free to be called.
+///
+/// Read into [`spare`](Self::spare), say how much with [`filled`](Self::filled), tell the end of
+/// input with [`eof`](Self::eof). Packets are decrypted in place; the content is nobody else's
+/// business. An empty buffer owns no memory until it is read into, and [`release`](Self::release)
+/// gives it back.
+#[derive(Default)]
+pub struct RxBuf {
+    /// All of it initialised; `head..tail` is unread input.
+    buf: Vec<u8>,
+    head: usize,
+    tail: usize,
+    /// Free room to offer next time.
+    want: usize,
+    /// Bytes that came since the last poll.
+    fresh: usize,
+    eof: bool,
+    /// Where a compressed payload was inflated to.
+    pub(crate) inflated: Vec<u8>,
+}
+
+impl RxBuf {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Room to read into: at least 16 KiB, more when there is much to read.
+    pub fn spare(&mut self) -> &mut [u8] {
+        if self.head == self.tail {
+            self.head = 0;
+            self.tail = 0;
+        }
+        let want = self.want.clamp(MIN_SPARE, MAX_SPARE);
+        if self.buf.len().saturating_sub(self.tail) < want {
+            self.buf.copy_within(self.head..self.tail, 0);
+            self.tail = self.tail.saturating_sub(self.head);
+            self.head = 0;
+            let need = self.tail.saturating_add(want);
+            if self.buf.len() < need {
+                self.buf.resize(need, 0);
+            }
+        }
+        self.buf.get_mut(self.tail..).unwrap_or_default()
+    }
+
+    /// Says that the first `n` bytes of the last [`spare`](Self::spare) now hold input. Bytes beyond
+    /// the spare room do not count.
+    pub fn filled(&mut self, n: usize) {
+        let room = self.buf.len().saturating_sub(self.tail);
+        let n = n.min(room);
+        if n == room {
+            self.want = self.want.clamp(MIN_SPARE, MAX_SPARE).saturating_mul(2).min(MAX_SPARE);
+        }
+        self.tail = self.tail.saturating_add(n);
+        self.fresh = self.fresh.saturating_add(n);
+    }
+
+    /// Says that no more input will come.
+    pub fn eof(&mut self) {
+        self.eof = true;
+    }
+
+    /// Copies `bytes` in; the same as [`spare`](Self::spare) and [`filled`](Self::filled).
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let spare = self.spare();
+            let n = spare.len().min(bytes.len());
+            if let (Some(to), Some(from)) = (spare.get_mut(..n), bytes.get(..n)) {
+                to.copy_from_slice(from);
+            }
+            self.filled(n);
+            bytes = bytes.get(n..).unwrap_or_default();
+        }
+    }
+
+    /// True when every byte was taken.
+    pub fn is_empty(&self) -> bool {
+        self.head == self.tail
+    }
+
+    /// Bytes not taken yet: the part of a packet that is still incomplete, or packets that the
+    /// connection is not ready for.
+    pub fn len(&self) -> usize {
+        self.tail.saturating_sub(self.head)
+    }
+
+    /// Gives the memory back if nothing is in it (for fleets of idle connections).
+    pub fn release(&mut self) {
+        if self.is_empty() {
+            let eof = self.eof;
+            *self = Self { eof, ..Self::default() };
+        }
+    }
+
+    pub(crate) fn at_eof(&self) -> bool {
+        self.eof
+    }
+
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.buf.get(self.head..self.tail).unwrap_or_default()
+    }
+
+    pub(crate) fn unread_mut(&mut self) -> &mut [u8] {
+        self.buf.get_mut(self.head..self.tail).unwrap_or_default()
+    }
+
+    /// Takes `n` bytes and says where they stand until the next change of the buffer.
+    pub(crate) fn take(&mut self, n: usize) -> Range<usize> {
+        let start = self.head;
+        self.head = self.head.saturating_add(n).min(self.tail);
+        start..self.head
+    }
+
+    pub(crate) fn at(&self, range: Range<usize>) -> &[u8] {
+        self.buf.get(range).unwrap_or_default()
+    }
+
+    /// Makes the next spare large enough for a packet of which `missing` bytes are not here yet.
+    pub(crate) fn expect(&mut self, missing: usize) {
+        self.want = self.want.max(missing.min(MAX_SPARE));
+    }
+
+    /// The bytes that came since the last call, for a recorder.
+    pub(crate) fn take_fresh(&mut self) -> &[u8] {
+        let n = core::mem::take(&mut self.fresh);
+        self.buf.get(self.tail.saturating_sub(n)..self.tail).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for RxBuf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RxBuf({} bytes{})", self.len(), if self.eof { ", end of input" } else { "" })
+    }
+}
