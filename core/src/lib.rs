@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod crypto;
+pub mod provider;
 pub mod rng;
 pub mod time;
 pub mod wire;
