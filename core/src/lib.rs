@@ -11,7 +11,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod crypto;
+pub mod hosts;
 pub mod keys;
+pub mod provider;
 pub mod rng;
 pub mod time;
 pub mod wire;
