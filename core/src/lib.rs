@@ -11,7 +11,6 @@ extern crate alloc;
 extern crate std;
 
 pub mod crypto;
-pub mod hosts;
 pub mod keys;
 pub mod provider;
 pub mod rng;
