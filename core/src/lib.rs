@@ -11,6 +11,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod crypto;
+pub mod hosts;
 pub mod keys;
 pub mod provider;
 pub mod rng;
