@@ -140,7 +140,7 @@ impl KnownHosts {
         if names().any(is_pattern) || names().nth(MAX_INDEXED_NAMES).is_some() {
             self.scan.push(id);
         } else {
-            self.index.extend(names().map(|name| (name_hash(&canonical_entry(name)), id)));
+            self.index.extend(names().map(|name| (name_hash(canonical_entry(name)), id)));
         }
     }
 
@@ -267,7 +267,7 @@ impl KnownHosts {
 
     /// The lines for a canonical name, in the order of the files.
     fn lines_for(&self, name: &[u8]) -> impl Iterator<Item = (&Entry, Line<'_>)> {
-        let hash = name_hash(name);
+        let hash = name_hash(name.iter().copied());
         let from = self.index.partition_point(|(h, _)| *h < hash);
         let indexed = self.index.iter().skip(from).take_while(|(h, _)| *h == hash).map(|(_, id)| *id);
         let mut ids: Vec<u32> = indexed.chain(self.scan.iter().copied()).collect();
@@ -311,15 +311,6 @@ struct Found {
     unreadable: Vec<Location>,
 }
 
-impl Line<'_> {
-    fn public_key(&self) -> Result<PublicKey, Problem> {
-        if sig_algs_of(self.key_type).is_empty() {
-            return Err(Problem::UnknownType);
-        }
-        PublicKey::from_base64(self.key_type.as_bytes(), self.key).map_err(|_| Problem::Key)
-    }
-}
-
 /// The line to append for a new host, without a line feed: `name type key`.
 ///
 /// With `hashed`, 20 random bytes of salt, the name is written as its hash (`HashKnownHosts`). Mind
@@ -347,7 +338,8 @@ pub fn learn_line(
 }
 
 /// FNV-1a. Collisions cost a comparison and nothing else.
-fn name_hash(name: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
-    name.iter().fold(0xcbf2_9ce4_8422_2325, step)
+fn name_hash(name: impl Iterator<Item = u8>) -> u64 {
+    name.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }

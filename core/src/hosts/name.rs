@@ -1,6 +1,5 @@
 use alloc::borrow::ToOwned;
 use alloc::string::String;
-use alloc::vec::Vec;
 use core::fmt;
 
 /// The longest host name that is written, in bytes (`NI_MAXHOST`).
@@ -18,20 +17,20 @@ pub fn canonical(host: &str, port: u16) -> String {
     if port == 0 || port == DEFAULT_PORT { host } else { alloc::format!("[{host}]:{port}") }
 }
 
-/// The same for a plain name that stands in a file.
-pub(super) fn canonical_entry(name: &[u8]) -> Vec<u8> {
+/// The same for a plain name that stands in a file, byte by byte: files are long, so nothing is
+/// allocated for a name.
+pub(super) fn canonical_entry(name: &[u8]) -> impl Iterator<Item = u8> {
     let bracketed = name.strip_prefix(b"[").and_then(|rest| {
         let end = rest.iter().rposition(|b| *b == b']')?;
         Some((rest.get(..end)?, rest.get(end..)?))
     });
     let (host, port) = bracketed.unwrap_or((name, b""));
     let host = host.strip_suffix(b".").filter(|h| !h.is_empty()).unwrap_or(host);
-    let mut out = match port {
-        b"" | b"]" | b"]:22" => host.to_owned(),
-        port => [b"[", host, port].concat(),
+    let (open, port): (&[u8], &[u8]) = match port {
+        b"" | b"]" | b"]:22" => (b"", b""),
+        port => (b"[", port),
     };
-    out.make_ascii_lowercase();
-    out
+    open.iter().chain(host).chain(port).map(u8::to_ascii_lowercase)
 }
 
 /// A host name that cannot be written into known_hosts, because it would mean something else there.
