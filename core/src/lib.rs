@@ -13,6 +13,7 @@ pub mod client;
 mod connection;
 pub mod crypto;
 pub mod error;
+pub mod hosts;
 pub mod keys;
 pub mod msg;
 pub mod provider;

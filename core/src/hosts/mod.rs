@@ -1,0 +1,345 @@
+//! Known hosts: text in, verdict out (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+//!
+//! Files are read and written by the caller, who refuses what is no regular file and appends what
+//! [`learn_line`] makes. Loading only splits lines and indexes plain names; keys are decoded and
+//! hashed names computed when a host is looked up.
+
+mod line;
+mod name;
+pub mod pattern;
+mod verdict;
+
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use base64ct::{Base64, Encoding};
+
+pub use line::Problem;
+pub use name::{BadHostName, canonical};
+pub use verdict::{Hints, Known, Location, Verdict, Warning};
+
+use crate::crypto::{HashAlg, SigAlg};
+use crate::keys::{PublicKey, sig_algs_of};
+use line::{Line, Marker, is_pattern};
+use name::canonical_entry;
+
+/// The largest known_hosts file that is read, in bytes (H-15).
+pub const MAX_FILE: usize = 16 * 1024 * 1024;
+/// A line of more names is searched rather than indexed, so that the index stays small.
+const MAX_INDEXED_NAMES: usize = 64;
+/// Damaged lines that are remembered; a file of nothing else should not cost more than itself.
+const MAX_WARNINGS: usize = 1000;
+/// Key types by preference, for [`KnownHosts::known_algorithms`].
+const PREFERENCE: [&str; 5] =
+    ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
+
+/// The keys that hosts are known by, from one or several files.
+///
+/// Immutable once filled; put it in an `Arc` to share it.
+///
+/// ```
+/// # use konko_core::hosts::{KnownHosts, Verdict};
+/// # use konko_core::keys::PublicKey;
+/// let line = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINFtSbggKRyVeFDitf8xA29Zg+1YGYKaPC9ct1zY2Y5Q";
+/// let (key, _) = PublicKey::from_openssh_line(line).unwrap();
+/// let file = [b"example.org,192.0.2.* ", &line[..]].concat();
+/// let hosts = KnownHosts::parse("known_hosts", &file).unwrap();
+/// assert!(matches!(hosts.lookup("Example.ORG.", 22, None, &key), Verdict::Match { .. }));
+/// assert!(matches!(hosts.lookup("example.org", 2222, None, &key), Verdict::Unknown(_)));
+/// ```
+#[derive(Default)]
+pub struct KnownHosts {
+    files: Vec<File>,
+    entries: Vec<Entry>,
+    /// Plain names by their hash, sorted; what a hash finds is compared in full.
+    index: Vec<(u64, u32)>,
+    /// Lines with wildcards, negations or hashed names: these are tried one by one.
+    scan: Vec<u32>,
+    skipped: Vec<Warning>,
+}
+
+struct File {
+    name: Arc<str>,
+    text: Box<[u8]>,
+}
+
+/// Where a line is; its fields are found again when it is needed.
+struct Entry {
+    file: usize,
+    line: u32,
+    start: usize,
+    end: usize,
+}
+
+/// A file over [`MAX_FILE`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the known_hosts file is larger than 16 MiB; is it the right file?")
+    }
+}
+
+impl core::error::Error for TooLarge {}
+
+impl KnownHosts {
+    /// No host is known.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one file. `name` is for messages only.
+    ///
+    /// # Errors
+    /// [`TooLarge`]; lines that make no sense are skipped, see [`warnings`](Self::warnings).
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, TooLarge> {
+        let mut hosts = Self::new();
+        hosts.add_file(name, bytes)?;
+        Ok(hosts)
+    }
+
+    /// Adds another file. All files count alike; a key that any of them revokes is revoked.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); nothing is added then.
+    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TooLarge> {
+        if bytes.len() > MAX_FILE {
+            return Err(TooLarge);
+        }
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let file = File { name: name.into(), text: bytes.into() };
+        let mut start = 0usize;
+        for (text, number) in bytes.split(|b| *b == b'\n').zip(1u32..) {
+            let end = start.saturating_add(text.len());
+            match Line::parse(text) {
+                Ok(None) => {}
+                Ok(Some(line)) => {
+                    self.index_line(&line);
+                    self.entries.push(Entry { file: self.files.len(), line: number, start, end });
+                }
+                Err(problem) if self.skipped.len() < MAX_WARNINGS => {
+                    let at = Location { file: file.name.clone(), line: number };
+                    self.skipped.push(Warning { at, problem });
+                }
+                Err(_) => {}
+            }
+            start = end.saturating_add(1);
+        }
+        self.files.push(file);
+        self.index.sort_unstable();
+        Ok(())
+    }
+
+    fn index_line(&mut self, line: &Line<'_>) {
+        let id = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let names = || line.names.split(|b| *b == b',');
+        if names().any(is_pattern) || names().nth(MAX_INDEXED_NAMES).is_some() {
+            self.scan.push(id);
+        } else {
+            self.index.extend(names().map(|name| (name_hash(canonical_entry(name)), id)));
+        }
+    }
+
+    /// What is known about `key` for the host.
+    ///
+    /// `host` is what the user typed, or `HostKeyAlias`; see [`canonical`] for its spellings. On a
+    /// port other than 22 only entries `[host]:port` (and patterns that match that) count.
+    ///
+    /// With `ip`, the address that was connected to, the host's address is checked as well, as with
+    /// OpenSSH's `CheckHostIP yes`: a key revoked for the address is revoked, and a match by name
+    /// becomes [`Verdict::Changed`] if the address is known with another key of the same type. An
+    /// address alone never makes a match.
+    pub fn lookup(&self, host: &str, port: u16, ip: Option<&str>, key: &PublicKey) -> Verdict {
+        let by_name = self.classify(&canonical(host, port), key, false);
+        let by_address = ip.map(|ip| self.classify(&canonical(ip, port), key, true)).unwrap_or_default();
+        if let Some(at) = by_name.revoked.or(by_address.revoked) {
+            return Verdict::Revoked { at };
+        }
+        if let Some(at) = by_name.matched {
+            if by_address.matched.is_none() && !by_address.changed.is_empty() {
+                return Verdict::Changed { known: by_address.changed };
+            }
+            return Verdict::Match { at };
+        }
+        if !by_name.changed.is_empty() {
+            return Verdict::Changed { known: by_name.changed };
+        }
+        if !by_name.other.is_empty() {
+            return Verdict::OtherTypeKnown { known: by_name.other };
+        }
+        let without_port = match port {
+            0 | 22 => None,
+            _ => self.classify(&canonical(host, 22), key, false).matched,
+        };
+        Verdict::Unknown(Hints {
+            authorities: by_name.authorities,
+            unreadable: by_name.unreadable,
+            without_port,
+        })
+    }
+
+    /// The signature algorithms of the keys that are known for the host, best first; all three of
+    /// RSA for an RSA key. Neither revoked keys nor certificate authorities count.
+    ///
+    /// A client moves these to the front of the list it offers, so that the host shows a key that
+    /// is known; it drops nothing from the list (U-08). That order lets an observer see that the
+    /// host is known (H-05).
+    pub fn known_algorithms(&self, host: &str, port: u16) -> Vec<SigAlg> {
+        let name = canonical(host, port);
+        let types: Vec<&str> = self
+            .lines_for(name.as_bytes())
+            .filter(|(_, line)| line.marker == Marker::None && line.public_key().is_ok())
+            .map(|(_, line)| line.key_type)
+            .collect();
+        let known = PREFERENCE.iter().filter(|name| types.contains(name));
+        known.flat_map(|name| sig_algs_of(name)).copied().collect()
+    }
+
+    /// Where else the key stands, whatever host it is for: a changed key that is known under
+    /// another name is usually a host that moved. Takes time with the number of lines.
+    pub fn locations_of(&self, key: &PublicKey) -> Vec<Location> {
+        let wanted = Base64::encode_string(&key.to_blob());
+        (self.entries.iter())
+            .filter(|entry| {
+                self.line(entry).is_some_and(|l| l.marker == Marker::None && l.key == wanted.as_bytes())
+            })
+            .map(|entry| self.location(entry))
+            .collect()
+    }
+
+    /// The lines that were not used and why, in order. At most the first 1000 that are no lines of
+    /// known_hosts at all, then those whose key is damaged or of a type we do not have.
+    ///
+    /// Decodes every key, so it takes longer than loading; ask for it when somebody wants to know.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut all = self.skipped.clone();
+        for entry in &self.entries {
+            if let Some(Err(problem)) = self.line(entry).map(|line| line.public_key()) {
+                all.push(Warning { at: self.location(entry), problem });
+            }
+        }
+        all
+    }
+
+    /// How many lines hold a key.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether no line holds a key.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn classify(&self, name: &str, key: &PublicKey, by_address: bool) -> Found {
+        let mut found = Found::default();
+        for (entry, line) in self.lines_for(name.as_bytes()) {
+            let at = self.location(entry);
+            let known = line.public_key();
+            let same = known.as_ref() == Ok(key);
+            match (line.marker, known) {
+                (Marker::Authority, _) => found.authorities.push(at),
+                (Marker::Revoked, _) if same => found.revoked = found.revoked.or(Some(at)),
+                (Marker::Revoked, _) => {}
+                (Marker::None, _) if same => found.matched = found.matched.or(Some(at)),
+                (Marker::None, Ok(known)) => {
+                    let fingerprint = Some(known.fingerprint(HashAlg::Sha256));
+                    let list = if known.key_type() == key.key_type() {
+                        &mut found.changed
+                    } else {
+                        &mut found.other
+                    };
+                    list.push(Known { at, key_type: line.key_type.to_string(), fingerprint, by_address });
+                }
+                (Marker::None, Err(Problem::UnknownType)) => {
+                    let key_type = line.key_type.to_string();
+                    found.other.push(Known { at, key_type, fingerprint: None, by_address });
+                }
+                (Marker::None, Err(_)) => found.unreadable.push(at),
+            }
+        }
+        found
+    }
+
+    /// The lines for a canonical name, in the order of the files.
+    fn lines_for(&self, name: &[u8]) -> impl Iterator<Item = (&Entry, Line<'_>)> {
+        let hash = name_hash(name.iter().copied());
+        let from = self.index.partition_point(|(h, _)| *h < hash);
+        let indexed = self.index.iter().skip(from).take_while(|(h, _)| *h == hash).map(|(_, id)| *id);
+        let mut ids: Vec<u32> = indexed.chain(self.scan.iter().copied()).collect();
+        ids.retain(|id| self.entry(*id).and_then(|e| self.line(e)).is_some_and(|l| l.is_for(name)));
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().filter_map(|id| {
+            let entry = self.entry(id)?;
+            Some((entry, self.line(entry)?))
+        })
+    }
+
+    fn entry(&self, id: u32) -> Option<&Entry> {
+        self.entries.get(usize::try_from(id).ok()?)
+    }
+
+    fn line(&self, entry: &Entry) -> Option<Line<'_>> {
+        let text = self.files.get(entry.file)?.text.get(entry.start..entry.end)?;
+        Line::parse(text).ok()?
+    }
+
+    fn location(&self, entry: &Entry) -> Location {
+        let file = self.files.get(entry.file).map(|f| f.name.clone()).unwrap_or_default();
+        Location { file, line: entry.line }
+    }
+}
+
+impl fmt::Debug for KnownHosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KnownHosts({} files, {} keys)", self.files.len(), self.entries.len())
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    matched: Option<Location>,
+    revoked: Option<Location>,
+    changed: Vec<Known>,
+    other: Vec<Known>,
+    authorities: Vec<Location>,
+    unreadable: Vec<Location>,
+}
+
+/// The line to append for a new host, without a line feed: `name type key`.
+///
+/// With `hashed`, 20 random bytes of salt, the name is written as its hash (`HashKnownHosts`). Mind
+/// that the file's last line may lack its line feed.
+///
+/// # Errors
+/// [`BadHostName`] for a name that would mean something else in the file: blanks, commas,
+/// wildcards, `!`, `@`, `|`, `#`, controls, non-ASCII (H-09).
+pub fn learn_line(
+    host: &str,
+    port: u16,
+    key: &PublicKey,
+    hashed: Option<[u8; 20]>,
+) -> Result<String, BadHostName> {
+    name::check(host)?;
+    let name = canonical(host, port);
+    let name = match hashed {
+        None => name,
+        Some(salt) => {
+            let hash = line::hash(&salt, name.as_bytes());
+            alloc::format!("|1|{}|{}", Base64::encode_string(&salt), Base64::encode_string(&hash))
+        }
+    };
+    Ok(alloc::format!("{name} {}", key.to_openssh_line("")))
+}
+
+/// FNV-1a. Collisions cost a comparison and nothing else.
+fn name_hash(name: impl Iterator<Item = u8>) -> u64 {
+    name.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}

@@ -1,0 +1,102 @@
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::Problem;
+use crate::keys::Fingerprint;
+use crate::wire::SshStr;
+
+/// A line of a file; `Display` is `file:line`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The file's name, as it was given.
+    pub file: Arc<str>,
+    /// The line's number, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", SshStr::new(self.file.as_bytes()), self.line)
+    }
+}
+
+impl fmt::Debug for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A key that is known for a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Known {
+    /// Where it stands.
+    pub at: Location,
+    /// Its type, such as `ssh-rsa`.
+    pub key_type: String,
+    /// Its SHA-256 fingerprint; `None` for a type that we do not have.
+    pub fingerprint: Option<Fingerprint>,
+    /// True when the line is for the host's address rather than for its name.
+    pub by_address: bool,
+}
+
+/// What known_hosts says about the key that a host offers.
+///
+/// Only [`Match`](Self::Match) is a yes. Whether the others may be answered with yes, and by whom,
+/// is policy: nothing but [`Unknown`](Self::Unknown) should ever be accepted without a person
+/// (`accept-new`), and `Unknown` only if its [`Hints::unreadable`] is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Verdict {
+    /// The key is the host's.
+    Match {
+        /// The first line that says so.
+        at: Location,
+    },
+    /// The key is marked `@revoked` for this host. Never accept it.
+    Revoked {
+        /// The line that says so.
+        at: Location,
+    },
+    /// Keys of this type are known for the host and this one is not among them.
+    Changed {
+        /// Those keys.
+        known: Vec<Known>,
+    },
+    /// Only keys of other types are known for the host, so it is not a new host (H-04).
+    OtherTypeKnown {
+        /// Those keys.
+        known: Vec<Known>,
+    },
+    /// No key is known for the host.
+    Unknown(Hints),
+}
+
+/// What else was seen when a host is unknown.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hints {
+    /// `@cert-authority` lines for the host. Host certificates are not supported yet, so they accept
+    /// nothing.
+    pub authorities: Vec<Location>,
+    /// Lines for the host whose key is damaged.
+    pub unreadable: Vec<Location>,
+    /// The same key is known for the host on port 22. OpenSSH accepts such a key; here it is the
+    /// caller's choice.
+    pub without_port: Option<Location>,
+}
+
+/// A line that was not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it stands.
+    pub at: Location,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.problem)
+    }
+}

@@ -1,0 +1,26 @@
+//! Public and private keys, their files, fingerprints and signatures.
+//!
+//! Everything here is a function of its arguments: files are read and written by the caller. Sizes
+//! are bounded before any arithmetic, secrets are wiped, and each error says what to do about it.
+//! Key files are decrypted and public halves recomputed with the portable primitives, whatever
+//! [`Provider`](crate::crypto::Provider) signs and verifies.
+
+mod der;
+mod error;
+mod file_cipher;
+mod fingerprint;
+mod load;
+mod numbers;
+mod openssh;
+mod pair;
+mod private;
+mod public;
+pub mod signature;
+
+pub use error::KeyError;
+pub use fingerprint::Fingerprint;
+pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
+pub use pair::KeyPair;
+pub use private::{KeyKind, PrivateKey};
+pub use public::{DEFAULT_MIN_RSA_BITS, PublicKey};
+pub(crate) use public::{next_field, sig_algs_of};

@@ -1,0 +1,292 @@
+//! The container `openssh-key-v1` (OpenSSH PROTOCOL.key): reading and writing.
+
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use pem_rfc7468::{Encoder, LineEnding, encapsulated_len_wrapped};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::file_cipher::FileCipher;
+use super::private::Numbers;
+use super::public::{ecdsa_curve, unknown_type};
+use super::{KeyError, PrivateKey, PublicKey};
+use crate::crypto::{SigningKey, VerifyKey};
+use crate::rng::Rng;
+use crate::wire::{Reader, Sink, minimal};
+
+pub(super) const LABEL: &str = "OPENSSH PRIVATE KEY";
+const MAGIC: &[u8] = b"openssh-key-v1\0";
+/// OpenSSH writes 16 bytes of salt; F-07 bounds what we read.
+const MAX_SALT: usize = 64;
+/// OpenSSH breaks lines here.
+const LINE_WIDTH: usize = 70;
+
+/// The container before decryption.
+struct Container<'a> {
+    cipher: FileCipher,
+    kdf: Option<Bcrypt<'a>>,
+    public: PublicKey,
+    private: &'a [u8],
+    tag: &'a [u8],
+}
+
+struct Bcrypt<'a> {
+    salt: &'a [u8],
+    rounds: u32,
+}
+
+/// The public half, which stands in clear in an encrypted container too.
+pub(super) fn public(bytes: &[u8]) -> Result<PublicKey, KeyError> {
+    Container::parse(bytes).map(|c| c.public)
+}
+
+/// Reads a container (without PEM around it). At most `max_rounds` of bcrypt are run.
+pub(super) fn read(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> Result<PrivateKey, KeyError> {
+    let container = Container::parse(bytes)?;
+    let mut private = Zeroizing::new(container.private.to_vec());
+    if let Some(kdf) = &container.kdf {
+        let material = kdf.derive(passphrase, container.cipher, max_rounds)?;
+        container.cipher.decrypt(&material, &mut private, container.tag)?;
+    }
+    let mut r = Reader::new(&private);
+    let same = r.array::<4>()?.ct_eq(&r.array::<4>()?);
+    if !bool::from(same) {
+        return Err(if container.cipher.encrypts() {
+            KeyError::WrongPassphrase
+        } else {
+            KeyError::Malformed("the check numbers differ")
+        });
+    }
+    let mut key = read_private(&mut r)?;
+    key.set_comment(r.string()?);
+    check_padding(r.rest())?;
+    // F-08: what a file shows as public and what it signs with are one key.
+    if *key.public() != container.public {
+        return Err(FOREIGN);
+    }
+    Ok(key)
+}
+
+const FOREIGN: KeyError = KeyError::Inconsistent("the public half is not the private one's");
+
+impl<'a> Container<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, KeyError> {
+        let body = bytes.strip_prefix(MAGIC).ok_or(KeyError::Malformed("not an openssh-key-v1 container"))?;
+        let mut r = Reader::new(body);
+        let cipher_name = r.string()?;
+        let kdf_name = r.string()?;
+        let kdf_options = r.string()?;
+        if r.u32()? != 1 {
+            return Err(KeyError::Malformed("a container holds exactly one key"));
+        }
+        let public = PublicKey::from_blob(r.string()?)?;
+        let private = r.string()?;
+        let text = |name: &[u8]| String::from_utf8_lossy(name.get(..64).unwrap_or(name)).into_owned();
+        let cipher = FileCipher::from_name(cipher_name)
+            .ok_or_else(|| KeyError::UnsupportedCipher(text(cipher_name)))?;
+        let tag = r.bytes(cipher.tag())?;
+        r.end()?;
+        let kdf = match (kdf_name, cipher.encrypts()) {
+            (b"none", false) if kdf_options.is_empty() => None,
+            (b"bcrypt", true) => Some(Bcrypt::parse(kdf_options)?),
+            (b"none" | b"bcrypt", _) => return Err(KeyError::Malformed("cipher without key derivation")),
+            _ => return Err(KeyError::UnsupportedKdf(text(kdf_name))),
+        };
+        if private.is_empty() || !private.len().is_multiple_of(cipher.block()) {
+            return Err(KeyError::Malformed("the private section is not whole blocks"));
+        }
+        Ok(Container { cipher, kdf, public, private, tag })
+    }
+}
+
+impl<'a> Bcrypt<'a> {
+    fn parse(options: &'a [u8]) -> Result<Self, KeyError> {
+        let mut r = Reader::new(options);
+        let salt = r.string()?;
+        let rounds = r.u32()?;
+        r.end()?;
+        if salt.is_empty() || salt.len() > MAX_SALT {
+            return Err(KeyError::Malformed("the length of the salt"));
+        }
+        Ok(Bcrypt { salt, rounds })
+    }
+
+    fn derive(
+        &self,
+        passphrase: Option<&[u8]>,
+        cipher: FileCipher,
+        max_rounds: u32,
+    ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        if self.rounds == 0 || self.rounds > max_rounds {
+            return Err(KeyError::KdfRounds(self.rounds));
+        }
+        let passphrase = passphrase.filter(|p| !p.is_empty()).ok_or(KeyError::Encrypted)?;
+        let mut material = Zeroizing::new(vec![0; cipher.key.saturating_add(cipher.iv())]);
+        bcrypt_pbkdf::bcrypt_pbkdf(passphrase, self.salt, self.rounds, &mut material)
+            .map_err(|_| KeyError::Malformed("key derivation"))?;
+        Ok(material)
+    }
+}
+
+/// The private fields, as in OpenSSH's `sshkey_private_deserialize`.
+fn read_private(r: &mut Reader<'_>) -> Result<PrivateKey, KeyError> {
+    let name = r.string()?;
+    match name {
+        b"ssh-ed25519" => {
+            let public = r.string()?;
+            // Seed and public key again (RFC 8032's "secret key" of old implementations).
+            let both: &[u8; 64] =
+                r.string()?.try_into().map_err(|_| KeyError::Malformed("Ed25519 key length"))?;
+            let (seed, again) = both.split_first_chunk::<32>().ok_or(FOREIGN)?;
+            let key = PrivateKey::from_numbers(SigningKey::Ed25519(seed))?;
+            match key.public().verify_key() {
+                VerifyKey::Ed25519(own) if own == public && own == again => Ok(key),
+                _ => Err(FOREIGN),
+            }
+        }
+        b"ssh-rsa" => {
+            let (n, e, d) = (r.mpint()?, r.mpint()?, r.mpint()?);
+            let iqmp = r.mpint()?;
+            let (p, q) = (r.mpint()?, r.mpint()?);
+            let key = PrivateKey::from_numbers(SigningKey::Rsa { n, e, d, p, q })?;
+            same_iqmp(&key, iqmp)?;
+            Ok(key)
+        }
+        _ => {
+            let curve = ecdsa_curve(name).ok_or_else(|| unknown_type(name))?;
+            if r.string()? != curve.name().as_bytes() {
+                return Err(KeyError::Malformed("the curve is not the one its type names"));
+            }
+            let point = r.string()?;
+            let key = PrivateKey::from_numbers(SigningKey::Ecdsa(curve, r.mpint()?))?;
+            match key.public().verify_key() {
+                VerifyKey::Ecdsa(_, own) if own == point => Ok(key),
+                _ => Err(FOREIGN),
+            }
+        }
+    }
+}
+
+/// Whether the CRT coefficient in the file is the one that belongs to the primes (F-09).
+pub(super) fn same_iqmp(key: &PrivateKey, iqmp: &[u8]) -> Result<(), KeyError> {
+    match key.numbers() {
+        Numbers::Rsa { iqmp: own, .. } if bool::from(own.expose().ct_eq(minimal(iqmp))) => Ok(()),
+        _ => Err(KeyError::Inconsistent("the RSA coefficient does not belong to the primes")),
+    }
+}
+
+/// 1, 2, 3 and so on, at most 255 bytes.
+fn check_padding(padding: &[u8]) -> Result<(), KeyError> {
+    let counted = padding.iter().zip(1u8..=255).all(|(byte, expected)| *byte == expected);
+    if counted && padding.len() <= 255 { Ok(()) } else { Err(KeyError::Malformed("padding")) }
+}
+
+impl PrivateKey {
+    /// The key in OpenSSH's format, as `ssh-keygen` writes it, with a line feed at the end.
+    ///
+    /// With a passphrase it is encrypted with `aes256-ctr` under `bcrypt` of that many rounds (24 is
+    /// OpenSSH's choice; each costs about 7 ms). `rng` gives the salt and the check number.
+    ///
+    /// Write it to a file that nobody else can read *from the moment it exists* (F-16).
+    ///
+    /// # Errors
+    /// [`KeyError::KdfRounds`] for rounds that [`load`](Self::load) would refuse, and
+    /// [`KeyError::Encrypted`] for an empty passphrase: say `None` to write it unencrypted.
+    pub fn to_openssh(
+        &self,
+        passphrase: Option<(&[u8], u32)>,
+        rng: &mut Rng,
+    ) -> Result<Zeroizing<String>, KeyError> {
+        let cipher = if passphrase.is_some() { FileCipher::WRITE } else { FileCipher::NONE };
+        let mut private = self.private_section(cipher, rng);
+        let mut kdf_options = Vec::new();
+        if let Some((passphrase, rounds)) = passphrase {
+            let salt = rng.array::<16>();
+            kdf_options.put_string(&salt);
+            kdf_options.put_u32(rounds);
+            let kdf = Bcrypt { salt: &salt, rounds };
+            let material = kdf.derive(Some(passphrase), cipher, super::MAX_KDF_ROUNDS)?;
+            FileCipher::encrypt(&material, &mut private)?;
+        }
+        let names = if passphrase.is_some() { (FileCipher::WRITE_NAME, "bcrypt") } else { ("none", "none") };
+        to_pem(&exact(|out| {
+            out.put(MAGIC);
+            out.put_string(names.0.as_bytes());
+            out.put_string(names.1.as_bytes());
+            out.put_string(&kdf_options);
+            out.put_u32(1);
+            out.put_string(&self.public().to_blob());
+            out.put_string(&private);
+        }))
+    }
+
+    fn private_section(&self, cipher: FileCipher, rng: &mut Rng) -> Zeroizing<Vec<u8>> {
+        let check = rng.array::<4>();
+        let fields = exact(|out| {
+            out.put(&check);
+            out.put(&check);
+            self.put_private(out);
+            out.put_string(self.comment().as_bytes());
+        });
+        exact(|out| {
+            out.put(&fields);
+            let padding = fields.len().next_multiple_of(cipher.block()).saturating_sub(fields.len());
+            (1u8..).take(padding).for_each(|byte| out.put_u8(byte));
+        })
+    }
+
+    /// The private fields, as in OpenSSH's `sshkey_private_serialize`.
+    pub(crate) fn put_private(&self, out: &mut dyn Sink) {
+        out.put_string(self.public().key_type().as_bytes());
+        match (self.public().verify_key(), self.numbers()) {
+            (VerifyKey::Ed25519(public), Numbers::Ed25519(seed)) => {
+                out.put_string(public);
+                out.put_len(64);
+                out.put(&seed[..]);
+                out.put(public);
+            }
+            (VerifyKey::Ecdsa(curve, point), Numbers::Ecdsa(_, d)) => {
+                out.put_string(curve.name().as_bytes());
+                out.put_string(point);
+                out.put_mpint(d.expose());
+            }
+            (VerifyKey::Rsa { e, n }, Numbers::Rsa { d, p, q, iqmp }) => {
+                out.put_mpint(n);
+                out.put_mpint(e);
+                [d, iqmp, p, q].into_iter().for_each(|x| out.put_mpint(x.expose()));
+            }
+            // `from_numbers` makes both halves of one type.
+            _ => {}
+        }
+    }
+}
+
+/// Counts first and writes then, so that a secret is never copied by a growing `Vec` (F-34).
+fn exact(write: impl Fn(&mut dyn Sink)) -> Zeroizing<Vec<u8>> {
+    struct Count(usize);
+    impl Sink for Count {
+        fn put(&mut self, bytes: &[u8]) {
+            self.0 = self.0.saturating_add(bytes.len());
+        }
+    }
+    let mut count = Count(0);
+    write(&mut count);
+    let mut out = Zeroizing::new(Vec::with_capacity(count.0));
+    write(&mut *out);
+    out
+}
+
+fn to_pem(container: &[u8]) -> Result<Zeroizing<String>, KeyError> {
+    const TOO_LONG: KeyError = KeyError::TooLarge;
+    let length = encapsulated_len_wrapped(LABEL, LINE_WIDTH, LineEnding::LF, container.len());
+    let mut text = Zeroizing::new(vec![0u8; length.map_err(|_| TOO_LONG)?]);
+    let mut encoder =
+        Encoder::new_wrapped(LABEL, LINE_WIDTH, LineEnding::LF, &mut text).map_err(|_| TOO_LONG)?;
+    encoder.encode(container).map_err(|_| TOO_LONG)?;
+    let written = encoder.finish().map_err(|_| TOO_LONG)?;
+    text.truncate(written);
+    // Moves the bytes into the string; they are ASCII.
+    String::from_utf8(core::mem::take(&mut *text)).map(Zeroizing::new).map_err(|_| TOO_LONG)
+}

@@ -1,0 +1,49 @@
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::{PublicKey, signature};
+use crate::crypto::{BadKey, SigAlg, Signer};
+use crate::rng::Rng;
+
+/// A public key with something that signs for it: what a client holds for a user and a server for
+/// a host. Put it in an `Arc` to share it.
+///
+/// Made from a private key by [`PrivateKey::key_pair`](super::PrivateKey::key_pair), or from a
+/// signer of your own, such as one that asks a token.
+pub struct KeyPair {
+    public: PublicKey,
+    signer: Box<dyn Signer>,
+}
+
+impl KeyPair {
+    /// Joins a public key and its signer. That they belong together is the caller's word; a wrong
+    /// pair makes signatures that no peer accepts.
+    pub fn from_signer(public: PublicKey, signer: Box<dyn Signer>) -> Self {
+        KeyPair { public, signer }
+    }
+
+    /// The public half.
+    pub fn public(&self) -> &PublicKey {
+        &self.public
+    }
+
+    /// Signs `message` and returns the SSH signature blob. `rng` only blinds; the signature itself
+    /// does not depend on it.
+    ///
+    /// Fails when `alg` is not one of the key's type (see [`PublicKey::sig_algs`]), or when the
+    /// signer does.
+    pub fn sign(&self, alg: SigAlg, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+        if !self.public.fits(alg) {
+            return Err(BadKey);
+        }
+        Ok(signature::encode(alg, &self.signer.sign(alg, message, rng)?))
+    }
+}
+
+/// Prints the public half only.
+impl fmt::Debug for KeyPair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyPair").field(&self.public).finish()
+    }
+}

@@ -1,0 +1,281 @@
+use alloc::borrow::ToOwned;
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use base64ct::{Base64, Encoding};
+
+use super::{Fingerprint, KeyError};
+use crate::crypto::{Curve, HashAlg, SigAlg, VerifyKey};
+use crate::wire::{Reader, Sink, SshStr, minimal};
+
+/// Widest and narrowest RSA modulus that is read at all, in bits. Upper: OpenSSH's
+/// `SSHBUF_MAX_BIGNUM`. Lower: OpenSSH's `SSH_RSA_MINIMUM_MODULUS_SIZE`; policy asks for more, see
+/// [`PublicKey::strength_ok`].
+const RSA_BITS: core::ops::RangeInclusive<usize> = 1024..=16_384;
+
+/// Longest public key blob: two numbers of 16,384 bits with their names fit well.
+const MAX_BLOB: usize = 8 * 1024;
+
+/// The smallest RSA modulus accepted by default, in bits (H-18; OpenSSH's `RequiredRSASize` is
+/// 1024, NIST SP 800-131A asks for 2048).
+pub const DEFAULT_MIN_RSA_BITS: usize = 2048;
+
+/// A public key, checked for form: lengths and ranges are those of its type.
+///
+/// Equality and order are those of the key's numbers, not of the bytes they came in. Certificates
+/// and security-key (`sk-`) types are refused as unsupported, for now.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PublicKey(Kind);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Kind {
+    Ed25519([u8; 32]),
+    Ecdsa { curve: Curve, point: Box<[u8]> },
+    Rsa { e: Box<[u8]>, n: Box<[u8]> },
+}
+
+impl PublicKey {
+    /// Reads a key blob: RFC 4253 §6.6 (RSA), RFC 5656 §3.1 (ECDSA), RFC 8709 §4 (Ed25519).
+    ///
+    /// Exact: bytes after the last field are an error, a point is uncompressed and as long as its
+    /// curve asks, the curve is the one that the type names, RSA numbers are odd and the modulus
+    /// has 1024 to 16,384 bits. Whether a point is on its curve is left to the first use.
+    pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
+        if blob.len() > MAX_BLOB {
+            return Err(KeyError::TooLarge);
+        }
+        let mut r = Reader::new(blob);
+        let name = r.string()?;
+        let key = Self::read_fields(name, &mut r)?;
+        r.end()?;
+        Ok(key)
+    }
+
+    /// Reads the fields after the type name, for containers that hold more behind them.
+    fn read_fields(name: &[u8], r: &mut Reader<'_>) -> Result<Self, KeyError> {
+        match name {
+            b"ssh-ed25519" => {
+                let key = r.string()?.try_into().map_err(|_| KeyError::Malformed("Ed25519 key length"))?;
+                Ok(PublicKey(Kind::Ed25519(key)))
+            }
+            b"ssh-rsa" => {
+                let e = r.mpint()?;
+                Self::from_numbers(VerifyKey::Rsa { e, n: r.mpint()? })
+            }
+            _ => {
+                let curve = ecdsa_curve(name).ok_or_else(|| unknown_type(name))?;
+                if r.string()? != curve.name().as_bytes() {
+                    return Err(KeyError::Malformed("the curve is not the one its type names"));
+                }
+                Self::from_numbers(VerifyKey::Ecdsa(curve, r.string()?))
+            }
+        }
+    }
+
+    /// A key from its numbers, with the checks of [`from_blob`](Self::from_blob).
+    pub fn from_numbers(key: VerifyKey<'_>) -> Result<Self, KeyError> {
+        match key {
+            VerifyKey::Ed25519(key) => Ok(PublicKey(Kind::Ed25519(*key))),
+            VerifyKey::Ecdsa(curve, point) => {
+                let length = curve.width().saturating_mul(2).saturating_add(1);
+                if point.len() != length || point.first() != Some(&4) {
+                    return Err(KeyError::Malformed("the point is not an uncompressed one of its curve"));
+                }
+                Ok(PublicKey(Kind::Ecdsa { curve, point: point.into() }))
+            }
+            VerifyKey::Rsa { e, n } => {
+                let (e, n) = (minimal(e), minimal(n));
+                check_rsa(e, n)?;
+                Ok(PublicKey(Kind::Rsa { e: e.into(), n: n.into() }))
+            }
+        }
+    }
+
+    /// The key blob, as [`from_blob`](Self::from_blob) reads it.
+    pub fn to_blob(&self) -> Vec<u8> {
+        let mut blob = Vec::new();
+        self.put_blob(&mut blob);
+        blob
+    }
+
+    /// Appends the key blob, without a length in front.
+    pub fn put_blob(&self, out: &mut dyn Sink) {
+        out.put_string(self.key_type().as_bytes());
+        match &self.0 {
+            Kind::Ed25519(key) => out.put_string(key),
+            Kind::Ecdsa { curve, point } => {
+                out.put_string(curve.name().as_bytes());
+                out.put_string(point);
+            }
+            Kind::Rsa { e, n } => {
+                out.put_mpint(e);
+                out.put_mpint(n);
+            }
+        }
+    }
+
+    /// The name of the key's type, such as `ssh-rsa`. Not the name of a signature algorithm: an
+    /// RSA key has three of those, see [`sig_algs`](Self::sig_algs).
+    pub fn key_type(&self) -> &'static str {
+        match &self.0 {
+            Kind::Ed25519(_) => SigAlg::Ed25519.name(),
+            Kind::Ecdsa { curve, .. } => curve.sig_alg().name(),
+            Kind::Rsa { .. } => SigAlg::RsaSha1.key_type(),
+        }
+    }
+
+    /// The key's numbers, for a [`Provider`](crate::crypto::Provider).
+    pub fn verify_key(&self) -> VerifyKey<'_> {
+        match &self.0 {
+            Kind::Ed25519(key) => VerifyKey::Ed25519(key),
+            Kind::Ecdsa { curve, point } => VerifyKey::Ecdsa(*curve, point),
+            Kind::Rsa { e, n } => VerifyKey::Rsa { e, n },
+        }
+    }
+
+    /// The signature algorithms that a key of this type can make and verify, best first.
+    pub fn sig_algs(&self) -> &'static [SigAlg] {
+        sig_algs_of(self.key_type())
+    }
+
+    /// Whether signatures of `alg` can be made and verified with this key.
+    pub fn fits(&self, alg: SigAlg) -> bool {
+        self.sig_algs().contains(&alg)
+    }
+
+    /// The strength people speak of: bits of the modulus for RSA, of the curve otherwise.
+    pub fn bits(&self) -> usize {
+        match &self.0 {
+            Kind::Ed25519(_) => 256,
+            Kind::Ecdsa { curve: Curve::P256, .. } => 256,
+            Kind::Ecdsa { curve: Curve::P384, .. } => 384,
+            Kind::Ecdsa { curve: Curve::P521, .. } => 521,
+            Kind::Rsa { n, .. } => bit_length(n),
+        }
+    }
+
+    /// Whether the key is strong enough: an RSA modulus has at least `min_rsa_bits`
+    /// ([`DEFAULT_MIN_RSA_BITS`] unless configured); the other types always are.
+    pub fn strength_ok(&self, min_rsa_bits: usize) -> bool {
+        !matches!(self.0, Kind::Rsa { .. }) || self.bits() >= min_rsa_bits
+    }
+
+    /// The hash of the key blob, for people to compare. Use [`HashAlg::Sha256`].
+    pub fn fingerprint(&self, alg: HashAlg) -> Fingerprint {
+        Fingerprint::of(alg, &self.to_blob())
+    }
+
+    /// Reads a line of a `.pub` file, `type base64 [comment]`, and returns the comment too.
+    ///
+    /// Fields are separated by spaces and tabs. A byte order mark before and line ends behind are
+    /// tolerated. The declared type must be the one inside the blob.
+    pub fn from_openssh_line(line: &[u8]) -> Result<(Self, SshStr<'_>), KeyError> {
+        if line.len() > 4 * MAX_BLOB {
+            return Err(KeyError::TooLarge);
+        }
+        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+        if line.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)) {
+            return Err(KeyError::Malformed("more than one line"));
+        }
+        let (declared, rest) = next_field(line);
+        let (encoded, comment) = next_field(rest);
+        if encoded.is_empty() {
+            return Err(KeyError::NotAKey);
+        }
+        Ok((Self::from_base64(declared, encoded)?, SshStr::new(comment)))
+    }
+
+    /// A key from the two fields `type` and `base64` that key lines of every kind share.
+    pub(crate) fn from_base64(declared: &[u8], encoded: &[u8]) -> Result<Self, KeyError> {
+        let text = core::str::from_utf8(encoded).map_err(|_| KeyError::Malformed("base64"))?;
+        let blob = Base64::decode_vec(text).map_err(|_| KeyError::Malformed("base64"))?;
+        let found = Reader::new(&blob).string()?;
+        if found != declared {
+            return Err(KeyError::TypeMismatch {
+                declared: String::from_utf8_lossy(declared).into_owned(),
+                found: String::from_utf8_lossy(found).into_owned(),
+            });
+        }
+        Self::from_blob(&blob)
+    }
+
+    /// The line of a `.pub` or `authorized_keys` file, without a line end. Control characters in
+    /// `comment` become spaces, so that it stays one line.
+    pub fn to_openssh_line(&self, comment: &str) -> String {
+        let mut line = self.key_type().to_owned();
+        line.push(' ');
+        line.push_str(&Base64::encode_string(&self.to_blob()));
+        let comment = comment.trim();
+        if !comment.is_empty() {
+            line.push(' ');
+            line.extend(comment.chars().map(|c| if c.is_control() { ' ' } else { c }));
+        }
+        line
+    }
+}
+
+/// Prints the type and the SHA-256 fingerprint.
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({} {})", self.key_type(), self.fingerprint(HashAlg::Sha256))
+    }
+}
+
+/// The signature algorithms of a key type, best first; empty for a type we do not have.
+pub(crate) fn sig_algs_of(key_type: &str) -> &'static [SigAlg] {
+    match key_type {
+        "ssh-ed25519" => &[SigAlg::Ed25519],
+        "ecdsa-sha2-nistp256" => &[SigAlg::EcdsaNistp256],
+        "ecdsa-sha2-nistp384" => &[SigAlg::EcdsaNistp384],
+        "ecdsa-sha2-nistp521" => &[SigAlg::EcdsaNistp521],
+        "ssh-rsa" => &[SigAlg::RsaSha512, SigAlg::RsaSha256, SigAlg::RsaSha1],
+        _ => &[],
+    }
+}
+
+/// Splits off the next field and the spaces and tabs around it; no other byte separates (H-12).
+pub(crate) fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
+    let blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = text.iter().position(|b| !blank(b)).unwrap_or(text.len());
+    let text = text.get(start..).unwrap_or_default();
+    let end = text.iter().position(blank).unwrap_or(text.len());
+    let (field, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
+    let next = rest.iter().position(|b| !blank(b)).unwrap_or(rest.len());
+    (field, rest.get(next..).unwrap_or_default())
+}
+
+pub(super) fn bit_length(magnitude: &[u8]) -> usize {
+    let magnitude = minimal(magnitude);
+    let top = magnitude.first().map_or(0, |b| b.leading_zeros());
+    magnitude.len().saturating_mul(8).saturating_sub(usize::try_from(top).unwrap_or(0))
+}
+
+pub(super) fn ecdsa_curve(name: &[u8]) -> Option<Curve> {
+    [Curve::P256, Curve::P384, Curve::P521].into_iter().find(|c| c.sig_alg().name().as_bytes() == name)
+}
+
+pub(super) fn unknown_type(name: &[u8]) -> KeyError {
+    if name.windows(8).any(|w| w == b"-cert-v0") {
+        KeyError::CertificateGiven
+    } else {
+        KeyError::unsupported_type(name)
+    }
+}
+
+/// F-09: the exponent is odd, over 1 and at most 32 bits; the modulus is odd and of a sane size.
+fn check_rsa(e: &[u8], n: &[u8]) -> Result<(), KeyError> {
+    let bits = bit_length(n);
+    if !RSA_BITS.contains(&bits) {
+        return Err(KeyError::RsaSize { bits });
+    }
+    let odd = |x: &[u8]| x.last().is_some_and(|b| b & 1 == 1);
+    if !odd(n) {
+        return Err(KeyError::Malformed("the RSA modulus is even"));
+    }
+    if !odd(e) || e == [1] || bit_length(e) > 32 {
+        return Err(KeyError::Malformed("the RSA exponent is not an odd number of 2 to 32 bits"));
+    }
+    Ok(())
+}

@@ -1,0 +1,114 @@
+//! The SSH form of signatures: `string algorithm, string signature` (RFC 4253 §6.6).
+//!
+//! Inside: 64 bytes for Ed25519 (RFC 8709 §6), two mpints for ECDSA (RFC 5656 §3.1.2), the number as
+//! bytes for RSA (RFC 8332 §3). Both levels are exact: nothing may follow the last field.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::PublicKey;
+use crate::crypto::{BadSignature, Curve, Provider, SigAlg, VerifyKey};
+use crate::wire::{Reader, Sink};
+
+/// Longest RSA signature: 16,384 bits.
+const MAX_RSA: usize = 2048;
+
+/// Encodes a raw signature, as [`Signer::sign`](crate::crypto::Signer::sign) makes them.
+pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
+    let mut blob = Vec::with_capacity(raw.len().saturating_add(48));
+    blob.put_string(alg.name().as_bytes());
+    if curve_of(alg).is_some() {
+        let (r, s) = raw.split_at_checked(raw.len() / 2).unwrap_or((raw, &[]));
+        let mut inner = Vec::with_capacity(raw.len().saturating_add(10));
+        inner.put_mpint(r);
+        inner.put_mpint(s);
+        blob.put_string(&inner);
+    } else {
+        blob.put_string(raw);
+    }
+    blob
+}
+
+/// Decodes a signature that must be of `expected`, and returns it raw: 64 bytes for Ed25519,
+/// `r || s` of curve width for ECDSA (both minimal, positive mpints), as sent for RSA.
+pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
+    let mut r = Reader::new(blob);
+    // K-13, AS-07: the name says exactly what was agreed on, ssh-rsa is not rsa-sha2-512.
+    if r.string().map_err(bad)? != expected.name().as_bytes() {
+        return Err(BadSignature);
+    }
+    let inner = r.string().map_err(bad)?;
+    r.end().map_err(bad)?;
+    match (expected, curve_of(expected)) {
+        (_, Some(curve)) => decode_ecdsa(inner, curve),
+        (SigAlg::Ed25519, _) if inner.len() == 64 => Ok(inner.to_vec()),
+        (SigAlg::RsaSha512 | SigAlg::RsaSha256 | SigAlg::RsaSha1, _)
+            if (1..=MAX_RSA).contains(&inner.len()) =>
+        {
+            Ok(inner.to_vec())
+        }
+        _ => Err(BadSignature),
+    }
+}
+
+/// The algorithm that a signature blob names, whatever it is; for logs and for agents that choose.
+pub fn algorithm(blob: &[u8]) -> Option<SigAlg> {
+    let name = Reader::new(blob).string().ok()?;
+    SigAlg::from_name(core::str::from_utf8(name).ok()?)
+}
+
+/// Verifies a signature blob of `alg` over `message`.
+///
+/// Fails too when `alg` is not one of the key's type, when the blob names another algorithm, or
+/// when its form is not exact (K-13, AS-07, AS-11). An RSA signature shorter than the modulus is
+/// padded in front, as OpenSSH does, since some peers strip leading zeros.
+pub fn verify(
+    provider: &dyn Provider,
+    key: &PublicKey,
+    alg: SigAlg,
+    message: &[u8],
+    blob: &[u8],
+) -> Result<(), BadSignature> {
+    if !key.fits(alg) {
+        return Err(BadSignature);
+    }
+    let mut raw = decode(blob, alg)?;
+    if let VerifyKey::Rsa { n, .. } = key.verify_key() {
+        raw = pad_left(&raw, n.len())?;
+    }
+    provider.verify(alg, key.verify_key(), message, &raw)
+}
+
+fn decode_ecdsa(inner: &[u8], curve: Curve) -> Result<Vec<u8>, BadSignature> {
+    let mut fields = Reader::new(inner);
+    let r = exact_mpint(&mut fields)?;
+    let s = exact_mpint(&mut fields)?;
+    fields.end().map_err(bad)?;
+    let mut raw = pad_left(r, curve.width())?;
+    raw.extend_from_slice(&pad_left(s, curve.width())?);
+    Ok(raw)
+}
+
+/// A positive mpint in its one encoding, so that a signature cannot be dressed differently.
+fn exact_mpint<'a>(fields: &mut Reader<'a>) -> Result<&'a [u8], BadSignature> {
+    match fields.string().map_err(bad)? {
+        [0, rest @ ..] if rest.first().is_some_and(|b| *b >= 0x80) => Ok(rest),
+        number @ [1..=0x7f, ..] => Ok(number),
+        _ => Err(BadSignature),
+    }
+}
+
+fn pad_left(number: &[u8], width: usize) -> Result<Vec<u8>, BadSignature> {
+    let zeros = width.checked_sub(number.len()).ok_or(BadSignature)?;
+    let mut padded = vec![0; zeros];
+    padded.extend_from_slice(number);
+    Ok(padded)
+}
+
+fn curve_of(alg: SigAlg) -> Option<Curve> {
+    [Curve::P256, Curve::P384, Curve::P521].into_iter().find(|c| c.sig_alg() == alg)
+}
+
+fn bad<E>(_: E) -> BadSignature {
+    BadSignature
+}
