@@ -87,7 +87,9 @@ impl Ephemeral {
     ) -> Result<(Self, PublicValue), BadPublicValue> {
         // 512 random bits with the top bit set: never zero, never short.
         let mut exponent = zeroize::Zeroizing::new(rng.array::<EXPONENT>());
-        exponent[0] |= 0x80;
+        if let Some(top) = exponent.first_mut() {
+            *top |= 0x80;
+        }
         let x = Secret::copy_of(&exponent[..]);
         let public = provider.modexp(p, g, &x)?;
         let inner = Inner::Dh { p: minimal(p).to_vec(), x };
