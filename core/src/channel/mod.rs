@@ -10,6 +10,7 @@ mod request;
 mod table;
 mod window;
 
+pub(crate) use global::Asked;
 pub use global::{GlobalRequestRef, GlobalTicket};
 pub use open::{OpenFailure, OpenKind, OpenTicket};
 pub use request::{ChannelRequest, Exit, PtyModes, PtyRequest, RequestTicket};
