@@ -4,9 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::auth::Method;
+use crate::auth::USERAUTH_SERVICE;
 pub use crate::auth::client::{AuthMethod, Password, PromptTicket, SignRequest, SignTicket};
 use crate::auth::client::{ClientAuth, RawAuth};
-use crate::auth::USERAUTH_SERVICE;
 use crate::channel::{
     ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
 };

@@ -76,7 +76,12 @@ pub(crate) trait Logic: Side {
     /// The transport asks something.
     fn ask(&mut self, core: &mut Machine, question: Question) -> Option<Self::Raw>;
     /// A message below the connection layer.
-    fn message(&mut self, core: &mut Machine, number: u8, payload: &[u8]) -> Result<Option<Self::Raw>, Failure>;
+    fn message(
+        &mut self,
+        core: &mut Machine,
+        number: u8,
+        payload: &[u8],
+    ) -> Result<Option<Self::Raw>, Failure>;
     /// Something that waits to be told, without new input.
     fn pending(&mut self, core: &mut Machine) -> Option<Self::Raw>;
     /// The application has to answer before input is looked at.
@@ -186,8 +191,7 @@ impl Machine {
         }
         if self.transport.gate_open() {
             let asked = crate::channel::Asked::Keepalive;
-            let _ =
-                self.channels.globals.ask(&mut self.transport, "keepalive@openssh.com", &[], true, asked);
+            let _ = self.channels.globals.ask(&mut self.transport, "keepalive@openssh.com", &[], true, asked);
             if self.missed_probes > 0 {
                 // Some peers never answer global requests; every peer answers a message, at least
                 // with UNIMPLEMENTED.
@@ -677,7 +681,9 @@ fn channel_event(raw: RawChannel, payload: &[u8]) -> Shared<'_> {
             let ticket = number.map(|number| GlobalTicket { number });
             Shared::Global { ticket, request: GlobalRequestRef { name, fields } }
         }
-        RawChannel::GlobalReply(ok) => Shared::GlobalReply { ok, fields: payload.get(1..).unwrap_or_default() },
+        RawChannel::GlobalReply(ok) => {
+            Shared::GlobalReply { ok, fields: payload.get(1..).unwrap_or_default() }
+        }
     }
 }
 

@@ -335,7 +335,11 @@ impl fmt::Display for Disconnected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.by {
             EndedBy::EndOfInput if self.phase == Phase::Ident => {
-                write!(f, "{}: the peer closed the connection without a word (a full server, a firewall, or not an SSH server)", self.phase)
+                write!(
+                    f,
+                    "{}: the peer closed the connection without a word (a full server, a firewall, or not an SSH server)",
+                    self.phase
+                )
             }
             EndedBy::EndOfInput => write!(f, "{}: the peer closed the connection", self.phase),
             EndedBy::Peer => {

@@ -13,8 +13,9 @@ use crate::crypto::{Digest, HashAlg, SigAlg};
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{
-    MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure, UserauthInfoRequest,
-    UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
+    MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure,
+    UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest,
+    UserauthSuccess,
 };
 use crate::time::Time;
 use crate::transport::Transport;
@@ -402,8 +403,7 @@ impl ServerAuth {
             prompts.put_bool(*echo);
         }
         let (name, instruction) = (challenge.name.as_bytes(), challenge.instruction.as_bytes());
-        let request =
-            UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
+        let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
         transport.sender.send(&request);
         self.waiting = Waiting::Answers(count);
         Ok(Ok(None))

@@ -69,7 +69,11 @@ impl IdentReader {
     }
 
     fn not_ssh(&self, input: &[u8]) -> Failure {
-        let shown = if self.first.is_empty() { input.get(..input.len().min(100)).unwrap_or(input) } else { &self.first };
+        let shown = if self.first.is_empty() {
+            input.get(..input.len().min(100)).unwrap_or(input)
+        } else {
+            &self.first
+        };
         let hint = match shown {
             [b'H', b'T', b'T', b'P', ..] | [b'G', b'E', b'T', b' ', ..] => " (this is HTTP)",
             [0x15 | 0x16, 0x03, ..] => " (this is TLS)",

@@ -322,10 +322,7 @@ impl Transport {
     /// 8-byte blocks (RFC 4344 §3.2, OpenSSH packet.c).
     fn cipher_limit(&self) -> u64 {
         let eight = |c: Cipher| c.block() == 8;
-        let small = self
-            .negotiated
-            .as_ref()
-            .is_some_and(|n| n.protection.iter().any(|p| eight(p.cipher)));
+        let small = self.negotiated.as_ref().is_some_and(|n| n.protection.iter().any(|p| eight(p.cipher)));
         if small { 1 << 30 } else { 1 << 36 }
     }
 
@@ -354,7 +351,11 @@ impl Transport {
     }
 
     /// The same, in a packet of at least `min` bytes of payload.
-    pub(crate) fn post_padded<'m>(&mut self, message: &impl Message<'m>, min: usize) -> Result<(), UsageError> {
+    pub(crate) fn post_padded<'m>(
+        &mut self,
+        message: &impl Message<'m>,
+        min: usize,
+    ) -> Result<(), UsageError> {
         if self.gate_open() && self.posted.is_empty() {
             if self.sender.tx.len() > self.config.limits.output_hard.saturating_mul(2) {
                 return Err(UsageError::Full);

@@ -16,8 +16,8 @@ use crate::crypto::{Cipher, Compression, Kex, Protection};
 use crate::error::{Denied, Failure, Fault, TimerKind};
 use crate::keys::PublicKey;
 use crate::msg::{
-    Category, DhInit, DhReply, EcdhInit, EcdhReply, ExtInfo, GexGroup, GexInit, GexReply, GexRequest, KexInit,
-    Message, NewKeys, Pong, Unimplemented,
+    Category, DhInit, DhReply, EcdhInit, EcdhReply, ExtInfo, GexGroup, GexInit, GexReply, GexRequest,
+    KexInit, Message, NewKeys, Pong, Unimplemented,
 };
 use crate::rng::Seed;
 use crate::time::Time;
