@@ -87,7 +87,9 @@ impl Ephemeral {
     ) -> Result<(Self, PublicValue), BadPublicValue> {
         // 512 random bits with the top bit set: never zero, never short.
         let mut exponent = zeroize::Zeroizing::new(rng.array::<EXPONENT>());
-        exponent[0] |= 0x80;
+        if let Some(top) = exponent.first_mut() {
+            *top |= 0x80;
+        }
         let x = Secret::copy_of(&exponent[..]);
         let public = provider.modexp(p, g, &x)?;
         let inner = Inner::Dh { p: minimal(p).to_vec(), x };
@@ -140,6 +142,10 @@ pub fn respond(
         let (mut reply, quantum) = provider.mlkem768_encapsulate(public, &m)?;
         reply.extend_from_slice(&provider.x25519_public(scalar(&x)?));
         return Ok((PublicValue::String(reply), hybrid_secret(provider, &quantum, &classic)));
+    }
+    if let (Some(group), PublicValue::Mpint(value)) = (groups::fixed(kex), client) {
+        // Before any exponentiation of ours is spent on it.
+        check_dh_public(group.p, value)?;
     }
     let (own, public) = Ephemeral::client(kex, rng, provider)?;
     Ok((public, own.finish(client, provider)?))

@@ -83,6 +83,10 @@ pub trait PacketSealer: Send {
     ///
     /// `packet` is `[length: 4][padding length: 1][payload][padding][tag bytes to be filled]`.
     /// `seq` is the packet's sequence number.
+    ///
+    /// What cannot be sealed becomes all zeros, which the peer refuses: a packet that is not a
+    /// whole number of blocks, or one that would use a nonce a second time (a sequence number
+    /// that went back with ChaCha20-Poly1305, 2^64 packets with AES-GCM). Rekeying comes long before.
     fn seal(&mut self, seq: u32, packet: &mut [u8]);
 }
 
@@ -101,9 +105,10 @@ pub trait PacketOpener: Send {
     /// The value is not authenticated yet: the caller bounds it before it waits or allocates.
     fn length(&mut self, seq: u32, head: &mut [u8]) -> u32;
 
-    /// Verifies and decrypts a whole packet in place, `[length][padding length]…[tag]`.
+    /// Verifies and decrypts a whole packet in place, `[length][padding length]…[tag]`. Afterwards
+    /// everything before the tag is plaintext, the length included.
     ///
-    /// On failure the buffer's content is zeroed or still ciphertext, never plaintext.
+    /// On failure the buffer is zeroed.
     fn open(&mut self, seq: u32, packet: &mut [u8]) -> Result<(), BadTag>;
 }
 
@@ -237,8 +242,8 @@ pub struct DhGroup<'a> {
 
 /// Cryptographic primitives. One static value an implementation; see [`crate::provider`].
 ///
-/// Methods with a default body are those that an accelerated provider may leave to the portable
-/// one.
+/// An accelerated provider hands what it does not do itself to the portable one, so that every
+/// provider is complete and all of them give the same bytes.
 pub trait Provider: Send + Sync + fmt::Debug {
     /// A short name for reports, such as `rustcrypto`.
     fn name(&self) -> &'static str;

@@ -96,7 +96,7 @@ impl OpensshChaCha {
     fn start(&self, seq: u32) -> Option<(ChaCha20, Poly1305)> {
         let mut stream = stream(&self.body, seq);
         let mut block = [0u8; 64];
-        stream.try_apply_keystream((&mut block[..]).into()).ok()?;
+        stream.try_apply_keystream(&mut block).ok()?;
         let mac = block.first_chunk::<32>().map(|key| Poly1305::new(&(*key).into()));
         block.zeroize();
         Some((stream, mac?))
@@ -109,8 +109,8 @@ impl OpensshChaCha {
             return None;
         }
         let (mut payload, mac) = self.start(seq)?;
-        payload.try_apply_keystream(body.into()).ok()?;
-        stream(&self.length, seq).try_apply_keystream((&mut length[..]).into()).ok()?;
+        payload.try_apply_keystream(body).ok()?;
+        stream(&self.length, seq).try_apply_keystream(&mut length[..]).ok()?;
         *tag = poly1305(mac, packet);
         Some(())
     }
@@ -124,7 +124,7 @@ impl OpensshChaCha {
         let (length, body) = packet.split_first_chunk_mut::<4>()?;
         // What is authenticated is as long as its length field says, so no block for that again.
         *length = u32::try_from(body.len()).ok()?.to_be_bytes();
-        payload.try_apply_keystream(body.into()).ok()
+        payload.try_apply_keystream(body).ok()
     }
 }
 
@@ -159,7 +159,7 @@ impl PacketOpener for OpensshChaCha {
 
     fn length(&mut self, seq: u32, head: &mut [u8]) -> u32 {
         let Some(mut length) = head.first_chunk::<4>().copied() else { return 0 };
-        match stream(&self.length, seq).try_apply_keystream((&mut length[..]).into()) {
+        match stream(&self.length, seq).try_apply_keystream(&mut length[..]) {
             Ok(()) => u32::from_be_bytes(length),
             Err(_) => 0,
         }

@@ -34,7 +34,7 @@ where
     C: BlockCipherEncrypt + aes::cipher::BlockSizeUser<BlockSize = aes::cipher::consts::U16>,
 {
     fn apply(&mut self, data: &mut [u8]) -> Option<()> {
-        self.0.try_apply_keystream(data.into()).ok()
+        self.0.try_apply_keystream(data).ok()
     }
 }
 

@@ -58,7 +58,8 @@ pub(super) fn generate(curve: Curve, rng: &mut Rng) -> (Secret, Vec<u8>) {
 }
 
 pub(super) fn agree(curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue> {
-    if !uncompressed(curve, peer) {
+    // The library would take a shorter scalar too.
+    if !uncompressed(curve, peer) || secret.expose().len() != curve.width() {
         return Err(BadPublicValue);
     }
     match curve {
