@@ -268,7 +268,6 @@ impl<S: Logic> Connection<S> {
     /// Opens a channel with a window of its own.
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
         self.core.connected()?;
-        self.core.transport.expect_reply(self.core.now);
         self.core.channels.open(&mut self.core.transport, &kind, window)
     }
 

@@ -291,12 +291,13 @@ impl Transport {
         self.sender.send(&Ping::new(b""));
     }
 
-    /// Starts a round trip measurement that the peer's next message ends.
+    /// Starts a round trip measurement, which [`measure_rtt`](Self::measure_rtt) ends. Only for
+    /// questions whose answer cannot have been on its way already.
     pub(crate) fn expect_reply(&mut self, now: Time) {
         self.rtt_from = Some(now);
     }
 
-    fn measure_rtt(&mut self, now: Time) {
+    pub(crate) fn measure_rtt(&mut self, now: Time) {
         if let Some(from) = self.rtt_from.take() {
             let sample = now.since(from);
             self.rtt = Some(self.rtt.map_or(sample, |best| best.min(sample)));
