@@ -97,7 +97,7 @@ pub(crate) trait Logic: Side {
 /// Questions of the transport.
 pub(crate) enum Question {
     HostKey,
-    Job(Job),
+    Job(Box<Job>),
 }
 
 /// An event before it borrows from the receive buffer.

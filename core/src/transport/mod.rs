@@ -120,7 +120,7 @@ pub(crate) enum Incoming {
     /// Client: whose key is this?
     HostKey,
     /// Server: work that may be done elsewhere.
-    Job(Job),
+    Job(alloc::boxed::Box<Job>),
     /// A key exchange is complete; true for the first.
     Keyed(bool),
     /// DISCONNECT.
