@@ -25,7 +25,7 @@ use self::ident::IdentReader;
 use self::kex::KexState;
 use self::legal::State;
 use self::limits::{Limits, MAX_PACKETS_PER_KEY, RekeyLimit};
-use self::negotiate::{Algorithms, Negotiated, Role};
+use self::negotiate::{Algorithms, Negotiated, Policy, Role};
 use self::recv::{Payload, Receiver};
 use self::send::Sender;
 use self::timers::Timers;
@@ -80,10 +80,21 @@ impl Default for Keepalive {
 impl TransportConfig {
     /// The policy `Modern` on `provider`.
     pub fn new(provider: &'static dyn Provider) -> Self {
+        Self::with_policy(provider, Policy::Modern)
+    }
+
+    /// The algorithms of a policy, and the key sizes that go with it: `LegacyDevice` takes RSA keys
+    /// and group exchange moduli from 1024 bits, the others from 2048.
+    pub fn with_policy(provider: &'static dyn Provider, policy: Policy) -> Self {
+        let mut limits = Limits::default();
+        if policy == Policy::LegacyDevice {
+            limits.rsa_bits = 1024;
+            limits.group_bits.0 = 1024;
+        }
         TransportConfig {
             provider,
-            algorithms: negotiate::Policy::Modern.algorithms(provider.fast_aes()),
-            limits: Limits::default(),
+            algorithms: policy.algorithms(provider.fast_aes()),
+            limits,
             rekey: RekeyLimit::default(),
             software: String::from(concat!("konko_", env!("CARGO_PKG_VERSION"))),
             keepalive: Some(Keepalive::default()),
