@@ -309,6 +309,7 @@ impl Logic for Client {
                     return Err(Failure::unexpected(number));
                 }
                 core.transport.timers.set(TimerKind::AuthReply, None);
+                core.transport.measure_rtt(core.now);
                 core.transport.enter(crate::transport::legal::State::Auth);
                 Some(self.auth.service_accepted()?)
             }

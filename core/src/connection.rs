@@ -99,7 +99,7 @@ pub(crate) trait Logic: Side {
 /// Questions of the transport.
 pub(crate) enum Question {
     HostKey,
-    Job(Job),
+    Job(Box<Job>),
 }
 
 /// An event before it borrows from the receive buffer.
@@ -344,7 +344,6 @@ impl<S: Logic> Connection<S> {
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
         self.core.note_this(ConnectionCall::Open { kind, window });
         self.core.connected()?;
-        self.core.transport.expect_reply(self.core.now);
         self.core.channels.open(&mut self.core.transport, &kind, window)
     }
 

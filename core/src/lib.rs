@@ -101,7 +101,7 @@
 //! # Determinism
 //!
 //! The same configuration, seed and sequence of poll times, input and calls gives the same output
-//! bytes, events and deadlines, on every machine and with every [provider](crate::provider).
+//! bytes, events and deadlines, on every machine and with every [provider].
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(

@@ -247,7 +247,7 @@ impl Logic for Server {
 
     fn ask(&mut self, _core: &mut Machine, question: Question) -> Option<RawServer> {
         match question {
-            Question::Job(job) => Some(RawServer(Raw::Job(Box::new(job)))),
+            Question::Job(job) => Some(RawServer(Raw::Job(job))),
             Question::HostKey => None,
         }
     }

@@ -44,7 +44,6 @@ impl Transport {
             let number = bytes.first().copied().unwrap_or(0);
             self.count(bytes.len())?;
             self.heard = now;
-            self.measure_rtt(now);
             match legal::judge(self.state(), self.role, self.strict, number) {
                 Verdict::Refuse => return Err(Failure::unexpected(number)),
                 Verdict::Ignore => {}
@@ -241,6 +240,9 @@ impl Transport {
             return Ok(None);
         }
         self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+        if self.role == Role::Client {
+            self.measure_rtt(now);
+        }
         let handled = match self.role {
             Role::Client => self.client_method(now, &mut exchange, payload),
             Role::Server => self.server_method(&mut exchange, payload),
@@ -335,7 +337,7 @@ impl Transport {
         self.job_generation = self.job_generation.wrapping_add(1);
         let prefix = exchange.hash_prefix(&key.public().to_blob(), group.as_ref(), &client);
         let seed = Seed::new(self.kex_rng.array());
-        Ok(Some(Incoming::Job(Job {
+        Ok(Some(Incoming::Job(Box::new(Job {
             generation: self.job_generation,
             provider: self.config.provider,
             kex: algorithms.kex,
@@ -345,7 +347,7 @@ impl Transport {
             alg: algorithms.host_key,
             key,
             rng: crate::rng::Rng::from_seed(&seed),
-        })))
+        }))))
     }
 
     /// Server: goes on with the computed reply. False: no such job is awaited.
@@ -365,6 +367,7 @@ impl Transport {
             }
             PublicValue::Mpint(f) => self.sender.send(&DhReply::new(&blob, f, &reply.signature)),
         }
+        self.expect_reply(now);
         self.host_key = key;
         self.send_newkeys(now, reply.outcome)?;
         Ok(true)
@@ -464,6 +467,9 @@ impl Transport {
         let Step::AwaitNewKeys { opener } = exchange.step else {
             return Err(Failure::unexpected(NewKeys::NUMBER));
         };
+        if self.role == Role::Server {
+            self.measure_rtt(now);
+        }
         self.receiver.rekey(opener, self.strict);
         let compress = self.compresses(self.role.peer());
         self.receiver.compress(compress);
