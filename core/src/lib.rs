@@ -123,6 +123,7 @@ pub mod hosts;
 pub mod keys;
 pub mod msg;
 pub mod provider;
+pub mod replay;
 pub mod rng;
 pub mod server;
 pub mod time;
