@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::channel::{ChannelEvent, ChannelId, OpenKind, OpenTicket, RequestTicket};
-use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket};
+use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, SignTicket};
 use konko_core::error::Fault;
 use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::msg::{self, Message};
@@ -44,6 +44,7 @@ pub struct App {
     pub open_tickets: Vec<OpenTicket>,
     pub request_tickets: Vec<RequestTicket>,
     pub prompt_tickets: Vec<PromptTicket>,
+    pub sign_tickets: Vec<SignTicket>,
     pub channels: Vec<ChannelId>,
     /// Data that came, by channel of the machine.
     pub data: Vec<u8>,
@@ -101,6 +102,7 @@ impl Default for App {
             open_tickets: Vec::new(),
             request_tickets: Vec::new(),
             prompt_tickets: Vec::new(),
+            sign_tickets: Vec::new(),
             channels: Vec::new(),
             data: Vec::new(),
         }
@@ -458,6 +460,7 @@ impl App {
                 }
             }
             ClientEvent::Prompts { ticket, .. } => self.prompt_tickets.push(ticket),
+            ClientEvent::Sign(ticket) => self.sign_tickets.push(ticket),
             ClientEvent::Open { ticket, .. } => self.open_tickets.push(ticket),
             ClientEvent::Opened(id) => self.channels.push(id),
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
