@@ -164,7 +164,8 @@ pub(crate) struct Transport {
     pub(crate) session_id: Option<Digest>,
     pub(crate) host_key: Option<PublicKey>,
     pub(crate) negotiated: Option<Negotiated>,
-    /// Key exchanges without a message of the layers above between them.
+    /// Key exchanges that the peer started in close succession, without a message of the layers
+    /// above between them.
     idle_exchanges: u32,
     pub(crate) rekey_wanted: bool,
     pub(crate) exchanges: u64,
@@ -182,8 +183,13 @@ pub(crate) struct Transport {
     posted: Zeroizing<Vec<u8>>,
 }
 
-/// Key exchanges in a row without any other traffic that we put up with.
+/// Key exchanges in a row without any other traffic that we put up with, when each comes so soon
+/// after the one before. An idle connection that renews its keys now and then is no storm; some
+/// devices do it every minute.
 const MAX_IDLE_EXCHANGES: u32 = 4;
+const STORM_PACE: core::time::Duration = core::time::Duration::from_secs(10);
+/// Room for one such message: longer than any that holds a password.
+const POSTED_ROOM: usize = 4096;
 /// Bytes of messages kept while the gate is shut.
 const MAX_POSTED: usize = 256 * 1024;
 
@@ -378,8 +384,15 @@ impl Transport {
         if self.posted.len() > MAX_POSTED {
             return Err(UsageError::Full);
         }
-        let mut payload = Vec::new();
-        message.put(&mut payload);
+        // It may hold a password: no copy is left behind, not by a growing buffer either.
+        let mut payload = Zeroizing::new(Vec::with_capacity(POSTED_ROOM));
+        message.put(&mut *payload);
+        let needed = self.posted.len().saturating_add(payload.len()).saturating_add(4);
+        if self.posted.capacity() < needed {
+            let mut wider = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
+            wider.extend_from_slice(&self.posted);
+            self.posted = wider;
+        }
         self.posted.put_string(&payload);
         Ok(())
     }
