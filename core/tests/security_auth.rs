@@ -250,7 +250,9 @@ fn ac07_banners_are_bounded_and_their_text_is_tame() {
 #[test]
 fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
     let key = rsa_key();
-    for list in [None, Some("ssh-rsa"), Some("rsa-sha2-256"), Some("ssh-ed25519"), Some("rsa-sha2-512,ssh-rsa")] {
+    for list in
+        [None, Some("ssh-rsa"), Some("rsa-sha2-256"), Some("ssh-ed25519"), Some("rsa-sha2-512,ssh-rsa")]
+    {
         let mut rig = Rig::new(Role::Client);
         rig.app.proofs.clear();
         rig.handshake();
@@ -699,7 +701,13 @@ fn as15_attempts_are_counted_whatever_they_are() {
     let makes: [(&str, Make); 4] = [
         ("passwords", |_| Rig::password_request("alice", "wrong")),
         ("unknown methods", |n| request("alice", "ssh-connection", &format!("x{n}"))),
-        ("mixed", |n| if n % 2 == 0 { request("alice", "ssh-connection", "x") } else { Rig::password_request("alice", "") }),
+        ("mixed", |n| {
+            if n % 2 == 0 {
+                request("alice", "ssh-connection", "x")
+            } else {
+                Rig::password_request("alice", "")
+            }
+        }),
         ("none", |_| request("alice", "ssh-connection", "none")),
     ];
     for (what, make) in makes {

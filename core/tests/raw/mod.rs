@@ -305,7 +305,8 @@ impl RawPeer {
     pub fn login_done(&mut self) {
         self.authenticated = true;
         let (out, into) = if self.role == Role::Client { (0, 1) } else { (1, 0) };
-        let delayed = |way: usize, p: &Self| p.chosen.as_ref().unwrap().compression[way] == Compression::ZlibOpenssh;
+        let delayed =
+            |way: usize, p: &Self| p.chosen.as_ref().unwrap().compression[way] == Compression::ZlibOpenssh;
         if delayed(out, self) {
             self.deflate = Some(new_deflate());
         }
@@ -384,7 +385,8 @@ impl RawPeer {
             Role::Server => choose(&theirs, &mine),
         };
         if self.session_id.is_empty() {
-            self.strict = mine.kex.as_str().contains("kex-strict-") && theirs.kex.as_str().contains("kex-strict-");
+            self.strict =
+                mine.kex.as_str().contains("kex-strict-") && theirs.kex.as_str().contains("kex-strict-");
         }
         self.chosen = Some(chosen.clone());
         chosen
@@ -487,7 +489,12 @@ impl RawPeer {
     }
 
     /// Server: the reply for these values, signed, with the keys derived.
-    pub fn reply_with(&mut self, client: &PublicValue, public: &PublicValue, shared: &SharedSecret) -> Vec<u8> {
+    pub fn reply_with(
+        &mut self,
+        client: &PublicValue,
+        public: &PublicValue,
+        shared: &SharedSecret,
+    ) -> Vec<u8> {
         let chosen = self.chosen.clone().unwrap();
         let blob = self.host_key.public().to_blob();
         let mut hashed = self.hash_prefix(&blob);
