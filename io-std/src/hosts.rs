@@ -412,9 +412,12 @@ impl Lookup {
             host: hosts::canonical(&self.host, self.port),
             key_type: key.key_type(),
             fingerprint: key.fingerprint(HashAlg::Sha256),
-            verdict,
             asked,
-            elsewhere: self.known.locations_of(key),
+            elsewhere: match &verdict {
+                Some(Verdict::Revoked { .. }) => Vec::new(),
+                _ => self.known.locations_of(key),
+            },
+            verdict,
             file,
         }
     }
