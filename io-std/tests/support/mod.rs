@@ -86,8 +86,11 @@ impl Session {
             if matches!(blocked, None | Some(Blocked::Closed)) {
                 return;
             }
-            socket.set_read_timeout(Some(Duration::from_millis(if busy { 1 } else { 20 }))).unwrap();
-            match socket.read(rx.spare()) {
+            socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+            socket.set_nonblocking(busy).unwrap();
+            let read = socket.read(rx.spare());
+            socket.set_nonblocking(false).unwrap();
+            match read {
                 Ok(0) => rx.eof(),
                 Ok(n) => rx.filled(n),
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
