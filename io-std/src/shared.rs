@@ -14,7 +14,7 @@ use konko_core::{ClientConnection, RxBuf, Time, TxBuf};
 
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
-use crate::state::{Plan, State, Wait, Waits};
+use crate::state::{Plan, State, Stepped, Wait, Waits};
 use crate::stream::Stream;
 
 /// How long the last bytes may take when the connection has ended.
@@ -255,7 +255,7 @@ impl Shared {
             let mut state = self.lock();
             state.parked = None;
             state.unblocked = false;
-            state.pump(self.now(), &mut rx);
+            state = self.pump(state, &mut rx);
             state = self.flush(state, Patience::None);
             if state.ended.is_some() {
                 self.release(state);
@@ -288,6 +288,22 @@ impl Shared {
         }
         self.linger();
         self.stream.shutdown();
+    }
+
+    /// Polls until nothing is left to do; data that goes to a file descriptor is written without the lock.
+    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf) -> Guard<'a> {
+        loop {
+            match state.step(self.now(), rx) {
+                Stepped::Event => {}
+                Stepped::Blocked => return state,
+                Stepped::Write { to, id, stream, data } => {
+                    self.release(state);
+                    let result = to(data);
+                    state = self.lock();
+                    state.written(id, stream, data, result);
+                }
+            }
+        }
     }
 
     /// Waits, unless there is much to read anyway, then reads. Whether all the room was filled.

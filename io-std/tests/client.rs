@@ -103,6 +103,34 @@ fn both_ways_at_once_through_key_renewals() {
 }
 
 #[test]
+fn a_slow_pipe_gets_every_byte_in_order() {
+    let client = client(serve(), options());
+    let channel = client.session().unwrap();
+    channel.exec("echo").unwrap();
+    let sent: Vec<u8> = (0..8 * MIB).map(|i| (i / 7) as u8).collect();
+    let (mut from, to) = std::io::pipe().unwrap();
+    let (writer, data) = (channel.clone(), sent.clone());
+    std::thread::spawn(move || {
+        (&writer).write_all(&data).unwrap();
+        writer.send_eof().unwrap();
+    });
+    let copying = std::thread::spawn(move || channel.copy_to_fd(&to).unwrap());
+    let mut back = Vec::new();
+    let mut part = vec![0; 50_000];
+    loop {
+        match from.read(&mut part).unwrap() {
+            0 => break,
+            n => back.extend_from_slice(&part[..n]),
+        }
+        if back.len() % 13 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert!(back == sent, "{}", back.len());
+    assert_eq!(copying.join().unwrap(), sent.len() as u64);
+}
+
+#[test]
 fn many_threads_on_one_connection() {
     let client = client(serve(), options());
     std::thread::scope(|scope| {

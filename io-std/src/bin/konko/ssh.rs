@@ -400,8 +400,8 @@ impl Plan {
         let null = self.null_input;
         spawn("stdin", move || pump_input(&end, &input, null, escapes));
         let errors = channel.stderr();
-        let errors = spawn("stderr", move || copy(rustix::stdio::stderr(), |to| errors.copy_to(to)));
-        let copied = copy(rustix::stdio::stdout(), |to| channel.copy_to(to));
+        let errors = spawn("stderr", move || copy(rustix::stdio::stderr(), |to| errors.copy_to_fd(to)));
+        let copied = copy(rustix::stdio::stdout(), |to| channel.copy_to_fd(to));
         let unread = copied.is_err();
         if unread {
             // Nobody reads our output any more: the remote program is to learn that as soon as it
@@ -513,8 +513,8 @@ fn unbuffered(fd: BorrowedFd<'_>) -> io::Result<File> {
     Ok(file)
 }
 
-fn copy(to: BorrowedFd<'_>, from: impl FnOnce(&mut File) -> io::Result<u64>) -> io::Result<u64> {
-    from(&mut unbuffered(to)?)
+fn copy(to: BorrowedFd<'_>, from: impl FnOnce(&File) -> io::Result<u64>) -> io::Result<u64> {
+    from(&unbuffered(to)?)
 }
 
 /// Sends standard input, until it ends or nobody wants it any more.
