@@ -39,6 +39,20 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+impl Error {
+    /// The kind of error, with nothing in it that a peer wrote.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Peer(e) => alloc::format!("Error(Peer({:?}, {:?}))", e.fault, e.phase),
+            Self::Denied(e) => alloc::format!("Error(Denied({e:?}))"),
+            Self::Timeout(kind, phase) => alloc::format!("Error(Timeout({kind:?}, {phase:?}))"),
+            Self::Disconnected(d) => {
+                alloc::format!("Error(Disconnected({:?}, {}, {:?}))", d.by, d.code.0, d.phase)
+            }
+        }
+    }
+}
+
 /// Where in its life the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]

@@ -352,8 +352,9 @@ impl ServerAuth {
         match (verdict, kind) {
             (Verdict::Reject, Kind::Probe { .. }) => Ok(self.reject(transport, now, true).map(|()| None)),
             (Verdict::Reject, kind) => {
-                let delayed = kind != Kind::None;
-                Ok(self.reject(transport, now, delayed).map(|()| None))
+                // The first question what there is is free (OpenSSH auth2.c).
+                let counted = kind != Kind::None || self.requests > 1;
+                Ok(self.reject(transport, now, counted).map(|()| None))
             }
             (Verdict::Accept, Kind::Probe { alg, blob }) => {
                 transport.sender.send(&UserauthPkOk::new(SshStr::new(alg.name().as_bytes()), &blob));

@@ -10,7 +10,7 @@ use super::legal::{self, State, Verdict};
 use super::limits::MAX_PACKETS_PER_KEY;
 use super::negotiate::{self, Negotiated, Role};
 use super::recv::Payload;
-use super::{DoneJob, Incoming, MAX_IDLE_EXCHANGES, RxBuf, Transport};
+use super::{DoneJob, Incoming, MAX_IDLE_EXCHANGES, RxBuf, STORM_PACE, Transport};
 use crate::crypto::kex::{Ephemeral, PublicValue};
 use crate::crypto::{Cipher, Compression, Kex, Protection};
 use crate::error::{Denied, Failure, Fault, TimerKind};
@@ -136,13 +136,8 @@ impl Transport {
     fn on_kexinit(&mut self, now: Time, seq: u32, payload: &[u8]) -> Handled {
         let first = self.session_id.is_none();
         let theirs = Self::parse::<KexInit<'_>>(payload)?;
-        if !first {
-            self.idle_exchanges = self.idle_exchanges.saturating_add(1);
-            if self.idle_exchanges > MAX_IDLE_EXCHANGES {
-                return Err(Fault::TooManyKeyExchanges.into());
-            }
-        }
         if matches!(self.kex, KexState::Idle) {
+            self.count_exchange(now)?;
             self.send_kexinit();
         }
         let KexState::Sent(ours) = core::mem::replace(&mut self.kex, KexState::Idle) else {
@@ -169,6 +164,18 @@ impl Transport {
         self.negotiated = Some(algorithms.clone());
         self.kex = KexState::Running(Box::new(Exchange { algorithms, prefix, skip_guess, step }));
         Ok(Some(Incoming::Negotiated))
+    }
+
+    /// Counts a key exchange that the peer started (K-28).
+    fn count_exchange(&mut self, now: Time) -> Result<(), Failure> {
+        if now.since(self.keyed_at) >= STORM_PACE {
+            self.idle_exchanges = 0;
+        }
+        self.idle_exchanges = self.idle_exchanges.saturating_add(1);
+        if self.idle_exchanges > MAX_IDLE_EXCHANGES {
+            return Err(Fault::TooManyKeyExchanges.into());
+        }
+        Ok(())
     }
 
     /// Strict key exchange and ext-info are announced in the first KEXINIT only. Strict looks
@@ -337,7 +344,7 @@ impl Transport {
         self.job_generation = self.job_generation.wrapping_add(1);
         let prefix = exchange.hash_prefix(&key.public().to_blob(), group.as_ref(), &client);
         let seed = Seed::new(self.kex_rng.array());
-        Ok(Some(Incoming::Job(Job {
+        Ok(Some(Incoming::Job(Box::new(Job {
             generation: self.job_generation,
             provider: self.config.provider,
             kex: algorithms.kex,
@@ -347,7 +354,7 @@ impl Transport {
             alg: algorithms.host_key,
             key,
             rng: crate::rng::Rng::from_seed(&seed),
-        })))
+        }))))
     }
 
     /// Server: goes on with the computed reply. False: no such job is awaited.

@@ -215,10 +215,7 @@ impl Pair {
 
     /// The network: what one end sends, the other receives.
     fn exchange(&mut self) {
-        for (tx, rx) in [
-            (self.client.tx(), &mut self.server_rx),
-            (self.server.tx(), &mut self.client_rx),
-        ] {
+        for (tx, rx) in [(self.client.tx(), &mut self.server_rx), (self.server.tx(), &mut self.client_rx)] {
             rx.push(tx.pending());
             tx.consume(tx.len());
         }
@@ -384,7 +381,12 @@ impl Host {
         Ok(())
     }
 
-    fn start(&mut self, conn: &mut ServerConnection, id: ChannelId, what: &ChannelRequest<'_>) -> Outcome<bool> {
+    fn start(
+        &mut self,
+        conn: &mut ServerConnection,
+        id: ChannelId,
+        what: &ChannelRequest<'_>,
+    ) -> Outcome<bool> {
         let ChannelRequest::Exec(command) = what else { return Ok(false) };
         match command.to_str().and_then(|c| c.split_once(' ')).or(command.to_str().map(|c| (c, ""))) {
             Some(("greet", name)) => {
