@@ -146,7 +146,7 @@ impl Client {
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
         shared.with(|state| state.conn.decide_host_key(ticket, verdict.is_ok())).ok();
-        verdict.map_err(|problem| shared.error(ErrorKind::HostKey(Box::new(problem))))?;
+        verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
         shared
             .wait(deadline, "the authentication service", |state| (!state.auth.is_empty()).then_some(()))?;
         Ok(client)

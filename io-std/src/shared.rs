@@ -17,8 +17,6 @@ use crate::notice::Notice;
 use crate::state::{Plan, State, Wait, Waits};
 use crate::stream::Stream;
 
-/// A read of at least so many bytes is followed by another one without waiting first.
-const BUSY: usize = 16 * 1024;
 /// How long the last bytes may take when the connection has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -272,7 +270,7 @@ impl Shared {
             state.parked = Some(plan);
             self.release(state);
             match self.receive(&mut rx, plan, busy) {
-                Ok(n) => busy = n >= BUSY,
+                Ok(full) => busy = full,
                 Err(e) => {
                     let mut state = self.lock();
                     let error = self.error(ErrorKind::Io(Arc::new(e), state.conn.phase()));
@@ -286,25 +284,27 @@ impl Shared {
         self.stream.shutdown();
     }
 
-    /// Waits, unless there is much to read anyway, then reads.
-    fn receive(&self, rx: &mut RxBuf, plan: Plan, busy: bool) -> io::Result<usize> {
+    /// Waits, unless there is much to read anyway, then reads. Whether all the room was filled.
+    fn receive(&self, rx: &mut RxBuf, plan: Plan, busy: bool) -> io::Result<bool> {
         if !busy || !plan.read || plan.write {
             let timeout = plan.until.map(|at| at.since(self.now()));
             self.stream.wait(plan.read, plan.write, timeout)?;
         }
         if !plan.read {
-            return Ok(0);
+            return Ok(false);
         }
-        match self.stream.try_read(rx.spare()) {
+        let spare = rx.spare();
+        let room = spare.len();
+        match self.stream.try_read(spare) {
             Ok(0) => {
                 rx.eof();
-                Ok(0)
+                Ok(false)
             }
             Ok(n) => {
                 rx.filled(n);
-                Ok(n)
+                Ok(n == room)
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(e) => Err(e),
         }
     }

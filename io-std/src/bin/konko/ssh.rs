@@ -30,6 +30,9 @@ const FAILED: u8 = 255;
 /// How much is read from standard input at a time, and how large pipes are made if the system lets us.
 const CHUNK: usize = 256 * 1024;
 
+/// The user typed `~.`; errors that come of it are none.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
 /// Options of `konko ssh`.
 #[derive(clap::Args, Debug)]
 #[command(disable_help_flag = true)]
@@ -39,19 +42,19 @@ pub struct Args {
     help: Option<bool>,
     /// Port of the server
     #[arg(short, value_name = "PORT")]
-    port: Option<u16>,
+    port: Vec<u16>,
     /// User name on the server
     #[arg(short, value_name = "USER")]
-    login: Option<String>,
+    login: Vec<String>,
     /// Private key file; any number of times
     #[arg(short = 'i', value_name = "KEY")]
     identity: Vec<String>,
     /// Ciphers in order of preference
     #[arg(short, value_name = "CIPHERS")]
-    ciphers: Option<String>,
+    ciphers: Vec<String>,
     /// MACs in order of preference
     #[arg(short, value_name = "MACS")]
-    macs: Option<String>,
+    macs: Vec<String>,
     /// An option as in ssh_config; any number of times
     #[arg(short, value_name = "KEY=VALUE")]
     option: Vec<String>,
@@ -81,7 +84,7 @@ pub struct Args {
     compress: bool,
     /// The escape character, or none
     #[arg(short, value_name = "CHAR")]
-    escape: Option<String>,
+    escape: Vec<String>,
     /// No agent forwarding (there is none)
     #[arg(short = 'a')]
     no_agent: bool,
@@ -117,7 +120,7 @@ pub fn run(args: Args) -> ExitCode {
         Ok(plan) => {
             let verbosity = plan.verbosity;
             plan.run().unwrap_or_else(|text| {
-                if verbosity > -3 {
+                if verbosity > -3 && !LEAVING.load(Ordering::Relaxed) {
                     say(&format!("konko: {text}"));
                 }
                 FAILED
@@ -140,15 +143,15 @@ impl Plan {
         use std::os::unix::ffi::OsStrExt;
         let (user, host, port) = destination(&args.destination)?;
         let mut settings = Settings {
-            user: args.login.or(user),
-            port: args.port.or(port),
-            ciphers: args.ciphers,
-            macs: args.macs,
+            user: args.login.into_iter().next().or(user),
+            port: args.port.first().copied().or(port),
+            ciphers: args.ciphers.into_iter().next(),
+            macs: args.macs.into_iter().next(),
             identities: args.identity.iter().map(|path| expand(path)).collect(),
             compression: args.compress.then_some(true),
             ..Settings::default()
         };
-        if let Some(text) = &args.escape {
+        if let Some(text) = args.escape.first() {
             settings.escape = Some(settings::escape(text)?);
         }
         settings.tty = match (args.no_tty, args.tty) {
@@ -381,7 +384,8 @@ impl Plan {
         let errors = channel.stderr();
         let errors = spawn("stderr", move || copy(rustix::stdio::stderr(), |to| errors.copy_to(to)));
         let copied = copy(rustix::stdio::stdout(), |to| channel.copy_to(to));
-        if copied.is_err() {
+        let unread = copied.is_err();
+        if unread {
             // Nobody reads our output any more: the remote program is to learn that as soon as it
             // writes, and its end is still awaited.
             channel.request(&ChannelRequest::Eow).ok();
@@ -390,7 +394,11 @@ impl Plan {
         if let Some(errors) = errors {
             errors.join().ok();
         }
-        channel.wait()
+        match channel.wait()? {
+            // That is how programs end whose output nobody reads; no need to tell.
+            Exit::Signal { signal, .. } if unread && signal == "PIPE" => Ok(Exit::Missing),
+            exit => Ok(exit),
+        }
     }
 
     fn environment(&self, channel: &Channel) -> Result<(), Error> {
@@ -536,6 +544,7 @@ fn act(client: &Client, action: Action) {
     match action {
         Action::Send => {}
         Action::Disconnect => {
+            LEAVING.store(true, Ordering::Relaxed);
             client.disconnect();
             terminal::restore();
             say("Connection closed.");
