@@ -52,6 +52,8 @@ impl Inflate {
         loop {
             let start = out.len();
             let room = start.max(2048).min(MAX_PAYLOAD.saturating_add(1).saturating_sub(start));
+            // Exactly: the last step is one byte, and would double what is held.
+            out.reserve_exact(room);
             out.resize(start.saturating_add(room), 0);
             let result = inflate(&mut self.0, data, out.get_mut(start..).unwrap_or_default(), MZFlush::Sync);
             data = data.get(result.bytes_consumed..).unwrap_or_default();
