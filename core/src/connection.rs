@@ -190,12 +190,14 @@ impl Machine {
             return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase()));
         }
         if self.transport.gate_open() {
-            let asked = crate::channel::Asked::Keepalive;
-            let _ = self.channels.globals.ask(&mut self.transport, "keepalive@openssh.com", &[], true, asked);
-            if self.missed_probes > 0 {
+            if self.channels.globals.probing() {
                 // Some peers never answer global requests; every peer answers a message, at least
                 // with UNIMPLEMENTED.
                 self.transport.ping();
+            } else {
+                let asked = crate::channel::Asked::Keepalive;
+                let name = "keepalive@openssh.com";
+                let _ = self.channels.globals.ask(&mut self.transport, name, &[], true, asked);
             }
         }
         self.missed_probes = self.missed_probes.saturating_add(1);
@@ -268,8 +270,9 @@ impl<S: Logic> Connection<S> {
     /// Opens a channel with a window of its own.
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
         self.core.connected()?;
+        let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
         self.core.transport.expect_reply(self.core.now);
-        self.core.channels.open(&mut self.core.transport, &kind, window)
+        Ok(id)
     }
 
     /// Accepts a channel that the peer opens, with the configured window.

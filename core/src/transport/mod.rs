@@ -297,12 +297,15 @@ impl Transport {
         self.sender.send(&Ping::new(b""));
     }
 
-    /// Starts a round trip measurement that the peer's next message ends.
+    /// Starts a round trip measurement, unless one is running: [`measure_rtt`](Self::measure_rtt)
+    /// ends it when a message comes that answers what is being sent now. Others may come before
+    /// it, and say nothing about the way there and back.
     pub(crate) fn expect_reply(&mut self, now: Time) {
-        self.rtt_from = Some(now);
+        self.rtt_from.get_or_insert(now);
     }
 
-    fn measure_rtt(&mut self, now: Time) {
+    /// Ends the measurement. The smallest sample counts: the peer's own delays are in all of them.
+    pub(crate) fn measure_rtt(&mut self, now: Time) {
         if let Some(from) = self.rtt_from.take() {
             let sample = now.since(from);
             self.rtt = Some(self.rtt.map_or(sample, |best| best.min(sample)));

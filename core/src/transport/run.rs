@@ -44,7 +44,6 @@ impl Transport {
             let number = bytes.first().copied().unwrap_or(0);
             self.count(bytes.len())?;
             self.heard = now;
-            self.measure_rtt(now);
             match legal::judge(self.state(), self.role, self.strict, number) {
                 Verdict::Refuse => return Err(Failure::unexpected(number)),
                 Verdict::Ignore => {}
@@ -247,6 +246,7 @@ impl Transport {
             self.kex = KexState::Running(exchange);
             return Ok(None);
         }
+        self.measure_rtt(now);
         self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
         let handled = match self.role {
             Role::Client => self.client_method(now, &mut exchange, payload),
@@ -374,6 +374,7 @@ impl Transport {
         }
         self.host_key = key;
         self.send_newkeys(now, reply.outcome)?;
+        self.expect_reply(now);
         Ok(true)
     }
 
@@ -471,6 +472,10 @@ impl Transport {
         let Step::AwaitNewKeys { opener } = exchange.step else {
             return Err(Failure::unexpected(NewKeys::NUMBER));
         };
+        if self.role == Role::Server {
+            // The client's NEWKEYS answers our reply.
+            self.measure_rtt(now);
+        }
         self.receiver.rekey(opener, self.strict);
         let compress = self.compresses(self.role.peer());
         self.receiver.compress(compress);
