@@ -58,6 +58,10 @@ impl Transport {
             if self.clogged() {
                 break;
             }
+            // Between any two packets, so that it does not matter how the input is cut.
+            if self.rekey_due(now) {
+                self.start_rekey(now);
+            }
         }
         Ok(None)
     }
