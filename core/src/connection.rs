@@ -490,12 +490,15 @@ impl<S: Logic> Connection<S> {
             if self.core.transport.clogged() {
                 return Ok(Next::Blocked(Blocked::Output));
             }
+            let shut = !self.core.transport.gate_open();
             let incoming = match self.core.transport.receive(self.core.now, rx) {
                 Ok(incoming) => incoming,
                 Err(failure) => return Err(self.core.fail(failure)),
             };
             let Some(incoming) = incoming else {
-                if self.core.transport.clogged() {
+                // Our NEWKEYS went out: what waited for it goes now, not with the peer's.
+                let opened = shut && self.core.transport.gate_open();
+                if opened || self.core.transport.clogged() {
                     continue;
                 }
                 if rx.at_eof() {
