@@ -308,6 +308,7 @@ impl Logic for Client {
                 if m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
                     return Err(Failure::unexpected(number));
                 }
+                core.transport.measure_rtt(core.now);
                 core.transport.timers.set(TimerKind::AuthReply, None);
                 core.transport.measure_rtt(core.now);
                 core.transport.enter(crate::transport::legal::State::Auth);

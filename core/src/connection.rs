@@ -251,12 +251,14 @@ impl Machine {
             return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase()));
         }
         if self.transport.gate_open() {
-            let asked = crate::channel::Asked::Keepalive;
-            let _ = self.channels.globals.ask(&mut self.transport, "keepalive@openssh.com", &[], true, asked);
-            if self.missed_probes > 0 {
+            if self.channels.globals.probing() {
                 // Some peers never answer global requests; every peer answers a message, at least
                 // with UNIMPLEMENTED.
                 self.transport.ping();
+            } else {
+                let asked = crate::channel::Asked::Keepalive;
+                let name = "keepalive@openssh.com";
+                let _ = self.channels.globals.ask(&mut self.transport, name, &[], true, asked);
             }
         }
         self.missed_probes = self.missed_probes.saturating_add(1);
@@ -344,7 +346,9 @@ impl<S: Logic> Connection<S> {
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
         self.core.note_this(ConnectionCall::Open { kind, window });
         self.core.connected()?;
-        self.core.channels.open(&mut self.core.transport, &kind, window)
+        let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
+        self.core.transport.expect_reply(self.core.now);
+        Ok(id)
     }
 
     /// Accepts a channel that the peer opens, with the configured window.
@@ -586,12 +590,15 @@ impl<S: Logic> Connection<S> {
             if self.core.transport.clogged() {
                 return Ok(Next::Blocked(Blocked::Output));
             }
+            let shut = !self.core.transport.gate_open();
             let incoming = match self.core.transport.receive(self.core.now, rx) {
                 Ok(incoming) => incoming,
                 Err(failure) => return Err(self.core.fail(failure)),
             };
             let Some(incoming) = incoming else {
-                if self.core.transport.clogged() {
+                // Our NEWKEYS went out: what waited for it goes now, not with the peer's.
+                let opened = shut && self.core.transport.gate_open();
+                if opened || self.core.transport.clogged() {
                     continue;
                 }
                 if rx.at_eof() {

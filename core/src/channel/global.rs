@@ -104,11 +104,18 @@ impl Globals {
         if want_reply && self.asked.len() >= MAX_ASKED {
             return Err(UsageError::Full);
         }
+        super::text(name.as_bytes())?;
+        super::bounded(fields)?;
         transport.post(&GlobalRequest::new(SshStr::new(name.as_bytes()), want_reply, fields))?;
         if want_reply {
             self.asked.push_back(asked);
         }
         Ok(())
+    }
+
+    /// A keepalive probe has not been answered yet.
+    pub(crate) fn probing(&self) -> bool {
+        self.asked.contains(&Asked::Keepalive)
     }
 
     /// The peer answered our oldest request. Answers to nothing are dropped (C-15).

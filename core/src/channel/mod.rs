@@ -100,6 +100,15 @@ pub enum ChannelEvent<'b> {
     Closed,
 }
 
+/// Most bytes of fields in a message of ours: the rest of the packet limit is for what stands
+/// around them.
+const MAX_FIELDS: usize = 192 * 1024;
+
+/// Checks fields that go to the peer: they fit into a packet.
+pub(crate) fn bounded(fields: &[u8]) -> Result<(), crate::error::UsageError> {
+    if fields.len() > MAX_FIELDS { Err(crate::error::UsageError::InvalidText) } else { Ok(()) }
+}
+
 /// Checks a text that goes to the peer: no NUL.
 pub(crate) fn text(bytes: &[u8]) -> Result<SshStr<'_>, crate::error::UsageError> {
     if bytes.contains(&0) || bytes.len() > 64 * 1024 {

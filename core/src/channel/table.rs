@@ -18,6 +18,7 @@ use crate::msg::{
 };
 use crate::time::Time;
 use crate::transport::Transport;
+use crate::transport::negotiate::Role;
 use crate::wire::{Sink, SshStr};
 
 /// Most data we put into one packet, whatever the peer allows.
@@ -26,6 +27,9 @@ const MAX_DATA: usize = 32 * 1024;
 const STDERR: u32 = 1;
 /// Our own requests of a channel that may wait for an answer.
 const MAX_ASKED: usize = 64;
+/// Longest host name of a direct-tcpip open, and longest value of an environment variable.
+const MAX_HOST: usize = 1025;
+const MAX_ENV_VALUE: usize = 32 * 1024;
 
 /// What a message of the connection layer means for the application. The payload is parsed again
 /// when the event is made, after all state has changed.
@@ -54,6 +58,23 @@ enum Phase {
     Open,
 }
 
+/// A reply that is due, in order.
+#[derive(Clone, Copy, Debug)]
+struct Reply {
+    what: Asks,
+    /// Undecided at first.
+    ok: Option<bool>,
+}
+
+/// What of a channel there is only one of. A request for it that was not granted may be followed by
+/// another: some clients try `exec` when a server lacks a subsystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    Program,
+    Terminal,
+    Other,
+}
+
 #[derive(Debug)]
 struct Channel {
     generation: u32,
@@ -76,10 +97,11 @@ struct Channel {
     /// In the list of channels with control output.
     ready: bool,
     program: bool,
+    terminal: bool,
     env: u32,
     exit_seen: bool,
     /// Requests of the peer that want a reply, oldest first.
-    replies: VecDeque<Option<bool>>,
+    replies: VecDeque<Reply>,
     first_reply: u64,
     /// Our own requests that wait for an answer.
     asked: usize,
@@ -145,6 +167,7 @@ impl Channels {
         let local = self.free_slot();
         let mut fields = Vec::new();
         kind.encode(&mut fields);
+        super::bounded(&fields)?;
         let open = ChannelOpen::new(kind.kind(), local, window.initial, window.packet, &fields);
         transport.post(&open)?;
         Ok(self.insert(local, Phase::Opening, matches!(kind, OpenKind::Session), window))
@@ -204,6 +227,7 @@ impl Channels {
         }
         let mut fields = Vec::new();
         request.encode(&mut fields);
+        super::bounded(&fields)?;
         transport.post(&msg::ChannelRequest::new(channel.remote, request.kind(), want_reply, &fields))?;
         if want_reply {
             channel.asked = channel.asked.saturating_add(1);
@@ -217,7 +241,14 @@ impl Channels {
         let channel = self.find(id).ok_or(UsageError::StaleTicket)?;
         let index = number.checked_sub(channel.first_reply).and_then(|i| usize::try_from(i).ok());
         match index.and_then(|i| channel.replies.get_mut(i)) {
-            Some(slot @ None) => *slot = Some(ok),
+            Some(reply) if reply.ok.is_none() => {
+                reply.ok = Some(ok);
+                match reply.what {
+                    Asks::Program if !ok => channel.program = false,
+                    Asks::Terminal if !ok => channel.terminal = false,
+                    _ => {}
+                }
+            }
             _ => return Err(UsageError::StaleTicket),
         }
         self.make_ready(id.local);
@@ -333,7 +364,7 @@ impl Channels {
             return;
         }
         let remote = channel.remote;
-        while let Some(Some(ok)) = channel.replies.front().copied() {
+        while let Some(Reply { ok: Some(ok), .. }) = channel.replies.front().copied() {
             channel.replies.pop_front();
             channel.first_reply = channel.first_reply.saturating_add(1);
             if channel.close_sent {
@@ -391,7 +422,12 @@ impl Channels {
             match self.decisions.pop_front() {
                 Some((_, Undecided::Open(channel))) => {
                     let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
-                    let _ = self.refuse(transport, OpenTicket { channel }, why, "not answered in time");
+                    let ticket = OpenTicket { channel };
+                    if self.refuse(transport, ticket, why, "not answered in time").is_err() {
+                        // The output is full; there will be another time.
+                        let again = now + transport.config.limits.decision_timeout;
+                        self.decisions.push_back((again, Undecided::Open(channel)));
+                    }
                 }
                 Some((_, Undecided::Request(channel, number))) => {
                     let _ = self.reply(&RequestTicket { channel, number }, false);
@@ -413,7 +449,7 @@ impl Channels {
             Undecided::Open(id) => live(id).is_some_and(|c| c.phase == Phase::Undecided),
             Undecided::Request(id, number) => live(id).is_some_and(|c| {
                 let index = number.checked_sub(c.first_reply).and_then(|i| usize::try_from(i).ok());
-                matches!(index.and_then(|i| c.replies.get(i)), Some(None))
+                matches!(index.and_then(|i| c.replies.get(i)), Some(Reply { ok: None, .. }))
             }),
             Undecided::Global(number) => self.globals.undecided(*number),
         }
@@ -445,16 +481,16 @@ impl Channels {
         match number {
             ChannelData::NUMBER => {
                 let m = Transport::parse::<ChannelData<'_>>(payload)?;
-                self.on_data(now, transport.rtt, m.recipient, Stream::Data, m.data.len())
+                self.on_data(now, &mut transport.rtt, m.recipient, Stream::Data, m.data.len())
             }
             ChannelExtendedData::NUMBER => {
                 let m = Transport::parse::<ChannelExtendedData<'_>>(payload)?;
                 if m.code == STDERR {
-                    return self.on_data(now, transport.rtt, m.recipient, Stream::Stderr, m.data.len());
+                    return self.on_data(now, &mut transport.rtt, m.recipient, Stream::Stderr, m.data.len());
                 }
                 // Nobody reads other codes; drop the data and give the credit back (C-10).
                 if let Some(RawChannel::Data(id, _)) =
-                    self.on_data(now, transport.rtt, m.recipient, Stream::Stderr, m.data.len())?
+                    self.on_data(now, &mut transport.rtt, m.recipient, Stream::Stderr, m.data.len())?
                 {
                     let _ = self.consume(id, m.data.len());
                 }
@@ -462,16 +498,20 @@ impl Channels {
             }
             ChannelWindowAdjust::NUMBER => self.on_adjust(payload),
             ChannelOpen::NUMBER => self.on_open(transport, now, payload),
-            ChannelOpenConfirmation::NUMBER => self.on_confirmation(payload),
-            ChannelOpenFailure::NUMBER => self.on_open_failure(payload),
+            ChannelOpenConfirmation::NUMBER => {
+                transport.measure_rtt(now);
+                self.on_confirmation(payload)
+            }
+            ChannelOpenFailure::NUMBER => {
+                transport.measure_rtt(now);
+                self.on_open_failure(payload)
+            }
             ChannelEof::NUMBER => {
                 let m = Transport::parse::<ChannelEof<'_>>(payload)?;
                 let channel = self.established(m.recipient)?;
-                if channel.eof_received {
-                    return Err(Failure::unexpected(number));
-                }
+                // A second one is harmless, and OpenSSH takes it too.
+                let quiet = channel.close_wanted || channel.eof_received;
                 channel.eof_received = true;
-                let quiet = channel.close_wanted;
                 Ok((!quiet).then(|| RawChannel::Eof(self.id(m.recipient))))
             }
             ChannelClose::NUMBER => self.on_close(transport, now, payload),
@@ -495,7 +535,7 @@ impl Channels {
     fn on_data(
         &mut self,
         now: Time,
-        rtt: Option<Duration>,
+        rtt: &mut Option<Duration>,
         local: u32,
         stream: Stream,
         len: usize,
@@ -537,9 +577,12 @@ impl Channels {
         payload: &[u8],
     ) -> Result<Option<RawChannel>, Failure> {
         let m = Transport::parse::<ChannelOpen<'_>>(payload)?;
-        OpenKind::decode(m.kind, m.fields).map_err(|e| Failure::malformed(ChannelOpen::NUMBER, e))?;
+        let kind =
+            OpenKind::decode(m.kind, m.fields).map_err(|e| Failure::malformed(ChannelOpen::NUMBER, e))?;
         let limits = &transport.config.limits;
-        let refuse = if m.max_packet == 0 {
+        let refuse = if let Some(text) = refusal(transport.role, &kind) {
+            Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, text))
+        } else if m.max_packet == 0 {
             Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, "a maximum packet size of zero"))
         } else if self.live >= limits.channels || self.undecided >= limits.undecided_opens {
             Some((OpenFailure::RESOURCE_SHORTAGE, "too many channels"))
@@ -621,13 +664,19 @@ impl Channels {
         if channel.close_wanted {
             return Ok(None);
         }
+        let what = match &request {
+            r if r.starts_program() => Asks::Program,
+            ChannelRequest::Pty(_) => Asks::Terminal,
+            _ => Asks::Other,
+        };
         let verdict = channel.screen(&request, max_env);
         let number = channel.first_reply.saturating_add(channel.replies.len() as u64);
         if m.want_reply {
             if channel.replies.len() >= max_requests {
                 return Err(Fault::TooManyRequests.into());
             }
-            channel.replies.push_back(if verdict == Screen::Ask { None } else { Some(false) });
+            let ok = if verdict == Screen::Ask { None } else { Some(false) };
+            channel.replies.push_back(Reply { what, ok });
         }
         let id = self.id(m.recipient);
         match verdict {
@@ -711,6 +760,7 @@ impl Channels {
                 stalled: false,
                 ready: false,
                 program: false,
+                terminal: false,
                 env: 0,
                 exit_seen: false,
                 replies: VecDeque::new(),
@@ -775,6 +825,31 @@ fn bad_channel(local: u32) -> Failure {
     Failure::text(Fault::BadChannel, alloc::format!("channel {local}"))
 }
 
+/// Whether a variable is one that a shell could have set: C-22. Which names are harmless is for
+/// the application to say.
+fn sane_env(name: &[u8], value: &[u8]) -> bool {
+    let word = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let starts = name.first().is_some_and(|b| !b.is_ascii_digit());
+    word && starts && name.len() <= 256 && value.len() <= MAX_ENV_VALUE && !value.contains(&0)
+}
+
+/// Why an open is refused before the application sees it.
+fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
+    match open {
+        // RFC 4254 §6.1: a client rejects sessions; it forwards for nobody either (C-04).
+        OpenKind::Session | OpenKind::DirectTcpip { .. } if role == Role::Client => {
+            Some("a client takes no such channel")
+        }
+        OpenKind::ForwardedTcpip { .. } if role == Role::Server => Some("a server takes no such channel"),
+        OpenKind::DirectTcpip { host, port, .. } => {
+            let host = host.as_bytes();
+            let fine = host.len() <= MAX_HOST && !host.contains(&0) && (1..=0xffff).contains(port);
+            (!fine).then_some("no such host or port")
+        }
+        _ => None,
+    }
+}
+
 /// What to do with a request before the application sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Screen {
@@ -800,10 +875,17 @@ impl Channel {
                     Screen::Ask
                 }
             }
-            ChannelRequest::Pty(_) if !self.session || self.program => Screen::Refuse,
-            ChannelRequest::Env { .. } => {
+            ChannelRequest::Pty(_) => {
+                if !self.session || self.program || core::mem::replace(&mut self.terminal, true) {
+                    Screen::Refuse
+                } else {
+                    Screen::Ask
+                }
+            }
+            ChannelRequest::Env { name, value } => {
                 self.env = self.env.saturating_add(1);
-                if self.env > max_env { Screen::Refuse } else { Screen::Ask }
+                let fine = sane_env(name.as_bytes(), value.as_bytes());
+                if fine && self.env <= max_env { Screen::Ask } else { Screen::Refuse }
             }
             ChannelRequest::Other { kind, .. } if kind.as_bytes() == b"keepalive@openssh.com" => {
                 Screen::Refuse

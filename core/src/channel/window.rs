@@ -35,7 +35,9 @@ impl ReceiveWindow {
     }
 
     /// Counts data from the peer; any excess is a fault.
-    pub(crate) fn receive(&mut self, len: usize, now: Time, rtt: Option<Duration>) -> Result<(), Fault> {
+    ///
+    /// `rtt` is the shortest round trip seen, and learns from this one.
+    pub(crate) fn receive(&mut self, len: usize, now: Time, rtt: &mut Option<Duration>) -> Result<(), Fault> {
         let len = u32::try_from(len).map_err(|_| Fault::WindowExceeded)?;
         if len > self.left || len > self.config.packet {
             return Err(Fault::WindowExceeded);
@@ -43,13 +45,14 @@ impl ReceiveWindow {
         self.left = self.left.saturating_sub(len);
         self.held = self.held.saturating_add(len);
         self.total = self.total.saturating_add(u64::from(len));
-        if let (Some((mark, sent)), Some(rtt)) = (self.probe, rtt)
-            && self.total > mark
-        {
+        if let Some((_, sent)) = self.probe.filter(|(mark, _)| self.total > *mark) {
             self.probe = None;
+            let took = now.since(sent);
+            let best = rtt.map_or(took, |best| best.min(took));
+            *rtt = Some(best);
             // The adjust was in use one round trip after it left: the peer had been waiting for
             // it. A peer that is slower than its window takes longer to get there.
-            if now.since(sent) <= rtt.saturating_mul(3) / 2 {
+            if took <= best.saturating_mul(3) / 2 {
                 let grown = self.size.saturating_mul(2).min(self.config.max);
                 self.credit = self.credit.saturating_add(grown.saturating_sub(self.size));
                 self.size = grown;
@@ -94,43 +97,43 @@ mod tests {
     #[test]
     fn c07_one_byte_beyond_the_window_is_a_fault() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 10, max: 10, packet: 8 });
-        assert_eq!(w.receive(8, at(0), RTT), Ok(()));
-        assert_eq!(w.receive(3, at(0), RTT), Err(Fault::WindowExceeded));
-        assert_eq!(w.receive(2, at(0), RTT), Ok(()));
-        assert_eq!(w.receive(1, at(0), RTT), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(8, at(0), &mut RTT.clone()), Ok(()));
+        assert_eq!(w.receive(3, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(2, at(0), &mut RTT.clone()), Ok(()));
+        assert_eq!(w.receive(1, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
     }
 
     #[test]
     fn c08_a_packet_larger_than_announced_is_a_fault() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 100, max: 100, packet: 8 });
-        assert_eq!(w.receive(9, at(0), RTT), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(9, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
     }
 
     #[test]
     fn c09_credit_is_only_what_was_consumed() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 100, max: 100, packet: 100 });
-        assert_eq!(w.receive(60, at(0), RTT), Ok(()));
+        assert_eq!(w.receive(60, at(0), &mut RTT.clone()), Ok(()));
         assert!(!w.consume(40));
         assert!(w.consume(1000), "no more than was received counts");
         assert_eq!(w.adjust(at(0)), 60);
-        assert_eq!(w.receive(100, at(0), RTT), Ok(()));
-        assert_eq!(w.receive(1, at(0), RTT), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(100, at(0), &mut RTT.clone()), Ok(()));
+        assert_eq!(w.receive(1, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
     }
 
     #[test]
     fn the_window_grows_while_the_peer_waits_for_adjusts_and_stops_when_it_does_not() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 100, max: 1000, packet: 100 });
-        w.receive(100, at(0), RTT).unwrap();
+        w.receive(100, at(0), &mut RTT.clone()).unwrap();
         w.consume(100);
         assert_eq!(w.adjust(at(0)), 100);
         // One round trip later the peer uses it: it had been waiting.
-        w.receive(50, at(100), RTT).unwrap();
+        w.receive(50, at(100), &mut RTT.clone()).unwrap();
         assert_eq!(w.size, 200);
         // A slow peer gets there much later.
         w.consume(50);
         w.adjust(at(100));
-        w.receive(100, at(500), RTT).unwrap();
-        w.receive(100, at(900), RTT).unwrap();
+        w.receive(100, at(500), &mut RTT.clone()).unwrap();
+        w.receive(100, at(900), &mut RTT.clone()).unwrap();
         assert_eq!(w.size, 200);
     }
 }

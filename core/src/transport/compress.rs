@@ -49,28 +49,36 @@ impl Inflate {
     /// Replaces the content of `out` with the inflated form of `data`.
     pub(crate) fn decompress(&mut self, mut data: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         out.clear();
+        let mut len = 0usize;
         loop {
-            let start = out.len();
-            let room = start.max(2048).min(MAX_PAYLOAD.saturating_add(1).saturating_sub(start));
-            out.resize(start.saturating_add(room), 0);
-            let result = inflate(&mut self.0, data, out.get_mut(start..).unwrap_or_default(), MZFlush::Sync);
+            if len == out.len() {
+                let room = len.max(2048).min(MAX_PAYLOAD.saturating_add(1).saturating_sub(len));
+                // Exactly: the last step is one byte, and would double what is held.
+                out.reserve_exact(room);
+                out.resize(len.saturating_add(room), 0);
+            }
+            let result = inflate(&mut self.0, data, out.get_mut(len..).unwrap_or_default(), MZFlush::Sync);
             data = data.get(result.bytes_consumed..).unwrap_or_default();
-            out.truncate(start.saturating_add(result.bytes_written));
-            if out.len() > MAX_PAYLOAD {
+            len = len.saturating_add(result.bytes_written);
+            if len > MAX_PAYLOAD {
                 return Err(Fault::Decompression);
             }
-            let full = result.bytes_written == room;
             match result.status {
                 // A stream never ends in SSH; BufError only says that there is no more input.
                 Ok(miniz_oxide::MZStatus::StreamEnd) => return Err(Fault::Decompression),
                 Ok(_) | Err(miniz_oxide::MZError::Buf) => {}
                 Err(_) => return Err(Fault::Decompression),
             }
-            if data.is_empty() && !full {
-                return Ok(());
-            }
-            if result.bytes_consumed == 0 && result.bytes_written == 0 {
-                return Err(Fault::Decompression);
+            if result.bytes_written == 0 {
+                // Only now is it sure that nothing is left: at the end of its window the inflater
+                // stops with output still to come, even when all input is taken.
+                if data.is_empty() {
+                    out.truncate(len);
+                    return Ok(());
+                }
+                if result.bytes_consumed == 0 {
+                    return Err(Fault::Decompression);
+                }
             }
         }
     }
@@ -89,6 +97,22 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(Inflate::new().decompress(&packed, &mut out), Err(Fault::Decompression));
         assert!(out.capacity() <= 2 * MAX_PAYLOAD);
+    }
+
+    #[test]
+    fn v27_payloads_that_end_just_behind_the_inflaters_window_are_whole() {
+        let byte = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+        for size in (32_760..32_800).chain(65_530..65_560) {
+            let (mut deflate, mut inflate) = (Deflate::new(), Inflate::new());
+            let (mut packed, mut out) = (Vec::new(), Vec::new());
+            for size in [size, 100] {
+                let payload: Vec<u8> = (0..size).map(byte).collect();
+                packed.clear();
+                deflate.compress(&payload, |b| packed.extend_from_slice(b));
+                assert_eq!(inflate.decompress(&packed, &mut out), Ok(()), "{size}");
+                assert!(out == payload, "{} of {size} bytes", out.len());
+            }
+        }
     }
 
     #[test]

@@ -308,12 +308,14 @@ impl Transport {
         self.sender.send(&Ping::new(b""));
     }
 
-    /// Starts a round trip measurement, which [`measure_rtt`](Self::measure_rtt) ends. Only for
-    /// questions whose answer cannot have been on its way already.
+    /// Starts a round trip measurement, unless one is running: [`measure_rtt`](Self::measure_rtt)
+    /// ends it when a message comes that answers what is being sent now. Others may come before
+    /// it, and say nothing about the way there and back.
     pub(crate) fn expect_reply(&mut self, now: Time) {
-        self.rtt_from = Some(now);
+        self.rtt_from.get_or_insert(now);
     }
 
+    /// Ends the measurement. The smallest sample counts: the peer's own delays are in all of them.
     pub(crate) fn measure_rtt(&mut self, now: Time) {
         if let Some(from) = self.rtt_from.take() {
             let sample = now.since(from);

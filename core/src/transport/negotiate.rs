@@ -335,12 +335,18 @@ fn protection(
     mac: (AlgorithmCategory, &[Mac], NameList<'_>),
     failed: &mut Vec<Mismatch>,
 ) -> Option<Protection> {
-    let chosen = pick(role, cipher.0, cipher.1, cipher.2, Cipher::name, failed)?;
-    if chosen.aead() {
-        return Some(Protection { cipher: chosen, mac: None });
+    let chosen = pick(role, cipher.0, cipher.1, cipher.2, Cipher::name, failed);
+    // Without a cipher, MACs matter if any of the peer's ciphers needs one: whoever mends the list
+    // of ciphers should not run into that of MACs next.
+    let needs_mac = match chosen {
+        Some(cipher) => !cipher.aead(),
+        None => cipher.2.iter().any(|n| !Cipher::from_name(n).is_some_and(Cipher::aead)),
+    };
+    if !needs_mac {
+        return chosen.map(|cipher| Protection { cipher, mac: None });
     }
-    let mac = pick(role, mac.0, mac.1, mac.2, Mac::name, failed)?;
-    Some(Protection { cipher: chosen, mac: Some(mac) })
+    let mac = pick(role, mac.0, mac.1, mac.2, Mac::name, failed);
+    Some(Protection { cipher: chosen?, mac: Some(mac?) })
 }
 
 fn pick<A: Copy + PartialEq>(

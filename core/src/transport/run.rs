@@ -58,6 +58,10 @@ impl Transport {
             if self.clogged() {
                 break;
             }
+            // Between any two packets, so that it does not matter how the input is cut.
+            if self.rekey_due(now) {
+                self.start_rekey(now);
+            }
         }
         Ok(None)
     }
@@ -246,10 +250,8 @@ impl Transport {
             self.kex = KexState::Running(exchange);
             return Ok(None);
         }
+        self.measure_rtt(now);
         self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
-        if self.role == Role::Client {
-            self.measure_rtt(now);
-        }
         let handled = match self.role {
             Role::Client => self.client_method(now, &mut exchange, payload),
             Role::Server => self.server_method(&mut exchange, payload),
@@ -374,9 +376,9 @@ impl Transport {
             }
             PublicValue::Mpint(f) => self.sender.send(&DhReply::new(&blob, f, &reply.signature)),
         }
-        self.expect_reply(now);
         self.host_key = key;
         self.send_newkeys(now, reply.outcome)?;
+        self.expect_reply(now);
         Ok(true)
     }
 
@@ -475,6 +477,7 @@ impl Transport {
             return Err(Failure::unexpected(NewKeys::NUMBER));
         };
         if self.role == Role::Server {
+            // The client's NEWKEYS answers our reply.
             self.measure_rtt(now);
         }
         self.receiver.rekey(opener, self.strict);

@@ -6,6 +6,8 @@ use core::ops::Range;
 const MIN_SPARE: usize = 16 * 1024;
 /// Free room it grows to when reads fill it again and again.
 const MAX_SPARE: usize = 256 * 1024;
+/// Where it stops growing for larger reads: the largest packet, and some room behind it.
+const MAX_BUFFER: usize = MAX_SPARE + 2 * MIN_SPARE;
 
 /// Received bytes. Owned by the caller, so that events can borrow from it while the connection
 /// stays free to be called.
@@ -35,19 +37,28 @@ impl RxBuf {
         Self::default()
     }
 
-    /// Room to read into: at least 16 KiB, more when there is much to read.
+    /// Room to read into: at least 16 KiB, more when there is much to read. It grows with what has
+    /// come, never with what a peer says will come (V-08).
     pub fn spare(&mut self) -> &mut [u8] {
-        if self.head == self.tail {
+        let empty = self.head == self.tail;
+        if empty {
             self.head = 0;
             self.tail = 0;
         }
         let want = self.want.clamp(MIN_SPARE, MAX_SPARE);
-        if self.buf.len().saturating_sub(self.tail) < want {
-            self.buf.copy_within(self.head..self.tail, 0);
-            self.tail = self.tail.saturating_sub(self.head);
-            self.head = 0;
-            let need = self.tail.saturating_add(want);
-            if self.buf.len() < need {
+        // Behind part of a packet, less will do: what is there is not moved for every byte.
+        let enough = if empty { want } else { MIN_SPARE };
+        if self.buf.len().saturating_sub(self.tail) < enough {
+            if self.head > 0 {
+                self.buf.copy_within(self.head..self.tail, 0);
+                self.tail = self.tail.saturating_sub(self.head);
+                self.head = 0;
+            }
+            if self.buf.len().saturating_sub(self.tail) < enough {
+                let room = want.min(MAX_BUFFER.saturating_sub(self.tail)).max(MIN_SPARE);
+                let need = self.tail.saturating_add(room);
+                // Exactly: what a peer makes us hold is a number.
+                self.buf.reserve_exact(need.saturating_sub(self.buf.len()));
                 self.buf.resize(need, 0);
             }
         }
@@ -126,9 +137,10 @@ impl RxBuf {
         self.buf.get(range).unwrap_or_default()
     }
 
-    /// Makes the next spare large enough for a packet of which `missing` bytes are not here yet.
+    /// A packet of which `missing` bytes are not here yet: the next spare is larger, up to as much
+    /// again as has come of it.
     pub(crate) fn expect(&mut self, missing: usize) {
-        self.want = self.want.max(missing.min(MAX_SPARE));
+        self.want = self.want.max(missing.min(self.len()).min(MAX_SPARE));
     }
 
     /// Nobody wants to know what came since the last poll.

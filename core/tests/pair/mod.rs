@@ -141,20 +141,18 @@ impl<C: ClientApp, S: ServerApp> Pair<C, S> {
         let now = self.now;
         self.to_client.deliver(now, &mut self.client.rx);
         self.to_server.deliver(now, &mut self.server.rx);
-        poll_client(&mut self.client, now);
-        poll_server(&mut self.server, now);
-        self.to_server.take(
-            now,
-            &self.link,
-            self.client.conn.tx(),
-            self.client.keep_sent.then_some(&mut self.client.sent),
-        );
-        self.to_client.take(
-            now,
-            &self.link,
-            self.server.conn.tx(),
-            self.server.keep_sent.then_some(&mut self.server.sent),
-        );
+        loop {
+            poll_client(&mut self.client, now);
+            poll_server(&mut self.server, now);
+            let keep = self.client.keep_sent.then_some(&mut self.client.sent);
+            let up = self.to_server.take(now, &self.link, self.client.conn.tx(), keep);
+            let keep = self.server.keep_sent.then_some(&mut self.server.sent);
+            let down = self.to_client.take(now, &self.link, self.server.conn.tx(), keep);
+            // Whoever waited for room has some now.
+            if up + down == 0 {
+                break;
+            }
+        }
         if self.client.over() {
             self.to_server.closed.get_or_insert(now);
         }
@@ -230,7 +228,7 @@ impl<X, A> End<X, A> {
 }
 
 impl Wire {
-    fn take(&mut self, now: Time, link: &Link, tx: &mut TxBuf, keep: Option<&mut Vec<u8>>) {
+    fn take(&mut self, now: Time, link: &Link, tx: &mut TxBuf, keep: Option<&mut Vec<u8>>) -> usize {
         let bytes = tx.pending().to_vec();
         tx.consume(bytes.len());
         if let Some(keep) = keep {
@@ -242,6 +240,7 @@ impl Wire {
             self.busy_until = start + Duration::from_micros(micros);
             self.flying.push_back((self.busy_until + link.latency, piece.to_vec()));
         }
+        bytes.len()
     }
 
     fn deliver(&mut self, now: Time, rx: &mut RxBuf) {

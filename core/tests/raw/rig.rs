@@ -417,9 +417,8 @@ impl Rig {
             Some(Error::Peer(e)) => assert_eq!(e.fault(), fault, "{e}"),
             other => panic!("expected {fault:?}, got {other:?} and events {:?}", self.events),
         }
-        let last = self.messages().pop();
         if !matches!(fault, Fault::NotSsh | Fault::IdentTooLong | Fault::IdentInvalid | Fault::Version) {
-            let last = last.expect("a DISCONNECT");
+            let last = self.messages().pop().expect("a DISCONNECT");
             assert_eq!(last[0], 1, "{last:?}");
             let code = u32::from_be_bytes(last[1..5].try_into().unwrap());
             assert_eq!(code, fault.disconnect_code().0);
