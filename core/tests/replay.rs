@@ -232,33 +232,37 @@ fn a_flipped_byte_is_found_at_its_step() {
     let story = tell(configs(), (Shell::new("exit 0"), Host::default()), closed);
     let [setup, _] = story.setups();
     let bytes = story.transcripts[0].to_bytes();
-    let flipped = |at: usize| -> Divergence {
+    let flipped = |at: usize| -> Option<Divergence> {
         let mut bytes = bytes.to_vec();
         bytes[at] ^= 1;
         let t = SecretTranscript::from_bytes(&bytes).unwrap();
-        replay(&t, setup.clone()).unwrap_err()
+        replay(&t, setup.clone()).err()
     };
     // The seed: the first output is another one.
-    assert_eq!(flipped(13).step, 1);
+    assert_eq!(flipped(13).unwrap().step, 1);
     // The last byte of each piece of input behind the ident: the poll itself finds something else,
     // in the next record, or a later one that was first to look at these bytes.
     let records = bodies(bytes);
-    let mut found = 0;
+    let (mut found, mut unread) = (0, 0);
     for (i, (kind, at, len)) in records.iter().enumerate() {
         let step = i + 1;
         match kind {
             1 if *len > 9 && i > 8 => {
-                let d = flipped(at + len - 1);
+                // What came with the end of the story was never looked at.
+                let Some(d) = flipped(at + len - 1) else {
+                    unread += 1;
+                    continue;
+                };
                 assert!(d.step > step && d.step <= step + 8, "{step}: {d}");
                 found += usize::from(d.step == step + 1 && d.got.contains("BadTag"));
             }
             // A mark: this very record.
-            2 => assert_eq!(flipped(*at).step, step),
-            4 => assert_eq!(flipped(at + 8).step, step),
+            2 => assert_eq!(flipped(*at).unwrap().step, step),
+            4 => assert_eq!(flipped(at + 8).unwrap().step, step),
             _ => {}
         }
     }
-    assert!(found >= 2, "{found}");
+    assert!(found >= 2 && unread <= 1, "{found}, {unread}");
 }
 
 #[test]
