@@ -568,7 +568,7 @@ impl<S: Logic> Connection<S> {
             return Ok(Next::Blocked(if drained { Blocked::Closed } else { Blocked::Output }));
         }
         self.core.now = self.core.now.max(now);
-        self.fire_timers()?;
+        self.fire_timers(rx)?;
         loop {
             if self.core.transport.rekey_due(self.core.now) {
                 self.core.transport.start_rekey(self.core.now);
@@ -650,7 +650,7 @@ impl<S: Logic> Connection<S> {
         self.core.transport.timers.set(TimerKind::Rekey, Some(at));
     }
 
-    fn fire_timers(&mut self) -> Result<(), Error> {
+    fn fire_timers(&mut self, rx: &RxBuf) -> Result<(), Error> {
         while let Some(kind) = self.core.transport.timers.expired(self.core.now) {
             match kind {
                 TimerKind::Rekey => {}
@@ -664,6 +664,9 @@ impl<S: Logic> Connection<S> {
                     channels.deny_expired(transport, *now);
                     let next = channels.decision_deadline();
                     transport.timers.set(TimerKind::Decision, next);
+                }
+                TimerKind::Ident if let Some(failure) = self.core.transport.ident_failure(rx) => {
+                    return Err(self.core.fail(failure));
                 }
                 TimerKind::AuthDelay => self.side.timer(&mut self.core, kind),
                 _ => {
@@ -685,7 +688,7 @@ impl<S: Logic> Connection<S> {
     fn ended_by_eof(&mut self, rx: &RxBuf) -> Error {
         let phase = self.core.transport.phase();
         if phase == Phase::Ident
-            && let Some(failure) = self.core.transport.ident_failure()
+            && let Some(failure) = self.core.transport.ident_failure(rx)
         {
             return self.core.fail(failure);
         }

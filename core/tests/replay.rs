@@ -134,7 +134,7 @@ fn data_both_ways_replays_with_rekeys_compression_and_slots() {
         for command in ["echo", "source 300000", "count"] {
             let mut configs = configs();
             set_transport(&mut configs, |t| {
-                t.rekey.bytes = 150_000;
+                t.rekey.bytes = if compressed { 4_000 } else { 150_000 };
                 if compressed {
                     t.algorithms.compression =
                         [vec![Compression::ZlibOpenssh], vec![Compression::ZlibOpenssh]];
@@ -146,9 +146,9 @@ fn data_both_ways_replays_with_rekeys_compression_and_slots() {
                 rekeyed = p.client.app.rekeyed;
                 closed(p)
             });
-            assert!(rekeyed > 0 || command != "echo");
+            assert!(rekeyed > 0 || command != "echo", "compressed: {compressed}");
             let [client, _] = story.replays();
-            assert!(client.sent + client.received > 300_000);
+            assert!(compressed || client.sent + client.received > 300_000);
         }
     }
 }

@@ -1,5 +1,7 @@
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use konko_core::wire::SshStr;
 use crate::client::Handle;
 use crate::error::{Error, ErrorKind};
 use crate::shared::{Deadline, Guard, Patience, Shared};
-use crate::state::{Chan, Inbox, Sink, Wait};
+use crate::state::{Chan, Direct, Inbox, Sink, Wait};
 
 /// How a remote program ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -284,6 +286,29 @@ impl Channel {
         self.copy(Wait::Data, to)
     }
 
+    /// Writes standard output into a file descriptor until it ends; how many bytes that were. As
+    /// [`copy_to`](Self::copy_to), but into pipes and sockets the bytes go straight from the buffer
+    /// they were received in, where the system has a write that does not block.
+    pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
+        self.copy_fd(Wait::Data, to.as_fd())
+    }
+
+    fn copy_fd(&self, wait: Wait, to: BorrowedFd<'_>) -> io::Result<u64> {
+        let fd = rustix::io::dup(to)?;
+        let mut file = File::from(fd.try_clone()?);
+        if let Some(write) = crate::stream::write_nowait(fd) {
+            let direct =
+                Direct { write: Some(write), reader_writes: false, copier_writes: false, written: 0 };
+            if let Some(chan) = self.shared().lock().channels.get_mut(&self.0.id) {
+                chan.direct[wait as usize] = Some(direct);
+            }
+        }
+        let copied = self.copy(wait, &mut file);
+        let mut state = self.shared().lock();
+        let direct = state.channels.get_mut(&self.0.id).and_then(|chan| chan.direct[wait as usize].take());
+        Ok(copied? + direct.map_or(0, |direct| direct.written))
+    }
+
     fn copy(&self, wait: Wait, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
         let mut batch = Vec::new();
         let mut total = 0u64;
@@ -293,11 +318,21 @@ impl Channel {
                 Some(inbox) if !inbox.is_empty() => inbox.swap(&mut batch),
                 _ => return Ok(total),
             }
+            self.copier_writes(&mut state, wait, true);
             drop(state);
-            to.write_all(&batch)?;
-            to.flush()?;
+            let written = to.write_all(&batch).and_then(|()| to.flush());
+            let mut state = self.shared().lock();
+            self.copier_writes(&mut state, wait, false);
+            written?;
             total += batch.len() as u64;
-            self.consumed(self.shared().lock(), batch.len());
+            self.consumed(state, batch.len());
+        }
+    }
+
+    fn copier_writes(&self, state: &mut Guard<'_>, wait: Wait, writes: bool) {
+        let chan = state.channels.get_mut(&self.0.id);
+        if let Some(direct) = chan.and_then(|chan| chan.direct[wait as usize].as_mut()) {
+            direct.copier_writes = writes;
         }
     }
 
@@ -334,10 +369,12 @@ impl Channel {
                 Sink::Inbox(inboxes) => !inboxes[wait as usize].is_empty(),
                 Sink::Collect { .. } => false,
             };
-            if holds || chan.eof || chan.closed {
+            let reader_writes =
+                chan.direct.get(wait as usize).and_then(Option::as_ref).is_some_and(|d| d.reader_writes);
+            if holds || (!reader_writes && (chan.eof || chan.closed)) {
                 return Ok(state);
             }
-            if let Some(error) = &state.ended {
+            if let Some(error) = state.ended.as_ref().filter(|_| !reader_writes) {
                 // Devices that hang up when the program has ended.
                 return if chan.exit.is_some() { Ok(state) } else { Err(error.clone().into()) };
             }
@@ -503,6 +540,11 @@ impl Stderr {
     /// Writes it into `to` until it ends; see [`Channel::copy_to`].
     pub fn copy_to(&self, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
         self.0.copy(Wait::Stderr, to)
+    }
+
+    /// Writes it into a file descriptor until it ends; see [`Channel::copy_to_fd`].
+    pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
+        self.0.copy_fd(Wait::Stderr, to.as_fd())
     }
 }
 

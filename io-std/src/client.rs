@@ -121,7 +121,9 @@ impl Client {
             transport.algorithms.prefer_host_keys(&known.algorithms());
         }
         if let Some(left) = deadline.left() {
-            // The deadline of the whole is the one that counts, and it names the phase.
+            // The deadline of the whole is the one that counts. The machine's own timer is a little
+            // earlier: it can say what came instead of an identification line.
+            let left = left.saturating_sub((left / 10).min(Duration::from_millis(100)));
             transport.limits.ident_timeout = transport.limits.ident_timeout.min(left);
         }
         let mut seed = [0u8; 32];
@@ -146,7 +148,7 @@ impl Client {
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
         shared.with(|state| state.conn.decide_host_key(ticket, verdict.is_ok())).ok();
-        verdict.map_err(|problem| shared.error(ErrorKind::HostKey(Box::new(problem))))?;
+        verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
         shared
             .wait(deadline, "the authentication service", |state| (!state.auth.is_empty()).then_some(()))?;
         Ok(client)

@@ -129,7 +129,10 @@ pub struct AuthFailure {
 impl fmt::Display for AuthFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user = konko_core::wire::SshStr::new(self.user.as_bytes());
-        write!(f, "permission denied for user \"{user}\" ({})", self.remaining.join(","))?;
+        write!(f, "permission denied for user \"{user}\"")?;
+        if !self.remaining.is_empty() {
+            write!(f, " (the server takes {})", self.remaining.join(","))?;
+        }
         if self.attempts.is_empty() {
             return f.write_str("; nothing was tried: give a key or a password");
         }

@@ -258,9 +258,9 @@ impl fmt::Display for HostKeyProblem {
                 write!(f, "the host key {key_type} {fingerprint} was not confirmed")?;
             }
             Some(_) => {
-                write!(
+                writeln!(
                     f,
-                    "the host is not known, and nobody can be asked: it shows {key_type} {fingerprint}.\n"
+                    "the host key is not known, and nobody can be asked: it is {key_type} {fingerprint}."
                 )?;
                 write!(f, "Compare that with what the administrator of {host} says")?;
                 if let Some(file) = &self.file {
@@ -314,7 +314,7 @@ impl Lookup {
         &self,
         key: &PublicKey,
         notice: &mut dyn FnMut(Notice),
-    ) -> Result<(), HostKeyProblem> {
+    ) -> Result<(), Box<HostKeyProblem>> {
         for warning in &self.warnings {
             notice(Notice::Warning(warning.clone()));
         }
@@ -349,7 +349,7 @@ impl Lookup {
                 self.unknown(files, key, known, &Hints::default(), verdict.clone(), notice)
             }
             Verdict::Changed { .. } if files.tolerate_changed => {
-                notice(Notice::HostKeyTolerated(Box::new(self.problem(key, Some(verdict), false))));
+                notice(Notice::HostKeyTolerated(self.problem(key, Some(verdict), false)));
                 Ok(())
             }
             Verdict::Changed { .. } | Verdict::Revoked { .. } => Err(self.problem(key, Some(verdict), false)),
@@ -364,7 +364,7 @@ impl Lookup {
         hints: &Hints,
         verdict: Verdict,
         notice: &mut dyn FnMut(Notice),
-    ) -> Result<(), HostKeyProblem> {
+    ) -> Result<(), Box<HostKeyProblem>> {
         let answer = match &files.unknown {
             // A host of which other keys are known is not new.
             Unknown::AcceptNew if other.is_empty() && hints.unreadable.is_empty() => Answer::Remember,
@@ -403,20 +403,23 @@ impl Lookup {
         Ok(())
     }
 
-    fn problem(&self, key: &PublicKey, verdict: Option<Verdict>, asked: bool) -> HostKeyProblem {
+    fn problem(&self, key: &PublicKey, verdict: Option<Verdict>, asked: bool) -> Box<HostKeyProblem> {
         let file = match &self.policy {
             Policy::Files(files) => files.user.first().cloned(),
             _ => None,
         };
-        HostKeyProblem {
+        Box::new(HostKeyProblem {
             host: hosts::canonical(&self.host, self.port),
             key_type: key.key_type(),
             fingerprint: key.fingerprint(HashAlg::Sha256),
-            verdict,
             asked,
-            elsewhere: self.known.locations_of(key),
+            elsewhere: match &verdict {
+                Some(Verdict::Revoked { .. }) => Vec::new(),
+                _ => self.known.locations_of(key),
+            },
+            verdict,
             file,
-        }
+        })
     }
 
     fn learn(&self, file: &Path, key: &PublicKey, hash: bool) -> io::Result<()> {

@@ -14,11 +14,9 @@ use konko_core::{ClientConnection, RxBuf, Time, TxBuf};
 
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
-use crate::state::{Plan, State, Wait, Waits};
+use crate::state::{Plan, State, Stepped, Wait, Waits};
 use crate::stream::Stream;
 
-/// A read of at least so many bytes is followed by another one without waiting first.
-const BUSY: usize = 16 * 1024;
 /// How long the last bytes may take when the connection has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -257,7 +255,7 @@ impl Shared {
             let mut state = self.lock();
             state.parked = None;
             state.unblocked = false;
-            state.pump(self.now(), &mut rx);
+            state = self.pump(state, &mut rx);
             state = self.flush(state, Patience::None);
             if state.ended.is_some() {
                 self.release(state);
@@ -272,7 +270,13 @@ impl Shared {
             state.parked = Some(plan);
             self.release(state);
             match self.receive(&mut rx, plan, busy) {
-                Ok(n) => busy = n >= BUSY,
+                Ok(full) => busy = full,
+                // What is no SSH server often resets the connection, since it has not read what we
+                // said: what it said itself is worth more than that.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset && !rx.is_empty() => {
+                    rx.eof();
+                    busy = false;
+                }
                 Err(e) => {
                     let mut state = self.lock();
                     let error = self.error(ErrorKind::Io(Arc::new(e), state.conn.phase()));
@@ -286,25 +290,43 @@ impl Shared {
         self.stream.shutdown();
     }
 
-    /// Waits, unless there is much to read anyway, then reads.
-    fn receive(&self, rx: &mut RxBuf, plan: Plan, busy: bool) -> io::Result<usize> {
+    /// Polls until nothing is left to do; data that goes to a file descriptor is written without the lock.
+    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf) -> Guard<'a> {
+        loop {
+            match state.step(self.now(), rx) {
+                Stepped::Event => {}
+                Stepped::Blocked => return state,
+                Stepped::Write { to, id, stream, data } => {
+                    self.release(state);
+                    let result = to(data);
+                    state = self.lock();
+                    state.written(id, stream, data, result);
+                }
+            }
+        }
+    }
+
+    /// Waits, unless there is much to read anyway, then reads. Whether all the room was filled.
+    fn receive(&self, rx: &mut RxBuf, plan: Plan, busy: bool) -> io::Result<bool> {
         if !busy || !plan.read || plan.write {
             let timeout = plan.until.map(|at| at.since(self.now()));
             self.stream.wait(plan.read, plan.write, timeout)?;
         }
         if !plan.read {
-            return Ok(0);
+            return Ok(false);
         }
-        match self.stream.try_read(rx.spare()) {
+        let spare = rx.spare();
+        let room = spare.len();
+        match self.stream.try_read(spare) {
             Ok(0) => {
                 rx.eof();
-                Ok(0)
+                Ok(false)
             }
             Ok(n) => {
                 rx.filled(n);
-                Ok(n)
+                Ok(n == room)
             }
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(0),
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             Err(e) => Err(e),
         }
     }

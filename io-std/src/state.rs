@@ -1,6 +1,7 @@
 //! What the threads of a connection share, and what events do to it. No system calls here.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::{Arc, Condvar};
 
 use konko_core::auth::Method;
@@ -84,13 +85,40 @@ pub(crate) enum Sink {
     Collect { bytes: [Vec<u8>; 2], caps: [usize; 2], truncated: bool },
 }
 
+/// Writes without waiting: what was taken, or `WouldBlock`.
+pub(crate) type TryWrite = Arc<dyn Fn(&[u8]) -> io::Result<usize> + Send + Sync>;
+
+/// A stream that goes on into a file descriptor. The reader thread writes it straight from the
+/// receive buffer, as long as that does not block; what is left goes to the inbox, from where a
+/// thread that may block takes it. At any time only one of them writes.
+pub(crate) struct Direct {
+    /// `None` once it has turned out not to work.
+    pub(crate) write: Option<TryWrite>,
+    /// The reader thread is writing.
+    pub(crate) reader_writes: bool,
+    /// The other thread is writing.
+    pub(crate) copier_writes: bool,
+    /// Bytes that the reader thread has written.
+    pub(crate) written: u64,
+}
+
+/// What one poll came to.
+pub(crate) enum Stepped<'b> {
+    /// An event was dealt with; there may be more.
+    Event,
+    /// Nothing goes on.
+    Blocked,
+    /// Data to be written without the lock; tell [`State::written`] how much that was.
+    Write { to: TryWrite, id: ChannelId, stream: usize, data: &'b [u8] },
+}
+
 /// A channel as the threads see it.
-#[derive(Debug)]
 pub(crate) struct Chan {
     pub(crate) waits: Arc<Waits>,
     /// Who waits, a bit for each [`Wait`].
     waiting: u8,
     pub(crate) sink: Sink,
+    pub(crate) direct: [Option<Direct>; 2],
     /// The answer to the open.
     pub(crate) opened: Option<Result<(), ErrorKind>>,
     pub(crate) eof: bool,
@@ -114,6 +142,7 @@ impl Chan {
             waits: Arc::default(),
             waiting: 0,
             sink,
+            direct: [None, None],
             opened: None,
             eof: false,
             closed: false,
@@ -132,9 +161,21 @@ impl Chan {
         self.waiting |= 1 << wait as u8;
     }
 
+    /// The writer of a stream, if it is the reader thread's turn to write. Then it is until
+    /// [`State::written`].
+    fn writer(&mut self, stream: usize) -> Option<TryWrite> {
+        let Sink::Inbox(inboxes) = &self.sink else { return None };
+        let direct = self.direct[stream].as_mut()?;
+        if direct.copier_writes || !inboxes[stream].is_empty() {
+            return None;
+        }
+        let writer = direct.write.clone()?;
+        direct.reader_writes = true;
+        Some(writer)
+    }
+
     /// Takes data and says how much of it is dealt with already.
-    fn receive(&mut self, stream: konko_core::channel::Stream, data: &[u8]) -> usize {
-        let i = stream as usize;
+    fn receive(&mut self, i: usize, data: &[u8]) -> usize {
         match &mut self.sink {
             Sink::Inbox(inboxes) => {
                 inboxes[i].push(data);
@@ -250,24 +291,80 @@ impl State {
         self.unblocked |= before != Blocked::Input && self.blocked == Blocked::Input;
     }
 
-    /// Polls until nothing is left to do.
-    pub(crate) fn pump(&mut self, now: Time, rx: &mut RxBuf) {
-        if self.ended.is_some() {
-            return;
-        }
+    /// Polls until nothing is left to do. Without data, or with all of it going to inboxes.
+    fn pump(&mut self, now: Time, rx: &mut RxBuf) {
         loop {
-            match self.conn.poll(now, rx) {
-                Ok(Step::Event(event)) => self.on_event(event),
-                Ok(Step::Blocked(Blocked::Closed)) => {
-                    let kind = ErrorKind::Usage(konko_core::UsageError::Closed);
-                    return self.end(self.error(kind));
-                }
-                Ok(Step::Blocked(why)) => {
-                    self.blocked = why;
-                    return;
-                }
-                Err(error) => return self.end(self.error(ErrorKind::Ssh(error))),
+            match self.step(now, rx) {
+                Stepped::Event => {}
+                Stepped::Blocked => return,
+                Stepped::Write { id, stream, data, .. } => self.written(id, stream, data, Ok(0)),
             }
+        }
+    }
+
+    /// Polls once.
+    pub(crate) fn step<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Stepped<'b> {
+        if self.ended.is_some() {
+            return Stepped::Blocked;
+        }
+        match self.conn.poll(now, rx) {
+            Ok(Step::Event(ClientEvent::Channel(id, ChannelEvent::Data { stream, data }))) => {
+                let stream = stream as usize;
+                let writer = self.channels.get_mut(&id).and_then(|chan| chan.writer(stream));
+                if let Some(to) = writer {
+                    return Stepped::Write { to, id, stream, data };
+                }
+                self.on_data(id, stream, data);
+                Stepped::Event
+            }
+            Ok(Step::Event(event)) => {
+                self.on_event(event);
+                Stepped::Event
+            }
+            Ok(Step::Blocked(Blocked::Closed)) => {
+                let kind = ErrorKind::Usage(konko_core::UsageError::Closed);
+                self.end(self.error(kind));
+                Stepped::Blocked
+            }
+            Ok(Step::Blocked(why)) => {
+                self.blocked = why;
+                Stepped::Blocked
+            }
+            Err(error) => {
+                self.end(self.error(ErrorKind::Ssh(error)));
+                Stepped::Blocked
+            }
+        }
+    }
+
+    /// The reader thread has written `result` bytes of `data`; the rest goes to the inbox.
+    pub(crate) fn written(&mut self, id: ChannelId, stream: usize, data: &[u8], result: io::Result<usize>) {
+        let Some(chan) = self.channels.get_mut(&id) else { return };
+        let failed = matches!(&result, Err(e) if e.kind() != io::ErrorKind::WouldBlock);
+        let n = result.unwrap_or(0).min(data.len());
+        if let Some(direct) = &mut chan.direct[stream] {
+            direct.reader_writes = false;
+            direct.written += n as u64;
+            if failed {
+                // The other thread tries again and finds out what to say.
+                direct.write = None;
+            }
+        }
+        let _ = self.conn.consume(id, n);
+        if n < data.len() {
+            return self.on_data(id, stream, &data[n..]);
+        }
+        if chan.eof || chan.closed || self.ended.is_some() {
+            wake(&mut self.wakes, chan, wait_of(stream));
+        }
+    }
+
+    fn on_data(&mut self, id: ChannelId, stream: usize, data: &[u8]) {
+        let Some(chan) = self.channels.get_mut(&id) else { return };
+        let done = chan.receive(stream, data);
+        wake(&mut self.wakes, chan, wait_of(stream));
+        if done > 0 {
+            let _ = self.conn.consume(id, done);
         }
     }
 
@@ -390,14 +487,6 @@ impl State {
         let Some(chan) = self.channels.get_mut(&id) else { return };
         let wakes = &mut self.wakes;
         match event {
-            ChannelEvent::Data { stream, data } => {
-                let done = chan.receive(stream, data);
-                let wait = if stream as usize == 0 { Wait::Data } else { Wait::Stderr };
-                wake(wakes, chan, wait);
-                if done > 0 {
-                    let _ = self.conn.consume(id, done);
-                }
-            }
             ChannelEvent::Writable => {
                 chan.writable = true;
                 wake(wakes, chan, Wait::Write);
@@ -438,6 +527,10 @@ impl State {
             _ => {}
         }
     }
+}
+
+fn wait_of(stream: usize) -> Wait {
+    if stream == 0 { Wait::Data } else { Wait::Stderr }
 }
 
 /// Remembers to wake whoever waits for that, once.

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::state::TryWrite;
+
 /// What a connection runs over: two directions that never block by themselves, a way to wait for
 /// them, and a way to end the wait from another thread.
 ///
@@ -135,5 +137,32 @@ fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {
     match rustix::event::poll(fds, timeout.as_ref()) {
         Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
         Err(e) => Err(e.into()),
+    }
+}
+
+/// A writer that never waits, where the system has one: on Linux for pipes, sockets and devices
+/// other than terminals. The flag of the descriptor itself (`O_NONBLOCK`) is shared with other
+/// programs and stays as it is.
+pub(crate) fn write_nowait(to: OwnedFd) -> Option<TryWrite> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::FileType;
+        let kind = FileType::from_raw_mode(rustix::fs::fstat(&to).ok()?.st_mode);
+        let fits = matches!(kind, FileType::Fifo | FileType::Socket)
+            || (kind == FileType::CharacterDevice && !rustix::termios::isatty(&to));
+        fits.then(|| {
+            let write: TryWrite = std::sync::Arc::new(move |bytes: &[u8]| {
+                let parts = [io::IoSlice::new(bytes)];
+                // An offset of -1 stands for the current position.
+                let flags = rustix::io::ReadWriteFlags::NOWAIT;
+                Ok(rustix::io::pwritev2(&to, &parts, u64::MAX, flags)?)
+            });
+            write
+        })
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        drop(to);
+        None
     }
 }

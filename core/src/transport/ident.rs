@@ -41,10 +41,10 @@ impl IdentReader {
             let end = input.iter().take(limit).position(|b| *b == b'\n');
             let Some(end) = end else {
                 if input.len() >= limit {
-                    return Err(if ssh { Fault::IdentTooLong.into() } else { self.not_ssh(input) });
+                    return Err(if ssh { cut(Fault::IdentTooLong, input) } else { self.not_ssh(input) });
                 }
                 if rx.at_eof() && !input.is_empty() {
-                    return Err(if ssh { Fault::Truncated.into() } else { self.not_ssh(input) });
+                    return Err(if ssh { cut(Fault::Truncated, input) } else { self.not_ssh(input) });
                 }
                 return Ok(None);
             };
@@ -67,9 +67,13 @@ impl IdentReader {
         }
     }
 
-    /// The peer went away before its line: what it said instead, if anything.
-    pub(crate) fn ended(&self) -> Option<Failure> {
-        (!self.first.is_empty()).then(|| self.not_ssh(&[]))
+    /// The peer went away, or fell silent, before its line was complete: what it said instead, if
+    /// anything.
+    pub(crate) fn ended(&self, input: &[u8]) -> Option<Failure> {
+        if looks_like_ssh(input) {
+            return Some(cut(Fault::Truncated, input));
+        }
+        (!self.first.is_empty() || !input.is_empty()).then(|| self.not_ssh(input))
     }
 
     fn not_ssh(&self, input: &[u8]) -> Failure {
@@ -83,6 +87,12 @@ impl IdentReader {
         };
         Failure::text(Fault::NotSsh, alloc::format!("it sent \"{}\"{hint}", quote(shown)))
     }
+}
+
+/// The start of a line that is no good as a whole.
+fn cut(fault: Fault, line: &[u8]) -> Failure {
+    let start = line.get(..MAX_WRONG).unwrap_or(line);
+    Failure::text(fault, alloc::format!("\"{}\"", quote(start)))
 }
 
 fn looks_like_ssh(input: &[u8]) -> bool {

@@ -419,9 +419,9 @@ impl Transport {
         self.receiver.in_packet(rx)
     }
 
-    /// What the peer said instead of an identification line before it went away.
-    pub(crate) fn ident_failure(&self) -> Option<crate::error::Failure> {
-        self.ident.ended()
+    /// What the peer said instead of an identification line before it went away or fell silent.
+    pub(crate) fn ident_failure(&self, rx: &RxBuf) -> Option<crate::error::Failure> {
+        self.ident.ended(rx.unread())
     }
 
     /// Parses a message of the peer, naming it in the error.

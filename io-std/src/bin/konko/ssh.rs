@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,6 +30,9 @@ const FAILED: u8 = 255;
 /// How much is read from standard input at a time, and how large pipes are made if the system lets us.
 const CHUNK: usize = 256 * 1024;
 
+/// The user typed `~.`; errors that come of it are none.
+static LEAVING: AtomicBool = AtomicBool::new(false);
+
 /// Options of `konko ssh`.
 #[derive(clap::Args, Debug)]
 #[command(disable_help_flag = true)]
@@ -39,19 +42,19 @@ pub struct Args {
     help: Option<bool>,
     /// Port of the server
     #[arg(short, value_name = "PORT")]
-    port: Option<u16>,
+    port: Vec<u16>,
     /// User name on the server
     #[arg(short, value_name = "USER")]
-    login: Option<String>,
+    login: Vec<String>,
     /// Private key file; any number of times
     #[arg(short = 'i', value_name = "KEY")]
     identity: Vec<String>,
     /// Ciphers in order of preference
     #[arg(short, value_name = "CIPHERS")]
-    ciphers: Option<String>,
+    ciphers: Vec<String>,
     /// MACs in order of preference
     #[arg(short, value_name = "MACS")]
-    macs: Option<String>,
+    macs: Vec<String>,
     /// An option as in ssh_config; any number of times
     #[arg(short, value_name = "KEY=VALUE")]
     option: Vec<String>,
@@ -81,7 +84,7 @@ pub struct Args {
     compress: bool,
     /// The escape character, or none
     #[arg(short, value_name = "CHAR")]
-    escape: Option<String>,
+    escape: Vec<String>,
     /// No agent forwarding (there is none)
     #[arg(short = 'a')]
     no_agent: bool,
@@ -117,7 +120,7 @@ pub fn run(args: Args) -> ExitCode {
         Ok(plan) => {
             let verbosity = plan.verbosity;
             plan.run().unwrap_or_else(|text| {
-                if verbosity > -3 {
+                if verbosity > -3 && !LEAVING.load(Ordering::Relaxed) {
                     say(&format!("konko: {text}"));
                 }
                 FAILED
@@ -140,15 +143,15 @@ impl Plan {
         use std::os::unix::ffi::OsStrExt;
         let (user, host, port) = destination(&args.destination)?;
         let mut settings = Settings {
-            user: args.login.or(user),
-            port: args.port.or(port),
-            ciphers: args.ciphers,
-            macs: args.macs,
+            user: args.login.into_iter().next().or(user),
+            port: args.port.first().copied().or(port),
+            ciphers: args.ciphers.into_iter().next(),
+            macs: args.macs.into_iter().next(),
             identities: args.identity.iter().map(|path| expand(path)).collect(),
             compression: args.compress.then_some(true),
             ..Settings::default()
         };
-        if let Some(text) = &args.escape {
+        if let Some(text) = args.escape.first() {
             settings.escape = Some(settings::escape(text)?);
         }
         settings.tty = match (args.no_tty, args.tty) {
@@ -273,7 +276,8 @@ impl Plan {
         let s = &self.settings;
         let default = ["publickey", "keyboard-interactive", "password"].map(str::to_owned).to_vec();
         let prompts = s.prompts.unwrap_or(3);
-        let mut auth = Auth::new();
+        // First nothing at all, as OpenSSH does: the answer tells what the server wants.
+        let mut auth = Auth::new().none();
         for method in s.methods.as_ref().unwrap_or(&default) {
             let person = !self.batch && !host_key_changed && prompts > 0;
             auth = match method.as_str() {
@@ -283,7 +287,6 @@ impl Plan {
                     .fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt))),
                 "keyboard-interactive" if person => auth.interactive(prompts, |q| self.answer(q)),
                 "password" if person => auth.passwords(prompts, |prompt| self.ask(prompt)),
-                "none" => auth.none(),
                 _ => auth,
             };
         }
@@ -291,11 +294,29 @@ impl Plan {
     }
 
     fn identities(&self) -> Vec<PathBuf> {
-        if !self.settings.identities.is_empty() {
-            return self.settings.identities.clone();
+        let mut files = self.settings.identities.clone();
+        if files.is_empty() {
+            let default = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
+            files.extend(default.iter().map(|file| expand(file)).filter(|path| path.exists()));
         }
-        let files = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
-        files.iter().map(|file| expand(file)).filter(|path| path.exists()).collect()
+        files.retain(|path| self.is_private(path));
+        files
+    }
+
+    /// A key of ours that others can read is not used, as with OpenSSH.
+    fn is_private(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let Ok(meta) = path.metadata() else { return true };
+        let open = meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0;
+        if open && self.verbosity > -3 {
+            let mode = meta.mode() & 0o777;
+            say(&format!(
+                "konko: {}: the permissions {mode:04o} are too open for a private key, so it is not used \
+                 (chmod 600)",
+                path.display()
+            ));
+        }
+        !open
     }
 
     // ---- questions ----
@@ -379,9 +400,10 @@ impl Plan {
         let null = self.null_input;
         spawn("stdin", move || pump_input(&end, &input, null, escapes));
         let errors = channel.stderr();
-        let errors = spawn("stderr", move || copy(rustix::stdio::stderr(), |to| errors.copy_to(to)));
-        let copied = copy(rustix::stdio::stdout(), |to| channel.copy_to(to));
-        if copied.is_err() {
+        let errors = spawn("stderr", move || copy(rustix::stdio::stderr(), |to| errors.copy_to_fd(to)));
+        let copied = copy(rustix::stdio::stdout(), |to| channel.copy_to_fd(to));
+        let unread = copied.is_err();
+        if unread {
             // Nobody reads our output any more: the remote program is to learn that as soon as it
             // writes, and its end is still awaited.
             channel.request(&ChannelRequest::Eow).ok();
@@ -390,7 +412,11 @@ impl Plan {
         if let Some(errors) = errors {
             errors.join().ok();
         }
-        channel.wait()
+        match channel.wait()? {
+            // That is how programs end whose output nobody reads; no need to tell.
+            Exit::Signal { signal, .. } if unread && signal == "PIPE" => Ok(Exit::Missing),
+            exit => Ok(exit),
+        }
     }
 
     fn environment(&self, channel: &Channel) -> Result<(), Error> {
@@ -487,8 +513,8 @@ fn unbuffered(fd: BorrowedFd<'_>) -> io::Result<File> {
     Ok(file)
 }
 
-fn copy(to: BorrowedFd<'_>, from: impl FnOnce(&mut File) -> io::Result<u64>) -> io::Result<u64> {
-    from(&mut unbuffered(to)?)
+fn copy(to: BorrowedFd<'_>, from: impl FnOnce(&File) -> io::Result<u64>) -> io::Result<u64> {
+    from(&unbuffered(to)?)
 }
 
 /// Sends standard input, until it ends or nobody wants it any more.
@@ -536,6 +562,7 @@ fn act(client: &Client, action: Action) {
     match action {
         Action::Send => {}
         Action::Disconnect => {
+            LEAVING.store(true, Ordering::Relaxed);
             client.disconnect();
             terminal::restore();
             say("Connection closed.");
