@@ -315,10 +315,7 @@ impl Logic for Client {
                 Some(self.auth.service_accepted()?)
             }
             ExtInfo::NUMBER => {
-                let info = Transport::parse::<ExtInfo<'_>>(payload)?;
-                for (_, value) in info.iter().filter(|(name, _)| *name == b"server-sig-algs") {
-                    self.auth.on_server_sig_algs(value);
-                }
+                self.auth.on_ext_info(&Transport::parse::<ExtInfo<'_>>(payload)?);
                 None
             }
             _ => self.auth.receive(&mut core.transport, number, payload)?,

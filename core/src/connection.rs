@@ -525,7 +525,7 @@ impl<S: Logic> Connection<S> {
         self.core.transport.negotiated.as_ref()
     }
 
-    /// Whether strict key exchange (OpenSSH PROTOCOL §1.10) is in force.
+    /// Whether strict key exchange (OpenSSH PROTOCOL §1.9) is in force.
     pub fn strict_kex(&self) -> bool {
         self.core.transport.strict()
     }

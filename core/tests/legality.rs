@@ -189,10 +189,11 @@ fn fillers_are_never_handled_and_refused_under_strict_only() {
 
 /// RFC 4253 §11.4, outside of key exchanges.
 #[test]
-fn unimplemented_answers_unknown_messages_between_exchanges() {
+fn unimplemented_answers_unknown_messages_outside_the_first_exchange() {
+    const FIRST: [State; 3] = [State::FirstInit, State::FirstMethod, State::FirstNewKeys];
     each(|c| match c.verdict {
-        Verdict::Unimplemented => c.category.is_none() && !c.exchanging(),
-        _ => c.category.is_some() || c.exchanging() || matches!(c.number, 0 | 80..=127),
+        Verdict::Unimplemented => c.category.is_none() && !FIRST.contains(&c.state),
+        _ => c.category.is_some() || FIRST.contains(&c.state) || matches!(c.number, 0 | 80..=127),
     });
 }
 

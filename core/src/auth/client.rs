@@ -16,7 +16,7 @@ use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::{
-    self, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
+    self, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
     UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
 };
 use crate::rng::Rng;
@@ -470,11 +470,12 @@ impl ClientAuth {
         Ok(RawAuth::Banner)
     }
 
-    /// Remembers which signatures the server takes (RFC 8308 §3.1).
-    pub(crate) fn on_server_sig_algs(&mut self, value: &[u8]) {
-        if let Ok(list) = NameList::parse(value) {
-            self.server_sig_algs = Some(list.iter().filter_map(SigAlg::from_name).collect());
-        }
+    /// Remembers which signatures the server takes (RFC 8308 §3.1). A second EXT_INFO replaces the
+    /// first, also in what it leaves out (§2.4).
+    pub(crate) fn on_ext_info(&mut self, info: &ExtInfo<'_>) {
+        let value = info.iter().find(|(name, _)| *name == b"server-sig-algs").map(|(_, value)| value);
+        let list = value.and_then(|v| NameList::parse(v).ok());
+        self.server_sig_algs = list.map(|l| l.iter().filter_map(SigAlg::from_name).collect());
     }
 
     /// How to sign with `key` here: what the policy allows and the server takes, best first. A

@@ -151,6 +151,7 @@ pub(crate) struct ServerAuth {
     banner: Option<String>,
     /// User and service of the first request; a change ends the connection.
     user: Option<Vec<u8>>,
+    service: Option<Vec<u8>>,
     number: u32,
     failures: u32,
     requests: u32,
@@ -170,6 +171,7 @@ impl ServerAuth {
             methods,
             banner,
             user: None,
+            service: None,
             number: 0,
             failures: 0,
             requests: 0,
@@ -226,8 +228,8 @@ impl ServerAuth {
                 let m = Transport::parse::<UserauthInfoResponse<'_>>(payload)?;
                 let Waiting::Answers(asked) = self.waiting else { return Err(Failure::unexpected(number)) };
                 if m.count != asked {
-                    let text = alloc::format!("{} answers to {asked} prompts", m.count);
-                    return Err(Failure::text(Fault::Malformed, text));
+                    // RFC 4256 §3.4: a failure, not an error.
+                    return self.reject(transport, now, true).map(|()| None);
                 }
                 Ok(Some(self.ask(Kind::Interactive)))
             }
@@ -248,10 +250,13 @@ impl ServerAuth {
         }
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
-        if self.user.as_deref().is_some_and(|u| u != m.user.as_bytes()) {
+        // With another user or service, what was proven before must not count (RFC 4252 §5).
+        let other_user = self.user.as_deref().is_some_and(|u| u != m.user.as_bytes());
+        if other_user || self.service.as_deref().is_some_and(|s| s != m.service.as_bytes()) {
             return Err(Fault::PrincipalChanged.into());
         }
         self.user = Some(m.user.as_bytes().to_vec());
+        self.service = Some(m.service.as_bytes().to_vec());
         let sane = m.user.to_str().is_some_and(|u| !u.contains('\0'));
         let method = m.method.to_str().and_then(Method::from_name).filter(|method| {
             (*method == Method::None || self.methods.contains(*method))
@@ -400,6 +405,10 @@ impl ServerAuth {
         }
         let mut prompts = Vec::new();
         for (prompt, echo) in &challenge.prompts {
+            // RFC 4256 §3.2: a prompt is not empty.
+            if prompt.is_empty() {
+                return Err(UsageError::InvalidText);
+            }
             prompts.put_string(prompt.as_bytes());
             prompts.put_bool(*echo);
         }

@@ -56,13 +56,21 @@ pub struct WindowConfig {
     pub initial: u32,
     /// Bytes it may grow to on a link with a long round trip; equal to `initial`: never grows.
     pub max: u32,
-    /// Largest packet of data (OpenSSH `CHAN_SES_PACKET_DEFAULT`: 32 KiB).
+    /// Largest packet of data (OpenSSH `CHAN_SES_PACKET_DEFAULT`: 32 KiB); at most 128 KiB, so that
+    /// it fits into a packet of the transport.
     pub packet: u32,
 }
 
 impl Default for WindowConfig {
     fn default() -> Self {
         WindowConfig { initial: 2 << 20, max: 32 << 20, packet: 32 * 1024 }
+    }
+}
+
+impl WindowConfig {
+    /// With a packet size that the transport can receive, and never zero.
+    pub(crate) fn bounded(self) -> Self {
+        WindowConfig { packet: self.packet.clamp(1, 128 * 1024), ..self }
     }
 }
 

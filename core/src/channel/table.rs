@@ -164,6 +164,7 @@ impl Channels {
             return Err(UsageError::Full);
         }
         super::text(kind.kind().as_bytes())?;
+        let window = window.bounded();
         let local = self.free_slot();
         let mut fields = Vec::new();
         kind.encode(&mut fields);
@@ -180,7 +181,7 @@ impl Channels {
         ticket: OpenTicket,
         window: WindowConfig,
     ) -> Result<ChannelId, UsageError> {
-        let id = ticket.channel;
+        let (id, window) = (ticket.channel, window.bounded());
         let channel = self.find(id).filter(|c| c.phase == Phase::Undecided).ok_or(UsageError::StaleTicket)?;
         let confirm =
             ChannelOpenConfirmation::new(channel.remote, id.local, window.initial, window.packet, &[]);
@@ -679,12 +680,12 @@ impl Channels {
             channel.replies.push_back(Reply { what, ok });
         }
         let id = self.id(m.recipient);
+        if verdict != Screen::Ask {
+            // A reply that is already decided goes out with the next flush.
+            self.make_ready(m.recipient);
+        }
         match verdict {
-            Screen::Refuse => {
-                self.make_ready(m.recipient);
-                Ok(None)
-            }
-            Screen::Drop => Ok(None),
+            Screen::Refuse | Screen::Drop => Ok(None),
             Screen::Exit => Ok(Some(RawChannel::Exit(id))),
             Screen::Ask => {
                 if m.want_reply {

@@ -119,7 +119,12 @@ impl Ephemeral {
             }
             (Inner::Dh { p, x }, PublicValue::Mpint(value)) => {
                 check_dh_public(&p, value)?;
-                Ok(SharedSecret::mpint(&provider.modexp(&p, value, &x)?))
+                let k = provider.modexp(&p, value, &x)?;
+                // RFC 4419 §3: a group that is no safe prime may have elements of small order.
+                if !inside(&p, k.expose()) {
+                    return Err(BadPublicValue);
+                }
+                Ok(SharedSecret::mpint(&k))
             }
             _ => Err(BadPublicValue),
         }
@@ -161,16 +166,21 @@ fn hybrid_secret(provider: &dyn Provider, quantum: &Secret, classic: &Secret) ->
 /// RFC 4253 §8 asks for 1 <= e <= p-1; like OpenSSH we refuse 1 and p-1 too, and values with fewer
 /// than four bits set, so that K cannot be forced.
 fn check_dh_public(p: &[u8], value: &[u8]) -> Result<(), BadPublicValue> {
-    let value = minimal(value);
     let bits: u32 = value.iter().map(|b| b.count_ones()).sum();
-    // p is odd, so p-1 differs from p in the last bit only.
-    let below_p = value.len() < p.len() || (value.len() == p.len() && value < p);
-    let p_minus_one = value.len() == p.len()
+    if bits < 4 || !inside(p, value) { Err(BadPublicValue) } else { Ok(()) }
+}
+
+/// Whether `1 < value < p - 1`; `p` is odd and minimal.
+fn inside(p: &[u8], value: &[u8]) -> bool {
+    let value = minimal(value);
+    let below = value.len() < p.len() || (value.len() == p.len() && value < p);
+    // p is odd, so p - 1 differs from it in the last bit only.
+    let minus_one = value.len() == p.len()
         && match (value.split_last(), p.split_last()) {
             (Some((v, front)), Some((last, rest))) => front == rest && *v == (last & !1),
             _ => false,
         };
-    if bits < 4 || !below_p || p_minus_one { Err(BadPublicValue) } else { Ok(()) }
+    below && !minus_one && !value.is_empty() && value != [1]
 }
 
 fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], BadPublicValue> {

@@ -149,7 +149,7 @@ pub enum Category {
     AuthMethod,
     /// Global requests and channels.
     Connection,
-    /// PING and PONG (OpenSSH PROTOCOL §1.9).
+    /// PING and PONG (OpenSSH PROTOCOL §1.8).
     Ping,
 }
 
@@ -232,8 +232,8 @@ pub const MESSAGES: &[Info] = &[
     row(98, "CHANNEL_REQUEST", Category::Connection, SentBy::Both, "RFC 4254 §5.4"),
     row(99, "CHANNEL_SUCCESS", Category::Connection, SentBy::Both, "RFC 4254 §5.4"),
     row(100, "CHANNEL_FAILURE", Category::Connection, SentBy::Both, "RFC 4254 §5.4"),
-    row(192, "PING", Category::Ping, SentBy::Both, "OpenSSH PROTOCOL §1.9"),
-    row(193, "PONG", Category::Ping, SentBy::Both, "OpenSSH PROTOCOL §1.9"),
+    row(192, "PING", Category::Ping, SentBy::Both, "OpenSSH PROTOCOL §1.8"),
+    row(193, "PONG", Category::Ping, SentBy::Both, "OpenSSH PROTOCOL §1.8"),
 ];
 
 /// The table row of a number, if konko knows it.

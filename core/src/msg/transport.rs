@@ -39,13 +39,13 @@ messages! {
     /// SSH_MSG_NEWKEYS (RFC 4253 §7.3).
     NewKeys = 21 {}
 
-    /// SSH_MSG_PING (OpenSSH PROTOCOL §1.9).
+    /// SSH_MSG_PING (OpenSSH PROTOCOL §1.8).
     Ping = 192 {
         /// Comes back in the PONG.
         data: string,
     }
 
-    /// SSH_MSG_PONG (OpenSSH PROTOCOL §1.9).
+    /// SSH_MSG_PONG (OpenSSH PROTOCOL §1.8).
     Pong = 193 {
         /// From the PING.
         data: string,
@@ -88,8 +88,8 @@ pub struct ExtInfo<'a> {
     pairs: &'a [u8],
 }
 
-/// Most extensions in one EXT_INFO (OpenSSH draws the line at 1024).
-const MAX_EXTENSIONS: u32 = 64;
+/// Most extensions in one EXT_INFO (OpenSSH kex.c).
+const MAX_EXTENSIONS: u32 = 1024;
 
 impl<'a> Message<'a> for ExtInfo<'a> {
     const NUMBER: u8 = 7;

@@ -71,7 +71,7 @@ pub enum Verdict {
 
 /// The verdict over message `number`, received by `role` in `state`.
 ///
-/// `strict` is strict key exchange (OpenSSH PROTOCOL §1.10): in the first exchange nothing but the
+/// `strict` is strict key exchange (OpenSSH PROTOCOL §1.9): in the first exchange nothing but the
 /// exchange itself is legal.
 pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
     use Verdict::{Handle, Ignore, Refuse, Unimplemented};
@@ -80,8 +80,9 @@ pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
             // Zero is no message, and 80 to 127 belong to the connection protocol, which is a
             // closed list (RFC 4250 §4.1.1).
             (0 | 80..=127, _) => Refuse,
-            (_, State::Service | State::Auth | State::Connected) => Unimplemented,
-            _ => Refuse,
+            // The first exchange is a closed list; later ones are not (RFC 4253 §11.4).
+            (_, State::FirstInit | State::FirstMethod | State::FirstNewKeys) => Refuse,
+            _ => Unimplemented,
         };
     };
     let sender = role.peer();

@@ -172,8 +172,6 @@ pub(crate) struct Transport {
     keyed_at: Time,
     packets_in: u64,
     bytes_in: u64,
-    /// Answers to PING that are due, in order, while output is short. Only the last counts.
-    pub(crate) peer_pings: bool,
     /// Smallest round trip seen, for window sizing.
     pub(crate) rtt: Option<core::time::Duration>,
     rtt_from: Option<Time>,
@@ -232,7 +230,6 @@ impl Transport {
             keyed_at: now,
             packets_in: 0,
             bytes_in: 0,
-            peer_pings: false,
             rtt: None,
             rtt_from: None,
             heard: now,
@@ -303,7 +300,8 @@ impl Transport {
         self.sender.send(&ServiceRequest::new(SshStr::new(service.as_bytes())));
     }
 
-    /// Sends a PING, for measuring; only after the peer said that it answers them.
+    /// Sends a PING: a message that every peer answers, one that does not know it with
+    /// UNIMPLEMENTED (RFC 4253 §11.4).
     pub(crate) fn ping(&mut self) {
         self.sender.send(&Ping::new(b""));
     }

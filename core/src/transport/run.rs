@@ -515,12 +515,7 @@ impl Transport {
         if self.ext_infos > most {
             return Err(Failure::unexpected(ExtInfo::NUMBER));
         }
-        let message = Self::parse::<ExtInfo<'_>>(payload)?;
-        for (name, value) in message.iter() {
-            if name == b"ping@openssh.com" && Reader::new(value).rest() == b"0" {
-                self.peer_pings = true;
-            }
-        }
+        Self::parse::<ExtInfo<'_>>(payload)?;
         Ok(())
     }
 }
