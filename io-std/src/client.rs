@@ -121,7 +121,9 @@ impl Client {
             transport.algorithms.prefer_host_keys(&known.algorithms());
         }
         if let Some(left) = deadline.left() {
-            // The deadline of the whole is the one that counts, and it names the phase.
+            // The deadline of the whole is the one that counts. The machine's own timer is a little
+            // earlier: it can say what came instead of an identification line.
+            let left = left.saturating_sub((left / 10).min(Duration::from_millis(100)));
             transport.limits.ident_timeout = transport.limits.ident_timeout.min(left);
         }
         let mut seed = [0u8; 32];

@@ -260,7 +260,7 @@ impl fmt::Display for HostKeyProblem {
             Some(_) => {
                 writeln!(
                     f,
-                    "the host is not known, and nobody can be asked: it shows {key_type} {fingerprint}."
+                    "the host key is not known, and nobody can be asked: it is {key_type} {fingerprint}."
                 )?;
                 write!(f, "Compare that with what the administrator of {host} says")?;
                 if let Some(file) = &self.file {

@@ -271,6 +271,12 @@ impl Shared {
             self.release(state);
             match self.receive(&mut rx, plan, busy) {
                 Ok(full) => busy = full,
+                // What is no SSH server often resets the connection, since it has not read what we
+                // said: what it said itself is worth more than that.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset && !rx.is_empty() => {
+                    rx.eof();
+                    busy = false;
+                }
                 Err(e) => {
                     let mut state = self.lock();
                     let error = self.error(ErrorKind::Io(Arc::new(e), state.conn.phase()));

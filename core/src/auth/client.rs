@@ -138,9 +138,17 @@ enum Waiting {
     /// For the server's answer.
     Sent(Sent),
     /// For a signature.
-    Signing { key: PublicKey, alg: SigAlg, message: Vec<u8>, number: u32 },
+    Signing {
+        key: PublicKey,
+        alg: SigAlg,
+        message: Vec<u8>,
+        number: u32,
+    },
     /// For answers.
-    Prompting { number: u32, count: u32 },
+    Prompting {
+        number: u32,
+        count: u32,
+    },
     Done,
 }
 

@@ -27,7 +27,8 @@ pub enum Method {
 
 impl Method {
     /// All of them.
-    pub const ALL: [Method; 4] = [Method::None, Method::Password, Method::PublicKey, Method::KeyboardInteractive];
+    pub const ALL: [Method; 4] =
+        [Method::None, Method::Password, Method::PublicKey, Method::KeyboardInteractive];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {

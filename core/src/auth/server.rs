@@ -13,8 +13,9 @@ use crate::crypto::{Digest, HashAlg, SigAlg};
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{
-    MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure, UserauthInfoRequest,
-    UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
+    MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure,
+    UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest,
+    UserauthSuccess,
 };
 use crate::time::Time;
 use crate::transport::Transport;
@@ -351,8 +352,9 @@ impl ServerAuth {
         match (verdict, kind) {
             (Verdict::Reject, Kind::Probe { .. }) => Ok(self.reject(transport, now, true).map(|()| None)),
             (Verdict::Reject, kind) => {
-                let delayed = kind != Kind::None;
-                Ok(self.reject(transport, now, delayed).map(|()| None))
+                // The first question what there is is free (OpenSSH auth2.c).
+                let counted = kind != Kind::None || self.requests > 1;
+                Ok(self.reject(transport, now, counted).map(|()| None))
             }
             (Verdict::Accept, Kind::Probe { alg, blob }) => {
                 transport.sender.send(&UserauthPkOk::new(SshStr::new(alg.name().as_bytes()), &blob));
@@ -402,8 +404,7 @@ impl ServerAuth {
             prompts.put_bool(*echo);
         }
         let (name, instruction) = (challenge.name.as_bytes(), challenge.instruction.as_bytes());
-        let request =
-            UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
+        let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
         transport.sender.send(&request);
         self.waiting = Waiting::Answers(count);
         Ok(Ok(None))

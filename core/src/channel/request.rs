@@ -210,12 +210,9 @@ impl<'a> ChannelRequest<'a> {
             b"shell" => Self::Shell,
             b"exec" => Self::Exec(r.text()?),
             b"subsystem" => Self::Subsystem(r.text()?),
-            b"window-change" => Self::WindowChange {
-                columns: r.u32()?,
-                rows: r.u32()?,
-                width: r.u32()?,
-                height: r.u32()?,
-            },
+            b"window-change" => {
+                Self::WindowChange { columns: r.u32()?, rows: r.u32()?, width: r.u32()?, height: r.u32()? }
+            }
             b"signal" => Self::Signal(r.text()?),
             b"break" => Self::Break(r.u32()?),
             b"exit-status" => Self::ExitStatus(r.u32()?),

@@ -7,7 +7,9 @@ use core::time::Duration;
 
 use super::global::{Asked, Globals};
 use super::window::ReceiveWindow;
-use super::{ChannelId, ChannelRequest, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream, WindowConfig};
+use super::{
+    ChannelId, ChannelRequest, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream, WindowConfig,
+};
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::msg::{
     self, ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelFailure, ChannelOpen,
@@ -273,8 +275,7 @@ impl Channels {
     /// Counts data that was sent.
     pub(crate) fn sent(&mut self, id: ChannelId, len: usize) {
         if let Some(channel) = self.find(id) {
-            channel.send_window =
-                channel.send_window.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
+            channel.send_window = channel.send_window.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
         }
     }
 
@@ -501,7 +502,10 @@ impl Channels {
     ) -> Result<Option<RawChannel>, Failure> {
         let channel = self.established(local)?;
         if channel.eof_received {
-            return Err(Failure::text(Fault::BadChannel, alloc::format!("data after EOF on channel {local}")));
+            return Err(Failure::text(
+                Fault::BadChannel,
+                alloc::format!("data after EOF on channel {local}"),
+            ));
         }
         channel.receive.receive(len, now, rtt)?;
         let closing = channel.close_wanted;
@@ -612,8 +616,7 @@ impl Channels {
         let m = Transport::parse::<msg::ChannelRequest<'_>>(payload)?;
         let request = ChannelRequest::decode(m.kind, m.fields)
             .map_err(|e| Failure::malformed(msg::ChannelRequest::NUMBER, e))?;
-        let (max_requests, max_env) =
-            (transport.config.limits.channel_requests, transport.config.limits.env);
+        let (max_requests, max_env) = (transport.config.limits.channel_requests, transport.config.limits.env);
         let channel = self.established(m.recipient)?;
         if channel.close_wanted {
             return Ok(None);
@@ -802,7 +805,9 @@ impl Channel {
                 self.env = self.env.saturating_add(1);
                 if self.env > max_env { Screen::Refuse } else { Screen::Ask }
             }
-            ChannelRequest::Other { kind, .. } if kind.as_bytes() == b"keepalive@openssh.com" => Screen::Refuse,
+            ChannelRequest::Other { kind, .. } if kind.as_bytes() == b"keepalive@openssh.com" => {
+                Screen::Refuse
+            }
             _ => Screen::Ask,
         }
     }

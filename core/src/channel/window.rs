@@ -34,14 +34,6 @@ impl ReceiveWindow {
         ReceiveWindow { config, size, left: size, held: 0, credit: 0, total: 0, probe: None }
     }
 
-    pub(crate) fn initial(&self) -> u32 {
-        self.config.initial
-    }
-
-    pub(crate) fn packet(&self) -> u32 {
-        self.config.packet
-    }
-
     /// Counts data from the peer; any excess is a fault.
     pub(crate) fn receive(&mut self, len: usize, now: Time, rtt: Option<Duration>) -> Result<(), Fault> {
         let len = u32::try_from(len).map_err(|_| Fault::WindowExceeded)?;

@@ -143,6 +143,10 @@ pub fn respond(
         reply.extend_from_slice(&provider.x25519_public(scalar(&x)?));
         return Ok((PublicValue::String(reply), hybrid_secret(provider, &quantum, &classic)));
     }
+    if let (Some(group), PublicValue::Mpint(value)) = (groups::fixed(kex), client) {
+        // Before any exponentiation of ours is spent on it.
+        check_dh_public(group.p, value)?;
+    }
     let (own, public) = Ephemeral::client(kex, rng, provider)?;
     Ok((public, own.finish(client, provider)?))
 }

@@ -242,8 +242,8 @@ pub struct DhGroup<'a> {
 
 /// Cryptographic primitives. One static value an implementation; see [`crate::provider`].
 ///
-/// Methods with a default body are those that an accelerated provider may leave to the portable
-/// one.
+/// An accelerated provider hands what it does not do itself to the portable one, so that every
+/// provider is complete and all of them give the same bytes.
 pub trait Provider: Send + Sync + fmt::Debug {
     /// A short name for reports, such as `rustcrypto`.
     fn name(&self) -> &'static str;

@@ -8,8 +8,7 @@ use der::Decode;
 use pkcs8::ObjectIdentifier;
 use pkcs8::PrivateKeyInfoRef;
 
-use super::openssh::same_iqmp;
-use super::{KeyError, PrivateKey};
+use super::{KeyError, PrivateKey, numbers};
 use crate::crypto::{Curve, SigningKey, VerifyKey};
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
@@ -61,15 +60,14 @@ pub(super) fn pkcs1(bytes: &[u8]) -> Result<PrivateKey, KeyError> {
     if rsa.other_prime_infos.is_some() {
         return Err(KeyError::UnsupportedKeyType("RSA of more than two primes".to_string()));
     }
-    let key = PrivateKey::from_numbers(SigningKey::Rsa {
+    PrivateKey::from_rsa(&numbers::Rsa {
         n: rsa.modulus.as_bytes(),
         e: rsa.public_exponent.as_bytes(),
         d: rsa.private_exponent.as_bytes(),
         p: rsa.prime1.as_bytes(),
         q: rsa.prime2.as_bytes(),
-    })?;
-    same_iqmp(&key, rsa.coefficient.as_bytes())?;
-    Ok(key)
+        iqmp: Some(rsa.coefficient.as_bytes()),
+    })
 }
 
 pub(super) fn sec1(bytes: &[u8]) -> Result<PrivateKey, KeyError> {

@@ -74,36 +74,80 @@ const PRODUCT: KeyError = KeyError::Inconsistent("the RSA modulus is not the pro
 const EXPONENT: KeyError = KeyError::Inconsistent("the RSA exponents do not belong together");
 const PRIME: KeyError = KeyError::Inconsistent("an RSA prime is out of range");
 
+/// An RSA key as files hold it. `iqmp` is `q^-1 mod p`; without it, it is computed.
+pub(super) struct Rsa<'a> {
+    pub(super) n: &'a [u8],
+    pub(super) e: &'a [u8],
+    pub(super) d: &'a [u8],
+    pub(super) p: &'a [u8],
+    pub(super) q: &'a [u8],
+    pub(super) iqmp: Option<&'a [u8]>,
+}
+
 /// Checks that an RSA key's numbers fit together (F-09) and returns `q^-1 mod p`. The public half
 /// was checked before ([`super::PublicKey::from_numbers`]), sizes are checked before any arithmetic.
-pub(super) fn check_rsa(n: &[u8], e: &[u8], d: &[u8], p: &[u8], q: &[u8]) -> Result<Secret, KeyError> {
-    for prime in [p, q] {
+pub(super) fn check_rsa(key: &Rsa<'_>) -> Result<Secret, KeyError> {
+    for prime in [key.p, key.q] {
         let odd = minimal(prime).last().is_some_and(|b| b & 1 == 1);
         if !odd || !(2..=MAX_PRIME_BITS).contains(&bit_length(prime)) {
             return Err(PRIME);
         }
     }
-    if minimal(d).is_empty() || bit_length(d) > bit_length(n) {
+    if minimal(key.d).is_empty() || bit_length(key.d) > bit_length(key.n) {
         return Err(EXPONENT);
     }
-    let [n, e, d, p, q] =
-        [n, e, d, p, q].map(|x| Zeroizing::new(BoxedUint::from_be_slice_vartime(minimal(x))));
+    let [n, e, d, p, q] = [key.n, key.e, key.d, key.p, key.q].map(integer);
     let product = Zeroizing::new(p.concatenating_mul(&*q));
     if *product != *n {
         return Err(PRODUCT);
     }
-    let ed = Zeroizing::new(d.concatenating_mul(&*e));
     for prime in [&p, &q] {
         let order = Zeroizing::new(prime.wrapping_sub(BoxedUint::one()));
-        let order = Option::from(NonZero::new((*order).clone())).map(Zeroizing::new).ok_or(PRIME)?;
-        if !bool::from(ed.rem(&*order).is_one()) {
+        if !product_is_one(&d, &e, &order) {
             return Err(EXPONENT);
         }
     }
-    let modulus: Zeroizing<Odd<BoxedUint>> =
-        Option::from(Odd::new((*p).clone())).map(Zeroizing::new).ok_or(PRIME)?;
-    let reduced = Zeroizing::new(q.rem(modulus.as_nz_ref()));
-    let inverse: Option<BoxedUint> = reduced.invert_odd_mod(&modulus).into();
+    match key.iqmp {
+        None => inverse(&q, &p),
+        Some(iqmp) if bit_length(iqmp) <= bit_length(key.p) => {
+            let number = integer(iqmp);
+            if *number < *p && product_is_one(&number, &q, &p) {
+                Ok(Secret::copy_of(minimal(iqmp)))
+            } else {
+                Err(COEFFICIENT)
+            }
+        }
+        Some(_) => Err(COEFFICIENT),
+    }
+}
+
+const COEFFICIENT: KeyError = KeyError::Inconsistent("the RSA coefficient does not belong to the primes");
+
+type Integer = Zeroizing<BoxedUint>;
+
+fn integer(magnitude: &[u8]) -> Integer {
+    Zeroizing::new(BoxedUint::from_be_slice_vartime(minimal(magnitude)))
+}
+
+/// Whether `a * b mod m` is 1.
+fn product_is_one(a: &Integer, b: &Integer, m: &Integer) -> bool {
+    let product = Zeroizing::new(a.concatenating_mul(&**b));
+    let modulus: Option<NonZero<BoxedUint>> = NonZero::new((**m).clone()).into();
+    let Some(modulus) = modulus.map(Zeroizing::new) else { return false };
+    // `rem` alone would leave the quotient in freed memory.
+    let (quotient, remainder) = product.div_rem(&*modulus);
+    let (_quotient, remainder) = (Zeroizing::new(quotient), Zeroizing::new(remainder));
+    remainder.is_one().into()
+}
+
+/// `a^-1 mod p` for an odd `p`. The crate leaves copies of both in freed memory, so this is for keys
+/// that come without the number: new ones.
+fn inverse(a: &Integer, p: &Integer) -> Result<Secret, KeyError> {
+    let odd: Option<Odd<BoxedUint>> = Odd::new((**p).clone()).into();
+    let odd = odd.map(Zeroizing::new).ok_or(PRIME)?;
+    let (quotient, reduced) = a.div_rem(odd.as_nz_ref());
+    let (_quotient, reduced) = (Zeroizing::new(quotient), Zeroizing::new(reduced));
+    let inverse: Option<BoxedUint> = reduced.invert_odd_mod(&odd).into();
     let inverse = Zeroizing::new(inverse.ok_or(PRIME)?);
     Ok(Secret::copy_of(minimal(&Zeroizing::new(inverse.to_be_bytes()))))
 }

@@ -9,12 +9,13 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::file_cipher::FileCipher;
+use super::numbers::Rsa;
 use super::private::Numbers;
 use super::public::{ecdsa_curve, unknown_type};
 use super::{KeyError, PrivateKey, PublicKey};
 use crate::crypto::{SigningKey, VerifyKey};
 use crate::rng::Rng;
-use crate::wire::{Reader, Sink, minimal};
+use crate::wire::{Reader, Sink};
 
 pub(super) const LABEL: &str = "OPENSSH PRIVATE KEY";
 const MAGIC: &[u8] = b"openssh-key-v1\0";
@@ -150,9 +151,7 @@ fn read_private(r: &mut Reader<'_>) -> Result<PrivateKey, KeyError> {
             let (n, e, d) = (r.mpint()?, r.mpint()?, r.mpint()?);
             let iqmp = r.mpint()?;
             let (p, q) = (r.mpint()?, r.mpint()?);
-            let key = PrivateKey::from_numbers(SigningKey::Rsa { n, e, d, p, q })?;
-            same_iqmp(&key, iqmp)?;
-            Ok(key)
+            PrivateKey::from_rsa(&Rsa { n, e, d, p, q, iqmp: Some(iqmp) })
         }
         _ => {
             let curve = ecdsa_curve(name).ok_or_else(|| unknown_type(name))?;
@@ -166,14 +165,6 @@ fn read_private(r: &mut Reader<'_>) -> Result<PrivateKey, KeyError> {
                 _ => Err(FOREIGN),
             }
         }
-    }
-}
-
-/// Whether the CRT coefficient in the file is the one that belongs to the primes (F-09).
-pub(super) fn same_iqmp(key: &PrivateKey, iqmp: &[u8]) -> Result<(), KeyError> {
-    match key.numbers() {
-        Numbers::Rsa { iqmp: own, .. } if bool::from(own.expose().ct_eq(minimal(iqmp))) => Ok(()),
-        _ => Err(KeyError::Inconsistent("the RSA coefficient does not belong to the primes")),
     }
 }
 

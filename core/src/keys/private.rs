@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::{KeyError, KeyPair, PublicKey, numbers};
 use crate::crypto::{BadKey, Curve, Provider, Secret, SigningKey, VerifyKey};
 use crate::rng::Rng;
-use crate::wire::SshStr;
+use crate::wire::{SshStr, minimal};
 
 /// Longest comment that is kept, in bytes; OpenSSH has no limit, people's are below 100.
 const MAX_COMMENT: usize = 1024;
@@ -85,13 +85,17 @@ impl PrivateKey {
                 (PublicKey::from_numbers(VerifyKey::Ecdsa(curve, &point))?, Numbers::Ecdsa(curve, d))
             }
             SigningKey::Rsa { n, e, d, p, q } => {
-                let public = PublicKey::from_numbers(VerifyKey::Rsa { e, n })?;
-                let iqmp = numbers::check_rsa(n, e, d, p, q)?;
-                let [d, p, q] = [d, p, q].map(|x| Secret::copy_of(crate::wire::minimal(x)));
-                (public, Numbers::Rsa { d, p, q, iqmp })
+                return Self::from_rsa(&numbers::Rsa { n, e, d, p, q, iqmp: None });
             }
         };
         Ok(PrivateKey { public, comment: Vec::new(), numbers })
+    }
+
+    pub(super) fn from_rsa(rsa: &numbers::Rsa<'_>) -> Result<Self, KeyError> {
+        let public = PublicKey::from_numbers(VerifyKey::Rsa { e: rsa.e, n: rsa.n })?;
+        let iqmp = numbers::check_rsa(rsa)?;
+        let [d, p, q] = [rsa.d, rsa.p, rsa.q].map(|x| Secret::copy_of(minimal(x)));
+        Ok(PrivateKey { public, comment: Vec::new(), numbers: Numbers::Rsa { d, p, q, iqmp } })
     }
 
     /// The public half.

@@ -1,6 +1,6 @@
 //! The implementations behind [`crate::crypto::Provider`].
 //!
-//! [`rustcrypto`] is pure Rust, compiles for every target and is always there. [`aws_lc`] (feature
+//! [`rustcrypto`] is pure Rust, compiles for every target and is always there. `aws_lc` (feature
 //! `aws-lc`) is the native one. Both give the same bytes for the same inputs, so a session that
 //! was recorded on one replays on the other.
 

@@ -75,7 +75,12 @@ pub(crate) struct Outcome {
 
 impl Exchange {
     /// The exchange hash up to and including the client's public value.
-    pub(crate) fn hash_prefix(&self, host_key: &[u8], group: Option<&Group>, client: &PublicValue) -> Vec<u8> {
+    pub(crate) fn hash_prefix(
+        &self,
+        host_key: &[u8],
+        group: Option<&Group>,
+        client: &PublicValue,
+    ) -> Vec<u8> {
         let mut out = self.prefix.clone();
         out.put_string(host_key);
         if let Some(group) = group {
@@ -174,7 +179,11 @@ impl Job {
             Some(group) => {
                 let (own, public) = Ephemeral::dh(&group.p, &group.g, &mut self.rng, self.provider)
                     .map_err(|BadPublicValue| Fault::BadPublicValue)?;
-                (public, own.finish(&self.client, self.provider).map_err(|BadPublicValue| Fault::BadPublicValue)?)
+                (
+                    public,
+                    own.finish(&self.client, self.provider)
+                        .map_err(|BadPublicValue| Fault::BadPublicValue)?,
+                )
             }
             None => respond(self.kex, &self.client, &mut self.rng, self.provider)
                 .map_err(|BadPublicValue| Fault::BadPublicValue)?,

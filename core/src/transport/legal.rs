@@ -156,7 +156,13 @@ pub fn markdown() -> String {
     page.push_str(&"---|".repeat(State::ALL.len()));
     page.push('\n');
     let known = msg::MESSAGES.iter().map(|m| (m.number, m.name));
-    let unknown = [(0, "(none)"), (8, "unassigned, transport"), (70, "unassigned, authentication"), (101, "unassigned, connection"), (200, "unassigned, private")];
+    let unknown = [
+        (0, "(none)"),
+        (8, "unassigned, transport"),
+        (70, "unassigned, authentication"),
+        (101, "unassigned, connection"),
+        (200, "unassigned, private"),
+    ];
     for (number, name) in known.chain(unknown) {
         let _ = write!(page, "| {number} {name} |");
         for state in State::ALL {

@@ -25,7 +25,7 @@ use self::ident::IdentReader;
 use self::kex::KexState;
 use self::legal::State;
 use self::limits::{Limits, MAX_PACKETS_PER_KEY, RekeyLimit};
-use self::negotiate::{Algorithms, Negotiated, Role};
+use self::negotiate::{Algorithms, Negotiated, Policy, Role};
 use self::recv::{Payload, Receiver};
 use self::send::Sender;
 use self::timers::Timers;
@@ -80,10 +80,21 @@ impl Default for Keepalive {
 impl TransportConfig {
     /// The policy `Modern` on `provider`.
     pub fn new(provider: &'static dyn Provider) -> Self {
+        Self::with_policy(provider, Policy::Modern)
+    }
+
+    /// The algorithms of a policy, and the key sizes that go with it: `LegacyDevice` takes RSA keys
+    /// and group exchange moduli from 1024 bits, the others from 2048.
+    pub fn with_policy(provider: &'static dyn Provider, policy: Policy) -> Self {
+        let mut limits = Limits::default();
+        if policy == Policy::LegacyDevice {
+            limits.rsa_bits = 1024;
+            limits.group_bits.0 = 1024;
+        }
         TransportConfig {
             provider,
-            algorithms: negotiate::Policy::Modern.algorithms(provider.fast_aes()),
-            limits: Limits::default(),
+            algorithms: policy.algorithms(provider.fast_aes()),
+            limits,
             rekey: RekeyLimit::default(),
             software: String::from(concat!("konko_", env!("CARGO_PKG_VERSION"))),
             keepalive: Some(Keepalive::default()),
@@ -120,7 +131,7 @@ pub(crate) enum Incoming {
     /// Client: whose key is this?
     HostKey,
     /// Server: work that may be done elsewhere.
-    Job(Job),
+    Job(alloc::boxed::Box<Job>),
     /// A key exchange is complete; true for the first.
     Keyed(bool),
     /// DISCONNECT.
@@ -153,7 +164,8 @@ pub(crate) struct Transport {
     pub(crate) session_id: Option<Digest>,
     pub(crate) host_key: Option<PublicKey>,
     pub(crate) negotiated: Option<Negotiated>,
-    /// Key exchanges without a message of the layers above between them.
+    /// Key exchanges that the peer started in close succession, without a message of the layers
+    /// above between them.
     idle_exchanges: u32,
     pub(crate) rekey_wanted: bool,
     pub(crate) exchanges: u64,
@@ -171,8 +183,13 @@ pub(crate) struct Transport {
     posted: Zeroizing<Vec<u8>>,
 }
 
-/// Key exchanges in a row without any other traffic that we put up with.
+/// Key exchanges in a row without any other traffic that we put up with, when each comes so soon
+/// after the one before. An idle connection that renews its keys now and then is no storm; some
+/// devices do it every minute.
 const MAX_IDLE_EXCHANGES: u32 = 4;
+const STORM_PACE: core::time::Duration = core::time::Duration::from_secs(10);
+/// Room for one such message: longer than any that holds a password.
+const POSTED_ROOM: usize = 4096;
 /// Bytes of messages kept while the gate is shut.
 const MAX_POSTED: usize = 256 * 1024;
 
@@ -291,12 +308,13 @@ impl Transport {
         self.sender.send(&Ping::new(b""));
     }
 
-    /// Starts a round trip measurement that the peer's next message ends.
+    /// Starts a round trip measurement, which [`measure_rtt`](Self::measure_rtt) ends. Only for
+    /// questions whose answer cannot have been on its way already.
     pub(crate) fn expect_reply(&mut self, now: Time) {
         self.rtt_from = Some(now);
     }
 
-    fn measure_rtt(&mut self, now: Time) {
+    pub(crate) fn measure_rtt(&mut self, now: Time) {
         if let Some(from) = self.rtt_from.take() {
             let sample = now.since(from);
             self.rtt = Some(self.rtt.map_or(sample, |best| best.min(sample)));
@@ -322,10 +340,7 @@ impl Transport {
     /// 8-byte blocks (RFC 4344 §3.2, OpenSSH packet.c).
     fn cipher_limit(&self) -> u64 {
         let eight = |c: Cipher| c.block() == 8;
-        let small = self
-            .negotiated
-            .as_ref()
-            .is_some_and(|n| n.protection.iter().any(|p| eight(p.cipher)));
+        let small = self.negotiated.as_ref().is_some_and(|n| n.protection.iter().any(|p| eight(p.cipher)));
         if small { 1 << 30 } else { 1 << 36 }
     }
 
@@ -354,7 +369,11 @@ impl Transport {
     }
 
     /// The same, in a packet of at least `min` bytes of payload.
-    pub(crate) fn post_padded<'m>(&mut self, message: &impl Message<'m>, min: usize) -> Result<(), UsageError> {
+    pub(crate) fn post_padded<'m>(
+        &mut self,
+        message: &impl Message<'m>,
+        min: usize,
+    ) -> Result<(), UsageError> {
         if self.gate_open() && self.posted.is_empty() {
             if self.sender.tx.len() > self.config.limits.output_hard.saturating_mul(2) {
                 return Err(UsageError::Full);
@@ -365,8 +384,15 @@ impl Transport {
         if self.posted.len() > MAX_POSTED {
             return Err(UsageError::Full);
         }
-        let mut payload = Vec::new();
-        message.put(&mut payload);
+        // It may hold a password: no copy is left behind, not by a growing buffer either.
+        let mut payload = Zeroizing::new(Vec::with_capacity(POSTED_ROOM));
+        message.put(&mut *payload);
+        let needed = self.posted.len().saturating_add(payload.len()).saturating_add(4);
+        if self.posted.capacity() < needed {
+            let mut wider = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
+            wider.extend_from_slice(&self.posted);
+            self.posted = wider;
+        }
         self.posted.put_string(&payload);
         Ok(())
     }
@@ -393,9 +419,9 @@ impl Transport {
         self.receiver.in_packet(rx)
     }
 
-    /// What the peer said instead of an identification line before it went away.
-    pub(crate) fn ident_failure(&self) -> Option<crate::error::Failure> {
-        self.ident.ended()
+    /// What the peer said instead of an identification line before it went away or fell silent.
+    pub(crate) fn ident_failure(&self, rx: &RxBuf) -> Option<crate::error::Failure> {
+        self.ident.ended(rx.unread())
     }
 
     /// Parses a message of the peer, naming it in the error.

@@ -154,7 +154,10 @@ impl Receiver {
                 return Ok(None);
             }
             let (seen, max) = (length, MAX_PAYLOAD);
-            return Err(Failure::text(Fault::PacketLength, alloc::format!("{seen} (at most {max}, in whole blocks of {block})")));
+            return Err(Failure::text(
+                Fault::PacketLength,
+                alloc::format!("{seen} (at most {max}, in whole blocks of {block})"),
+            ));
         }
         self.total = Some(length.saturating_add(4).saturating_add(self.shape.tag));
         Ok(self.total)

@@ -10,14 +10,14 @@ use super::legal::{self, State, Verdict};
 use super::limits::MAX_PACKETS_PER_KEY;
 use super::negotiate::{self, Negotiated, Role};
 use super::recv::Payload;
-use super::{DoneJob, Incoming, MAX_IDLE_EXCHANGES, RxBuf, Transport};
+use super::{DoneJob, Incoming, MAX_IDLE_EXCHANGES, RxBuf, STORM_PACE, Transport};
 use crate::crypto::kex::{Ephemeral, PublicValue};
 use crate::crypto::{Cipher, Compression, Kex, Protection};
 use crate::error::{Denied, Failure, Fault, TimerKind};
 use crate::keys::PublicKey;
 use crate::msg::{
-    Category, DhInit, DhReply, EcdhInit, EcdhReply, ExtInfo, GexGroup, GexInit, GexReply, GexRequest, KexInit,
-    Message, NewKeys, Pong, Unimplemented,
+    Category, DhInit, DhReply, EcdhInit, EcdhReply, ExtInfo, GexGroup, GexInit, GexReply, GexRequest,
+    KexInit, Message, NewKeys, Pong, Unimplemented,
 };
 use crate::rng::Seed;
 use crate::time::Time;
@@ -44,7 +44,6 @@ impl Transport {
             let number = bytes.first().copied().unwrap_or(0);
             self.count(bytes.len())?;
             self.heard = now;
-            self.measure_rtt(now);
             match legal::judge(self.state(), self.role, self.strict, number) {
                 Verdict::Refuse => return Err(Failure::unexpected(number)),
                 Verdict::Ignore => {}
@@ -137,13 +136,8 @@ impl Transport {
     fn on_kexinit(&mut self, now: Time, seq: u32, payload: &[u8]) -> Handled {
         let first = self.session_id.is_none();
         let theirs = Self::parse::<KexInit<'_>>(payload)?;
-        if !first {
-            self.idle_exchanges = self.idle_exchanges.saturating_add(1);
-            if self.idle_exchanges > MAX_IDLE_EXCHANGES {
-                return Err(Fault::TooManyKeyExchanges.into());
-            }
-        }
         if matches!(self.kex, KexState::Idle) {
+            self.count_exchange(now)?;
             self.send_kexinit();
         }
         let KexState::Sent(ours) = core::mem::replace(&mut self.kex, KexState::Idle) else {
@@ -170,6 +164,18 @@ impl Transport {
         self.negotiated = Some(algorithms.clone());
         self.kex = KexState::Running(Box::new(Exchange { algorithms, prefix, skip_guess, step }));
         Ok(Some(Incoming::Negotiated))
+    }
+
+    /// Counts a key exchange that the peer started (K-28).
+    fn count_exchange(&mut self, now: Time) -> Result<(), Failure> {
+        if now.since(self.keyed_at) >= STORM_PACE {
+            self.idle_exchanges = 0;
+        }
+        self.idle_exchanges = self.idle_exchanges.saturating_add(1);
+        if self.idle_exchanges > MAX_IDLE_EXCHANGES {
+            return Err(Fault::TooManyKeyExchanges.into());
+        }
+        Ok(())
     }
 
     /// Strict key exchange and ext-info are announced in the first KEXINIT only. Strict looks
@@ -241,6 +247,9 @@ impl Transport {
             return Ok(None);
         }
         self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+        if self.role == Role::Client {
+            self.measure_rtt(now);
+        }
         let handled = match self.role {
             Role::Client => self.client_method(now, &mut exchange, payload),
             Role::Server => self.server_method(&mut exchange, payload),
@@ -335,7 +344,7 @@ impl Transport {
         self.job_generation = self.job_generation.wrapping_add(1);
         let prefix = exchange.hash_prefix(&key.public().to_blob(), group.as_ref(), &client);
         let seed = Seed::new(self.kex_rng.array());
-        Ok(Some(Incoming::Job(Job {
+        Ok(Some(Incoming::Job(Box::new(Job {
             generation: self.job_generation,
             provider: self.config.provider,
             kex: algorithms.kex,
@@ -345,7 +354,7 @@ impl Transport {
             alg: algorithms.host_key,
             key,
             rng: crate::rng::Rng::from_seed(&seed),
-        })))
+        }))))
     }
 
     /// Server: goes on with the computed reply. False: no such job is awaited.
@@ -365,6 +374,7 @@ impl Transport {
             }
             PublicValue::Mpint(f) => self.sender.send(&DhReply::new(&blob, f, &reply.signature)),
         }
+        self.expect_reply(now);
         self.host_key = key;
         self.send_newkeys(now, reply.outcome)?;
         Ok(true)
@@ -464,6 +474,9 @@ impl Transport {
         let Step::AwaitNewKeys { opener } = exchange.step else {
             return Err(Failure::unexpected(NewKeys::NUMBER));
         };
+        if self.role == Role::Server {
+            self.measure_rtt(now);
+        }
         self.receiver.rekey(opener, self.strict);
         let compress = self.compresses(self.role.peer());
         self.receiver.compress(compress);

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod algorithms;
+mod demo;
 mod escape;
 mod settings;
 mod ssh;
@@ -21,6 +22,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Show a client and a server in this process, and check every claim
+    Demo,
     /// Run a command or a shell on another machine
     Ssh(ssh::Args),
 }
@@ -35,6 +38,13 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
+        Command::Demo => match demo::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("konko demo: {error}");
+                ExitCode::FAILURE
+            }
+        },
         Command::Ssh(args) => ssh::run(args),
     }
 }

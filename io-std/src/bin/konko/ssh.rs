@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -276,7 +276,8 @@ impl Plan {
         let s = &self.settings;
         let default = ["publickey", "keyboard-interactive", "password"].map(str::to_owned).to_vec();
         let prompts = s.prompts.unwrap_or(3);
-        let mut auth = Auth::new();
+        // First nothing at all, as OpenSSH does: the answer tells what the server wants.
+        let mut auth = Auth::new().none();
         for method in s.methods.as_ref().unwrap_or(&default) {
             let person = !self.batch && !host_key_changed && prompts > 0;
             auth = match method.as_str() {
@@ -286,7 +287,6 @@ impl Plan {
                     .fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt))),
                 "keyboard-interactive" if person => auth.interactive(prompts, |q| self.answer(q)),
                 "password" if person => auth.passwords(prompts, |prompt| self.ask(prompt)),
-                "none" => auth.none(),
                 _ => auth,
             };
         }
@@ -294,11 +294,29 @@ impl Plan {
     }
 
     fn identities(&self) -> Vec<PathBuf> {
-        if !self.settings.identities.is_empty() {
-            return self.settings.identities.clone();
+        let mut files = self.settings.identities.clone();
+        if files.is_empty() {
+            let default = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
+            files.extend(default.iter().map(|file| expand(file)).filter(|path| path.exists()));
         }
-        let files = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
-        files.iter().map(|file| expand(file)).filter(|path| path.exists()).collect()
+        files.retain(|path| self.is_private(path));
+        files
+    }
+
+    /// A key of ours that others can read is not used, as with OpenSSH.
+    fn is_private(&self, path: &Path) -> bool {
+        use std::os::unix::fs::MetadataExt;
+        let Ok(meta) = path.metadata() else { return true };
+        let open = meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0;
+        if open && self.verbosity > -3 {
+            let mode = meta.mode() & 0o777;
+            say(&format!(
+                "konko: {}: the permissions {mode:04o} are too open for a private key, so it is not used \
+                 (chmod 600)",
+                path.display()
+            ));
+        }
+        !open
     }
 
     // ---- questions ----

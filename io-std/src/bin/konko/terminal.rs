@@ -1,7 +1,9 @@
 //! The local terminal: raw mode and back, its size, questions on it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use konko::core::client::Password;
@@ -70,9 +72,13 @@ pub fn modes() -> Vec<(u8, u32)> {
 }
 
 /// Shows `prompt` on the terminal and reads a line from it, hidden unless `echo`. `None` when there
-/// is no terminal, or at its end of file.
+/// is no terminal, or at its end of file. `SSH_ASKPASS` asks instead where ssh(1) says so.
 pub fn ask(prompt: &str, echo: bool) -> Option<Password> {
-    let mut tty = File::options().read(true).write(true).open("/dev/tty").ok()?;
+    let tty = File::options().read(true).write(true).open("/dev/tty");
+    if let Some(program) = askpass(tty.is_ok()) {
+        return ask_program(&program, prompt);
+    }
+    let mut tty = tty.ok()?;
     let before = termios::tcgetattr(&tty).ok()?;
     if !echo {
         let mut hidden = before.clone();
@@ -89,8 +95,31 @@ pub fn ask(prompt: &str, echo: bool) -> Option<Password> {
     line.map(Password::new)
 }
 
+/// The program that asks, if not the terminal: `SSH_ASKPASS`, where there is no terminal but a
+/// display, or where `SSH_ASKPASS_REQUIRE` says so.
+fn askpass(tty: bool) -> Option<OsString> {
+    let program = std::env::var_os("SSH_ASKPASS").filter(|p| !p.is_empty())?;
+    let display = std::env::var_os("DISPLAY").is_some_and(|d| !d.is_empty());
+    let wanted = match std::env::var("SSH_ASKPASS_REQUIRE").as_deref() {
+        Ok("never") => false,
+        Ok("force") => true,
+        Ok("prefer") => display,
+        _ => display && !tty,
+    };
+    wanted.then_some(program)
+}
+
+/// Runs it with the prompt as its argument; the answer is its first line. Failure is no answer.
+fn ask_program(program: &OsString, prompt: &str) -> Option<Password> {
+    let mut child =
+        Command::new(program).arg(prompt).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()?;
+    let line = child.stdout.take().and_then(|mut out| read_line(&mut out));
+    let ended = child.wait().ok()?;
+    line.filter(|_| ended.success()).map(Password::new)
+}
+
 /// Reads byte by byte into memory that does not move, so that no copy of a secret stays behind.
-fn read_line(tty: &mut File) -> Option<Vec<u8>> {
+fn read_line(tty: &mut impl Read) -> Option<Vec<u8>> {
     let mut line = Vec::with_capacity(4096);
     let mut byte = [0];
     loop {

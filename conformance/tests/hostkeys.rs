@@ -1,0 +1,164 @@
+//! Whom the program trusts: known_hosts in all its forms, against OpenSSH's server.
+
+use konko_conformance::{Invocation, OpenSsh, Program, Sshd, not_run};
+use std::fs;
+use std::process::Command;
+
+fn server() -> Option<(Program, Sshd)> {
+    let program = Program::under_test()?;
+    let Some(openssh) = OpenSsh::system() else {
+        not_run("host keys of OpenSSH's server", "sshd or ssh is not installed");
+        return None;
+    };
+    let sshd = Sshd::with_host_keys(&openssh, &["ed25519"], &[]);
+    Some((program, sshd))
+}
+
+/// A call with these lines as its known_hosts; `HOST` stands for the server.
+fn knowing(program: &Program, sshd: &Sshd, lines: &str) -> Invocation {
+    let lines = lines.replace("HOST", &sshd.host_pattern());
+    fs::write(sshd.known_hosts(), lines).expect("the folder is writable");
+    // A host key, not a certificate: this is about keys unless a test says otherwise.
+    program.to(sshd).option("HostKeyAlgorithms", "ssh-ed25519")
+}
+
+fn key(sshd: &Sshd) -> String {
+    sshd.keys.public_line("host_ed25519")
+}
+
+#[test]
+fn a_known_host_is_trusted() {
+    let Some((program, sshd)) = server() else { return };
+    let line =
+        format!("# a comment\n\nelsewhere ssh-ed25519 AAAA\nHOST,other {} with a comment\n", key(&sshd));
+    knowing(&program, &sshd, &line).run("true").expect_code(0);
+}
+
+#[test]
+fn an_unknown_host_is_refused_in_batch_mode() {
+    let Some((program, sshd)) = server() else { return };
+    for strict in ["yes", "ask"] {
+        let done = knowing(&program, &sshd, "").option("StrictHostKeyChecking", strict).run("echo no");
+        done.expect_code(255);
+        assert_eq!(done.stdout.text(), "");
+        done.expect_stderr(&["host key"]);
+        if !program.is_openssh() {
+            done.expect_stderr(&[&sshd.keys.fingerprint("host_ed25519")]);
+        }
+        assert_eq!(fs::read_to_string(sshd.known_hosts()).expect("still there"), "");
+    }
+}
+
+#[test]
+fn a_changed_key_is_refused_loudly() {
+    let Some((program, sshd)) = server() else { return };
+    let other = sshd.keys.public_line("other");
+    for strict in ["yes", "ask", "accept-new"] {
+        let lines = format!("# first line\nHOST {other}\n");
+        let done = knowing(&program, &sshd, &lines).option("StrictHostKeyChecking", strict).run("echo no");
+        done.expect_code(255);
+        assert_eq!(done.stdout.text(), "");
+        done.expect_stderr(&["changed"]);
+        done.expect_stderr(&[&sshd.keys.fingerprint("host_ed25519")]);
+        let place = format!("{}:2", sshd.known_hosts().display());
+        done.expect_stderr(&[&place]);
+        let kept = fs::read_to_string(sshd.known_hosts()).expect("still there");
+        assert_eq!(kept, lines.replace("HOST", &sshd.host_pattern()));
+    }
+}
+
+#[test]
+fn accept_new_adds_the_host_once() {
+    let Some((program, sshd)) = server() else { return };
+    let call = |lines: &str| knowing(&program, &sshd, lines).option("StrictHostKeyChecking", "accept-new");
+    // Where the last line of the file has no end, what is added must not join it; with OpenSSH 9.2 it does.
+    let end = if program.is_openssh() { "\n" } else { "" };
+    call(&format!("elsewhere ssh-ed25519 AAAA{end}")).run("true").expect_code(0);
+    let first = fs::read_to_string(sshd.known_hosts()).expect("still there");
+    let added: Vec<&str> = first.lines().skip(1).collect();
+    assert_eq!(first.lines().next(), Some("elsewhere ssh-ed25519 AAAA"));
+    assert_eq!(added.len(), 1, "{first}");
+    assert!(added[0].ends_with(&key(&sshd)), "{first}");
+    call(&first).run("true").expect_code(0);
+    assert_eq!(fs::read_to_string(sshd.known_hosts()).expect("still there"), first);
+}
+
+#[test]
+fn accept_new_makes_the_file() {
+    let Some((program, sshd)) = server() else { return };
+    let path = sshd.file("new/known_hosts");
+    fs::create_dir(sshd.file("new")).expect("the folder is writable");
+    let call = program.to(&sshd).option("StrictHostKeyChecking", "accept-new");
+    call.option("UserKnownHostsFile", path.display()).run("true").expect_code(0);
+    assert!(fs::read_to_string(path).expect("made").contains(&sshd.host_pattern()));
+}
+
+#[test]
+fn no_checking_connects() {
+    let Some((program, sshd)) = server() else { return };
+    knowing(&program, &sshd, "").option("StrictHostKeyChecking", "no").run("true").expect_code(0);
+}
+
+#[test]
+fn a_revoked_key_is_refused_even_when_known() {
+    let Some((program, sshd)) = server() else { return };
+    let lines = format!("HOST {0}\n@revoked * {0}\n", key(&sshd));
+    for strict in ["yes", "ask", "accept-new"] {
+        let done = knowing(&program, &sshd, &lines).option("StrictHostKeyChecking", strict).run("echo no");
+        done.expect_code(255).expect_stderr(&["revoked"]);
+        assert_eq!(done.stdout.text(), "");
+    }
+}
+
+#[test]
+fn hashed_names_are_known() {
+    let Some((program, sshd)) = server() else { return };
+    let call = knowing(&program, &sshd, &format!("HOST {}\n", key(&sshd)));
+    let hashed =
+        Command::new("ssh-keygen").arg("-Hf").arg(sshd.known_hosts()).output().expect("ssh-keygen runs");
+    assert!(hashed.status.success());
+    assert!(fs::read_to_string(sshd.known_hosts()).expect("still there").starts_with("|1|"));
+    call.run("true").expect_code(0);
+}
+
+#[test]
+fn wildcards_and_negation() {
+    let Some((program, sshd)) = server() else { return };
+    let key = key(&sshd);
+    knowing(&program, &sshd, &format!("[127.0.0.*]:* {key}\n")).run("true").expect_code(0);
+    knowing(&program, &sshd, &format!("!HOST,[127.0.0.*]:* {key}\n")).run("true").expect_code(255);
+}
+
+#[test]
+fn the_port_is_part_of_the_name() {
+    let Some((program, sshd)) = server() else { return };
+    let other = format!("[127.0.0.1]:1 {}\n", key(&sshd));
+    knowing(&program, &sshd, &other).run("true").expect_code(255);
+}
+
+#[test]
+fn a_certificate_authority_vouches() {
+    let Some((program, sshd)) = server() else { return };
+    let certificate = "ssh-ed25519-cert-v01@openssh.com";
+    let ca = format!("@cert-authority HOST {}\n", sshd.keys.public_line("ca"));
+    if !program.is_openssh() {
+        // konko has no certificates yet: an authority makes no host known, and least of all its own key.
+        knowing(&program, &sshd, &ca).run("true").expect_code(255).expect_stderr(&["SHA256:"]);
+        return;
+    }
+    knowing(&program, &sshd, &ca).option("HostKeyAlgorithms", certificate).run("true").expect_code(0);
+    let wrong = format!("@cert-authority HOST {}\n", sshd.keys.public_line("other"));
+    knowing(&program, &sshd, &wrong).option("HostKeyAlgorithms", certificate).run("true").expect_code(255);
+}
+
+#[test]
+fn the_key_that_is_known_is_asked_for() {
+    let Some((program, _)) = server() else { return };
+    let openssh = OpenSsh::system().expect("seen above");
+    let sshd = Sshd::with_host_keys(&openssh, &["ed25519", "rsa", "ecdsa384"], &[]);
+    for kind in ["ed25519", "rsa", "ecdsa384"] {
+        let line = format!("{} {}\n", sshd.host_pattern(), sshd.keys.public_line(&format!("host_{kind}")));
+        fs::write(sshd.known_hosts(), line).expect("the folder is writable");
+        program.to(&sshd).run("true").expect_code(0);
+    }
+}

@@ -1,0 +1,470 @@
+//! Applications for the two ends of a [`Pair`](super::Pair).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use konko_core::auth::{Method, MethodSet};
+use konko_core::channel::{
+    ChannelEvent, ChannelId, ChannelRequest, Exit, OpenFailure, OpenKind, RequestTicket, Stream,
+};
+use konko_core::client::{AuthMethod, HostKeyTicket, Password};
+use konko_core::crypto::SigAlg;
+use konko_core::keys::{KeyPair, PublicKey};
+use konko_core::server::{Attempt, Challenge, Verdict};
+use konko_core::*;
+
+use super::{ClientApp, ServerApp};
+
+/// One way for the client to authenticate.
+#[derive(Clone)]
+pub enum Proof {
+    None,
+    Password(&'static str),
+    Change(&'static str, &'static str),
+    Key(Arc<KeyPair>, SigAlg),
+    Probe(PublicKey, SigAlg),
+    External(Arc<KeyPair>, SigAlg),
+    Interactive(Vec<&'static str>),
+}
+
+/// What one channel of the client saw.
+#[derive(Debug, Default, PartialEq, Eq, Clone)]
+pub struct Seen {
+    pub out: Vec<u8>,
+    pub err: Vec<u8>,
+    pub eof: bool,
+    pub exit: Option<String>,
+    pub closed: bool,
+    pub granted: Vec<bool>,
+    pub opened: bool,
+}
+
+/// A client that logs in, runs one command, sends `input`, and reads what comes.
+pub struct Shell {
+    pub user: String,
+    pub proofs: VecDeque<Proof>,
+    /// The one that is being tried.
+    pub current: Option<Proof>,
+    pub command: Option<String>,
+    pub input: Vec<u8>,
+    pub written: usize,
+    pub finish: bool,
+    pub accept_host_key: Option<bool>,
+    pub channel: Option<ChannelId>,
+    pub seen: Seen,
+    pub log: Vec<String>,
+    pub methods: Vec<String>,
+    pub host_key_ticket: Option<HostKeyTicket>,
+    pub rekeyed: u32,
+    /// Do not give credit back.
+    pub hold: bool,
+    pub failed_opens: Vec<u32>,
+}
+
+impl Shell {
+    pub fn new(command: &str) -> Self {
+        Shell {
+            user: "alice".into(),
+            proofs: VecDeque::from([Proof::Password("wonderland")]),
+            current: None,
+            command: Some(command.into()),
+            input: Vec::new(),
+            written: 0,
+            finish: true,
+            accept_host_key: Some(true),
+            channel: None,
+            seen: Seen::default(),
+            log: Vec::new(),
+            methods: Vec::new(),
+            host_key_ticket: None,
+            rekeyed: 0,
+            hold: false,
+            failed_opens: Vec::new(),
+        }
+    }
+
+    pub fn with_input(mut self, input: Vec<u8>) -> Self {
+        self.input = input;
+        self
+    }
+
+    pub fn with_proofs(mut self, proofs: impl IntoIterator<Item = Proof>) -> Self {
+        self.proofs = proofs.into_iter().collect();
+        self
+    }
+
+    pub fn login(proofs: impl IntoIterator<Item = Proof>) -> Self {
+        let mut shell = Shell::new("").with_proofs(proofs);
+        shell.command = None;
+        shell
+    }
+
+    fn pump(&mut self, conn: &mut ClientConnection) {
+        let Some(channel) = self.channel.filter(|_| self.seen.opened && !self.seen.closed) else { return };
+        if self.written < self.input.len() {
+            let n = conn.write(channel, Stream::Data, &self.input[self.written..]).unwrap_or(0);
+            self.written += n;
+        }
+        if self.written == self.input.len() && self.finish {
+            self.finish = false;
+            let _ = conn.finish(channel);
+        }
+    }
+
+    fn authenticate(&mut self, conn: &mut ClientConnection) {
+        let Some(proof) = self.proofs.pop_front() else { return };
+        let user = self.user.clone();
+        let password = |p: &str| Password::new(p.as_bytes());
+        self.current = Some(proof.clone());
+        match proof {
+            Proof::None => conn.authenticate(&user, AuthMethod::None),
+            Proof::Password(p) => conn.authenticate(&user, AuthMethod::Password(&password(p))),
+            Proof::Change(old, new) => {
+                let (old, new) = (password(old), password(new));
+                conn.authenticate(&user, AuthMethod::PasswordChange { old: &old, new: &new })
+            }
+            Proof::Key(key, alg) => conn.authenticate(&user, AuthMethod::PublicKey { key: &key, alg }),
+            Proof::Probe(key, alg) => conn.authenticate(&user, AuthMethod::ProbeKey { key: &key, alg }),
+            Proof::External(key, alg) => {
+                conn.authenticate(&user, AuthMethod::ExternalKey { key: key.public(), alg })
+            }
+            Proof::Interactive(_) => conn.authenticate(&user, AuthMethod::KeyboardInteractive),
+        }
+        .unwrap();
+    }
+}
+
+impl ClientApp for Shell {
+    fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
+        if !matches!(event, ClientEvent::Channel(_, ChannelEvent::Data { .. } | ChannelEvent::Writable)) {
+            self.log.push(format!("{event:?}"));
+        }
+        match event {
+            ClientEvent::HostKey(ticket) => match self.accept_host_key {
+                Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
+                None => self.host_key_ticket = Some(ticket),
+            },
+            ClientEvent::AuthNeeded { methods, .. } => {
+                self.methods.extend(methods.map(|m| m.as_str().to_string()));
+                self.authenticate(conn);
+            }
+            ClientEvent::KeyAccepted | ClientEvent::PasswordExpired { .. } => self.authenticate(conn),
+            ClientEvent::Sign(ticket) => {
+                let Some(Proof::External(key, alg)) = self.current.clone() else { panic!("no key") };
+                let message = conn.sign_request(&ticket).unwrap().message.to_vec();
+                let mut rng = Rng::from_seed(&Seed::new([5; 32]));
+                let signature = key.sign(alg, &message, &mut rng).unwrap();
+                conn.provide_signature(ticket, &signature).unwrap();
+            }
+            ClientEvent::Prompts { ticket, prompts } => {
+                let Some(Proof::Interactive(answers)) = self.current.clone() else { panic!() };
+                let count = prompts.prompts().count();
+                conn.answer_prompts(ticket, &answers[..count.min(answers.len())]).unwrap();
+            }
+            ClientEvent::Authenticated { .. } if self.command.is_some() => {
+                self.channel = Some(conn.open(OpenKind::Session).unwrap());
+            }
+            ClientEvent::Opened(id) => {
+                self.seen.opened = true;
+                let command = self.command.clone().unwrap();
+                let exec = ChannelRequest::Exec(wire::SshStr::new(command.as_bytes()));
+                conn.request(id, exec, true).unwrap();
+                self.pump(conn);
+            }
+            ClientEvent::OpenFailed { why, .. } => self.failed_opens.push(why.0),
+            ClientEvent::Rekeyed => self.rekeyed += 1,
+            ClientEvent::Channel(id, event) => match event {
+                ChannelEvent::Data { stream, data } => {
+                    match stream {
+                        Stream::Data => self.seen.out.extend_from_slice(data),
+                        Stream::Stderr => self.seen.err.extend_from_slice(data),
+                    }
+                    if !self.hold {
+                        conn.consume(id, data.len()).unwrap();
+                    }
+                }
+                ChannelEvent::Eof => self.seen.eof = true,
+                ChannelEvent::Exit(Exit::Status(n)) => self.seen.exit = Some(n.to_string()),
+                ChannelEvent::Exit(Exit::Signal { signal, .. }) => self.seen.exit = Some(signal.to_string()),
+                ChannelEvent::Closed => self.seen.closed = true,
+                ChannelEvent::RequestDone { ok } => self.seen.granted.push(ok),
+                ChannelEvent::Writable => self.pump(conn),
+                ChannelEvent::Request { ticket: Some(ticket), .. } => {
+                    conn.reply(ticket, false).unwrap();
+                }
+                _ => {}
+            },
+            ClientEvent::Open { ticket, .. } => {
+                conn.refuse_channel(ticket, OpenFailure::ADMINISTRATIVELY_PROHIBITED, "no").unwrap();
+            }
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, false, None).unwrap();
+            }
+            _ => {}
+        }
+    }
+
+    fn idle(&mut self, conn: &mut ClientConnection) {
+        self.pump(conn);
+    }
+}
+
+/// A program on a channel of the server.
+#[derive(Debug)]
+pub enum Program {
+    /// Sends back what comes; exit status 0 at EOF.
+    Echo(VecDeque<u8>),
+    /// Counts what comes; prints the number at EOF.
+    Count(u64),
+    /// Sends so many bytes.
+    Source(u64),
+    /// Ends at once.
+    Exit,
+}
+
+/// Bytes that a [`Program::Source`] sends.
+pub fn source_byte(i: u64) -> u8 {
+    (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
+}
+
+pub struct Running {
+    pub id: ChannelId,
+    pub program: Program,
+    pub eof: bool,
+    pub sent: u64,
+    pub done: bool,
+}
+
+/// A server with one user and a few programs: `echo`, `count`, `source N`, `exit N`, `signal NAME`.
+pub struct Host {
+    pub user: String,
+    pub password: &'static str,
+    pub keys: Vec<PublicKey>,
+    pub answers: Vec<&'static str>,
+    /// After the first right proof, ask for these.
+    pub second: Option<MethodSet>,
+    pub expired: bool,
+    pub running: Vec<Running>,
+    pub log: Vec<String>,
+    pub attempts: Vec<String>,
+    pub rekeyed: u32,
+    pub held: Vec<RequestTicket>,
+    /// Never answer authentication.
+    pub mute: bool,
+}
+
+impl Default for Host {
+    fn default() -> Self {
+        Host {
+            user: "alice".into(),
+            password: "wonderland",
+            keys: Vec::new(),
+            answers: vec!["blue", "42"],
+            second: None,
+            expired: false,
+            running: Vec::new(),
+            log: Vec::new(),
+            attempts: Vec::new(),
+            rekeyed: 0,
+            held: Vec::new(),
+            mute: false,
+        }
+    }
+}
+
+impl Host {
+    fn judge(&mut self, user: &str, attempt: &Attempt<'_>) -> Verdict {
+        let right = match attempt {
+            Attempt::None => false,
+            Attempt::Password(p) => {
+                if self.expired && *p == self.password.as_bytes() {
+                    return Verdict::PasswordExpired { prompt: "too old".into() };
+                }
+                *p == self.password.as_bytes()
+            }
+            Attempt::PasswordChange { old, new } => *old == self.password.as_bytes() && *new == b"fresh",
+            Attempt::PublicKey { key, .. } => self.keys.contains(key),
+            Attempt::KeyboardInteractive { .. } => {
+                return Verdict::Challenge(Challenge {
+                    name: "quiz".into(),
+                    instruction: "answer".into(),
+                    prompts: vec![("Colour? ".into(), true), ("Number? ".into(), false)],
+                });
+            }
+            Attempt::Answers(a) => a.iter().eq(self.answers.iter().map(|s| s.as_bytes())),
+            _ => false,
+        };
+        match (right && user == self.user, self.second.take()) {
+            (true, None) => Verdict::Accept,
+            (true, Some(more)) => Verdict::Partial(more),
+            (false, more) => {
+                self.second = more;
+                Verdict::Reject
+            }
+        }
+    }
+
+    fn start(&mut self, conn: &mut ServerConnection, id: ChannelId, command: &str) -> bool {
+        let (name, arg) = command.split_once(' ').unwrap_or((command, ""));
+        let program = match name {
+            "echo" => Program::Echo(VecDeque::new()),
+            "count" => Program::Count(0),
+            "source" => Program::Source(arg.parse().unwrap()),
+            "exit" => {
+                let status = ChannelRequest::ExitStatus(arg.parse().unwrap());
+                conn.request(id, status, false).unwrap();
+                Program::Exit
+            }
+            "signal" => {
+                let signal = ChannelRequest::ExitSignal {
+                    signal: wire::SshStr::new(arg.as_bytes()),
+                    core_dumped: false,
+                    message: wire::SshStr::new(b"gone"),
+                };
+                conn.request(id, signal, false).unwrap();
+                Program::Exit
+            }
+            _ => return false,
+        };
+        self.running.push(Running { id, program, eof: false, sent: 0, done: false });
+        true
+    }
+
+    pub fn pump(&mut self, conn: &mut ServerConnection) {
+        for run in self.running.iter_mut().filter(|r| !r.done) {
+            let id = run.id;
+            let status = |n| ChannelRequest::ExitStatus(n);
+            let finished = match &mut run.program {
+                Program::Echo(held) => {
+                    while !held.is_empty() {
+                        let (front, _) = held.as_slices();
+                        let n = conn.write(id, Stream::Data, front).unwrap_or(0);
+                        held.drain(..n);
+                        conn.consume(id, n).unwrap();
+                        if n == 0 {
+                            break;
+                        }
+                    }
+                    run.eof && held.is_empty()
+                }
+                Program::Count(n) => {
+                    if run.eof {
+                        let text = n.to_string();
+                        conn.write(id, Stream::Data, text.as_bytes()).unwrap() == text.len()
+                    } else {
+                        false
+                    }
+                }
+                Program::Source(total) => {
+                    while run.sent < *total {
+                        let want = (*total - run.sent).min(32768) as usize;
+                        let Some(mut slot) = conn.slot(id, Stream::Data, want).unwrap() else { break };
+                        let room = slot.bytes();
+                        let n = room.len();
+                        for (i, b) in room.iter_mut().enumerate() {
+                            *b = source_byte(run.sent + i as u64);
+                        }
+                        slot.commit(n);
+                        run.sent += n as u64;
+                    }
+                    run.sent == *total
+                }
+                Program::Exit => {
+                    run.done = true;
+                    conn.finish(id).unwrap();
+                    conn.close_channel(id).unwrap();
+                    continue;
+                }
+            };
+            if finished {
+                run.done = true;
+                conn.request(id, status(0), false).unwrap();
+                conn.finish(id).unwrap();
+                conn.close_channel(id).unwrap();
+            }
+        }
+    }
+}
+
+impl ServerApp for Host {
+    fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
+        if !matches!(event, ServerEvent::Channel(_, ChannelEvent::Data { .. } | ChannelEvent::Writable)) {
+            self.log.push(format!("{event:?}"));
+        }
+        match event {
+            ServerEvent::AuthProbe { ticket, key, .. } => {
+                self.attempts.push("probe".into());
+                let verdict = if self.keys.contains(&key) { Verdict::Accept } else { Verdict::Reject };
+                conn.decide_auth(ticket, verdict).unwrap();
+            }
+            ServerEvent::Auth { ticket, attempt, .. } => {
+                if self.mute {
+                    return;
+                }
+                let user = conn.user().unwrap().to_string();
+                let verdict = self.judge(&user, &attempt);
+                self.attempts
+                    .push(format!("{user} {attempt:?}").split(['(', '{']).next().unwrap().trim().into());
+                conn.decide_auth(ticket, verdict).unwrap();
+            }
+            ServerEvent::Job(job) => conn.finish_job(job.run()).unwrap(),
+            ServerEvent::Rekeyed => self.rekeyed += 1,
+            ServerEvent::Open { ticket, kind: OpenKind::Session } => {
+                conn.accept_channel(ticket).unwrap();
+            }
+            ServerEvent::Open { ticket, .. } => {
+                conn.refuse_channel(ticket, OpenFailure::UNKNOWN_CHANNEL_TYPE, "unknown").unwrap();
+            }
+            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, false, None).unwrap();
+            }
+            ServerEvent::Channel(id, event) => match event {
+                ChannelEvent::Request { ticket, request } => {
+                    let ok = match request {
+                        ChannelRequest::Exec(command) => {
+                            let command = command.to_str().unwrap().to_string();
+                            self.start(conn, id, &command)
+                        }
+                        ChannelRequest::Pty(_) | ChannelRequest::Env { .. } => true,
+                        _ => false,
+                    };
+                    if let Some(ticket) = ticket {
+                        conn.reply(ticket, ok).unwrap();
+                    }
+                    self.pump(conn);
+                }
+                ChannelEvent::Data { data, .. } => {
+                    let run = self.running.iter_mut().find(|r| r.id == id);
+                    match run.map(|r| &mut r.program) {
+                        Some(Program::Echo(held)) => held.extend(data),
+                        Some(Program::Count(n)) => {
+                            *n += data.len() as u64;
+                            conn.consume(id, data.len()).unwrap();
+                        }
+                        _ => conn.consume(id, data.len()).unwrap(),
+                    }
+                    self.pump(conn);
+                }
+                ChannelEvent::Eof => {
+                    for r in self.running.iter_mut().filter(|r| r.id == id) {
+                        r.eof = true;
+                    }
+                    self.pump(conn);
+                }
+                ChannelEvent::Closed => self.running.retain(|r| r.id != id),
+                ChannelEvent::Writable => self.pump(conn),
+                _ => {}
+            },
+            _ => {}
+        }
+    }
+
+    fn idle(&mut self, conn: &mut ServerConnection) {
+        self.pump(conn);
+    }
+}
+
+/// Every method on.
+pub fn all_methods() -> MethodSet {
+    [Method::Password, Method::PublicKey, Method::KeyboardInteractive].into_iter().collect()
+}

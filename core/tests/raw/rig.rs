@@ -1,0 +1,560 @@
+//! A machine of the core and a raw peer, face to face. Bytes move when [`Rig::run`] says so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::auth::{Method, MethodSet};
+use konko_core::channel::{ChannelEvent, ChannelId, OpenKind, OpenTicket, RequestTicket};
+use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, SignTicket};
+use konko_core::error::Fault;
+use konko_core::keys::{KeyPair, PublicKey};
+use konko_core::msg::{self, Message};
+use konko_core::server::{Attempt, AuthTicket, Challenge, Verdict};
+use konko_core::transport::negotiate::{Policy, Role};
+use konko_core::*;
+
+use super::{PASSWORD, RawPeer, host_key, provider, strings};
+
+pub enum Machine {
+    Client(ClientConnection),
+    Server(ServerConnection),
+}
+
+/// What the application behind the machine does.
+pub struct App {
+    /// Client: answers host key questions; `None` keeps the ticket.
+    pub accept_host: Option<bool>,
+    /// Client: what it tries, one after the other.
+    pub proofs: Vec<Proof>,
+    /// Server: keys that may come in.
+    pub keys: Vec<PublicKey>,
+    /// Server: keep authentication tickets instead of deciding.
+    pub hold_auth: bool,
+    /// Server: what follows the first right proof.
+    pub partial: Option<MethodSet>,
+    /// Server: how many questions it asks.
+    pub prompts: usize,
+    /// Keep open and request tickets.
+    pub hold_opens: bool,
+    pub hold_requests: bool,
+    /// Do not consume data.
+    pub hold_data: bool,
+    pub host_tickets: Vec<HostKeyTicket>,
+    pub auth_tickets: Vec<AuthTicket>,
+    pub open_tickets: Vec<OpenTicket>,
+    pub request_tickets: Vec<RequestTicket>,
+    pub prompt_tickets: Vec<PromptTicket>,
+    pub sign_tickets: Vec<SignTicket>,
+    pub channels: Vec<ChannelId>,
+    /// Data that came, by channel of the machine.
+    pub data: Vec<u8>,
+}
+
+#[derive(Clone)]
+pub enum Proof {
+    None,
+    Password,
+    Probe(PublicKey),
+    Key(Arc<KeyPair>),
+    Interactive,
+}
+
+pub struct Rig {
+    pub machine: Machine,
+    pub rx: RxBuf,
+    pub peer: RawPeer,
+    pub now: Time,
+    /// Events in `Debug` form.
+    pub events: Vec<String>,
+    pub error: Option<Error>,
+    pub blocked: Option<Blocked>,
+    pub app: App,
+    /// Everything the machine sent.
+    pub sent: u64,
+}
+
+pub fn transport(policy: Policy) -> TransportConfig {
+    let mut config = TransportConfig::new(provider());
+    config.algorithms = policy.algorithms(true);
+    config
+}
+
+pub fn server_config(transport: TransportConfig) -> ServerConfig {
+    let mut config = ServerConfig::new(transport, vec![host_key()]);
+    config.methods = Method::ALL.into_iter().filter(|m| *m != Method::None).collect();
+    config
+}
+
+impl Default for App {
+    fn default() -> Self {
+        App {
+            accept_host: Some(true),
+            proofs: vec![Proof::Password],
+            keys: Vec::new(),
+            hold_auth: false,
+            partial: None,
+            prompts: 2,
+            hold_opens: false,
+            hold_requests: false,
+            hold_data: false,
+            host_tickets: Vec::new(),
+            auth_tickets: Vec::new(),
+            open_tickets: Vec::new(),
+            request_tickets: Vec::new(),
+            prompt_tickets: Vec::new(),
+            sign_tickets: Vec::new(),
+            channels: Vec::new(),
+            data: Vec::new(),
+        }
+    }
+}
+
+impl Rig {
+    /// A machine that plays `role`, under the policy `Modern`.
+    pub fn new(role: Role) -> Self {
+        Self::with(role, transport(Policy::Modern))
+    }
+
+    pub fn with(role: Role, transport: TransportConfig) -> Self {
+        match role {
+            Role::Client => Self::client(ClientConfig::new(transport)),
+            Role::Server => Self::server(server_config(transport)),
+        }
+    }
+
+    pub fn client(config: ClientConfig) -> Self {
+        let now = Time::from_micros(1_000_000);
+        let machine = ClientConnection::new(Arc::new(config), Seed::new([1; 32]), now);
+        Self::around(Machine::Client(machine), RawPeer::new(Role::Server), now)
+    }
+
+    pub fn server(config: ServerConfig) -> Self {
+        let now = Time::from_micros(1_000_000);
+        let machine = ServerConnection::new(Arc::new(config), Seed::new([2; 32]), now);
+        Self::around(Machine::Server(machine), RawPeer::new(Role::Client), now)
+    }
+
+    fn around(machine: Machine, peer: RawPeer, now: Time) -> Self {
+        Rig {
+            machine,
+            rx: RxBuf::new(),
+            peer,
+            now,
+            events: Vec::new(),
+            error: None,
+            blocked: None,
+            app: App::default(),
+            sent: 0,
+        }
+    }
+
+    pub fn role(&self) -> Role {
+        self.peer.role.peer()
+    }
+
+    pub fn conn_client(&mut self) -> &mut ClientConnection {
+        match &mut self.machine {
+            Machine::Client(c) => c,
+            Machine::Server(_) => panic!("the machine is a server"),
+        }
+    }
+
+    pub fn conn_server(&mut self) -> &mut ServerConnection {
+        match &mut self.machine {
+            Machine::Server(c) => c,
+            Machine::Client(_) => panic!("the machine is a client"),
+        }
+    }
+
+    // ---- driving ----
+
+    /// Moves what the peer queued, polls, and moves what the machine answers.
+    pub fn run(&mut self) -> &mut Self {
+        let bytes = std::mem::take(&mut self.peer.tx);
+        self.feed(&bytes);
+        self
+    }
+
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.rx.push(bytes);
+        self.poll();
+        self.collect();
+    }
+
+    /// Takes the machine's output.
+    pub fn collect(&mut self) {
+        let tx = self.tx();
+        let out = tx.pending().to_vec();
+        tx.consume(out.len());
+        self.sent += out.len() as u64;
+        self.peer.rx.extend_from_slice(&out);
+    }
+
+    pub fn tx(&mut self) -> &mut TxBuf {
+        match &mut self.machine {
+            Machine::Client(c) => c.tx(),
+            Machine::Server(c) => c.tx(),
+        }
+    }
+
+    pub fn deadline(&self) -> Option<(Time, konko_core::error::TimerKind)> {
+        match &self.machine {
+            Machine::Client(c) => c.deadline(),
+            Machine::Server(c) => c.deadline(),
+        }
+    }
+
+    pub fn poll(&mut self) {
+        let Rig { machine, rx, now, events, error, blocked, app, .. } = self;
+        loop {
+            let step = match machine {
+                Machine::Client(c) => match c.poll(*now, rx) {
+                    Ok(Step::Event(event)) => {
+                        events.push(format!("{event:?}"));
+                        app.on_client(c, event);
+                        continue;
+                    }
+                    Ok(Step::Blocked(why)) => Ok(why),
+                    Err(e) => Err(e),
+                },
+                Machine::Server(c) => match c.poll(*now, rx) {
+                    Ok(Step::Event(event)) => {
+                        events.push(format!("{event:?}"));
+                        app.on_server(c, event);
+                        continue;
+                    }
+                    Ok(Step::Blocked(why)) => Ok(why),
+                    Err(e) => Err(e),
+                },
+            };
+            match step {
+                Ok(why) => *blocked = Some(why),
+                Err(e) => *error = Some(e),
+            }
+            return;
+        }
+    }
+
+    /// Lets time pass, polling at every deadline.
+    pub fn wait(&mut self, d: Duration) {
+        let until = self.now + d;
+        while let Some((at, _)) = self.deadline().filter(|(at, _)| *at <= until) {
+            self.now = self.now.max(at);
+            self.poll();
+            self.collect();
+        }
+        self.now = until;
+        self.poll();
+        self.collect();
+    }
+
+    /// Sends one message and lets the machine act.
+    pub fn send(&mut self, payload: &[u8]) -> &mut Self {
+        self.peer.send(payload);
+        self.run()
+    }
+
+    pub fn put<'m>(&mut self, message: &impl Message<'m>) -> &mut Self {
+        self.peer.put(message);
+        self.run()
+    }
+
+    /// All messages of the machine that have arrived.
+    pub fn messages(&mut self) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| self.peer.next()).collect()
+    }
+
+    /// The numbers of all messages that have arrived.
+    pub fn numbers(&mut self) -> Vec<u8> {
+        self.messages().iter().map(|m| m[0]).collect()
+    }
+
+    /// The next message, which must have this number.
+    #[track_caller]
+    pub fn expect(&mut self, number: u8) -> Vec<u8> {
+        match self.peer.next() {
+            Some(message) if message[0] == number => message,
+            other => panic!("expected {number}, got {other:?}; error {:?}", self.error),
+        }
+    }
+
+    pub fn events_with(&self, word: &str) -> usize {
+        self.events.iter().filter(|e| e.contains(word)).count()
+    }
+
+    // ---- the usual course ----
+
+    /// Idents and KEXINITs.
+    pub fn kexinit(&mut self) -> &mut Self {
+        self.peer.send_ident();
+        self.rekey_init()
+    }
+
+    /// KEXINITs only.
+    pub fn rekey_init(&mut self) -> &mut Self {
+        self.peer.send_kexinit();
+        self.run();
+        while self.expect_any()[0] != 20 {}
+        self.peer.agree();
+        self
+    }
+
+    #[track_caller]
+    fn expect_any(&mut self) -> Vec<u8> {
+        self.peer.next().unwrap_or_else(|| panic!("no message; error {:?}", self.error))
+    }
+
+    /// The method up to, and without, the peer's NEWKEYS.
+    pub fn method(&mut self) -> &mut Self {
+        if self.peer.role == Role::Client {
+            self.peer.send_kex_init();
+            self.run();
+            let mut reply = self.expect_any();
+            if self.peer.chosen.as_ref().unwrap().kex.group_exchange() {
+                self.peer.on_gex_group(&reply);
+                self.run();
+                reply = self.expect_any();
+            }
+            self.peer.on_kex_reply(&reply);
+            self.expect(21);
+        } else {
+            let mut init = self.expect_any();
+            let mut answer = self.peer.on_kex_init(&init);
+            if init[0] == 34 {
+                self.send(&answer);
+                init = self.expect_any();
+                answer = self.peer.on_kex_init(&init);
+            }
+            self.send(&answer);
+            if self.app.accept_host == Some(true) {
+                self.expect(21);
+            }
+        }
+        self
+    }
+
+    /// A whole first key exchange.
+    pub fn handshake(&mut self) -> &mut Self {
+        self.kexinit().method();
+        self.peer.send_newkeys();
+        self.run();
+        if self.peer.role == Role::Client && self.peer.offer.kex.contains("ext-info-c") {
+            self.expect(7);
+        }
+        self
+    }
+
+    /// A whole later key exchange, started by the peer.
+    pub fn rekey(&mut self) -> &mut Self {
+        self.rekey_init().method();
+        self.peer.send_newkeys();
+        self.run()
+    }
+
+    /// Up to user authentication: the next message is a request.
+    pub fn service(&mut self) -> &mut Self {
+        self.handshake();
+        if self.peer.role == Role::Client {
+            self.send(&strings(5, &[b"ssh-userauth"]));
+            self.expect(6);
+        } else {
+            self.expect(5);
+            self.send(&strings(6, &[b"ssh-userauth"]));
+        }
+        self
+    }
+
+    pub fn password_request(user: &str, password: &str) -> Vec<u8> {
+        let mut m = strings(50, &[user.as_bytes(), b"ssh-connection", b"password"]);
+        m.push(0);
+        wire::Sink::put_string(&mut m, password.as_bytes());
+        m
+    }
+
+    /// Up to the connection protocol.
+    pub fn login(&mut self) -> &mut Self {
+        self.service();
+        if self.peer.role == Role::Client {
+            self.send(&Self::password_request("alice", PASSWORD));
+            self.expect(52);
+        } else {
+            self.expect(50);
+            self.send(&[52]);
+            self.peer.login_done();
+        }
+        assert_eq!(self.error, None);
+        self
+    }
+
+    /// The peer opens a session with this window and packet size; the machine's number.
+    pub fn open(&mut self, mine: u32, window: u32, packet: u32) -> u32 {
+        self.put(&msg::ChannelOpen::new(wire::SshStr::new(b"session"), mine, window, packet, &[]));
+        let m = self.expect(91);
+        u32::from_be_bytes(m[5..9].try_into().unwrap())
+    }
+
+    /// The machine opens a session; the peer confirms as channel `mine`. The machine's number.
+    pub fn opened(&mut self, mine: u32, window: u32, packet: u32) -> (ChannelId, u32) {
+        let id = match &mut self.machine {
+            Machine::Client(c) => c.open(OpenKind::Session).unwrap(),
+            Machine::Server(c) => c.open(OpenKind::Session).unwrap(),
+        };
+        self.run();
+        let m = self.expect(90);
+        let open = msg::ChannelOpen::parse(&m).unwrap();
+        let theirs = open.sender;
+        self.put(&msg::ChannelOpenConfirmation::new(theirs, mine, window, packet, &[]));
+        (id, theirs)
+    }
+
+    // ---- how it ended ----
+
+    /// The connection is dead for this fault of the peer, said so with the right DISCONNECT, and
+    /// stays dead: later input brings no event and no byte.
+    #[track_caller]
+    pub fn assert_fault(&mut self, fault: Fault) {
+        match &self.error {
+            Some(Error::Peer(e)) => assert_eq!(e.fault(), fault, "{e}"),
+            other => panic!("expected {fault:?}, got {other:?} and events {:?}", self.events),
+        }
+        let last = self.messages().pop();
+        if !matches!(fault, Fault::NotSsh | Fault::IdentTooLong | Fault::IdentInvalid | Fault::Version) {
+            let last = last.expect("a DISCONNECT");
+            assert_eq!(last[0], 1, "{last:?}");
+            let code = u32::from_be_bytes(last[1..5].try_into().unwrap());
+            assert_eq!(code, fault.disconnect_code().0);
+        }
+        self.assert_dead();
+    }
+
+    #[track_caller]
+    pub fn assert_dead(&mut self) {
+        let (error, events) = (self.error.clone(), self.events.len());
+        assert!(error.is_some(), "alive; events {:?}", self.events);
+        self.peer.rx.clear();
+        self.peer.send(&[2, 0, 0, 0, 0]);
+        self.peer.tx.resize(64 * 1024, 0x20);
+        self.run();
+        assert_eq!((&self.error, self.events.len()), (&error, events));
+        assert!(self.peer.rx.is_empty(), "dead connections are silent");
+        assert_eq!(self.deadline(), None);
+    }
+
+    #[track_caller]
+    pub fn assert_alive(&self) {
+        assert_eq!(self.error, None, "events {:?}", self.events);
+    }
+}
+
+impl App {
+    fn on_client(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
+        match event {
+            ClientEvent::HostKey(ticket) => match self.accept_host {
+                Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
+                None => self.host_tickets.push(ticket),
+            },
+            ClientEvent::AuthNeeded { .. } | ClientEvent::KeyAccepted => {
+                if !self.proofs.is_empty() {
+                    let proof = self.proofs.remove(0);
+                    prove(conn, &proof);
+                }
+            }
+            ClientEvent::Prompts { ticket, .. } => self.prompt_tickets.push(ticket),
+            ClientEvent::Sign(ticket) => self.sign_tickets.push(ticket),
+            ClientEvent::Open { ticket, .. } => self.open_tickets.push(ticket),
+            ClientEvent::Opened(id) => self.channels.push(id),
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, false, None).unwrap();
+            }
+            ClientEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
+                self.data.extend_from_slice(data);
+                if !self.hold_data {
+                    conn.consume(id, data.len()).unwrap();
+                }
+            }
+            ClientEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
+                if self.hold_requests {
+                    self.request_tickets.push(ticket);
+                } else {
+                    conn.reply(ticket, true).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_server(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
+        match event {
+            ServerEvent::AuthProbe { ticket, key, .. } => {
+                let known = self.keys.contains(&key);
+                conn.decide_auth(ticket, if known { Verdict::Accept } else { Verdict::Reject }).unwrap();
+            }
+            ServerEvent::Auth { ticket, .. } if self.hold_auth => self.auth_tickets.push(ticket),
+            ServerEvent::Auth { ticket, attempt, .. } => {
+                let verdict = self.judge(&attempt);
+                conn.decide_auth(ticket, verdict).unwrap();
+            }
+            ServerEvent::Open { ticket, .. } if self.hold_opens => self.open_tickets.push(ticket),
+            ServerEvent::Open { ticket, .. } => self.channels.push(conn.accept_channel(ticket).unwrap()),
+            ServerEvent::Opened(id) => self.channels.push(id),
+            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, false, None).unwrap();
+            }
+            ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
+                self.data.extend_from_slice(data);
+                if !self.hold_data {
+                    conn.consume(id, data.len()).unwrap();
+                }
+            }
+            ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
+                if self.hold_requests {
+                    self.request_tickets.push(ticket);
+                } else {
+                    conn.reply(ticket, true).unwrap();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge(&mut self, attempt: &Attempt<'_>) -> Verdict {
+        let right = match attempt {
+            Attempt::Password(p) => *p == PASSWORD.as_bytes(),
+            Attempt::PublicKey { key, .. } => self.keys.contains(key),
+            Attempt::KeyboardInteractive { .. } => {
+                let prompts = (0..self.prompts).map(|i| (format!("{i}? "), false)).collect();
+                return Verdict::Challenge(Challenge { prompts, ..Challenge::default() });
+            }
+            Attempt::Answers(answers) => answers.iter().all(|a| a == PASSWORD.as_bytes()),
+            _ => false,
+        };
+        match (right, self.partial.take()) {
+            (true, Some(more)) => Verdict::Partial(more),
+            (true, None) => Verdict::Accept,
+            (false, more) => {
+                self.partial = more;
+                Verdict::Reject
+            }
+        }
+    }
+}
+
+pub fn prove(conn: &mut ClientConnection, proof: &Proof) {
+    let best = |conn: &ClientConnection, key: &PublicKey| conn.signature_algorithms(key)[0];
+    match proof {
+        Proof::None => conn.authenticate("alice", AuthMethod::None),
+        Proof::Password => {
+            conn.authenticate("alice", AuthMethod::Password(&Password::new(PASSWORD.as_bytes())))
+        }
+        Proof::Probe(key) => {
+            let alg = best(conn, key);
+            conn.authenticate("alice", AuthMethod::ProbeKey { key, alg })
+        }
+        Proof::Key(key) => {
+            let alg = best(conn, key.public());
+            conn.authenticate("alice", AuthMethod::PublicKey { key, alg })
+        }
+        Proof::Interactive => conn.authenticate("alice", AuthMethod::KeyboardInteractive),
+    }
+    .unwrap();
+}

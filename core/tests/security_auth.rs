@@ -1,0 +1,950 @@
+//! User authentication against hostile clients and servers. Each test carries its row of the
+//! security facts: AC for our client, AS for our server.
+
+mod raw;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::auth::{Method, MethodSet};
+use konko_core::client::{AuthMethod, Password};
+use konko_core::crypto::{Curve, SigAlg};
+use konko_core::error::{Error, Fault, Phase, TimerKind, UsageError};
+use konko_core::keys::{KeyKind, KeyPair};
+use konko_core::msg;
+use konko_core::server::Verdict;
+use konko_core::transport::negotiate::{Policy, Role};
+use konko_core::wire::{Sink, SshStr};
+use konko_core::{Blocked, ServerConfig};
+use raw::rig::{Proof, server_config, transport};
+use raw::*;
+
+fn failure(methods: &str, partial: bool) -> Vec<u8> {
+    let mut m = strings(51, &[methods.as_bytes()]);
+    m.push(u8::from(partial));
+    m
+}
+
+fn info_request(claimed: u32, real: u32) -> Vec<u8> {
+    let mut m = strings(60, &[b"name", b"instruction", b""]);
+    m.put_u32(claimed);
+    for _ in 0..real {
+        m.put_string(b"? ");
+        m.put_bool(false);
+    }
+    m
+}
+
+fn info_response(claimed: u32, answers: &[&str]) -> Vec<u8> {
+    let mut m = vec![61];
+    m.put_u32(claimed);
+    answers.iter().for_each(|a| m.put_string(a.as_bytes()));
+    m
+}
+
+fn request(user: &str, service: &str, method: &str) -> Vec<u8> {
+    strings(50, &[user.as_bytes(), service.as_bytes(), method.as_bytes()])
+}
+
+fn kbdint(user: &str) -> Vec<u8> {
+    strings(50, &[user.as_bytes(), b"ssh-connection", b"keyboard-interactive", b"", b""])
+}
+
+fn probe(user: &str, alg: &str, blob: &[u8]) -> Vec<u8> {
+    let mut m = request(user, "ssh-connection", "publickey");
+    m.put_bool(false);
+    m.put_string(alg.as_bytes());
+    m.put_string(blob);
+    m
+}
+
+/// A client that waits for what the test tells it.
+fn client(proofs: Vec<Proof>) -> Rig {
+    let mut rig = Rig::new(Role::Client);
+    rig.app.proofs = proofs;
+    rig.service();
+    rig
+}
+
+fn server() -> Rig {
+    let mut rig = Rig::new(Role::Server);
+    rig.service();
+    rig
+}
+
+/// A server whose application knows `key`.
+fn server_for(key: &KeyPair) -> Rig {
+    let mut rig = server();
+    rig.app.keys.push(key.public().clone());
+    rig
+}
+
+/// Sends a request and waits for its delayed FAILURE.
+fn refused(rig: &mut Rig, message: &[u8]) {
+    rig.send(message);
+    rig.wait(Duration::from_millis(20));
+    rig.expect(51);
+    rig.assert_alive();
+}
+
+fn user_key() -> Arc<KeyPair> {
+    key_of(KeyKind::Ed25519, 9)
+}
+
+// ---- our client ----
+
+#[test]
+fn ac01_a_login_without_proof_is_called_trivial() {
+    for (proof, trivial) in [(Proof::None, true), (Proof::Password, false), (Proof::Key(user_key()), false)] {
+        let mut rig = client(vec![proof]);
+        rig.expect(50);
+        rig.send(&[52]);
+        assert_eq!(rig.events_with(&format!("trivial: {trivial}")), 1, "{:?}", rig.events);
+    }
+    // Keyboard-interactive without a question, and a probe, prove nothing either.
+    let mut rig = client(vec![Proof::Interactive]);
+    rig.send(&info_request(0, 0));
+    let ticket = rig.app.prompt_tickets.pop().unwrap();
+    rig.conn_client().answer_prompts(ticket, &[]).unwrap();
+    rig.send(&[52]);
+    assert_eq!(rig.events_with("trivial: true"), 1);
+    let mut rig = client(vec![Proof::Probe(user_key().public().clone())]);
+    rig.send(&[52]);
+    assert_eq!(rig.events_with("trivial: true"), 1);
+}
+
+#[test]
+fn ac02_answers_come_to_one_request_each() {
+    let answers = [failure("password", false), vec![52], strings(60, &[b"expired", b""])];
+    for answer in &answers {
+        // Nothing was asked.
+        let mut rig = client(vec![]);
+        rig.send(answer);
+        rig.assert_fault(Fault::UnexpectedMessage);
+        // Twice for one request.
+        let mut rig = client(vec![Proof::Password]);
+        rig.send(answer);
+        rig.assert_alive();
+        rig.send(answer);
+        rig.assert_fault(Fault::UnexpectedMessage);
+        // After the end.
+        let mut rig = Rig::new(Role::Client);
+        rig.login();
+        rig.send(answer);
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+    let mut rig = Rig::new(Role::Client);
+    rig.login();
+    rig.send(&strings(53, &[b"late banner", b""]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn ac03_message_60_means_what_was_asked() {
+    let key = user_key();
+    let pk_ok = strings(60, &[b"ssh-ed25519", &key.public().to_blob()]);
+    let bodies = [pk_ok, strings(60, &[b"expired", b""]), info_request(1, 1)];
+    let proofs = [Proof::Probe(key.public().clone()), Proof::Password, Proof::Interactive];
+    let words = ["KeyAccepted", "PasswordExpired", "Prompts"];
+    for (i, proof) in proofs.iter().enumerate() {
+        for (j, body) in bodies.iter().enumerate() {
+            let mut rig = client(vec![proof.clone()]);
+            rig.send(body);
+            // PK_OK and PASSWD_CHANGEREQ have the same shape: two strings.
+            if i == j || (i == 1 && j == 0) {
+                rig.assert_alive();
+                assert_eq!(rig.events_with(words[i]), 1);
+            } else {
+                assert!(rig.error.is_some(), "{i} {j}");
+                assert_eq!(rig.events_with(words[j]), 0);
+            }
+        }
+    }
+    for proof in [Proof::None, Proof::Key(key)] {
+        let mut rig = client(vec![proof]);
+        rig.send(&bodies[1]);
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+}
+
+#[test]
+fn ac04_pk_ok_is_for_the_key_that_was_asked_about() {
+    let key = user_key();
+    let other = key_of(KeyKind::Ed25519, 10);
+    for (alg, blob) in [
+        ("ssh-ed25519", other.public().to_blob()),
+        ("ssh-rsa", key.public().to_blob()),
+        ("", key.public().to_blob()),
+    ] {
+        let mut rig = client(vec![Proof::Probe(key.public().clone())]);
+        rig.send(&strings(60, &[alg.as_bytes(), &blob]));
+        rig.assert_fault(Fault::UnexpectedMessage);
+        assert_eq!(rig.events_with("KeyAccepted"), 0);
+    }
+}
+
+#[test]
+fn ac05_the_count_of_prompts_is_the_count_of_prompts() {
+    for (claimed, real) in [(u32::MAX, 0), (65, 65), (3, 2), (1, 2), (64, 63)] {
+        let mut rig = client(vec![Proof::Interactive]);
+        rig.send(&info_request(claimed, real));
+        rig.assert_fault(Fault::Malformed);
+    }
+    for n in [0, 1, 64] {
+        let mut rig = client(vec![Proof::Interactive]);
+        rig.expect(50);
+        rig.send(&info_request(n, n));
+        let ticket = rig.app.prompt_tickets.pop().unwrap();
+        let answers = vec!["x"; n as usize];
+        let c = rig.conn_client();
+        c.answer_prompts(ticket, &answers).unwrap();
+        rig.run();
+        assert_eq!(rig.expect(61)[1..5], n.to_be_bytes());
+    }
+}
+
+#[test]
+fn ac05_a_wrong_number_of_answers_leaves_the_question_open_only_for_its_ticket() {
+    let mut rig = client(vec![Proof::Interactive]);
+    rig.send(&info_request(2, 2));
+    let ticket = rig.app.prompt_tickets.pop().unwrap();
+    assert_eq!(rig.conn_client().answer_prompts(ticket, &["one"]), Err(UsageError::AnswerCount));
+    rig.assert_alive();
+}
+
+#[test]
+fn ac06_an_endless_server_ends_at_64_attempts() {
+    for partial in [false, true] {
+        let mut rig = client(vec![]);
+        let mut sent = 0;
+        let password = Password::new("guess");
+        let error = loop {
+            match rig.conn_client().authenticate("alice", AuthMethod::Password(&password)) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+            rig.run();
+            rig.send(&failure("password,publickey", partial));
+        };
+        assert_eq!((sent, error), (64, UsageError::Full));
+    }
+}
+
+#[test]
+fn ac07_banners_are_bounded_and_their_text_is_tame() {
+    let mut rig = client(vec![]);
+    rig.send(&strings(53, &[b"\x1b]0;owned\x07 \xe2\x80\xae \x9b31m", b"\x1b[0m"]));
+    assert!(rig.events[2..].iter().any(|e| e.contains("Banner")));
+    assert!(rig.events.iter().all(|e| e.bytes().all(|b| (0x20..0x7f).contains(&b))), "{:?}", rig.events);
+    for _ in 0..15 {
+        rig.send(&strings(53, &[b"more", b""]));
+    }
+    rig.assert_alive();
+    rig.send(&strings(53, &[b"more", b""]));
+    rig.assert_fault(Fault::TooMuchBeforeAuth);
+    let mut rig = client(vec![]);
+    rig.send(&strings(53, &[&[b'x'; 64 * 1024 + 1], b""]));
+    rig.assert_fault(Fault::TooMuchBeforeAuth);
+}
+
+#[test]
+fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
+    let key = rsa_key();
+    for list in
+        [None, Some("ssh-rsa"), Some("rsa-sha2-256"), Some("ssh-ed25519"), Some("rsa-sha2-512,ssh-rsa")]
+    {
+        let mut rig = Rig::new(Role::Client);
+        rig.app.proofs.clear();
+        rig.handshake();
+        if let Some(list) = list {
+            let mut ext = vec![7, 0, 0, 0, 1];
+            ext.put_string(b"server-sig-algs");
+            ext.put_string(list.as_bytes());
+            rig.send(&ext);
+        }
+        rig.send(&strings(6, &[b"ssh-userauth"]));
+        let algs = rig.conn_client().signature_algorithms(key.public());
+        let expected: &[SigAlg] = match list {
+            Some("rsa-sha2-256") => &[SigAlg::RsaSha256],
+            Some("rsa-sha2-512,ssh-rsa") => &[SigAlg::RsaSha512],
+            _ => &[SigAlg::RsaSha512, SigAlg::RsaSha256],
+        };
+        assert_eq!(algs, expected, "{list:?}");
+        let sha1 = AuthMethod::PublicKey { key: &key, alg: SigAlg::RsaSha1 };
+        assert_eq!(rig.conn_client().authenticate("alice", sha1), Err(UsageError::KeyMismatch));
+    }
+}
+
+#[test]
+fn ac09_ac10_a_signature_from_outside_is_checked_before_it_leaves() {
+    let key = user_key();
+    let other = key_of(KeyKind::Ed25519, 10);
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [Damage; 6] = [
+        |s| s.clear(),
+        |s| s.truncate(s.len() - 1),
+        |s| s.push(0),
+        |s| *s.last_mut().unwrap() ^= 1,
+        |s| s[5] ^= 1,
+        |s| s[20] ^= 0x80,
+    ];
+    for (damage, signer) in damages.iter().map(|d| (Some(d), &key)).chain([(None, &other), (None, &key)]) {
+        let mut rig = client(vec![]);
+        let external = AuthMethod::ExternalKey { key: key.public(), alg: SigAlg::Ed25519 };
+        rig.conn_client().authenticate("alice", external).unwrap();
+        rig.run();
+        assert_eq!(rig.blocked, Some(Blocked::Decision));
+        let ticket = rig.app.sign_tickets.pop().unwrap();
+        let message = rig.conn_client().sign_request(&ticket).unwrap().message.to_vec();
+        let mut blob = signer.sign(SigAlg::Ed25519, &message, &mut rig.peer.rng).unwrap();
+        if let Some(damage) = damage {
+            damage(&mut blob);
+        }
+        let good = damage.is_none() && Arc::ptr_eq(signer, &key);
+        let result = rig.conn_client().provide_signature(ticket, &blob);
+        assert_eq!(result, if good { Ok(()) } else { Err(UsageError::KeyMismatch) });
+        rig.run();
+        assert_eq!(rig.numbers().contains(&50), good);
+        if !good {
+            // The next attempt is free to go.
+            rig.conn_client().authenticate("alice", AuthMethod::None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn ac11_short_passwords_look_alike_on_the_wire() {
+    let length = |password: &str| {
+        let mut rig = client(vec![]);
+        rig.collect();
+        let before = rig.sent;
+        let password = Password::new(password);
+        rig.conn_client().authenticate("alice", AuthMethod::Password(&password)).unwrap();
+        rig.collect();
+        rig.sent - before
+    };
+    let empty = length("");
+    for n in 0..=48 {
+        assert_eq!(length(&"x".repeat(n)), empty, "{n}");
+    }
+}
+
+#[test]
+fn ac12_a_password_is_changed_only_by_the_application() {
+    let mut rig = client(vec![Proof::Password]);
+    rig.expect(50);
+    rig.send(&strings(60, &[b"too old", b""]));
+    assert_eq!(rig.events_with("PasswordExpired"), 1);
+    assert_eq!(rig.numbers(), []);
+    let (old, new) = (Password::new("old"), Password::new("new"));
+    let change = AuthMethod::PasswordChange { old: &old, new: &new };
+    rig.conn_client().authenticate("alice", change).unwrap();
+    rig.run();
+    let m = rig.expect(50);
+    assert!(m.ends_with(&[&[1][..], &strings(0, &[b"old", b"new"])[1..]].concat()));
+    // And a server sees a change as a change.
+    let mut rig = server();
+    let mut m = request("alice", "ssh-connection", "password");
+    m.push(1);
+    m.put_string(PASSWORD.as_bytes());
+    m.put_string(b"new");
+    refused(&mut rig, &m);
+    assert_eq!(rig.events_with("PasswordChange"), 1);
+}
+
+#[test]
+fn ac13_messages_of_a_client_do_not_reach_a_client() {
+    for number in [50, 61] {
+        for place in 0..3 {
+            let mut rig = if place < 2 {
+                client(if place == 0 { vec![] } else { vec![Proof::Interactive] })
+            } else {
+                let mut rig = Rig::new(Role::Client);
+                rig.login();
+                rig
+            };
+            rig.send(&strings(number, &[b"alice", b"ssh-connection", b"none"]));
+            rig.assert_fault(Fault::UnexpectedMessage);
+        }
+    }
+}
+
+#[test]
+fn ac14_a_user_name_with_nul_never_leaves() {
+    let mut rig = client(vec![]);
+    assert_eq!(rig.conn_client().authenticate("a\0b", AuthMethod::None), Err(UsageError::InvalidText));
+    assert_eq!(
+        rig.conn_client().authenticate(&"a".repeat(1025), AuthMethod::None),
+        Err(UsageError::InvalidText)
+    );
+    rig.run();
+    assert_eq!(rig.numbers(), []);
+}
+
+// ---- our server: state ----
+
+#[test]
+fn as01_messages_of_a_server_do_not_reach_a_server() {
+    for number in [6, 51, 52, 53, 60] {
+        for place in 0..3 {
+            let mut rig = Rig::new(Role::Server);
+            match place {
+                0 => rig.handshake(),
+                1 => rig.service(),
+                _ => rig.login(),
+            };
+            rig.send(&strings(number, &[b"password"]));
+            rig.assert_fault(Fault::UnexpectedMessage);
+            assert_eq!(rig.events_with("Authenticated"), usize::from(place == 2));
+        }
+    }
+}
+
+#[test]
+fn as02_the_connection_protocol_is_out_of_reach_before_authentication() {
+    let open = payload(&msg::ChannelOpen::new(SshStr::new(b"session"), 0, 1 << 20, 1 << 15, &[]));
+    let exec = payload(&msg::ChannelRequest::new(0, SshStr::new(b"exec"), true, &[0, 0, 0, 2, b'i', b'd']));
+    let global = payload(&msg::GlobalRequest::new(SshStr::new(b"tcpip-forward"), true, &[]));
+    for message in [open, exec, global] {
+        for place in 0..6 {
+            let mut rig = Rig::new(Role::Server);
+            match place {
+                0 => rig.peer.send_ident(),
+                1 => drop(rig.kexinit()),
+                2 => drop(rig.kexinit().method()),
+                3 => drop(rig.handshake()),
+                4 => drop(rig.service()),
+                _ => {
+                    // While the application thinks about the password.
+                    rig.app.hold_auth = true;
+                    rig.service();
+                    rig.send(&Rig::password_request("alice", PASSWORD));
+                    assert_eq!(rig.blocked, Some(Blocked::Decision));
+                    rig.send(&message);
+                    rig.assert_alive();
+                    let ticket = rig.app.auth_tickets.pop().unwrap();
+                    rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap();
+                    rig.wait(Duration::from_millis(20));
+                }
+            }
+            if place < 5 {
+                rig.send(&message);
+            }
+            rig.assert_fault(Fault::UnexpectedMessage);
+            assert_eq!(rig.events_with("Open") + rig.events_with("Request") + rig.events_with("Channel"), 0);
+        }
+    }
+}
+
+#[test]
+fn as03_services_come_in_order_and_by_name() {
+    let mut rig = Rig::new(Role::Server);
+    rig.handshake();
+    rig.send(&Rig::password_request("alice", PASSWORD));
+    rig.assert_fault(Fault::UnexpectedMessage);
+    for service in ["ssh-connection", "", "ssh-userauth\0", "ssh-userauth@x"] {
+        let mut rig = Rig::new(Role::Server);
+        rig.handshake();
+        rig.send(&strings(5, &[service.as_bytes()]));
+        rig.assert_fault(Fault::ServiceNotAvailable);
+    }
+    let mut rig = server();
+    rig.send(&strings(5, &[b"ssh-userauth"]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+    let mut rig = server();
+    let mut wrong = strings(50, &[b"alice", b"ssh-admin", b"password"]);
+    wrong.push(0);
+    wrong.put_string(PASSWORD.as_bytes());
+    refused(&mut rig, &wrong);
+    assert_eq!(rig.events_with("Auth {"), 0);
+}
+
+#[test]
+fn as04_as23_the_user_does_not_change_on_the_way() {
+    let key = user_key();
+    let mut rig = server_for(&key);
+    rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    rig.send(&signed);
+    assert_eq!(rig.expect(51), failure("password", true));
+    rig.send(&Rig::password_request("bob", PASSWORD));
+    rig.assert_fault(Fault::PrincipalChanged);
+    assert_eq!(rig.events_with("Authenticated"), 0);
+    // Without a change, the second factor lets alice in, and nobody else.
+    let mut rig = server_for(&key);
+    rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    rig.send(&signed);
+    rig.expect(51);
+    rig.send(&Rig::password_request("alice", PASSWORD));
+    rig.expect(52);
+    assert_eq!(rig.conn_server().user().unwrap().as_bytes(), b"alice");
+}
+
+// ---- our server: keys ----
+
+#[test]
+fn as05_a_probe_proves_nothing() {
+    let (a, b) = (user_key(), key_of(KeyKind::Ed25519, 10));
+    let mut rig = server_for(&a);
+    // Probe A, probe B, sign A: the event has A.
+    rig.send(&probe("alice", "ssh-ed25519", &a.public().to_blob()));
+    assert_eq!(rig.expect(60), strings(60, &[b"ssh-ed25519", &a.public().to_blob()]));
+    refused(&mut rig, &probe("alice", "ssh-ed25519", &b.public().to_blob()));
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &a, SigAlg::Ed25519, &id);
+    rig.send(&signed);
+    rig.expect(52);
+    let shown = format!("{:?}", a.public());
+    assert!(rig.events.iter().any(|e| e.starts_with("Auth {") && e.contains(&shown)));
+    // PK_OK for A, then B signs; then A with a broken signature.
+    let mut rig = server_for(&a);
+    rig.send(&probe("alice", "ssh-ed25519", &a.public().to_blob()));
+    rig.expect(60);
+    let signed = rig.peer.key_request("alice", &b, SigAlg::Ed25519, &id);
+    refused(&mut rig, &signed);
+    let id = rig.peer.session_id.clone();
+    let mut signed = rig.peer.key_request("alice", &a, SigAlg::Ed25519, &id);
+    *signed.last_mut().unwrap() ^= 1;
+    refused(&mut rig, &signed);
+    assert_eq!(rig.events_with("Authenticated"), 0);
+}
+
+#[test]
+fn as06_as31_a_signature_is_bound_to_the_session_and_to_every_byte_of_the_request() {
+    let key = user_key();
+    let mut rig = server_for(&key);
+    let id = rig.peer.session_id.clone();
+    let good = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let other_session = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &[7; 32]);
+    let mut other_flag = good.clone();
+    let flag = strings(50, &[b"alice", b"ssh-connection", b"publickey"]).len();
+    assert_eq!(other_flag[flag], 1);
+    other_flag[flag] = 2;
+    // Signed for alicf, sent as alice.
+    let mut other_user = rig.peer.key_request("alicf", &key, SigAlg::Ed25519, &id);
+    other_user[9] = b'e';
+    for m in [&other_session, &other_flag, &other_user] {
+        refused(&mut rig, m);
+    }
+    assert_eq!(rig.events_with("Auth {"), 0, "the application hears only of what was verified");
+    rig.send(&good);
+    rig.expect(52);
+}
+
+#[test]
+fn as07_algorithm_key_and_signature_agree() {
+    let keys = [
+        user_key(),
+        key_of(KeyKind::Ecdsa(Curve::P256), 1),
+        key_of(KeyKind::Ecdsa(Curve::P384), 2),
+        rsa_key(),
+    ];
+    let algs = [
+        "ssh-ed25519",
+        "ecdsa-sha2-nistp256",
+        "ecdsa-sha2-nistp384",
+        "ecdsa-sha2-nistp521",
+        "rsa-sha2-256",
+        "rsa-sha2-512",
+        "ssh-rsa",
+        "ssh-dss",
+    ];
+    let mut config = transport(Policy::Modern);
+    config.limits.auth_tries = 10_000;
+    config.limits.auth_requests = 10_000;
+    let config = server_config(config);
+    for key in &keys {
+        let mut accepted = Vec::new();
+        let mut rig = Rig::server(config.clone());
+        rig.service();
+        rig.app.keys.push(key.public().clone());
+        rig.app.hold_auth = true;
+        for said in algs {
+            for made in key.public().sig_algs() {
+                // `said` in the request, a signature of `made` inside.
+                let mut m = request("alice", "ssh-connection", "publickey");
+                m.put_bool(true);
+                m.put_string(said.as_bytes());
+                m.put_string(&key.public().to_blob());
+                let mut signed = Vec::new();
+                signed.put_string(&rig.peer.session_id);
+                signed.put(&m);
+                m.put_string(&key.sign(*made, &signed, &mut rig.peer.rng).unwrap());
+                rig.send(&m);
+                rig.wait(Duration::from_millis(20));
+                if let Some(ticket) = rig.app.auth_tickets.pop() {
+                    accepted.push((said, made.name()));
+                    rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap();
+                    rig.wait(Duration::from_millis(20));
+                }
+                rig.expect(51);
+            }
+        }
+        // The same on both sides, and ssh-rsa not at all under this policy.
+        assert!(accepted.iter().all(|(a, b)| a == b && *a != "ssh-rsa"), "{accepted:?}");
+        let usable = key.public().sig_algs().iter().filter(|a| **a != SigAlg::RsaSha1).count();
+        assert_eq!(accepted.len(), usable);
+    }
+}
+
+#[test]
+fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
+    let key = user_key();
+    let mut config = transport(Policy::Modern);
+    config.limits.auth_tries = 100;
+    let mut rig = Rig::server(server_config(config));
+    rig.service();
+    rig.app.keys.push(key.public().clone());
+    for (alg, blob) in [
+        ("ssh-dss", &b"garbage"[..]),
+        ("ssh-ed25519", b"garbage"),
+        ("ssh-ed25519", b""),
+        ("ssh-ed25519", b"/etc/passwd"),
+        ("ssh-ed25519", b"\\\\host\\share\\key"),
+        ("rsa-sha2-256\0", b""),
+        ("", b""),
+    ] {
+        refused(&mut rig, &probe("alice", alg, blob));
+    }
+    for method in ["gssapi-with-mic", "gssapi-keyex", "hostbased", "password\0x", "", "none,password"] {
+        let mut m = request("alice", "ssh-connection", method);
+        m.put_u32(u32::MAX);
+        refused(&mut rig, &m);
+    }
+    assert_eq!(rig.events_with("Auth"), 0);
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    rig.send(&signed);
+    rig.expect(52);
+}
+
+#[test]
+fn as10_pathological_rsa_keys_are_refused_at_once() {
+    let blob = |e: &[u8], n: &[u8]| {
+        let mut b = strings(0, &[b"ssh-rsa"])[1..].to_vec();
+        b.put_mpint(e);
+        b.put_mpint(n);
+        b
+    };
+    let mut odd = vec![0xff; 256];
+    let mut even = odd.clone();
+    even[255] = 0xfe;
+    let wide = |bits: usize| vec![0xff; bits / 8];
+    let bad = [
+        blob(&[1], &odd),
+        blob(&[2], &odd),
+        blob(&[4], &odd),
+        blob(&[], &odd),
+        blob(&[2, 0, 0, 0, 1], &odd),
+        blob(&[1, 0, 1], &even),
+        blob(&[1, 0, 1], &wide(1024)),
+        blob(&[1, 0, 1], &[&[1][..], &wide(16384)].concat()),
+        blob(&[1, 0, 1], &wide(1_000_000)),
+    ];
+    let mut config = transport(Policy::Modern);
+    config.limits.auth_tries = 100;
+    let mut rig = Rig::server(server_config(config));
+    rig.service();
+    let start = std::time::Instant::now();
+    for blob in &bad {
+        refused(&mut rig, &probe("alice", "rsa-sha2-256", blob));
+    }
+    assert!(start.elapsed() < Duration::from_millis(500));
+    assert_eq!(rig.events_with("Auth"), 0);
+    odd.clear();
+}
+
+#[test]
+fn as11_nothing_follows_a_signature() {
+    let key = user_key();
+    let mut rig = server_for(&key);
+    let id = rig.peer.session_id.clone();
+    let good = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let outer = good.len() - 83 - 4;
+    // One byte more in the inner string, one behind it.
+    let mut inner = good.clone();
+    inner.push(0);
+    inner[outer + 3] += 1;
+    refused(&mut rig, &inner);
+    let mut longer = inner.clone();
+    let at = outer + 4 + 4 + 11 + 3;
+    longer[at] += 1;
+    refused(&mut rig, &longer);
+    let mut trailing = good.clone();
+    trailing.push(0);
+    rig.send(&trailing);
+    rig.assert_fault(Fault::Malformed);
+}
+
+#[test]
+fn as27_a_key_is_one_factor_once() {
+    let key = user_key();
+    let mut rig = server_for(&key);
+    rig.app.partial = Some(MethodSet::EMPTY.with(Method::PublicKey));
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    rig.send(&signed);
+    rig.expect(51);
+    refused(&mut rig, &probe("alice", "ssh-ed25519", &key.public().to_blob()));
+    refused(&mut rig, &signed);
+    assert_eq!(rig.events_with("Authenticated"), 0);
+}
+
+// ---- our server: counting ----
+
+#[test]
+fn as15_attempts_are_counted_whatever_they_are() {
+    type Make = fn(usize) -> Vec<u8>;
+    let makes: [(&str, Make); 4] = [
+        ("passwords", |_| Rig::password_request("alice", "wrong")),
+        ("unknown methods", |n| request("alice", "ssh-connection", &format!("x{n}"))),
+        ("mixed", |n| {
+            if n % 2 == 0 {
+                request("alice", "ssh-connection", "x")
+            } else {
+                Rig::password_request("alice", "")
+            }
+        }),
+        ("none", |_| request("alice", "ssh-connection", "none")),
+    ];
+    for (what, make) in makes {
+        let mut rig = server();
+        let mut tries = 0;
+        while rig.error.is_none() {
+            rig.send(&make(tries));
+            rig.wait(Duration::from_secs(1));
+            tries += 1;
+            assert!(tries <= 7, "{what}");
+        }
+        // The first `none` is free.
+        assert_eq!(tries, if what == "none" { 7 } else { 6 }, "{what}");
+        rig.assert_fault(Fault::TooManyAuthAttempts);
+    }
+}
+
+#[test]
+fn as15_failed_answers_and_partial_successes_have_an_end() {
+    let mut rig = server();
+    let mut tries = 0;
+    while rig.error.is_none() {
+        rig.send(&kbdint("alice"));
+        if rig.error.is_none() {
+            rig.expect(60);
+            rig.send(&info_response(2, &["no", "no"]));
+            rig.wait(Duration::from_secs(1));
+            rig.peer.rx.len();
+            tries += 1;
+        }
+        if rig.error.is_none() {
+            rig.expect(51);
+        }
+    }
+    assert_eq!(tries, 6);
+    rig.assert_fault(Fault::TooManyAuthAttempts);
+    let mut rig = server();
+    let mut partial = 0;
+    while rig.error.is_none() {
+        rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
+        rig.send(&Rig::password_request("alice", PASSWORD));
+        partial += 1;
+        assert!(partial < 200);
+    }
+    assert_eq!(partial, 129);
+    rig.assert_fault(Fault::TooManyAuthAttempts);
+}
+
+#[test]
+fn as16_answers_come_once_and_in_the_number_that_was_asked() {
+    for (claimed, answers) in [(1, 1), (3, 3), (u32::MAX, 0), (2, 1), (2, 3), (0, 0)] {
+        let mut rig = server();
+        rig.send(&kbdint("alice"));
+        rig.expect(60);
+        rig.send(&info_response(claimed, &vec!["x"; answers]));
+        assert!(rig.error.is_some(), "{claimed} {answers}");
+        assert_eq!(rig.events_with("Answers"), 0);
+    }
+    // None outstanding; a second one; one that a new request cancelled.
+    let mut rig = server();
+    rig.send(&info_response(2, &["a", "b"]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+    let mut rig = server();
+    rig.send(&kbdint("alice"));
+    rig.expect(60);
+    refused(&mut rig, &info_response(2, &["a", "b"]));
+    rig.send(&info_response(2, &["a", "b"]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+    let mut rig = server();
+    rig.send(&kbdint("alice"));
+    rig.expect(60);
+    refused(&mut rig, &Rig::password_request("alice", "wrong"));
+    rig.send(&info_response(2, &[PASSWORD, PASSWORD]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
+    let config = ServerConfig {
+        methods: MethodSet::EMPTY.with(Method::PublicKey),
+        ..server_config(transport(Policy::Modern))
+    };
+    let mut rig = Rig::server(config);
+    rig.service();
+    refused(&mut rig, &Rig::password_request("alice", PASSWORD));
+    refused(&mut rig, &kbdint("alice"));
+    assert_eq!(rig.events_with("Auth {"), 0);
+    rig.send(&request("alice", "ssh-connection", "none"));
+    rig.wait(Duration::from_millis(20));
+    assert_eq!(rig.expect(51), failure("publickey", false));
+    // A ticket that is dropped is no yes.
+    let mut rig = server();
+    rig.app.hold_auth = true;
+    rig.send(&Rig::password_request("alice", PASSWORD));
+    rig.app.auth_tickets.clear();
+    rig.wait(Duration::from_secs(121));
+    assert_eq!(rig.error, Some(Error::Timeout(TimerKind::LoginGrace, Phase::Authentication)));
+    assert_eq!(rig.events_with("Authenticated"), 0);
+}
+
+#[test]
+fn as18_long_passwords_do_not_reach_the_application_and_blank_ones_do() {
+    let mut rig = server();
+    refused(&mut rig, &Rig::password_request("alice", &"x".repeat(1025)));
+    assert_eq!(rig.events_with("Auth {"), 0);
+    refused(&mut rig, &Rig::password_request("alice", &"x".repeat(1024)));
+    refused(&mut rig, &Rig::password_request("alice", ""));
+    assert_eq!(rig.events_with("Auth {"), 2);
+}
+
+#[test]
+fn as19_a_truncated_request_says_nothing_about_the_user() {
+    let key = user_key();
+    let mut rig = server_for(&key);
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let requests = |user: &str| {
+        let mut signed = signed.clone();
+        signed[5..10].copy_from_slice(user.as_bytes());
+        [Rig::password_request(user, "x"), kbdint(user), signed]
+    };
+    let outcome = |m: &[u8]| {
+        let mut rig = server();
+        rig.app.keys.push(key.public().clone());
+        rig.send(m);
+        rig.wait(Duration::from_millis(20));
+        (rig.error.is_some(), rig.messages())
+    };
+    for (known, unknown) in requests("alice").iter().zip(requests("carol")) {
+        for cut in 1..known.len() {
+            assert_eq!(outcome(&known[..cut]), outcome(&unknown[..cut]), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn as20_every_refusal_takes_the_same_time() {
+    // The clock of the reply, whatever the reason; the decision itself takes no time here.
+    let key = user_key();
+    let reply_after = |m: &[u8]| {
+        let mut rig = server();
+        rig.send(m);
+        let from = rig.now;
+        while rig.peer.next().is_none() {
+            let (at, _) = rig.deadline().unwrap();
+            rig.now = at;
+            rig.poll();
+            rig.collect();
+            rig.assert_alive();
+        }
+        rig.now.since(from)
+    };
+    let mut signed = Rig::new(Role::Server).peer.key_request("alice", &key, SigAlg::Ed25519, &[1; 32]);
+    signed.truncate(signed.len());
+    let first = reply_after(&Rig::password_request("alice", "wrong"));
+    assert!(first >= Duration::from_millis(5) && first < Duration::from_millis(10), "{first:?}");
+    for m in [
+        request("alice", "ssh-connection", "gssapi-with-mic"),
+        probe("alice", "ssh-dss", b""),
+        probe("alice", "ssh-ed25519", &key.public().to_blob()),
+        signed,
+        Rig::password_request("alice", &"x".repeat(2000)),
+    ] {
+        assert_eq!(reply_after(&m), first);
+    }
+    // When the application takes long, the floor doubles until it is over.
+    let mut rig = server();
+    rig.app.hold_auth = true;
+    rig.send(&Rig::password_request("alice", "wrong"));
+    rig.wait(Duration::from_millis(33));
+    let ticket = rig.app.auth_tickets.pop().unwrap();
+    rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap();
+    let (at, kind) = rig.deadline().unwrap();
+    assert_eq!(kind, TimerKind::AuthDelay);
+    let micros = at.since(rig.now).as_micros() + 33_000;
+    assert_eq!(micros % first.as_micros(), 0, "a power of two times the floor");
+}
+
+#[test]
+fn as21_the_16th_probe_ends_it() {
+    let key = user_key();
+    let mut rig = server_for(&key);
+    for _ in 0..15 {
+        rig.send(&probe("alice", "ssh-ed25519", &key.public().to_blob()));
+        rig.expect(60);
+    }
+    rig.send(&probe("alice", "ssh-ed25519", &key.public().to_blob()));
+    rig.assert_fault(Fault::TooManyAuthAttempts);
+}
+
+#[test]
+fn as22_requests_after_success_are_ignored() {
+    let mut rig = Rig::new(Role::Server);
+    rig.login();
+    let events = rig.events.len();
+    rig.send(&Rig::password_request("root", PASSWORD));
+    rig.send(&request("root", "ssh-connection", "none"));
+    rig.wait(Duration::from_millis(50));
+    rig.assert_alive();
+    assert_eq!((rig.events.len(), rig.numbers()), (events, vec![]));
+    assert_eq!(rig.conn_server().user().unwrap().as_bytes(), b"alice");
+    rig.send(&info_response(0, &[]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn v31_user_names_with_nul_or_bad_text_fail_like_any_other() {
+    for user in [&b"ali\0ce"[..], b"\xff\xfe", b""] {
+        let mut rig = server();
+        let mut m = strings(50, &[user, b"ssh-connection", b"password"]);
+        m.push(0);
+        m.put_string(PASSWORD.as_bytes());
+        rig.send(&m);
+        rig.wait(Duration::from_millis(20));
+        let heard = rig.events_with("Auth {");
+        assert_eq!(heard, usize::from(user.is_empty()), "{user:?}");
+        if heard == 0 {
+            rig.expect(51);
+        }
+    }
+}
+
+#[test]
+fn r01_the_login_grace_time_is_absolute() {
+    for chatty in [false, true] {
+        let mut rig = server();
+        let start = rig.now;
+        while rig.error.is_none() {
+            if chatty {
+                rig.peer.send(&[2, 0, 0, 0, 0]);
+                rig.run();
+            }
+            assert_eq!(rig.error, None);
+            assert!(rig.now.since(start) < Duration::from_secs(120));
+            rig.wait(Duration::from_millis(500));
+        }
+        assert_eq!(rig.error, Some(Error::Timeout(TimerKind::LoginGrace, Phase::Authentication)));
+        assert_eq!(rig.now.since(start), Duration::from_secs(120));
+    }
+}

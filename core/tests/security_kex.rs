@@ -1,0 +1,968 @@
+//! Key exchange against hostile peers. Each test carries its row of the security facts.
+
+mod raw;
+
+use konko_core::crypto::kex::{Ephemeral, PublicValue};
+use konko_core::crypto::{Cipher, Curve, Kex, Mac, SigAlg, groups};
+use konko_core::error::{Denied, Error, Fault};
+use konko_core::keys::KeyKind;
+use konko_core::msg::{self, Message};
+use konko_core::transport::negotiate::{Policy, Role};
+use konko_core::wire::{Sink, SshStr};
+use konko_core::{Blocked, Rng, Seed, ServerConfig};
+use raw::rig::{Proof, server_config, transport};
+use raw::*;
+
+const ROLES: [Role; 2] = [Role::Client, Role::Server];
+
+/// IGNORE as it looks before any keys: Terrapin's filler.
+const IGNORE: &[u8] = &[0, 0, 0, 12, 6, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// The messages that no state of a key exchange may take.
+fn early() -> Vec<(&'static str, Vec<u8>)> {
+    let open = msg::ChannelOpen::new(SshStr::new(b"session"), 0, 1 << 20, 1 << 15, &[]);
+    vec![
+        ("SERVICE_REQUEST", strings(5, &[b"ssh-userauth"])),
+        ("SERVICE_ACCEPT", strings(6, &[b"ssh-userauth"])),
+        ("EXT_INFO", vec![7, 0, 0, 0, 0]),
+        ("USERAUTH_REQUEST", strings(50, &[b"alice", b"ssh-connection", b"none"])),
+        ("USERAUTH_FAILURE", {
+            let mut m = strings(51, &[b"password"]);
+            m.push(0);
+            m
+        }),
+        ("USERAUTH_SUCCESS", vec![52]),
+        ("USERAUTH_BANNER", strings(53, &[b"hi", b""])),
+        ("CHANNEL_OPEN", payload(&open)),
+        ("PING", strings(192, &[b"x"])),
+    ]
+}
+
+fn legacy(role: Role) -> Rig {
+    Rig::with(role, transport(Policy::LegacyDevice))
+}
+
+// ---- Terrapin and strict key exchange ----
+
+#[test]
+fn k01_k02_a_packet_injected_anywhere_before_newkeys_is_fatal() {
+    for role in ROLES {
+        for place in 0..4 {
+            let mut rig = Rig::new(role);
+            rig.peer.send_ident();
+            let inject = |rig: &mut Rig, at: usize| {
+                if at == place {
+                    // A man in the middle does not move the peer's own counter.
+                    rig.peer.tx.extend_from_slice(IGNORE);
+                }
+            };
+            inject(&mut rig, 0);
+            rig.peer.send_kexinit();
+            inject(&mut rig, 1);
+            rig.run();
+            if rig.error.is_none() {
+                rig.expect(20);
+                rig.peer.agree();
+                rig.method();
+                inject(&mut rig, 2);
+                rig.run();
+            }
+            if rig.error.is_none() {
+                rig.peer.send(&[21]);
+                inject(&mut rig, 3);
+                rig.run();
+            }
+            let fault = match &rig.error {
+                Some(Error::Peer(e)) => e.fault(),
+                other => panic!("{role:?} at {place}: {other:?}"),
+            };
+            // Behind NEWKEYS it is no longer a packet: 12 bytes of AES-GCM that are not genuine.
+            let expected = [Fault::UnexpectedMessage, Fault::UnexpectedMessage, Fault::UnexpectedMessage];
+            assert!(
+                expected.get(place) == Some(&fault) || (place == 3 && fault == Fault::PacketLength),
+                "{role:?} at {place}: {fault:?}"
+            );
+            rig.assert_dead();
+        }
+    }
+}
+
+#[test]
+fn k01_deleting_ext_info_behind_an_injected_packet_fails_under_strict_key_exchange() {
+    // The counter trick needs sequence numbers that survive NEWKEYS.
+    for cipher in [(Cipher::ChaCha20Poly1305, None), (Cipher::Aes128Cbc, Some(Mac::HmacSha256Etm))] {
+        let mut rig = Rig::with(Role::Client, transport(Policy::Compat));
+        let config = rig.peer.offer.clone().cipher(cipher.0, cipher.1);
+        rig.peer.offer = config;
+        rig.kexinit().method();
+        rig.peer.send_newkeys();
+        rig.peer.packet(&[7, 0, 0, 0, 0]);
+        rig.run();
+        assert_eq!(rig.error, None);
+        rig.send(&strings(6, &[b"ssh-userauth"]));
+        // One counter off: the length of ChaCha20-Poly1305 decrypts to noise.
+        rig.assert_fault(if cipher.1.is_none() { Fault::PacketLength } else { Fault::BadTag });
+    }
+}
+
+#[test]
+fn k01_strict_key_exchange_resets_the_counters_at_every_newkeys_and_only_then() {
+    for role in ROLES {
+        for cipher in [Cipher::ChaCha20Poly1305, Cipher::Aes128Ctr] {
+            let mut rig = Rig::new(role);
+            rig.peer.offer = rig.peer.offer.clone().cipher(cipher, Some(Mac::HmacSha256));
+            rig.login();
+            for _ in 0..3 {
+                rig.rekey();
+                assert!(rig.peer.out_seq == 0 && rig.peer.in_seq == 0);
+                rig.send(&strings(192, &[b"still in step"]));
+                rig.expect(193);
+            }
+        }
+    }
+}
+
+#[test]
+fn k04_the_markers_are_never_an_algorithm_and_say_nothing_in_later_exchanges() {
+    for role in ROLES {
+        let side = if role == Role::Client { 's' } else { 'c' };
+        let mut rig = Rig::new(role);
+        rig.peer.offer.kex = format!("ext-info-{side},kex-strict-{side}-v00@openssh.com");
+        rig.peer.send_ident();
+        rig.peer.send_kexinit();
+        rig.run();
+        rig.assert_fault(Fault::NoCommonAlgorithm);
+        // Without the marker later: still strict. With it only later: still not.
+        for strict in [true, false] {
+            let mut rig = Rig::new(role);
+            let (with, without) = (rig.peer.offer.clone(), rig.peer.offer.clone().lax());
+            rig.peer.offer = if strict { with.clone() } else { without.clone() };
+            rig.login();
+            rig.peer.offer = if strict { without } else { with };
+            rig.rekey().rekey();
+            rig.send(&strings(192, &[b"in step"]));
+            rig.expect(193);
+        }
+    }
+}
+
+#[test]
+fn k05_a_peer_without_strict_key_exchange_gets_no_terrapin_cipher() {
+    for role in ROLES {
+        let vulnerable = [(Cipher::ChaCha20Poly1305, None), (Cipher::Aes256Cbc, Some(Mac::HmacSha1Etm))];
+        for (cipher, mac) in vulnerable {
+            let mut rig = Rig::with(role, transport(Policy::Compat));
+            rig.peer.offer = rig.peer.offer.clone().lax().cipher(cipher, mac);
+            rig.peer.send_ident();
+            rig.peer.send_kexinit();
+            rig.run();
+            rig.assert_fault(Fault::NoCommonAlgorithm);
+            let mut config = transport(Policy::Compat);
+            config.allow_terrapin = true;
+            let mut rig = Rig::with(role, config);
+            rig.peer.offer = rig.peer.offer.clone().lax().cipher(cipher, mac);
+            rig.login();
+        }
+        for (cipher, mac) in [(Cipher::Aes128Gcm, None), (Cipher::Aes128Ctr, Some(Mac::HmacSha256Etm))] {
+            let mut rig = Rig::new(role);
+            rig.peer.offer = rig.peer.offer.clone().lax().cipher(cipher, mac);
+            rig.login();
+        }
+    }
+}
+
+// ---- order ----
+
+#[test]
+fn k06_k08_nothing_but_the_exchange_is_taken_before_newkeys() {
+    for role in ROLES {
+        for (name, message) in early() {
+            for place in 0..3 {
+                let mut rig = Rig::new(role);
+                match place {
+                    0 => rig.peer.send_ident(),
+                    1 => {
+                        rig.kexinit();
+                    }
+                    _ => {
+                        rig.kexinit().method();
+                    }
+                }
+                rig.send(&message);
+                rig.assert_fault(Fault::UnexpectedMessage);
+                assert_eq!(rig.events_with("Auth"), 0, "{name}");
+                assert!(!rig.numbers().contains(&50), "{name}: nothing of a login left");
+            }
+        }
+    }
+}
+
+#[test]
+fn k07_ext_info_comes_right_after_the_first_newkeys_and_not_too_often() {
+    let ext = [7, 0, 0, 0, 0];
+    // A server may send two, a client one.
+    let mut client = Rig::new(Role::Client);
+    client.handshake();
+    client.send(&ext);
+    client.send(&ext);
+    client.assert_alive();
+    client.send(&ext);
+    client.assert_fault(Fault::UnexpectedMessage);
+    let mut server = Rig::new(Role::Server);
+    server.handshake();
+    server.send(&ext);
+    server.assert_alive();
+    server.send(&ext);
+    server.assert_fault(Fault::UnexpectedMessage);
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.login();
+        rig.send(&ext);
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+    let mut server = Rig::new(Role::Server);
+    server.service();
+    server.send(&ext);
+    server.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn k08_nothing_of_a_login_leaves_before_the_host_key_is_accepted() {
+    let mut rig = Rig::new(Role::Client);
+    rig.app.accept_host = None;
+    rig.app.proofs.clear();
+    rig.kexinit().method();
+    assert_eq!(rig.blocked, Some(Blocked::Decision));
+    rig.peer.send_newkeys();
+    rig.peer.send(&strings(6, &[b"ssh-userauth"]));
+    rig.peer.send(&[52]);
+    rig.run();
+    assert_eq!(rig.numbers(), []);
+    assert_eq!(rig.events_with("Auth"), 0);
+    let ticket = rig.app.host_tickets.pop().unwrap();
+    rig.conn_client().decide_host_key(ticket, true).unwrap();
+    rig.run();
+    // The pushed SERVICE_ACCEPT is legal by then, the SUCCESS is not: nothing was asked.
+    rig.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn h01_h02_a_host_key_that_is_not_accepted_ends_everything() {
+    let mut rig = Rig::new(Role::Client);
+    rig.app.accept_host = Some(false);
+    rig.kexinit().method();
+    assert_eq!(rig.error, Some(Error::Denied(Denied::HostKey)));
+    let last = rig.messages();
+    assert_eq!(last.iter().map(|m| m[0]).collect::<Vec<_>>(), [1], "no NEWKEYS");
+    assert_eq!(last[0][1..5], [0, 0, 0, 9]);
+    rig.assert_dead();
+}
+
+#[test]
+fn k09_methods_messages_of_the_other_role_and_other_methods() {
+    for kex in [Kex::Curve25519Sha256, Kex::Group14Sha256, Kex::GroupExchangeSha256] {
+        for role in ROLES {
+            for number in [21, 30, 31, 32, 33, 34, 35, 49] {
+                let mut rig = Rig::new(role);
+                rig.peer.offer = rig.peer.offer.clone().kex(kex);
+                rig.kexinit();
+                let legal = match (role, kex) {
+                    (Role::Client, _) => number == 31,
+                    (Role::Server, Kex::GroupExchangeSha256) => number == 34,
+                    (Role::Server, _) => number == 30,
+                };
+                rig.send(&[number]);
+                let fault = if legal || (30..=34).contains(&number) && role_of(number) != role {
+                    Fault::Malformed
+                } else {
+                    Fault::UnexpectedMessage
+                };
+                rig.assert_fault(fault);
+            }
+        }
+    }
+}
+
+/// Who sends this message of a method.
+fn role_of(number: u8) -> Role {
+    if [31, 33].contains(&number) { Role::Server } else { Role::Client }
+}
+
+#[test]
+fn k10_each_step_happens_once() {
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.kexinit();
+        rig.peer.send_kexinit();
+        rig.run();
+        rig.assert_fault(Fault::UnexpectedMessage);
+        let mut rig = Rig::new(role);
+        rig.kexinit().method();
+        rig.send(&[if role == Role::Server { 30 } else { 31 }]);
+        rig.assert_fault(Fault::UnexpectedMessage);
+        let mut rig = Rig::new(role);
+        rig.handshake();
+        rig.send(&[21]);
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
+    rig.kexinit();
+    let request = payload(&msg::GexRequest::new(2048, 2048, 8192));
+    rig.send(&request);
+    rig.expect(31);
+    rig.send(&request);
+    rig.assert_fault(Fault::Malformed);
+}
+
+#[test]
+fn k11_a_wrong_guess_costs_exactly_one_packet() {
+    // The machine's first choices are mlkem768x25519-sha256 and ssh-ed25519.
+    let right = ("mlkem768x25519-sha256,curve25519-sha256", "ssh-ed25519");
+    let wrong_kex = ("curve25519-sha256,mlkem768x25519-sha256", "ssh-ed25519");
+    let wrong_key = (right.0, "rsa-sha2-512,ssh-ed25519");
+    let wrong_both = (wrong_kex.0, wrong_key.1);
+    for (kex, key) in [right, wrong_kex, wrong_key, wrong_both] {
+        let mut rig = Rig::new(Role::Server);
+        rig.peer.offer.kex = format!("{kex},kex-strict-c-v00@openssh.com");
+        rig.peer.offer.host_key = key.into();
+        rig.peer.offer.guess = true;
+        rig.kexinit();
+        if (kex, key) != right {
+            rig.send(&payload(&msg::EcdhInit::new(b"a guess")));
+            rig.assert_alive();
+            assert_eq!(rig.numbers(), []);
+        }
+        rig.method();
+        rig.peer.send_newkeys();
+        rig.run();
+        rig.assert_alive();
+    }
+    // Exactly one.
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer.guess = true;
+    rig.kexinit();
+    rig.send(&payload(&msg::EcdhInit::new(b"a guess")));
+    rig.send(&payload(&msg::EcdhInit::new(b"a guess")));
+    rig.assert_fault(Fault::BadPublicValue);
+    // A guess of another method, and a server that guesses.
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer.guess = true;
+    rig.kexinit();
+    rig.send(&payload(&msg::GexRequest::new(1, 2, 3)));
+    rig.method();
+    rig.assert_alive();
+    let mut rig = Rig::new(Role::Client);
+    rig.peer.offer.guess = true;
+    rig.kexinit();
+    rig.send(&payload(&msg::EcdhReply::new(b"a", b"b", b"c")));
+    rig.assert_alive();
+    rig.method();
+    rig.assert_alive();
+    // A guess is no licence for anything else.
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer.guess = true;
+    rig.kexinit();
+    rig.send(&[21]);
+    rig.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn k12_mac_lists_do_not_matter_beside_an_aead() {
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.peer.offer.mac = ["umac-64@openssh.com".into(), "umac-128@openssh.com".into()];
+        rig.login();
+    }
+}
+
+// ---- the host key ----
+
+#[test]
+fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
+    // Agreed on; shown.
+    let p384 = key_of(KeyKind::Ecdsa(Curve::P384), 3);
+    let cases = [
+        (SigAlg::Ed25519, p384.clone(), Fault::BadHostKey),
+        (SigAlg::EcdsaNistp256, p384, Fault::BadHostKey),
+        (SigAlg::Ed25519, rsa_key(), Fault::BadHostKey),
+        // An RSA key that signs with another algorithm than agreed: sig_algs()[0] is not it.
+        (SigAlg::RsaSha1, rsa_key(), Fault::NoCommonAlgorithm),
+    ];
+    for (alg, key, fault) in cases {
+        let mut rig = Rig::new(Role::Client);
+        rig.peer.offer.host_key = alg.name().into();
+        rig.peer.host_key = key;
+        rig.peer.send_ident();
+        rig.peer.send_kexinit();
+        rig.run();
+        if rig.error.is_none() {
+            rig.app.accept_host = None;
+            while rig.peer.next().unwrap()[0] != 20 {}
+            rig.peer.agree();
+            rig.method();
+        }
+        rig.assert_fault(fault);
+        assert_eq!(rig.events_with("HostKey"), 0);
+    }
+    // The signature names ssh-rsa where rsa-sha2-512 was agreed on.
+    let mut rig = Rig::new(Role::Client);
+    rig.peer.offer.host_key = "rsa-sha2-512".into();
+    rig.peer.host_key = rsa_key();
+    rig.app.accept_host = None;
+    rig.kexinit();
+    let init = rig.expect(30);
+    rig.peer.chosen.as_mut().unwrap().host_key = SigAlg::RsaSha1;
+    let reply = rig.peer.on_kex_init(&init);
+    rig.send(&reply);
+    rig.assert_fault(Fault::BadHostSignature);
+}
+
+#[test]
+fn k14_the_signature_covers_every_input_of_the_hash() {
+    // Each of the server's inputs is changed after it was signed over, or before.
+    for what in ["V_C", "V_S", "I_C", "I_S", "reply"] {
+        let mut rig = Rig::new(Role::Client);
+        rig.app.accept_host = None;
+        rig.kexinit();
+        let flip = |bytes: &mut Vec<u8>| {
+            let last = bytes.len() - 5;
+            bytes[last] ^= 1;
+        };
+        match what {
+            "V_C" => flip(&mut rig.peer.their_ident),
+            "V_S" => flip(&mut rig.peer.ident),
+            "I_C" => flip(&mut rig.peer.their_init),
+            "I_S" => flip(&mut rig.peer.my_init),
+            _ => {}
+        }
+        let init = rig.expect(30);
+        let mut reply = rig.peer.on_kex_init(&init);
+        if what == "reply" {
+            // Every byte of the reply.
+            for at in 1..reply.len() {
+                let mut rig = Rig::new(Role::Client);
+                rig.app.accept_host = None;
+                rig.kexinit();
+                let init = rig.expect(30);
+                reply = rig.peer.on_kex_init(&init);
+                reply[at] ^= 1;
+                rig.send(&reply);
+                assert!(rig.error.is_some(), "byte {at}");
+                assert!(!rig.numbers().contains(&21));
+            }
+            continue;
+        }
+        rig.send(&reply);
+        rig.assert_fault(Fault::BadHostSignature);
+        assert_eq!(rig.events_with("HostKey"), 0, "{what}");
+    }
+}
+
+#[test]
+fn k25_the_host_key_stays_the_same_in_later_exchanges() {
+    for other in [key_of(KeyKind::Ed25519, 8), key_of(KeyKind::Ecdsa(Curve::P256), 8)] {
+        let mut rig = Rig::new(Role::Client);
+        rig.login();
+        rig.peer.offer.host_key = other.public().sig_algs()[0].name().into();
+        rig.peer.host_key = other;
+        rig.app.accept_host = None;
+        rig.rekey_init().method();
+        rig.assert_fault(Fault::HostKeyChanged);
+        assert_eq!(rig.events_with("HostKey("), 1, "nobody is asked again");
+    }
+}
+
+#[test]
+fn h18_weak_rsa_host_keys_are_refused() {
+    let mut rig = Rig::new(Role::Client);
+    rig.peer.offer.host_key = "rsa-sha2-256".into();
+    rig.peer.host_key = fixture("rsa1024");
+    rig.app.accept_host = None;
+    rig.kexinit().method();
+    rig.assert_fault(Fault::BadHostKey);
+}
+
+// ---- public values ----
+
+/// `p`, changed by `n`.
+fn near(p: &[u8], n: i8) -> Vec<u8> {
+    let mut out = p.to_vec();
+    let last = out.len() - 1;
+    out[last] = out[last].wrapping_add_signed(n);
+    out
+}
+
+fn mpint_body(number: u8, magnitude: &[u8]) -> Vec<u8> {
+    let mut out = vec![number];
+    out.put_mpint(magnitude);
+    out
+}
+
+#[test]
+fn k15_values_of_diffie_hellman_are_in_range_and_not_trivial() {
+    let p = groups::GROUP14.p;
+    let mut doubled: Vec<u8> = p.to_vec();
+    doubled.push(0);
+    let bad = [
+        vec![],
+        vec![1],
+        vec![2],
+        vec![4],
+        vec![7],
+        vec![0x80, 0, 0x81],
+        near(p, -1),
+        p.to_vec(),
+        [&[1][..], p].concat(),
+        doubled,
+    ];
+    for value in &bad {
+        let mut rig = Rig::new(Role::Server);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::Group14Sha256);
+        rig.kexinit();
+        rig.send(&mpint_body(30, value));
+        rig.assert_fault(Fault::BadPublicValue);
+        let mut rig = Rig::new(Role::Client);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::Group14Sha256);
+        rig.kexinit();
+        let mut reply = strings(31, &[&host_key().public().to_blob()]);
+        reply.put_mpint(value);
+        reply.put_string(b"signature");
+        rig.send(&reply);
+        rig.assert_fault(Fault::BadPublicValue);
+    }
+    // Negative, and wider than any group.
+    for raw in [&[0x80][..], &[0xff; 256], &[1; 2050]] {
+        let mut rig = Rig::new(Role::Server);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::Group14Sha256);
+        rig.kexinit();
+        rig.send(&strings(30, &[raw]));
+        rig.assert_fault(Fault::Malformed);
+    }
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
+    rig.kexinit();
+    rig.send(&payload(&msg::GexRequest::new(2048, 2048, 8192)));
+    rig.expect(31);
+    rig.send(&mpint_body(32, &near(p, -1)));
+    rig.assert_fault(Fault::BadPublicValue);
+}
+
+/// Encodings of points of low order on Curve25519.
+fn low_order() -> Vec<[u8; 32]> {
+    let hex = |s: &str| -> [u8; 32] {
+        std::array::from_fn(|i| u8::from_str_radix(&s[2 * i..2 * i + 2], 16).unwrap())
+    };
+    vec![
+        [0; 32],
+        hex("0100000000000000000000000000000000000000000000000000000000000000"),
+        hex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800"),
+        hex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157"),
+        hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+        hex("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+        hex("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"),
+        hex("0000000000000000000000000000000000000000000000000000000000000080"),
+        hex("0100000000000000000000000000000000000000000000000000000000000080"),
+        hex("ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+        hex("edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+        hex("eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"),
+    ]
+}
+
+#[test]
+fn k16_k17_x25519_takes_32_bytes_and_no_point_of_low_order_alone_or_in_the_hybrid() {
+    let mut points: Vec<Vec<u8>> = low_order().iter().map(|p| p.to_vec()).collect();
+    points.extend([0, 1, 31, 33, 64].map(|n| vec![9; n]));
+    for kex in [Kex::Curve25519Sha256, Kex::Curve25519Sha256Libssh, Kex::MlKem768X25519Sha256] {
+        let (quantum, cipher) = if kex.post_quantum() {
+            let public = provider().mlkem768_public(&[3; 64]);
+            let (cipher, _) = provider().mlkem768_encapsulate(&public, &[4; 32]).unwrap();
+            (public, cipher)
+        } else {
+            (vec![], vec![])
+        };
+        for point in &points {
+            let mut rig = Rig::new(Role::Server);
+            rig.peer.offer = rig.peer.offer.clone().kex(kex);
+            rig.kexinit();
+            rig.send(&strings(30, &[&[&quantum[..], point].concat()]));
+            rig.assert_fault(Fault::BadPublicValue);
+            let mut rig = Rig::new(Role::Client);
+            rig.peer.offer = rig.peer.offer.clone().kex(kex);
+            rig.kexinit();
+            let blob = host_key().public().to_blob();
+            rig.send(&strings(31, &[&blob, &[&cipher[..], point].concat(), b"sig"]));
+            rig.assert_fault(Fault::BadPublicValue);
+        }
+    }
+}
+
+#[test]
+fn k18_points_of_nist_curves_are_uncompressed_on_the_curve_and_of_the_right_one() {
+    let mut rng = Rng::from_seed(&Seed::new([5; 32]));
+    let curves = [
+        (Kex::EcdhNistp256, Curve::P256),
+        (Kex::EcdhNistp384, Curve::P384),
+        (Kex::EcdhNistp521, Curve::P521),
+    ];
+    for (kex, curve) in curves {
+        let (_, good) = provider().ecdh_generate(curve, &mut rng);
+        let mut off = good.clone();
+        *off.last_mut().unwrap() ^= 1;
+        let mut compressed = good[..1 + curve.width()].to_vec();
+        compressed[0] = 2;
+        let other = if curve == Curve::P256 { Curve::P384 } else { Curve::P256 };
+        let bad = [
+            vec![],
+            vec![0],
+            off,
+            compressed,
+            provider().ecdh_generate(other, &mut rng).1,
+            good[..good.len() - 1].to_vec(),
+            [&good[..], &[0]].concat(),
+            vec![4; good.len()],
+        ];
+        for point in &bad {
+            let mut rig = Rig::new(Role::Server);
+            rig.peer.offer = rig.peer.offer.clone().kex(kex);
+            rig.kexinit();
+            rig.send(&strings(30, &[point]));
+            rig.assert_fault(Fault::BadPublicValue);
+            let mut rig = Rig::new(Role::Client);
+            rig.peer.offer = rig.peer.offer.clone().kex(kex);
+            rig.kexinit();
+            rig.send(&strings(31, &[&host_key().public().to_blob(), point, b"sig"]));
+            rig.assert_fault(Fault::BadPublicValue);
+        }
+    }
+}
+
+#[test]
+fn k19_ml_kem_values_have_their_length_and_reduced_coefficients() {
+    let public = provider().mlkem768_public(&[3; 64]);
+    let point = [9; 32];
+    let mut unreduced = public.clone();
+    unreduced[..3].copy_from_slice(&[0xff; 3]);
+    for kem in [&public[1..], &[&public[..], &[0]].concat(), &unreduced, &[]] {
+        let mut rig = Rig::new(Role::Server);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::MlKem768X25519Sha256);
+        rig.kexinit();
+        rig.send(&strings(30, &[&[kem, &point].concat()]));
+        rig.assert_fault(Fault::BadPublicValue);
+    }
+    // A flipped ciphertext gives another secret, which the signature then does not cover.
+    let mut rig = Rig::new(Role::Client);
+    rig.peer.offer = rig.peer.offer.clone().kex(Kex::MlKem768X25519Sha256);
+    rig.kexinit();
+    let init = rig.expect(30);
+    let mut reply = rig.peer.on_kex_init(&init);
+    reply[100] ^= 1;
+    rig.send(&reply);
+    rig.assert_fault(Fault::BadHostSignature);
+}
+
+// ---- group exchange ----
+
+#[test]
+fn k20_a_client_takes_only_sane_groups_of_the_size_it_asked_for() {
+    let p = groups::GROUP14.p;
+    let wide = |bits: usize| {
+        let mut p = vec![0xff; bits / 8];
+        p[0] = if bits.is_multiple_of(8) { 0x80 } else { 1 };
+        if !bits.is_multiple_of(8) {
+            p.push(0xff);
+        }
+        p
+    };
+    let g = vec![2];
+    let bad: Vec<(Vec<u8>, Vec<u8>)> = vec![
+        (groups::GROUP1.p.to_vec(), g.clone()),
+        (wide(1536), g.clone()),
+        ([&[0x7f][..], &p[1..]].concat(), g.clone()),
+        (wide(8193), g.clone()),
+        (wide(16384), g.clone()),
+        (near(p, -1), g.clone()),
+        (p.to_vec(), vec![]),
+        (p.to_vec(), vec![1]),
+        (p.to_vec(), near(p, -1)),
+        (p.to_vec(), p.to_vec()),
+        (vec![], g.clone()),
+    ];
+    for (p, g) in bad {
+        let mut rig = Rig::new(Role::Client);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
+        rig.kexinit();
+        let m = rig.expect(34);
+        let asked = msg::GexRequest::parse(&m).unwrap();
+        assert_eq!((asked.min, asked.max), (2048, 8192));
+        assert!((2048..=4096).contains(&asked.n), "U-37: some devices refuse more");
+        rig.send(&payload(&msg::GexGroup::new(&p, &g)));
+        rig.assert_fault(Fault::BadGroup);
+        assert!(!rig.numbers().contains(&32));
+    }
+}
+
+#[test]
+fn k20_a_server_answers_odd_group_requests_with_a_group_or_an_error_never_with_silence() {
+    let ok =
+        [[2048, 2048, 8192], [1024, 1024, 8192], [2048, 8192, 8192], [1, 3000, u32::MAX], [1024, 2048, 2048]];
+    for [min, n, max] in ok {
+        let mut rig = Rig::new(Role::Server);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
+        rig.kexinit();
+        rig.send(&payload(&msg::GexRequest::new(min, n, max)));
+        let group = rig.expect(31);
+        let group = msg::GexGroup::parse(&group).unwrap();
+        let bits = group.p.len() as u32 * 8;
+        assert!((min.max(2048)..=max).contains(&bits), "{bits} for {min} {n} {max}");
+    }
+    let bad = [
+        [4096, 2048, 8192],
+        [2048, 8192, 4096],
+        [0, 0, 0],
+        [9000, 9000, 9000],
+        [1024, 1024, 1024],
+        [4096, 2048, 2048],
+    ];
+    for [min, n, max] in bad {
+        let mut rig = Rig::new(Role::Server);
+        rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
+        rig.kexinit();
+        rig.send(&payload(&msg::GexRequest::new(min, n, max)));
+        rig.assert_fault(Fault::BadGroup);
+    }
+    // GEX_REQUEST_OLD is message 30.
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
+    rig.kexinit();
+    rig.send(&[30, 0, 0, 8, 0]);
+    rig.assert_fault(Fault::Malformed);
+}
+
+// ---- later exchanges ----
+
+#[test]
+fn k23_k24_keys_of_every_length_and_a_session_id_that_never_changes() {
+    for role in ROLES {
+        let mut rig = legacy(role);
+        rig.login();
+        let id = rig.peer.session_id.clone();
+        let ciphers = [
+            (Kex::Curve25519Sha256, Cipher::ChaCha20Poly1305, Mac::HmacSha256),
+            (Kex::Group16Sha512, Cipher::Aes256Ctr, Mac::HmacSha512),
+            (Kex::Group1Sha1, Cipher::ChaCha20Poly1305, Mac::HmacSha512Etm),
+            (Kex::EcdhNistp384, Cipher::TripleDesCbc, Mac::HmacSha1_96),
+            (Kex::Group14Sha1, Cipher::Aes256Cbc, Mac::HmacSha512),
+            (Kex::MlKem768X25519Sha256, Cipher::Aes192Ctr, Mac::HmacMd5),
+        ];
+        for (kex, cipher, mac) in ciphers {
+            rig.peer.offer = rig.peer.offer.clone().kex(kex).cipher(cipher, Some(mac));
+            rig.rekey();
+            rig.put(&msg::GlobalRequest::new(SshStr::new(b"hello"), true, &[]));
+            rig.expect(82);
+            let own = match &rig.machine {
+                Machine::Client(c) => c.session_id().unwrap().as_bytes().to_vec(),
+                Machine::Server(c) => c.session_id().unwrap().as_bytes().to_vec(),
+            };
+            assert_eq!((&own, &rig.peer.session_id), (&id, &id));
+        }
+    }
+}
+
+#[test]
+fn k26_data_stops_with_the_peers_kexinit_not_with_ours() {
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.login();
+        let (id, number) = rig.opened(0, 1 << 20, 1 << 15);
+        match &mut rig.machine {
+            Machine::Client(c) => c.rekey().unwrap(),
+            Machine::Server(c) => c.rekey().unwrap(),
+        }
+        rig.run();
+        // Ours is out: the peer's data is still legal, and nothing of ours leaves.
+        for _ in 0..100 {
+            rig.put(&msg::ChannelData::new(number, b"more"));
+        }
+        assert_eq!(rig.app.data.len(), 400);
+        let write = match &mut rig.machine {
+            Machine::Client(c) => c.write(id, konko_core::channel::Stream::Data, b"x"),
+            Machine::Server(c) => c.write(id, konko_core::channel::Stream::Data, b"x"),
+        };
+        assert_eq!(write, Ok(0));
+        assert_eq!(rig.numbers(), [20]);
+        rig.peer.send_kexinit();
+        rig.run();
+        rig.put(&msg::ChannelData::new(number, b"too late"));
+        rig.assert_fault(Fault::UnexpectedMessage);
+        assert_eq!(rig.app.data.len(), 400);
+    }
+}
+
+#[test]
+fn k27_writes_while_the_peer_sits_in_a_key_exchange_cost_nothing() {
+    let mut rig = Rig::new(Role::Server);
+    rig.login();
+    let (id, _) = rig.opened(0, u32::MAX, 1 << 15);
+    rig.peer.send_kexinit();
+    rig.run();
+    let mut taken = 0;
+    for _ in 0..100 {
+        let chunk = vec![0; 1 << 20];
+        taken += rig.conn_server().write(id, konko_core::channel::Stream::Data, &chunk).unwrap();
+    }
+    assert_eq!(taken, 0);
+    // What the application posts is bounded too.
+    let command = vec![b'x'; 1000];
+    let mut posted = 0;
+    let exec = |text| konko_core::channel::ChannelRequest::Exec(SshStr::new(text));
+    while rig.conn_server().request(id, exec(&command), false).is_ok() {
+        posted += 1;
+        assert!(posted < 1000);
+    }
+    rig.wait(std::time::Duration::from_secs(31));
+    let timeout =
+        Error::Timeout(konko_core::error::TimerKind::KeyExchange, konko_core::error::Phase::Connected);
+    assert_eq!(rig.error, Some(timeout));
+}
+
+#[test]
+fn k28_no_rekey_before_authentication_and_no_storm_after_it() {
+    for service in [false, true] {
+        let mut rig = Rig::new(Role::Server);
+        if service {
+            rig.service()
+        } else {
+            rig.handshake()
+        };
+        rig.peer.send_kexinit();
+        rig.run();
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.login();
+        let mut done = 0;
+        while rig.error.is_none() && done < 20 {
+            rig.peer.send_kexinit();
+            rig.run();
+            if rig.error.is_none() {
+                while rig.peer.next().unwrap()[0] != 20 {}
+                rig.peer.agree();
+                rig.method();
+                rig.peer.send_newkeys();
+                rig.run();
+                done += 1;
+            }
+        }
+        assert!(done <= 4, "{done}");
+        rig.assert_fault(Fault::TooManyKeyExchanges);
+        // With anything between them, or at a human pace, as many as the peer likes.
+        let mut rig = Rig::new(role);
+        rig.login();
+        for _ in 0..20 {
+            rig.rekey();
+            rig.put(&msg::GlobalRequest::new(SshStr::new(b"hello"), true, &[]));
+            rig.expect(82);
+        }
+    }
+}
+
+#[test]
+fn k28_an_idle_connection_may_renew_its_keys_for_days() {
+    for (role, ours) in
+        [(Role::Client, true), (Role::Server, true), (Role::Client, false), (Role::Server, false)]
+    {
+        let mut config = transport(Policy::Modern);
+        config.keepalive = None;
+        let mut rig = Rig::with(role, config);
+        rig.login();
+        for hour in 0..50 {
+            if ours {
+                rig.wait(std::time::Duration::from_secs(3600));
+                rig.rekey();
+            } else {
+                rig.wait(std::time::Duration::from_secs(60));
+                rig.rekey();
+            }
+            assert_eq!(rig.error, None, "exchange {hour}, {role:?}, ours: {ours}");
+        }
+    }
+}
+
+#[test]
+fn k29_kexinit_is_hashed_as_it_came() {
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.peer.offer.reserved = 1;
+        rig.peer.offer.languages = "en,eo".into();
+        rig.peer.offer.compression = ["none,lzma".into(), "bogus,none".into()];
+        rig.login();
+        let mut rig = Rig::new(role);
+        rig.peer.send_ident();
+        let whole = rig.peer.offer.payload([0; 16]);
+        rig.send(&whole[..whole.len() - 1]);
+        rig.assert_fault(Fault::Malformed);
+    }
+}
+
+#[test]
+fn k30_cookies_and_ephemeral_keys_are_fresh_and_padding_is_random() {
+    let mut rig = Rig::new(Role::Client);
+    rig.login();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..10 {
+        rig.peer.send_kexinit();
+        rig.run();
+        let init = rig.expect(20);
+        assert!(seen.insert(init[1..17].to_vec()), "cookie");
+        rig.peer.agree();
+        let public = rig.expect(30);
+        assert!(seen.insert(public.clone()), "ephemeral key");
+        let reply = rig.peer.on_kex_init(&public);
+        rig.send(&reply);
+        rig.expect(21);
+        rig.peer.send_newkeys();
+        rig.run();
+        rig.put(&msg::GlobalRequest::new(SshStr::new(b"hello"), true, &[]));
+        rig.expect(82);
+    }
+}
+
+#[test]
+fn k31_rsa_key_exchange_does_not_exist() {
+    for role in ROLES {
+        let mut rig = legacy(role);
+        rig.peer.offer.kex = "rsa2048-sha256,rsa1024-sha1".into();
+        rig.peer.send_ident();
+        rig.peer.send_kexinit();
+        rig.run();
+        rig.assert_fault(Fault::NoCommonAlgorithm);
+    }
+}
+
+#[test]
+fn k21_one_exchange_before_authentication_and_two_exponentiations_in_it() {
+    // The work of the machine is what its job does: one public value, one shared secret.
+    let config = ServerConfig { offload: true, ..server_config(transport(Policy::Modern)) };
+    let mut rig = Rig::server(config);
+    rig.peer.offer = rig.peer.offer.clone().kex(Kex::Group14Sha256);
+    rig.kexinit();
+    let (_, public) = Ephemeral::client(Kex::Group14Sha256, &mut rig.peer.rng, provider()).unwrap();
+    let PublicValue::Mpint(e) = public else { panic!() };
+    rig.send(&payload(&msg::DhInit::new(&e)));
+    assert_eq!(rig.events_with("Job"), 1);
+    assert_eq!(rig.blocked, Some(Blocked::Decision));
+    rig.send(&payload(&msg::DhInit::new(&e)));
+    assert_eq!(rig.events_with("Job"), 1, "the next message waits for the job");
+}
+
+#[test]
+fn m15_the_proofs_of_the_rig_are_what_they_say() {
+    let key = key_of(KeyKind::Ed25519, 9);
+    let mut rig = Rig::new(Role::Client);
+    rig.app.proofs = vec![Proof::Key(key)];
+    rig.service();
+    let request = rig.expect(50);
+    assert!(request.windows(11).any(|w| w == b"ssh-ed25519"));
+}

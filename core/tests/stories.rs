@@ -1,0 +1,57 @@
+//! Whole sessions between our client and our server, on a virtual clock.
+
+mod pair;
+
+use pair::apps::{Host, Proof, Shell, all_methods, source_byte};
+use pair::{Pair, host_key, key_of, transport_config};
+
+use konko_core::keys::KeyKind;
+use konko_core::*;
+
+fn configs() -> (ClientConfig, ServerConfig) {
+    let mut server = ServerConfig::new(transport_config(), vec![host_key()]);
+    server.methods = all_methods();
+    (ClientConfig::new(transport_config()), server)
+}
+
+fn run(client: Shell, server: Host) -> Pair<Shell, Host> {
+    let (c, s) = configs();
+    let mut pair = Pair::new(c, s, (client, server));
+    pair.drive_until("the channel closes", |p| p.client.app.seen.closed);
+    pair
+}
+
+#[test]
+fn a_client_logs_in_and_runs_a_command() {
+    let pair = run(Shell::new("exit 42"), Host::default());
+    let seen = &pair.client.app.seen;
+    assert_eq!((seen.exit.as_deref(), seen.eof), (Some("42"), true));
+    assert_eq!(seen.granted, [true]);
+    assert!(pair.client.conn.strict_kex() && pair.server.conn.strict_kex());
+    assert!(pair.client.conn.negotiated().unwrap().kex.post_quantum());
+}
+
+#[test]
+fn data_goes_both_ways() {
+    let input: Vec<u8> = (0..8_000_000u64).map(source_byte).collect();
+    let pair = run(Shell::new("echo").with_input(input.clone()), Host::default());
+    assert_eq!(pair.client.app.seen.exit.as_deref(), Some("0"));
+    assert!(pair.client.app.seen.out == input);
+}
+
+#[test]
+fn every_way_to_authenticate() {
+    let key = key_of(KeyKind::Ed25519, 9);
+    let alg = crypto::SigAlg::Ed25519;
+    for proof in [
+        Proof::Password("wonderland"),
+        Proof::Key(key.clone(), alg),
+        Proof::External(key.clone(), alg),
+        Proof::Interactive(vec!["blue", "42"]),
+    ] {
+        let host = Host { keys: vec![key.public().clone()], ..Host::default() };
+        let pair = run(Shell::new("exit 0").with_proofs([Proof::None, proof]), host);
+        assert_eq!(pair.client.app.seen.exit.as_deref(), Some("0"));
+        assert_eq!(pair.client.app.methods, ["password,publickey,keyboard-interactive"]);
+    }
+}
