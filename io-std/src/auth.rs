@@ -302,6 +302,8 @@ impl Running<'_> {
                 *used += 1;
                 candidate.done = used >= tries;
                 let verdict = self.send(AuthMethod::KeyboardInteractive)?;
+                // A server that asks nothing will not ask the next time.
+                candidate.done |= matches!(verdict, Verdict::Out(Outcome::Rejected));
                 self.converse(verdict, respond)?
             }
         };

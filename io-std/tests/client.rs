@@ -189,6 +189,49 @@ fn a_failed_login_tells_each_attempt_and_another_may_follow() {
 }
 
 #[test]
+fn u18_a_key_and_then_a_password() {
+    let client = Client::connect(serve(), options()).unwrap();
+    let auth = Auth::new().key(support::key_of_carol().0).password("both");
+    let login = client.login("carol", auth).unwrap();
+    let outcomes: Vec<_> = login.attempts.iter().map(|a| &a.outcome).collect();
+    assert_eq!(outcomes, [&Outcome::Partial, &Outcome::Accepted]);
+    assert!(!login.trivial);
+}
+
+#[test]
+fn u18_rounds_of_questions_and_a_password_for_a_hidden_one() {
+    let client = Client::connect(serve(), options()).unwrap();
+    let mut seen = Vec::new();
+    let auth = Auth::new().interactive(1, |questions| {
+        let [question] = &questions.questions[..] else { return None };
+        seen.push((question.prompt.clone(), question.echo));
+        Some(vec![if question.echo { "blue" } else { "hush" }.into()])
+    });
+    let login = client.login("bob", auth).unwrap();
+    assert_eq!(login.method, "keyboard-interactive");
+    assert_eq!(seen, [("Secret: ".into(), false), ("Colour: ".into(), true)]);
+    let client = Client::connect(serve(), options()).unwrap();
+    client.login("dora", Auth::new().password("hush")).unwrap();
+}
+
+#[test]
+fn a_key_elsewhere_is_asked_for_only_when_the_server_would_take_it() {
+    let (key, _) = support::key_of_carol();
+    let mut asked = 0;
+    let signing = key.clone();
+    let client = Client::connect(serve(), options()).unwrap();
+    let auth = Auth::new()
+        .external(key.public().clone(), |request| {
+            asked += 1;
+            let seed = konko::core::Seed::new([1; 32]);
+            signing.sign(request.alg, request.message, &mut konko::core::Rng::from_seed(&seed)).ok()
+        })
+        .password("both");
+    client.login("carol", auth).unwrap();
+    assert_eq!(asked, 1);
+}
+
+#[test]
 fn u25_a_server_that_hangs_up_ends_everything_at_once() {
     let client = client(serve(), options());
     let channel = client.session().unwrap();

@@ -8,10 +8,12 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use konko::core::auth::{Method, MethodSet};
 use konko::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
-use konko::core::keys::{KeyKind, PrivateKey};
+use konko::core::crypto::HashAlg;
+use konko::core::keys::{Fingerprint, KeyKind, KeyPair, PrivateKey};
 use konko::core::provider::best;
-use konko::core::server::{Attempt, Verdict};
+use konko::core::server::{Attempt, Challenge, Verdict};
 use konko::core::wire::SshStr;
 use konko::core::{
     Blocked, Rng, RxBuf, Seed, ServerConfig, ServerConnection, ServerEvent, Step, Time, TransportConfig,
@@ -48,6 +50,37 @@ pub fn client(addr: SocketAddr, options: ClientOptions) -> Client {
     client
 }
 
+/// Carol's key, and its fingerprint.
+pub fn key_of_carol() -> (Arc<KeyPair>, Fingerprint) {
+    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
+    (Arc::new(key.key_pair(best()).unwrap()), key.public().fingerprint(HashAlg::Sha256))
+}
+
+/// Alice has a password, bob answers a hidden question and then an open one, carol has a key and then
+/// a password, dora answers one hidden question.
+fn judge(user: &[u8], attempt: &Attempt<'_>) -> Verdict {
+    let challenge = |prompt: &str, echo| {
+        let prompts = vec![(prompt.to_owned(), echo)];
+        Verdict::Challenge(Challenge { prompts, ..Challenge::default() })
+    };
+    let methods = |list: &[Method]| Verdict::Partial(list.iter().copied().collect::<MethodSet>());
+    match (user, attempt) {
+        (b"alice", Attempt::Password(b"wonderland")) => Verdict::Accept,
+        (b"carol", Attempt::PublicKey { key, .. })
+            if key.fingerprint(HashAlg::Sha256) == key_of_carol().1 =>
+        {
+            methods(&[Method::Password])
+        }
+        (b"carol", Attempt::Password(b"both")) => Verdict::Accept,
+        (b"bob" | b"dora", Attempt::None) => methods(&[Method::KeyboardInteractive]),
+        (b"bob" | b"dora", Attempt::KeyboardInteractive { .. }) => challenge("Secret: ", false),
+        (b"bob", Attempt::Answers(a)) if a.iter().eq([&b"hush"[..]]) => challenge("Colour: ", true),
+        (b"bob", Attempt::Answers(a)) if a.iter().eq([&b"blue"[..]]) => Verdict::Accept,
+        (b"dora", Attempt::Answers(a)) if a.iter().eq([&b"hush"[..]]) => Verdict::Accept,
+        _ => Verdict::Reject,
+    }
+}
+
 struct Session {
     conn: ServerConnection,
     programs: BTreeMap<ChannelId, Program>,
@@ -59,7 +92,9 @@ impl Session {
     fn new(n: u8) -> Self {
         let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([7; 32]))).unwrap();
         let keys = vec![Arc::new(key.key_pair(best()).unwrap())];
-        let config = Arc::new(ServerConfig::new(TransportConfig::new(best()), keys));
+        let mut config = ServerConfig::new(TransportConfig::new(best()), keys);
+        config.methods = config.methods.with(Method::KeyboardInteractive);
+        let config = Arc::new(config);
         let conn = ServerConnection::new(config, Seed::new([n; 32]), Time::ZERO);
         Session { conn, programs: BTreeMap::new(), start: Instant::now(), vanish: false }
     }
@@ -101,13 +136,14 @@ impl Session {
 
     fn on_event(&mut self, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::Auth { ticket, user, attempt } => {
-                let right =
-                    user.as_bytes() == b"alice" && matches!(attempt, Attempt::Password(b"wonderland"));
-                let verdict = if right { Verdict::Accept } else { Verdict::Reject };
-                self.conn.decide_auth(ticket, verdict).unwrap();
+            ServerEvent::Auth { ticket, attempt, .. } => {
+                let user = self.conn.user().map(|u| u.as_bytes().to_vec()).unwrap_or_default();
+                self.conn.decide_auth(ticket, judge(&user, &attempt)).unwrap();
             }
-            ServerEvent::AuthProbe { ticket, .. } => self.conn.decide_auth(ticket, Verdict::Reject).unwrap(),
+            ServerEvent::AuthProbe { ticket, key, .. } => {
+                let known = key.fingerprint(HashAlg::Sha256) == key_of_carol().1;
+                self.conn.decide_auth(ticket, if known { Verdict::Accept } else { Verdict::Reject }).unwrap();
+            }
             ServerEvent::Open { ticket, .. } => {
                 let id = self.conn.accept_channel(ticket).unwrap();
                 self.programs.insert(id, Program::default());
