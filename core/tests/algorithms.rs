@@ -158,8 +158,10 @@ fn u07_user_keys_of_every_algorithm() {
     for key in host_keys() {
         for alg in key.public().sig_algs() {
             for external in [false, true] {
-                let proof = if external { Proof::External(key.clone(), *alg) } else { Proof::Key(key.clone(), *alg) };
-                let shell = Shell::new("exit 0").with_proofs([Proof::Probe(key.public().clone(), *alg), proof]);
+                let proof =
+                    if external { Proof::External(key.clone(), *alg) } else { Proof::Key(key.clone(), *alg) };
+                let shell =
+                    Shell::new("exit 0").with_proofs([Proof::Probe(key.public().clone(), *alg), proof]);
                 let host = Host { keys: vec![key.public().clone()], ..Host::default() };
                 let compat = config(Policy::Compat, |_| {});
                 let mut pair = pair_of(compat.clone(), compat, shell, host);
@@ -203,7 +205,9 @@ fn u06_a_failure_names_every_category_both_lists_and_the_policy_that_would_do() 
     assert!(failure.mismatches[0].theirs.starts_with("diffie-hellman-group14-sha1,"));
     assert!(failure.mismatches[0].ours.contains("mlkem768x25519-sha256"));
     let text = error.to_string();
-    for word in ["3des-cbc", "hmac-md5", "LegacyDevice", "Compat", "KexAlgorithms", "HostKeyAlgorithms", "Ciphers"] {
+    for word in
+        ["3des-cbc", "hmac-md5", "LegacyDevice", "Compat", "KexAlgorithms", "HostKeyAlgorithms", "Ciphers"]
+    {
         assert!(text.contains(word), "{word} in {text}");
     }
     // The server says the same from its side, whoever's DISCONNECT comes first.

@@ -172,7 +172,9 @@ fn u05_the_last_words_of_a_channel_survive() {
     for at in 0..12 {
         for who in [Who::Client, Who::Server, Who::Both] {
             let mut pair = session(Load::BothWays, 10, |_| {});
-            pair.drive_until("login", |p| p.client.conn.is_authenticated() && p.server.conn.is_authenticated());
+            pair.drive_until("login", |p| {
+                p.client.conn.is_authenticated() && p.server.conn.is_authenticated()
+            });
             for _ in 0..at {
                 pair.step();
             }

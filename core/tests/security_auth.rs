@@ -250,7 +250,9 @@ fn ac07_banners_are_bounded_and_their_text_is_tame() {
 #[test]
 fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
     let key = rsa_key();
-    for list in [None, Some("ssh-rsa"), Some("rsa-sha2-256"), Some("ssh-ed25519"), Some("rsa-sha2-512,ssh-rsa")] {
+    for list in
+        [None, Some("ssh-rsa"), Some("rsa-sha2-256"), Some("ssh-ed25519"), Some("rsa-sha2-512,ssh-rsa")]
+    {
         let mut rig = Rig::new(Role::Client);
         rig.app.proofs.clear();
         rig.handshake();
@@ -408,10 +410,18 @@ fn as02_the_connection_protocol_is_out_of_reach_before_authentication() {
             let mut rig = Rig::new(Role::Server);
             match place {
                 0 => rig.peer.send_ident(),
-                1 => drop(rig.kexinit()),
-                2 => drop(rig.kexinit().method()),
-                3 => drop(rig.handshake()),
-                4 => drop(rig.service()),
+                1 => {
+                    rig.kexinit();
+                }
+                2 => {
+                    rig.kexinit().method();
+                }
+                3 => {
+                    rig.handshake();
+                }
+                4 => {
+                    rig.service();
+                }
                 _ => {
                     // While the application thinks about the password.
                     rig.app.hold_auth = true;
@@ -699,7 +709,13 @@ fn as15_attempts_are_counted_whatever_they_are() {
     let makes: [(&str, Make); 4] = [
         ("passwords", |_| Rig::password_request("alice", "wrong")),
         ("unknown methods", |n| request("alice", "ssh-connection", &format!("x{n}"))),
-        ("mixed", |n| if n % 2 == 0 { request("alice", "ssh-connection", "x") } else { Rig::password_request("alice", "") }),
+        ("mixed", |n| {
+            if n % 2 == 0 {
+                request("alice", "ssh-connection", "x")
+            } else {
+                Rig::password_request("alice", "")
+            }
+        }),
         ("none", |_| request("alice", "ssh-connection", "none")),
     ];
     for (what, make) in makes {

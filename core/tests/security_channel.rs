@@ -304,7 +304,9 @@ fn c10_unknown_extended_data_is_dropped_and_its_window_given_back() {
 #[test]
 fn c11_c12_what_may_follow_eof_and_close() {
     for role in ROLES {
-        for data in [payload(&msg::ChannelData::new(0, b"x")), payload(&msg::ChannelExtendedData::new(0, 1, b"x"))] {
+        for data in
+            [payload(&msg::ChannelData::new(0, b"x")), payload(&msg::ChannelExtendedData::new(0, 1, b"x"))]
+        {
             let (mut rig, ..) = open(role);
             rig.put(&msg::ChannelEof::new(0));
             rig.send(&data);
@@ -582,7 +584,8 @@ fn c25_connections_go_to_hosts_and_ports_that_exist() {
         f.put_u32(u32::MAX);
         f
     };
-    for (host, port) in [(&b"a\0b"[..], 22), (&[b'h'; 1026], 22), (b"h", 0), (b"h", 65_536), (b"h", u32::MAX)] {
+    for (host, port) in [(&b"a\0b"[..], 22), (&[b'h'; 1026], 22), (b"h", 0), (b"h", 65_536), (b"h", u32::MAX)]
+    {
         rig.send(&open_message("direct-tcpip", 9, PACKET, &fields(host, port)));
         assert_eq!(rig.expect(92)[5..9], [0, 0, 0, 1]);
     }

@@ -600,8 +600,11 @@ fn k16_k17_x25519_takes_32_bytes_and_no_point_of_low_order_alone_or_in_the_hybri
 #[test]
 fn k18_points_of_nist_curves_are_uncompressed_on_the_curve_and_of_the_right_one() {
     let mut rng = Rng::from_seed(&Seed::new([5; 32]));
-    let curves =
-        [(Kex::EcdhNistp256, Curve::P256), (Kex::EcdhNistp384, Curve::P384), (Kex::EcdhNistp521, Curve::P521)];
+    let curves = [
+        (Kex::EcdhNistp256, Curve::P256),
+        (Kex::EcdhNistp384, Curve::P384),
+        (Kex::EcdhNistp521, Curve::P521),
+    ];
     for (kex, curve) in curves {
         let (_, good) = provider().ecdh_generate(curve, &mut rng);
         let mut off = good.clone();
@@ -701,7 +704,8 @@ fn k20_a_client_takes_only_sane_groups_of_the_size_it_asked_for() {
 
 #[test]
 fn k20_a_server_answers_odd_group_requests_with_a_group_or_an_error_never_with_silence() {
-    let ok = [[2048, 2048, 8192], [1024, 1024, 8192], [2048, 8192, 8192], [1, 3000, u32::MAX], [1024, 2048, 2048]];
+    let ok =
+        [[2048, 2048, 8192], [1024, 1024, 8192], [2048, 8192, 8192], [1, 3000, u32::MAX], [1024, 2048, 2048]];
     for [min, n, max] in ok {
         let mut rig = Rig::new(Role::Server);
         rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
@@ -712,7 +716,14 @@ fn k20_a_server_answers_odd_group_requests_with_a_group_or_an_error_never_with_s
         let bits = group.p.len() as u32 * 8;
         assert!((min.max(2048)..=max).contains(&bits), "{bits} for {min} {n} {max}");
     }
-    let bad = [[4096, 2048, 8192], [2048, 8192, 4096], [0, 0, 0], [9000, 9000, 9000], [1024, 1024, 1024], [4096, 2048, 2048]];
+    let bad = [
+        [4096, 2048, 8192],
+        [2048, 8192, 4096],
+        [0, 0, 0],
+        [9000, 9000, 9000],
+        [1024, 1024, 1024],
+        [4096, 2048, 2048],
+    ];
     for [min, n, max] in bad {
         let mut rig = Rig::new(Role::Server);
         rig.peer.offer = rig.peer.offer.clone().kex(Kex::GroupExchangeSha256);
@@ -810,7 +821,8 @@ fn k27_writes_while_the_peer_sits_in_a_key_exchange_cost_nothing() {
         assert!(posted < 1000);
     }
     rig.wait(std::time::Duration::from_secs(31));
-    let timeout = Error::Timeout(konko_core::error::TimerKind::KeyExchange, konko_core::error::Phase::Connected);
+    let timeout =
+        Error::Timeout(konko_core::error::TimerKind::KeyExchange, konko_core::error::Phase::Connected);
     assert_eq!(rig.error, Some(timeout));
 }
 
@@ -818,7 +830,11 @@ fn k27_writes_while_the_peer_sits_in_a_key_exchange_cost_nothing() {
 fn k28_no_rekey_before_authentication_and_no_storm_after_it() {
     for service in [false, true] {
         let mut rig = Rig::new(Role::Server);
-        if service { rig.service() } else { rig.handshake() };
+        if service {
+            rig.service()
+        } else {
+            rig.handshake()
+        };
         rig.peer.send_kexinit();
         rig.run();
         rig.assert_fault(Fault::UnexpectedMessage);
@@ -854,7 +870,9 @@ fn k28_no_rekey_before_authentication_and_no_storm_after_it() {
 
 #[test]
 fn k28_an_idle_connection_may_renew_its_keys_for_days() {
-    for (role, ours) in [(Role::Client, true), (Role::Server, true), (Role::Client, false), (Role::Server, false)] {
+    for (role, ours) in
+        [(Role::Client, true), (Role::Server, true), (Role::Client, false), (Role::Server, false)]
+    {
         let mut config = transport(Policy::Modern);
         config.keepalive = None;
         let mut rig = Rig::with(role, config);

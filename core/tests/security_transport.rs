@@ -5,12 +5,12 @@ mod raw;
 
 use std::time::Duration;
 
+use konko_core::Blocked;
 use konko_core::crypto::{Cipher, Kex, Mac, SigAlg};
 use konko_core::error::{EndedBy, Error, Fault, Phase, TimerKind};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use konko_core::Blocked;
 use raw::rig::transport;
 use raw::*;
 
@@ -70,7 +70,9 @@ fn v01_an_identification_line_has_at_most_255_bytes() {
 
 #[test]
 fn v02_a_client_speaks_ssh_at_once() {
-    for junk in [&b"hello\r\nSSH-2.0-x\r\n"[..], b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", b"\nSSH-2.0-x\r\n", b"x"] {
+    for junk in
+        [&b"hello\r\nSSH-2.0-x\r\n"[..], b"GET / HTTP/1.1\r\n", b"\x16\x03\x01", b"\nSSH-2.0-x\r\n", b"x"]
+    {
         let mut rig = ident(Role::Server, junk);
         assert!(rig.peer.rx.ends_with(b"\r\nInvalid SSH identification string.\r\n"), "{junk:?}");
         rig.peer.rx.clear();
@@ -82,12 +84,18 @@ fn v02_a_client_speaks_ssh_at_once() {
 #[test]
 fn v03_a_server_may_say_some_lines_first() {
     let lines = |n: usize, line: &[u8]| [line.repeat(n), b"SSH-2.0-x\r\n".to_vec()].concat();
-    for good in [lines(1024, b"x\r\n"), lines(100, b"hello\n"), lines(31, &[&[b'x'; 8190][..], b"\r\n"].concat())] {
+    for good in
+        [lines(1024, b"x\r\n"), lines(100, b"hello\n"), lines(31, &[&[b'x'; 8190][..], b"\r\n"].concat())]
+    {
         ident(Role::Client, &good).assert_alive();
     }
     let longest = [&b"SSH-2.0-"[..], &[b'A'; 245], b"\r\n"].concat();
     ident(Role::Client, &[b"line\n".repeat(100), longest].concat()).assert_alive();
-    for bad in [lines(1025, b"x\r\n"), lines(1, &[&[b'x'; 8192][..], b"\n"].concat()), lines(33, &[&[b'x'; 8190][..], b"\n"].concat())] {
+    for bad in [
+        lines(1025, b"x\r\n"),
+        lines(1, &[&[b'x'; 8192][..], b"\n"].concat()),
+        lines(33, &[&[b'x'; 8190][..], b"\n"].concat()),
+    ] {
         let mut rig = ident(Role::Client, &bad);
         rig.assert_fault(Fault::NotSsh);
     }
@@ -96,7 +104,13 @@ fn v03_a_server_may_say_some_lines_first() {
 #[test]
 fn v04_an_identification_is_printable_ascii_and_hashed_as_it_came() {
     for role in ROLES {
-        for bad in [&b"SSH-2.0-a\0b\r\n"[..], b"SSH-2.0-a\rb\n", b"SSH-2.0-\x80\r\n", b"SSH-2.0-\x1b[0m\r\n", b"SSH-2.0-a\r\r\n"] {
+        for bad in [
+            &b"SSH-2.0-a\0b\r\n"[..],
+            b"SSH-2.0-a\rb\n",
+            b"SSH-2.0-\x80\r\n",
+            b"SSH-2.0-\x1b[0m\r\n",
+            b"SSH-2.0-a\r\r\n",
+        ] {
             let mut rig = ident(role, bad);
             rig.assert_fault(Fault::IdentInvalid);
         }
@@ -115,7 +129,14 @@ fn v04_an_identification_is_printable_ascii_and_hashed_as_it_came() {
 #[test]
 fn v05_other_versions_are_refused() {
     for role in ROLES {
-        for bad in [&b"SSH-1.5-x\r\n"[..], b"SSH-3.0-x\r\n", b"SSH-2.0\r\n", b"SSH-2.00-x\r\n", b"SSH-\r\n", b"SSH-2.1-x\n"] {
+        for bad in [
+            &b"SSH-1.5-x\r\n"[..],
+            b"SSH-3.0-x\r\n",
+            b"SSH-2.0\r\n",
+            b"SSH-2.00-x\r\n",
+            b"SSH-\r\n",
+            b"SSH-2.1-x\n",
+        ] {
             let mut rig = ident(role, bad);
             rig.assert_fault(Fault::Version);
         }
@@ -137,7 +158,9 @@ fn v05_other_versions_are_refused() {
 #[test]
 fn v06_m14_texts_of_the_peer_cannot_steer_a_terminal() {
     let nasty = b"\x1b]0;x\x07 \xe2\x80\xae \x9b \r\n";
-    let tame = |s: &str| s.chars().all(|c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c) && c != '\u{9b}');
+    let tame = |s: &str| {
+        s.chars().all(|c| !c.is_control() && !('\u{202a}'..='\u{202e}').contains(&c) && c != '\u{9b}')
+    };
     let open = payload(&msg::ChannelOpen::new(SshStr::new(nasty), 0, 1, 1, nasty));
     let global = payload(&msg::GlobalRequest::new(SshStr::new(nasty), true, nasty));
     for role in ROLES {
@@ -167,11 +190,36 @@ fn v06_m14_texts_of_the_peer_cannot_steer_a_terminal() {
 #[test]
 fn v07_no_check_depends_on_the_identification() {
     let idents = [
-        "OpenSSH_2.3", "OpenSSH_3.0", "OpenSSH_6.6.1", "OpenSSH_7.4", "OpenSSH_9.9", "Sun_SSH_1.0", "Cisco-1.25",
-        "dropbear_2012.55", "dropbear_2022.83", "libssh_0.9.6", "libssh2_1.4", "PuTTY_Release_0.60", "WinSCP_release_4",
-        "WeOnlyDo 1.2", "Twisted", "paramiko_1.7", "RomSShell_4.31", "mod_sftp/0.9.8", "SSHBlackbox.10", "Go", "1.2.18",
-        "2.0.11 SSH Secure Shell", "Serv-U_15", "CerberusFTPServer_11", "NetScreen", "FortiSSH_3.0", "IPSSH-6.2.0",
-        "TTSSH/2.70", "JSCH-0.1.54", "AsyncSSH_2.13",
+        "OpenSSH_2.3",
+        "OpenSSH_3.0",
+        "OpenSSH_6.6.1",
+        "OpenSSH_7.4",
+        "OpenSSH_9.9",
+        "Sun_SSH_1.0",
+        "Cisco-1.25",
+        "dropbear_2012.55",
+        "dropbear_2022.83",
+        "libssh_0.9.6",
+        "libssh2_1.4",
+        "PuTTY_Release_0.60",
+        "WinSCP_release_4",
+        "WeOnlyDo 1.2",
+        "Twisted",
+        "paramiko_1.7",
+        "RomSShell_4.31",
+        "mod_sftp/0.9.8",
+        "SSHBlackbox.10",
+        "Go",
+        "1.2.18",
+        "2.0.11 SSH Secure Shell",
+        "Serv-U_15",
+        "CerberusFTPServer_11",
+        "NetScreen",
+        "FortiSSH_3.0",
+        "IPSSH-6.2.0",
+        "TTSSH/2.70",
+        "JSCH-0.1.54",
+        "AsyncSSH_2.13",
     ];
     for name in idents {
         for role in ROLES {
@@ -234,7 +282,11 @@ fn v08_v12_lengths_out_of_bounds_or_off_the_block_are_refused_before_anything_is
             let mut rig = with_suite(Role::Server, suite);
             let pad = 4 + (length as usize - 5).min(3);
             let body = vec![2; (length as usize) - 1 - pad];
-            let legal = if block.2 { (length as usize + 4).is_multiple_of(block.0) } else { (length as usize).is_multiple_of(block.0) };
+            let legal = if block.2 {
+                (length as usize + 4).is_multiple_of(block.0)
+            } else {
+                (length as usize).is_multiple_of(block.0)
+            };
             if !legal && suite.is_some() {
                 continue;
             }
@@ -284,7 +336,15 @@ fn v10_v11_padding_is_at_least_4_and_leaves_a_message() {
             let mut rig = with_suite(Role::Server, suite);
             let (block, _, whole) = rig.peer.block();
             // 24 bytes behind the length, or what the block asks for.
-            let length = if whole && block == 16 { 28 } else if whole { 28 } else if block == 16 { 32 } else { 24 };
+            let length = if whole && block == 16 {
+                28
+            } else if whole {
+                28
+            } else if block == 16 {
+                32
+            } else {
+                24
+            };
             let extra = length - 24;
             let pad = if fault == Fault::EmptyPayload { pad + extra } else { pad };
             let (body, padding) = (vec![2; payload], padding + extra);
@@ -497,11 +557,21 @@ fn v23_v24_a_disconnect_is_heard_in_every_state_and_answered_in_none() {
                 let mut rig = Rig::new(role);
                 match place {
                     0 => rig.peer.send_ident(),
-                    1 => drop(rig.kexinit()),
-                    2 => drop(rig.kexinit().method()),
-                    3 => drop(rig.handshake()),
-                    4 => drop(rig.service()),
-                    _ => drop(rig.login()),
+                    1 => {
+                        rig.kexinit();
+                    }
+                    2 => {
+                        rig.kexinit().method();
+                    }
+                    3 => {
+                        rig.handshake();
+                    }
+                    4 => {
+                        rig.service();
+                    }
+                    _ => {
+                        rig.login();
+                    }
                 }
                 rig.run();
                 rig.messages();
@@ -599,11 +669,24 @@ fn v29_counts_are_not_believed() {
 
 #[test]
 fn v32_abusive_name_lists_are_refused_or_cheap() {
-    let broken = |s: &str| ["curve25519-sha256,", ",", ",,", ",curve25519-sha256", "a b", "é", "a\0"].contains(&s);
+    let broken =
+        |s: &str| ["curve25519-sha256,", ",", ",,", ",curve25519-sha256", "a b", "é", "a\0"].contains(&s);
     let long = "a,".repeat(8 * 1024 - 1) + "a";
     let names: Vec<String> = (0..1024).map(|i| format!("name-{i}")).collect();
     let many = names.join(",");
-    let lists = ["", "curve25519-sha256,", ",", ",,", ",curve25519-sha256", "a b", "é", "a\0", &long, &many, &"x".repeat(65)];
+    let lists = [
+        "",
+        "curve25519-sha256,",
+        ",",
+        ",,",
+        ",curve25519-sha256",
+        "a b",
+        "é",
+        "a\0",
+        &long,
+        &many,
+        &"x".repeat(65),
+    ];
     for list in lists {
         for role in ROLES {
             let mut rig = Rig::new(role);
@@ -750,7 +833,11 @@ fn v39_g3_the_result_does_not_depend_on_how_the_input_is_cut() {
 
 #[test]
 fn v05_v31_names_in_kexinit_do_not_alias() {
-    for (kex, host) in [("curve25519-sha256 ", "ssh-ed25519"), ("Curve25519-sha256", "ssh-ed25519"), ("curve25519-sha256", "ssh-ed2551")] {
+    for (kex, host) in [
+        ("curve25519-sha256 ", "ssh-ed25519"),
+        ("Curve25519-sha256", "ssh-ed25519"),
+        ("curve25519-sha256", "ssh-ed2551"),
+    ] {
         let mut rig = Rig::new(Role::Server);
         rig.peer.offer.kex = kex.into();
         rig.peer.offer.host_key = host.into();

@@ -40,31 +40,41 @@ const STATES: [(&str, Make, Option<(u64, TimerKind, Phase)>, Option<(u64, TimerK
     ),
     (
         "kexinit",
-        |r| drop(r.kexinit()),
+        |r| {
+            r.kexinit();
+        },
         Some((30, TimerKind::KeyExchange, Phase::KeyExchange)),
         Some((30, TimerKind::KeyExchange, Phase::KeyExchange)),
     ),
     (
         "newkeys",
-        |r| drop(r.kexinit().method()),
+        |r| {
+            r.kexinit().method();
+        },
         Some((30, TimerKind::KeyExchange, Phase::KeyExchange)),
         Some((30, TimerKind::KeyExchange, Phase::KeyExchange)),
     ),
     (
         "service",
-        |r| drop(r.handshake()),
+        |r| {
+            r.handshake();
+        },
         Some((120, TimerKind::AuthReply, Phase::Authentication)),
         Some((120, TimerKind::LoginGrace, Phase::Authentication)),
     ),
     (
         "auth",
-        |r| drop(r.service()),
+        |r| {
+            r.service();
+        },
         Some((120, TimerKind::AuthReply, Phase::Authentication)),
         Some((120, TimerKind::LoginGrace, Phase::Authentication)),
     ),
     (
         "connected",
-        |r| drop(r.login()),
+        |r| {
+            r.login();
+        },
         Some((120, TimerKind::KeepAlive, Phase::Connected)),
         Some((120, TimerKind::KeepAlive, Phase::Connected)),
     ),
@@ -171,9 +181,15 @@ fn u04_a_job_that_never_comes_back_is_a_timeout_too() {
 fn u14_r09_any_sign_of_life_counts() {
     // FAILURE, UNIMPLEMENTED, other traffic; once every 110 seconds is enough.
     let signs: [&dyn Fn(&mut Rig); 3] = [
-        &|r| drop(r.put(&msg::RequestFailure::new())),
-        &|r| drop(r.put(&msg::Unimplemented::new(7))),
-        &|r| drop(r.send(&[2, 0, 0, 0, 0])),
+        &|r| {
+            r.put(&msg::RequestFailure::new());
+        },
+        &|r| {
+            r.put(&msg::Unimplemented::new(7));
+        },
+        &|r| {
+            r.send(&[2, 0, 0, 0, 0]);
+        },
     ];
     for role in [Role::Client, Role::Server] {
         for sign in signs {
@@ -306,7 +322,7 @@ fn u04_the_end_of_input_at_any_byte_is_an_error_with_its_phase() {
             }
         };
         phases.push(named(&error, cut));
-        assert_eq!(client.app.seen.exit.is_some() && cut < down.len() / 2, false);
+        assert!(client.app.seen.exit.is_none() || cut > down.len() / 2);
     }
     assert!(phases.is_sorted());
     let mut phases = Vec::new();
