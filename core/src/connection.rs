@@ -135,6 +135,8 @@ pub(crate) struct Machine {
     ended: Option<Error>,
     closing: bool,
     missed_probes: u32,
+    /// When the last probe was due.
+    probed: Time,
     pub(crate) recorder: Option<Box<Recorder>>,
 }
 
@@ -147,6 +149,7 @@ impl Machine {
             ended: None,
             closing: false,
             missed_probes: 0,
+            probed: now,
             recorder: None,
         }
     }
@@ -242,8 +245,10 @@ impl Machine {
     fn on_keepalive(&mut self) -> Result<(), Error> {
         let Some(keepalive) = self.transport.config.keepalive else { return Ok(()) };
         let due = self.transport.heard + keepalive.interval;
-        if due > self.now {
+        if self.transport.heard >= self.probed {
             self.missed_probes = 0;
+        }
+        if due > self.now {
             self.transport.timers.set(TimerKind::KeepAlive, Some(due));
             return Ok(());
         }
@@ -261,6 +266,7 @@ impl Machine {
                 let _ = self.channels.globals.ask(&mut self.transport, name, &[], true, asked);
             }
         }
+        self.probed = self.now;
         self.missed_probes = self.missed_probes.saturating_add(1);
         self.transport.timers.set(TimerKind::KeepAlive, Some(self.now + keepalive.interval));
         Ok(())

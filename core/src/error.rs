@@ -277,7 +277,7 @@ impl fmt::Display for Fault {
             Self::IdentTooLong => "the peer's identification line is longer than 255 bytes",
             Self::IdentInvalid => "the peer's identification line is malformed",
             Self::Version => "the peer speaks another version of the protocol; only 2.0 is supported",
-            Self::Truncated => "the input ended in the middle of a message",
+            Self::Truncated => "the input ended, or came to a stop, in the middle of a message",
             Self::PacketLength => "the peer sent a packet with a length out of bounds",
             Self::Padding => "the peer sent a packet with a padding length out of bounds",
             Self::EmptyPayload => "the peer sent a packet without a message",

@@ -22,9 +22,6 @@ struct Bulk {
     to_send: u64,
     sent: u64,
     got: u64,
-    /// When half of it, and all of it, had arrived.
-    marks: Vec<(u64, Time)>,
-    now: Time,
 }
 
 impl Bulk {

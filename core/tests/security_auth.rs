@@ -410,10 +410,18 @@ fn as02_the_connection_protocol_is_out_of_reach_before_authentication() {
             let mut rig = Rig::new(Role::Server);
             match place {
                 0 => rig.peer.send_ident(),
-                1 => drop(rig.kexinit()),
-                2 => drop(rig.kexinit().method()),
-                3 => drop(rig.handshake()),
-                4 => drop(rig.service()),
+                1 => {
+                    rig.kexinit();
+                }
+                2 => {
+                    rig.kexinit().method();
+                }
+                3 => {
+                    rig.handshake();
+                }
+                4 => {
+                    rig.service();
+                }
                 _ => {
                     // While the application thinks about the password.
                     rig.app.hold_auth = true;

@@ -558,11 +558,21 @@ fn v23_v24_a_disconnect_is_heard_in_every_state_and_answered_in_none() {
                 let mut rig = Rig::new(role);
                 match place {
                     0 => rig.peer.send_ident(),
-                    1 => drop(rig.kexinit()),
-                    2 => drop(rig.kexinit().method()),
-                    3 => drop(rig.handshake()),
-                    4 => drop(rig.service()),
-                    _ => drop(rig.login()),
+                    1 => {
+                        rig.kexinit();
+                    }
+                    2 => {
+                        rig.kexinit().method();
+                    }
+                    3 => {
+                        rig.handshake();
+                    }
+                    4 => {
+                        rig.service();
+                    }
+                    _ => {
+                        rig.login();
+                    }
                 }
                 rig.run();
                 rig.messages();

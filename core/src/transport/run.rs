@@ -21,7 +21,7 @@ use crate::msg::{
 };
 use crate::rng::Seed;
 use crate::time::Time;
-use crate::wire::{Reader, Sink};
+use crate::wire::Sink;
 
 /// What became of a message.
 type Handled = Result<Option<Incoming>, Failure>;

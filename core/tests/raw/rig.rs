@@ -269,6 +269,11 @@ impl Rig {
         self.messages().iter().map(|m| m[0]).collect()
     }
 
+    /// The number of the last message of the machine.
+    pub fn messages_so_far(&mut self) -> Option<u8> {
+        self.numbers().pop()
+    }
+
     /// The next message, which must have this number.
     #[track_caller]
     pub fn expect(&mut self, number: u8) -> Vec<u8> {

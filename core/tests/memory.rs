@@ -1,0 +1,326 @@
+//! What a connection allocates: nothing for a packet in flight, little for a stranger, and nothing
+//! is left behind.
+
+mod raw;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use konko_core::channel::{OpenFailure, Stream};
+use konko_core::crypto::Kex;
+use konko_core::msg;
+use konko_core::transport::negotiate::Role;
+use konko_core::wire::{Sink, SshStr};
+use konko_core::{RxBuf, Step};
+use raw::{Machine, PASSWORD, Rig, strings};
+
+struct Counting;
+
+thread_local! {
+    static CALLS: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+fn count(bytes: isize) {
+    let held = HELD.get() + bytes;
+    HELD.set(held);
+    PEAK.set(PEAK.get().max(held));
+}
+
+// SAFETY: hands everything on to the system's allocator.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        CALLS.set(CALLS.get() + 1);
+        count(layout.size() as isize);
+        // SAFETY: the caller's contract is the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        count(-(layout.size() as isize));
+        // SAFETY: the caller's contract is the same.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// What a server may hold for somebody who has not authenticated: at rest, and at most.
+const IDLE: isize = 64 * 1024;
+const PEAK_MAX: isize = 600 * 1024;
+
+/// The machine's own allocations while `act` runs on it: the raw peer's are not in it.
+fn during<R>(act: impl FnOnce() -> R) -> (R, usize, isize, isize) {
+    let (calls, held) = (CALLS.get(), HELD.get());
+    PEAK.set(held);
+    let result = act();
+    (result, CALLS.get() - calls, PEAK.get() - held, HELD.get() - held)
+}
+
+/// Polls until blocked; events are dropped without being looked at.
+fn poll(machine: &mut Machine, rx: &mut RxBuf, now: konko_core::Time) -> usize {
+    let mut events = 0;
+    loop {
+        let more = match machine {
+            Machine::Client(c) => matches!(c.poll(now, rx), Ok(Step::Event(_))),
+            Machine::Server(c) => matches!(c.poll(now, rx), Ok(Step::Event(_))),
+        };
+        if !more {
+            return events;
+        }
+        events += 1;
+    }
+}
+
+#[test]
+fn a_packet_of_data_allocates_nothing_in_either_direction() {
+    // Copies: `slot` is filled in place in the output, sealed in place and lent to the socket; input
+    // is opened in place and lent to the application. `write` and `push` are one copy each.
+    for role in [Role::Client, Role::Server] {
+        let mut rig = Rig::new(role);
+        rig.login();
+        let (id, number) = rig.opened(5, u32::MAX, 32 << 10);
+        let data = vec![7; 32 << 10];
+        let packets: Vec<Vec<u8>> =
+            (0..60).map(|_| rig.peer.packet(&raw::payload(&msg::ChannelData::new(number, &data)))).collect();
+        let Rig { machine, rx, now, .. } = &mut rig;
+        let mut exchange = |packet: &[u8]| {
+            rx.push(packet);
+            let events = poll(machine, rx, *now);
+            let sent = match machine {
+                Machine::Client(c) => {
+                    c.consume(id, data.len()).unwrap();
+                    let n = c.write(id, Stream::Data, &data).unwrap();
+                    let mut slot = c.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
+                    slot.bytes().fill(1);
+                    slot.commit(1000);
+                    n
+                }
+                Machine::Server(c) => {
+                    c.consume(id, data.len()).unwrap();
+                    let n = c.write(id, Stream::Data, &data).unwrap();
+                    let mut slot = c.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
+                    slot.bytes().fill(1);
+                    slot.commit(1000);
+                    n
+                }
+            };
+            poll(machine, rx, *now);
+            let tx = match machine {
+                Machine::Client(c) => c.tx(),
+                Machine::Server(c) => c.tx(),
+            };
+            let n = tx.len();
+            tx.consume(n);
+            assert_eq!((events, sent), (1, data.len()));
+        };
+        let (warm, rest) = packets.split_at(4);
+        warm.iter().for_each(|p| exchange(p));
+        let ((), calls, ..) = during(|| rest.iter().for_each(|p| exchange(p)));
+        assert_eq!(calls, 0, "{role:?}");
+    }
+}
+
+/// Feeds the machine with `bytes` and drops what it says; only the machine allocates here. A dead
+/// one is not read for any more.
+fn feed(rig: &mut Rig, bytes: &[u8]) -> bool {
+    rig.rx.push(bytes);
+    poll(&mut rig.machine, &mut rig.rx, rig.now);
+    let tx = rig.tx();
+    let n = tx.len();
+    tx.consume(n);
+    match &mut rig.machine {
+        Machine::Client(c) => c.poll(rig.now, &mut rig.rx).is_ok(),
+        Machine::Server(c) => c.poll(rig.now, &mut rig.rx).is_ok(),
+    }
+}
+
+#[test]
+fn r06_a_stranger_costs_a_server_little_in_every_state() {
+    type Make = fn(&mut Rig);
+    let states: [(&str, Make); 6] = [
+        ("new", |_| ()),
+        ("ident", |r| {
+            r.peer.send_ident();
+            r.run();
+        }),
+        ("kexinit", |r| {
+            r.kexinit();
+        }),
+        ("reply", |r| {
+            r.kexinit().method();
+        }),
+        ("keyed", |r| {
+            r.handshake();
+        }),
+        ("auth", |r| {
+            r.service();
+        }),
+    ];
+    for kex in [Kex::Curve25519Sha256, Kex::MlKem768X25519Sha256, Kex::Group14Sha256] {
+        for (name, make) in states {
+            // The peer's share is what it holds when the machine is gone.
+            let before = HELD.get();
+            let mut rig = Rig::new(Role::Server);
+            rig.peer.offer = rig.peer.offer.clone().kex(kex);
+            make(&mut rig);
+            rig.collect();
+            rig.peer.rx = Vec::new();
+            rig.events = Vec::new();
+            rig.rx.release();
+            rig.tx().release();
+            let with = HELD.get() - before;
+            let bigs: Vec<Vec<u8>> = (0..40).map(|_| rig.peer.packet(&[2; 255_000])).collect();
+            let big = &bigs[0];
+            rig.peer.out_seq = 0;
+            let claim = [&262_144u32.to_be_bytes()[..], &[2; 64]].concat();
+            let attacks: [&dyn Fn(&mut Rig) -> bool; 4] = [
+                // A packet that never ends; one that does, many times; a claim; single bytes.
+                &|r| feed(r, &big[..big.len() - 1]),
+                &|r| bigs.iter().all(|big| feed(r, big)),
+                &|r| feed(r, &claim),
+                &|r| big[..big.len() - 1].iter().take(100_000).all(|b| feed(r, &[*b])),
+            ];
+            for (n, attack) in attacks.iter().enumerate() {
+                let mut rig = Rig::new(Role::Server);
+                rig.peer.offer = rig.peer.offer.clone().kex(kex);
+                make(&mut rig);
+                rig.collect();
+                let (_, _, peak, _) = during(|| attack(&mut rig));
+                assert!(peak < PEAK_MAX, "{kex} {name} attack {n}: {peak}");
+                if n == 2 {
+                    assert!(peak <= IDLE, "{kex} {name}: a claim costs {peak}");
+                }
+            }
+            // What the machine alone holds at rest: all of it minus the peer.
+            let all = HELD.get();
+            drop(rig.machine);
+            let machine = all - HELD.get();
+            assert!(machine <= IDLE, "{kex} {name}: {machine} at rest, {with} with the peer");
+        }
+    }
+}
+
+#[test]
+fn r06_hostile_requests_before_authentication_do_not_add_up() {
+    let mut rig = Rig::new(Role::Server);
+    rig.service();
+    let mut request = strings(50, &[b"alice", b"ssh-connection", b"publickey"]);
+    request.put_bool(false);
+    request.put_string(b"ssh-ed25519");
+    request.put_string(&vec![0; 200_000]);
+    let packets: Vec<Vec<u8>> = (0..5).map(|_| rig.peer.packet(&request)).collect();
+    let ((), _, peak, _) = during(|| {
+        for packet in &packets {
+            feed(&mut rig, packet);
+            rig.now = rig.now + Duration::from_millis(20);
+            feed(&mut rig, &[]);
+        }
+    });
+    assert!(peak < PEAK_MAX, "{peak}");
+}
+
+#[test]
+fn k33_ten_thousand_aborted_handshakes_leave_nothing() {
+    let run = |n: usize| {
+        let mut rig = Rig::new(if n.is_multiple_of(2) { Role::Client } else { Role::Server });
+        match n / 2 % 5 {
+            0 => {}
+            1 => rig.peer.send_ident(),
+            2 => {
+                rig.kexinit();
+            }
+            3 => {
+                rig.kexinit().method();
+            }
+            _ => {
+                rig.kexinit();
+                rig.peer.send(&strings(30, &[b"bad"]));
+            }
+        }
+        rig.run();
+    };
+    (0..10).for_each(run);
+    let ((), _, _, balance) = during(|| (0..10_000).for_each(run));
+    assert_eq!(balance, 0);
+}
+
+#[test]
+fn c14_refused_and_closed_channels_leave_nothing() {
+    let mut rig = Rig::new(Role::Server);
+    rig.login();
+    rig.app.hold_opens = true;
+    let open = raw::payload(&msg::ChannelOpen::new(SshStr::new(b"session"), 3, 1 << 20, 1 << 15, &[]));
+    let mut refuse = |n: usize| {
+        for _ in 0..n {
+            rig.send(&open);
+            let ticket = rig.app.open_tickets.pop().unwrap();
+            rig.conn_server().refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no").unwrap();
+            rig.run();
+            assert_eq!(rig.numbers(), [92]);
+            rig.events.clear();
+        }
+        HELD.get()
+    };
+    let warm = refuse(5000);
+    let after = refuse(20_000);
+    assert!((after - warm).abs() < 1024, "{warm} {after}");
+    let mut rig = Rig::new(Role::Server);
+    rig.login();
+    let mut cycle = |n: usize| {
+        for _ in 0..n {
+            let number = rig.open(3, 1 << 20, 1 << 15);
+            rig.put(&msg::ChannelRequest::new(number, SshStr::new(b"shell"), true, &[]));
+            rig.put(&msg::ChannelClose::new(number));
+            assert_eq!(rig.numbers(), [99, 97]);
+            rig.events.clear();
+            rig.app.channels.clear();
+        }
+        HELD.get()
+    };
+    let warm = cycle(5000);
+    let after = cycle(20_000);
+    assert!((after - warm).abs() < 1024, "{warm} {after}");
+}
+
+#[test]
+fn an_idle_poll_does_not_look_at_channels() {
+    let time = |channels: usize| {
+        let mut config = raw::rig::server_config(raw::rig::transport(Default::default()));
+        std::sync::Arc::make_mut(&mut config.transport).limits.channels = 2000;
+        let mut rig = Rig::server(config);
+        rig.login();
+        for n in 0..channels {
+            rig.open(n as u32, 1 << 20, 1 << 15);
+        }
+        rig.messages();
+        let Rig { machine, rx, now, .. } = &mut rig;
+        // The best of many, so that a busy machine does not matter.
+        (0..50)
+            .map(|_| {
+                let start = Instant::now();
+                for _ in 0..200 {
+                    assert_eq!(poll(machine, rx, *now), 0);
+                }
+                start.elapsed()
+            })
+            .min()
+            .unwrap()
+    };
+    let (one, thousand) = (time(1), time(1000));
+    assert!(thousand < one * 5 + Duration::from_micros(20), "{one:?} {thousand:?}");
+}
+
+#[test]
+fn v25_a_bomb_costs_no_more_than_a_packet() {
+    let mut rig = Rig::new(Role::Server);
+    rig.peer.offer.compression = ["zlib@openssh.com".into(), "zlib@openssh.com".into()];
+    rig.login();
+    let bomb = rig.peer.packet(&vec![2; 64 << 20]);
+    let (_, _, peak, _) = during(|| feed(&mut rig, &bomb));
+    assert!(peak < 1 << 20, "{peak}");
+    let _ = PASSWORD;
+}
