@@ -25,7 +25,7 @@ enum Command {
     /// Show a client and a server in this process, and check every claim
     Demo,
     /// Run a command or a shell on another machine
-    Ssh(ssh::Args),
+    Ssh(Box<ssh::Args>),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +45,6 @@ fn main() -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Command::Ssh(args) => ssh::run(args),
+        Command::Ssh(args) => ssh::run(*args),
     }
 }
