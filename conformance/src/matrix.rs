@@ -53,7 +53,15 @@ impl Load {
     /// 1 GiB each way, new keys after 64 MiB.
     pub const LONG: Self =
         Self { len: 1 << 30, rekey: 64 << 20, literal: true, deadline: Duration::from_secs(600) };
+
+    /// Whether OpenSSH starts a rekey before every large packet: then the other side never gets to start one.
+    fn is_storm(&self) -> bool {
+        self.literal && self.rekey <= LARGE_PACKET * 16
+    }
 }
+
+/// Bytes of the largest packet that OpenSSH sends, and a little.
+const LARGE_PACKET: u64 = 32_900;
 
 /// Key exchanges of a connection after the first, by who sent KEXINIT first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -126,7 +134,7 @@ impl Cell {
     fn openssh_limit(&self, rekey: u64) -> u64 {
         let small = self.cipher.as_ref().is_some_and(|c| c.starts_with("chacha20") || c.starts_with("3des"));
         let block = if small { 8 } else { 16 };
-        rekey + 32_900 * block
+        rekey + LARGE_PACKET * block
     }
 
     fn options(&self) -> Vec<(&'static str, String)> {
@@ -245,7 +253,8 @@ impl Matrix {
         ));
         let failures: Vec<String> = results.into_iter().flatten().filter_map(Result::err).collect();
         assert!(failures.is_empty(), "{} cells failed; the first:\n{}", failures.len(), failures[0]);
-        assert!(client > 0 && server > 0, "one side never started a rekey: {client}+{server}");
+        let both = server > 0 && (client > 0 || load.is_storm());
+        assert!(both, "one side never started a rekey: {client}+{server}");
     }
 
     fn results(

@@ -44,7 +44,7 @@ impl List {
 /// Those of `names` that the program offers when it is asked to.
 ///
 /// # Panics
-/// When loopback does not work.
+/// When the program does not start or does not end.
 pub fn offered(program: &Program, list: List, names: &[String]) -> Vec<String> {
     names.iter().filter(|name| offers(program, list, name)).cloned().collect()
 }
@@ -62,6 +62,7 @@ fn offers(program: &Program, list: List, name: &str) -> bool {
         .option(list.option(), name)
         .deadline(Duration::from_secs(20))
         .try_run("true");
+    // Ends the reader when the program never connected.
     drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
     let lists = reader.join().expect("the reader does not panic");
     ended.is_ok()

@@ -5,7 +5,7 @@ use crate::peers::not_run;
 use crate::process::{Feed, Finished, Process};
 use crate::sshd::{Sshd, login};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,13 +21,19 @@ impl Program {
     /// else the `konko ssh` that was built last. `None`, and recorded as not run, when there is none.
     ///
     /// # Panics
-    /// With `CI=true`, when there is none.
+    /// With `CI=true`, when there is none; when `KONKO_PROGRAM` is empty.
     pub fn under_test() -> Option<Self> {
         if let Some(words) = std::env::var_os("KONKO_PROGRAM") {
             let words = words.into_string().expect("KONKO_PROGRAM is text");
-            return Some(Self::new(words.split_whitespace().map(OsString::from).collect()));
+            let mut words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
+            if words[0].to_string_lossy().contains('/') {
+                // Cargo runs tests in the folder of their package.
+                words[0] = root().join(&words[0]).into();
+            }
+            return Some(Self::new(words));
         }
-        let konko = target_folder().join("release/konko");
+        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+        let konko = root().join(target).join("release/konko");
         if !konko.exists() {
             not_run("the konko program", &format!("{} was not built", konko.display()));
             return None;
@@ -169,9 +175,6 @@ impl Invocation {
     }
 }
 
-fn target_folder() -> PathBuf {
-    match std::env::var_os("CARGO_TARGET_DIR") {
-        Some(path) => path.into(),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../target"),
-    }
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the workspace")
 }

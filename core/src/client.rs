@@ -18,6 +18,7 @@ use crate::msg::{
     self, DisconnectCode, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest,
     UserauthPasswdChangereq,
 };
+use crate::replay::{Call, ClientCall, Proof, Texts};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
@@ -57,7 +58,7 @@ pub struct Client {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "the connection waits for the decision; nothing is sent to a host that was not accepted"]
 pub struct HostKeyTicket {
-    number: u32,
+    pub(crate) number: u32,
 }
 
 /// What happens on a client's connection.
@@ -144,6 +145,15 @@ pub enum ClientEvent<'b> {
 #[doc(hidden)]
 pub struct RawClient(Raw);
 
+impl core::fmt::Debug for RawClient {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match &self.0 {
+            Raw::HostKey(ticket) => write!(f, "HostKey({})", ticket.number),
+            Raw::Auth(raw) => raw.fmt(f),
+        }
+    }
+}
+
 enum Raw {
     HostKey(HostKeyTicket),
     Auth(RawAuth),
@@ -160,6 +170,16 @@ impl Connection<Client> {
         }
     }
 
+    /// The same, with everything that happens from now on written down for
+    /// [`replay`](crate::replay); see [`take_transcript`](Self::take_transcript). A recording holds
+    /// the seed and all data.
+    pub fn recorded(config: Arc<ClientConfig>, seed: Seed, now: Time) -> Self {
+        let copy = Seed::new(*seed.bytes());
+        let mut connection = Self::new(config, copy, now);
+        connection.core.record(&seed, now);
+        connection
+    }
+
     /// The key that waits for a decision.
     pub fn offered_host_key(&self) -> Option<&PublicKey> {
         self.core.transport.offered_key()
@@ -167,6 +187,7 @@ impl Connection<Client> {
 
     /// Accepts the host key, or ends the connection.
     pub fn decide_host_key(&mut self, ticket: HostKeyTicket, accept: bool) -> Result<(), UsageError> {
+        self.core.note(&Call::Client(ClientCall::DecideHostKey { number: ticket.number, accept }));
         self.core.usable()?;
         if self.side.asked.take_if(|n| *n == ticket.number).is_none() {
             return Err(UsageError::StaleTicket);
@@ -192,6 +213,7 @@ impl Connection<Client> {
     /// `KeyMismatch` if the key cannot sign with the algorithm or the policy does not allow it,
     /// `Full` after 64 requests.
     pub fn authenticate(&mut self, user: &str, method: AuthMethod<'_>) -> Result<(), UsageError> {
+        self.core.note(&Call::Client(ClientCall::Authenticate { user, proof: Proof::of(&method) }));
         self.core.usable()?;
         let now = self.core.now;
         let raw = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)?;
@@ -213,6 +235,8 @@ impl Connection<Client> {
     /// `KeyMismatch` if it is no signature by that key and algorithm; nothing was sent, and
     /// another `authenticate` may follow.
     pub fn provide_signature(&mut self, ticket: SignTicket, signature: &[u8]) -> Result<(), UsageError> {
+        let number = ticket.number;
+        self.core.note(&Call::Client(ClientCall::ProvideSignature { number, signature }));
         self.core.usable()?;
         let now = self.core.now;
         self.side.auth.provide_signature(&mut self.core.transport, now, &ticket, signature)
@@ -220,12 +244,15 @@ impl Connection<Client> {
 
     /// Gives up on a signature. Nothing was sent; another `authenticate` may follow.
     pub fn cancel_signature(&mut self, ticket: SignTicket) -> Result<(), UsageError> {
+        self.core.note(&Call::Client(ClientCall::CancelSignature(ticket.number)));
         self.core.usable()?;
         self.side.auth.cancel_signature(&ticket)
     }
 
     /// Answers questions, as many answers as there were prompts.
     pub fn answer_prompts(&mut self, ticket: PromptTicket, answers: &[&str]) -> Result<(), UsageError> {
+        let (number, given) = (ticket.number, Texts::Given(answers));
+        self.core.note(&Call::Client(ClientCall::AnswerPrompts { number, answers: given }));
         self.core.usable()?;
         let now = self.core.now;
         self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, answers)
@@ -283,6 +310,7 @@ impl Logic for Client {
                 }
                 core.transport.measure_rtt(core.now);
                 core.transport.timers.set(TimerKind::AuthReply, None);
+                core.transport.measure_rtt(core.now);
                 core.transport.enter(crate::transport::legal::State::Auth);
                 Some(self.auth.service_accepted()?)
             }

@@ -12,6 +12,8 @@ use crate::crypto::Digest;
 use crate::error::{Denied, Disconnected, EndedBy, Error, Failure, Fault, Phase, TimerKind, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{self, DisconnectCode, Message};
+use crate::replay::{Call, ChannelCall, ConnectionCall, Recorder, SecretTranscript};
+use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::{Negotiated, Role};
 use crate::transport::recv::Payload;
@@ -66,7 +68,7 @@ pub trait Side: sealed::Sealed + Sized {
     type Event<'b>;
 
     #[doc(hidden)]
-    type Raw;
+    type Raw: fmt::Debug;
 }
 
 /// What a role adds to the shared machine.
@@ -97,7 +99,7 @@ pub(crate) trait Logic: Side {
 /// Questions of the transport.
 pub(crate) enum Question {
     HostKey,
-    Job(Job),
+    Job(Box<Job>),
 }
 
 /// An event before it borrows from the receive buffer.
@@ -106,6 +108,18 @@ enum Raw<R> {
     Channel(RawChannel),
     Negotiated,
     Rekeyed,
+}
+
+/// Kinds and numbers only, never what a peer or a user wrote.
+impl<R: fmt::Debug> fmt::Debug for Raw<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Raw::Own(raw) => raw.fmt(f),
+            Raw::Channel(raw) => raw.fmt(f),
+            Raw::Negotiated => f.write_str("Negotiated"),
+            Raw::Rekeyed => f.write_str("Rekeyed"),
+        }
+    }
 }
 
 enum Next<R> {
@@ -123,6 +137,7 @@ pub(crate) struct Machine {
     missed_probes: u32,
     /// When the last probe was due.
     probed: Time,
+    pub(crate) recorder: Option<Box<Recorder>>,
 }
 
 impl Machine {
@@ -135,6 +150,52 @@ impl Machine {
             closing: false,
             missed_probes: 0,
             probed: now,
+            recorder: None,
+        }
+    }
+
+    /// Writes down everything from now on, if nothing has happened yet.
+    pub(crate) fn record(&mut self, seed: &Seed, now: Time) {
+        let recorder = Recorder::new(self.transport.role, seed, now, &self.transport.sender.tx);
+        self.recorder = Some(Box::new(recorder));
+    }
+
+    /// Notes a call for the recorder, if there is one.
+    pub(crate) fn note(&mut self, call: &Call<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.call(&self.transport.sender.tx, call);
+        }
+    }
+
+    fn note_on(&mut self, channel: ChannelId, call: ChannelCall<'_>) {
+        self.note(&Call::Channel(channel, call));
+    }
+
+    fn note_this(&mut self, call: ConnectionCall<'_>) {
+        self.note(&Call::Connection(call));
+    }
+
+    fn note_poll(&mut self, now: Time, rx: &mut RxBuf) {
+        match &mut self.recorder {
+            Some(recorder) => recorder.poll(&self.transport.sender.tx, now, rx),
+            // The buffer may serve a recorded connection next.
+            None => rx.forget_fresh(),
+        }
+    }
+
+    fn note_found<R: fmt::Debug>(&mut self, found: &Result<Next<R>, Error>, rx: &RxBuf) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let deadline = self.transport.timers.next();
+        match found {
+            Ok(Next::Event(raw, payload)) => {
+                let payload = payload.as_ref().map_or(&[][..], |p| p.of(rx));
+                recorder.found(format_args!("{raw:?}"), &[payload], deadline);
+            }
+            Ok(Next::Blocked(why)) => recorder.found(format_args!("Blocked({why:?})"), &[], deadline),
+            Err(error) => {
+                let details = alloc::format!("{error:?}");
+                recorder.found(format_args!("{}", error.kind()), &[details.as_bytes()], deadline);
+            }
         }
     }
 
@@ -246,7 +307,10 @@ impl<S: Logic> Connection<S> {
     /// The reason why the connection ended, from then on every time. Send what is in `tx`, it holds
     /// the DISCONNECT, and close the socket.
     pub fn poll<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Result<Step<S::Event<'b>>, Error> {
-        match self.advance(now, rx)? {
+        self.core.note_poll(now, rx);
+        let next = self.advance(now, rx);
+        self.core.note_found(&next, rx);
+        match next? {
             Next::Blocked(why) => Ok(Step::Blocked(why)),
             Next::Event(raw, payload) => {
                 let payload = payload.map_or(&[][..], |p| p.of(rx));
@@ -262,7 +326,18 @@ impl<S: Logic> Connection<S> {
 
     /// Bytes to be sent to the peer.
     pub fn tx(&mut self) -> &mut TxBuf {
-        &mut self.core.transport.sender.tx
+        let Machine { transport, recorder, .. } = &mut self.core;
+        if let Some(recorder) = recorder {
+            recorder.sync(&transport.sender.tx);
+        }
+        &mut transport.sender.tx
+    }
+
+    /// Ends a recording that [`recorded`](crate::ClientConnection::recorded) started, and hands it
+    /// over. `None` when none is running. The connection goes on.
+    pub fn take_transcript(&mut self) -> Option<SecretTranscript> {
+        let recorder = self.core.recorder.take()?;
+        Some(recorder.finish(&self.core.transport.sender.tx))
     }
 
     // ---- channels ----
@@ -275,6 +350,7 @@ impl<S: Logic> Connection<S> {
 
     /// Opens a channel with a window of its own.
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
+        self.core.note_this(ConnectionCall::Open { kind, window });
         self.core.connected()?;
         let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
         self.core.transport.expect_reply(self.core.now);
@@ -283,6 +359,7 @@ impl<S: Logic> Connection<S> {
 
     /// Accepts a channel that the peer opens, with the configured window.
     pub fn accept_channel(&mut self, ticket: OpenTicket) -> Result<ChannelId, UsageError> {
+        self.core.note_on(ticket.channel, ChannelCall::Accept);
         self.core.connected()?;
         let window = self.core.channels.window;
         self.core.channels.accept(&mut self.core.transport, ticket, window)
@@ -295,6 +372,7 @@ impl<S: Logic> Connection<S> {
         why: OpenFailure,
         text: &str,
     ) -> Result<(), UsageError> {
+        self.core.note_on(ticket.channel, ChannelCall::Refuse { why: why.0, text });
         self.core.connected()?;
         self.core.channels.refuse(&mut self.core.transport, ticket, why, text)
     }
@@ -307,6 +385,7 @@ impl<S: Logic> Connection<S> {
         request: ChannelRequest<'_>,
         want_reply: bool,
     ) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Request { request, want_reply });
         self.core.connected()?;
         self.core.channels.request(&mut self.core.transport, channel, &request, want_reply)
     }
@@ -314,6 +393,7 @@ impl<S: Logic> Connection<S> {
     /// Answers a request of the peer. Replies go out in the order of the requests, whatever the
     /// order of the calls.
     pub fn reply(&mut self, ticket: RequestTicket, ok: bool) -> Result<(), UsageError> {
+        self.core.note_on(ticket.channel, ChannelCall::Reply { number: ticket.number, ok });
         self.core.connected()?;
         self.core.channels.reply(&ticket, ok)?;
         self.flush();
@@ -323,9 +403,10 @@ impl<S: Logic> Connection<S> {
     /// Writes data and says how many bytes were taken: less than given when the peer's window, the
     /// output or a key exchange does not allow more now. `Writable` follows then, once.
     pub fn write(&mut self, channel: ChannelId, stream: Stream, data: &[u8]) -> Result<usize, UsageError> {
+        self.core.note_on(channel, ChannelCall::Write { stream, data });
         let mut written = 0usize;
         while let Some(rest) = data.get(written..).filter(|r| !r.is_empty()) {
-            let Some(mut slot) = self.slot(channel, stream, rest.len())? else { break };
+            let Some(mut slot) = self.lend(channel, stream, rest.len(), false)? else { break };
             let room = slot.bytes();
             let n = room.len().min(rest.len());
             if let (Some(to), Some(from)) = (room.get_mut(..n), rest.get(..n)) {
@@ -345,6 +426,17 @@ impl<S: Logic> Connection<S> {
         stream: Stream,
         want: usize,
     ) -> Result<Option<DataSlot<'_>>, UsageError> {
+        self.core.note_on(channel, ChannelCall::Slot { stream, want: want as u64 });
+        self.lend(channel, stream, want, true)
+    }
+
+    fn lend(
+        &mut self,
+        channel: ChannelId,
+        stream: Stream,
+        want: usize,
+        record: bool,
+    ) -> Result<Option<DataSlot<'_>>, UsageError> {
         self.core.connected()?;
         self.core.transport.flush_posted();
         let room = self.core.channels.room(&self.core.transport, channel, want)?;
@@ -352,19 +444,22 @@ impl<S: Logic> Connection<S> {
             return Ok(None);
         }
         let (_, prefix) = self.core.channels.data_prefix(channel, stream, 0);
-        let Machine { transport, channels, .. } = &mut self.core;
-        Ok(Some(DataSlot { transport, channels, channel, stream, prefix, room }))
+        let Machine { transport, channels, recorder, .. } = &mut self.core;
+        let recorder = recorder.as_deref_mut().filter(|_| record);
+        Ok(Some(DataSlot { transport, channels, channel, stream, prefix, room, recorder }))
     }
 
     /// Says that the application is done with `n` bytes of received data. The peer may send as
     /// many more.
     pub fn consume(&mut self, channel: ChannelId, n: usize) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Consume(n as u64));
         self.core.connected()?;
         self.core.channels.consume(channel, n)
     }
 
     /// Sends EOF: no more data will be written. Reading goes on.
     pub fn finish(&mut self, channel: ChannelId) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Finish);
         self.core.connected()?;
         self.core.channels.finish(channel)?;
         self.flush();
@@ -373,6 +468,7 @@ impl<S: Logic> Connection<S> {
 
     /// Closes a channel. Data that still comes is dropped; `Closed` follows when the peer agrees.
     pub fn close_channel(&mut self, channel: ChannelId) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Close);
         self.core.connected()?;
         self.core.channels.close(channel)?;
         self.flush();
@@ -383,6 +479,7 @@ impl<S: Logic> Connection<S> {
 
     /// Sends a global request. With `want_reply`, `GlobalReply` follows, in order.
     pub fn request_global(&mut self, name: &str, fields: &[u8], want_reply: bool) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::RequestGlobal { name, fields, want_reply });
         self.core.connected()?;
         let asked = crate::channel::Asked::Application;
         self.core.channels.globals.ask(&mut self.core.transport, name, fields, want_reply, asked)
@@ -395,6 +492,7 @@ impl<S: Logic> Connection<S> {
         ok: bool,
         port: Option<u32>,
     ) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::ReplyGlobal { number: ticket.number, ok, port });
         self.core.connected()?;
         self.core.channels.globals.decide(ticket.number, ok, port)?;
         self.flush();
@@ -405,6 +503,7 @@ impl<S: Logic> Connection<S> {
 
     /// Renews the keys as soon as no key exchange is running. `Rekeyed` follows.
     pub fn rekey(&mut self) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::Rekey);
         self.core.connected()?;
         self.core.transport.rekey_wanted = true;
         Ok(())
@@ -413,6 +512,7 @@ impl<S: Logic> Connection<S> {
     /// Says goodbye. `poll` returns `Blocked(Output)` until everything is sent, then
     /// `Blocked(Closed)`.
     pub fn disconnect(&mut self, code: DisconnectCode, text: &str) {
+        self.core.note_this(ConnectionCall::Disconnect { code: code.0, text });
         if self.core.live().is_ok() {
             self.core.transport.send_disconnect(code, text);
             self.core.transport.timers.clear();
@@ -478,7 +578,7 @@ impl<S: Logic> Connection<S> {
             return Ok(Next::Blocked(if drained { Blocked::Closed } else { Blocked::Output }));
         }
         self.core.now = self.core.now.max(now);
-        self.fire_timers()?;
+        self.fire_timers(rx)?;
         loop {
             if self.core.transport.rekey_due(self.core.now) {
                 self.core.transport.start_rekey(self.core.now);
@@ -563,7 +663,7 @@ impl<S: Logic> Connection<S> {
         self.core.transport.timers.set(TimerKind::Rekey, Some(at));
     }
 
-    fn fire_timers(&mut self) -> Result<(), Error> {
+    fn fire_timers(&mut self, rx: &RxBuf) -> Result<(), Error> {
         while let Some(kind) = self.core.transport.timers.expired(self.core.now) {
             match kind {
                 TimerKind::Rekey => {}
@@ -577,6 +677,9 @@ impl<S: Logic> Connection<S> {
                     channels.deny_expired(transport, *now);
                     let next = channels.decision_deadline();
                     transport.timers.set(TimerKind::Decision, next);
+                }
+                TimerKind::Ident if let Some(failure) = self.core.transport.ident_failure(rx) => {
+                    return Err(self.core.fail(failure));
                 }
                 TimerKind::AuthDelay => self.side.timer(&mut self.core, kind),
                 _ => {
@@ -598,7 +701,7 @@ impl<S: Logic> Connection<S> {
     fn ended_by_eof(&mut self, rx: &RxBuf) -> Error {
         let phase = self.core.transport.phase();
         if phase == Phase::Ident
-            && let Some(failure) = self.core.transport.ident_failure()
+            && let Some(failure) = self.core.transport.ident_failure(rx)
         {
             return self.core.fail(failure);
         }
@@ -716,6 +819,7 @@ pub struct DataSlot<'c> {
     stream: Stream,
     prefix: usize,
     room: usize,
+    recorder: Option<&'c mut Recorder>,
 }
 
 impl DataSlot<'_> {
@@ -731,7 +835,11 @@ impl DataSlot<'_> {
             return;
         }
         // In case the room was never looked at.
-        self.transport.sender.slot(self.prefix, self.room);
+        let room = self.transport.sender.slot(self.prefix, self.room);
+        if let Some(recorder) = self.recorder {
+            let data = room.get(..n).unwrap_or_default();
+            recorder.commit(&Call::Connection(ConnectionCall::Commit(data)));
+        }
         let (prefix, len) = self.channels.data_prefix(self.channel, self.stream, n);
         self.transport.sender.commit(prefix.get(..len).unwrap_or_default(), n);
         self.transport.progressed();

@@ -39,6 +39,20 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
+impl Error {
+    /// The kind of error, with nothing in it that a peer wrote.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Peer(e) => alloc::format!("Error(Peer({:?}, {:?}))", e.fault, e.phase),
+            Self::Denied(e) => alloc::format!("Error(Denied({e:?}))"),
+            Self::Timeout(kind, phase) => alloc::format!("Error(Timeout({kind:?}, {phase:?}))"),
+            Self::Disconnected(d) => {
+                alloc::format!("Error(Disconnected({:?}, {}, {:?}))", d.by, d.code.0, d.phase)
+            }
+        }
+    }
+}
+
 /// Where in its life the connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
@@ -263,7 +277,7 @@ impl fmt::Display for Fault {
             Self::IdentTooLong => "the peer's identification line is longer than 255 bytes",
             Self::IdentInvalid => "the peer's identification line is malformed",
             Self::Version => "the peer speaks another version of the protocol; only 2.0 is supported",
-            Self::Truncated => "the connection ended in the middle of a message",
+            Self::Truncated => "the input ended in the middle of a message",
             Self::PacketLength => "the peer sent a packet with a length out of bounds",
             Self::Padding => "the peer sent a packet with a padding length out of bounds",
             Self::EmptyPayload => "the peer sent a packet without a message",

@@ -101,7 +101,7 @@
 //! # Determinism
 //!
 //! The same configuration, seed and sequence of poll times, input and calls gives the same output
-//! bytes, events and deadlines, on every machine and with every [provider](crate::provider).
+//! bytes, events and deadlines, on every machine and with every [provider].
 #![no_std]
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -123,6 +123,7 @@ pub mod hosts;
 pub mod keys;
 pub mod msg;
 pub mod provider;
+pub mod replay;
 pub mod rng;
 pub mod server;
 pub mod time;

@@ -1,5 +1,6 @@
 //! The server's face.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -16,6 +17,7 @@ use crate::crypto::SigAlg;
 use crate::error::{Failure, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::{self, ExtInfo, Message};
+use crate::replay::{Call, ServerCall};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
@@ -138,6 +140,15 @@ pub enum ServerEvent<'b> {
 #[doc(hidden)]
 pub struct RawServer(Raw);
 
+impl core::fmt::Debug for RawServer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match &self.0 {
+            Raw::Auth(raw) => raw.fmt(f),
+            Raw::Job(job) => job.fmt(f),
+        }
+    }
+}
+
 enum Raw {
     Auth(RawAuth),
     Job(Box<Job>),
@@ -166,6 +177,16 @@ impl Connection<Server> {
         }
     }
 
+    /// The same, with everything that happens from now on written down for
+    /// [`replay`](crate::replay); see [`take_transcript`](Self::take_transcript). A recording holds
+    /// the seed and all data.
+    pub fn recorded(config: Arc<ServerConfig>, seed: Seed, now: Time) -> Self {
+        let copy = Seed::new(*seed.bytes());
+        let mut connection = Self::new(config, copy, now);
+        connection.core.record(&seed, now);
+        connection
+    }
+
     /// Answers an attempt or a probe. A rejection goes out after a delay that does not tell why.
     ///
     /// # Errors
@@ -173,6 +194,8 @@ impl Connection<Server> {
     /// `StaleTicket`; `VerdictMismatch` if the verdict does not fit the attempt: nothing happened
     /// then, and the client still waits.
     pub fn decide_auth(&mut self, ticket: AuthTicket, verdict: Verdict) -> Result<(), UsageError> {
+        let (number, word) = (ticket.number, Cow::Borrowed(&verdict));
+        self.core.note(&Call::Server(ServerCall::DecideAuth { number, verdict: word }));
         self.core.usable()?;
         let now = self.core.now;
         match self.side.auth.decide(&mut self.core.transport, now, &ticket, verdict)? {
@@ -190,6 +213,7 @@ impl Connection<Server> {
 
     /// Takes the result of a job.
     pub fn finish_job(&mut self, job: DoneJob) -> Result<(), UsageError> {
+        self.core.note(&Call::Server(ServerCall::FinishJob(job.generation)));
         self.core.usable()?;
         let now = self.core.now;
         match self.core.transport.finish_job(now, job) {
@@ -223,7 +247,7 @@ impl Logic for Server {
 
     fn ask(&mut self, _core: &mut Machine, question: Question) -> Option<RawServer> {
         match question {
-            Question::Job(job) => Some(RawServer(Raw::Job(Box::new(job)))),
+            Question::Job(job) => Some(RawServer(Raw::Job(job))),
             Question::HostKey => None,
         }
     }

@@ -418,3 +418,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn f26_many_stars_take_no_time() {
+    let text = [b'a'; 10_000];
+    let start = std::time::Instant::now();
+    assert!(konko_core::hosts::pattern::matches(&b"*a".repeat(1000), &text));
+    assert!(!konko_core::hosts::pattern::matches(&[&b"*a".repeat(1000)[..], b"b"].concat(), &text));
+    assert!(!konko_core::hosts::pattern::matches(&[&b"*".repeat(1000)[..], b"b"].concat(), &text));
+    assert!(start.elapsed().as_millis() < 100, "{:?}", start.elapsed());
+}

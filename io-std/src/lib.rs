@@ -1,1 +1,44 @@
-//! placeholder
+//! SSH2 on `std::net`: blocking, usable from several threads, over the pure state machine of
+//! [`konko_core`].
+//!
+//! ```no_run
+//! use konko::{Auth, Client, ClientOptions};
+//!
+//! # fn main() -> Result<(), konko::Error> {
+//! // The host key is checked against the user's known_hosts: an unknown host is an error.
+//! let client = Client::connect("example.org:22", ClientOptions::default())?;
+//! client.login("alice", Auth::new().key_file("/home/alice/.ssh/id_ed25519"))?;
+//! let output = client.exec("uname -a")?;
+//! println!("{} {}", output.exit, String::from_utf8_lossy(&output.stdout));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! [`Client`] and [`Channel`] are cheap handles, `Send` and `Sync`. One thread a connection reads
+//! the socket, so keepalives, key renewal and window adjusts never wait for the application; it ends
+//! by itself when the connection does. Dropping a handle closes what it owns, without blocking.
+//! Every call that waits takes its deadline from [`ClientOptions`] or from the handle.
+#![forbid(unsafe_code)]
+
+mod auth;
+mod channel;
+mod client;
+mod error;
+mod exec;
+mod hosts;
+mod notice;
+mod options;
+mod shared;
+mod state;
+mod stream;
+
+pub use auth::{Auth, Login, PasswordPrompt, Question, Questions};
+pub use channel::{Channel, Exit, Pty, Stderr};
+pub use client::{Client, Target};
+pub use error::{Attempt, AuthFailure, Error, ErrorKind, Outcome};
+pub use exec::{Exec, Output};
+pub use hosts::{Answer, HostKeyProblem, HostKeys, KnownHostsFiles, UnknownHost};
+pub use konko_core as core;
+pub use notice::Notice;
+pub use options::ClientOptions;
+pub use stream::{FdStream, Stream};

@@ -79,7 +79,7 @@ struct Cost {
 }
 
 fn bench(options: &Options, program: &Program, openssh: &OpenSsh) -> Result<(), String> {
-    let sshd = Sshd::start(openssh, &["LogLevel ERROR"]);
+    let sshd = Sshd::start(openssh, &[]);
     let baseline = Program::new(vec![openssh.ssh().into()]);
     let both = [program, &baseline];
     let mut table =

@@ -98,16 +98,6 @@ mod tests {
     }
 
     #[test]
-    fn f26_many_stars_take_no_time() {
-        let text = [b'a'; 10_000];
-        let start = std::time::Instant::now();
-        assert!(matches(&b"*a".repeat(1000), &text));
-        assert!(!matches(&[&b"*a".repeat(1000)[..], b"b"].concat(), &text));
-        assert!(!matches(&[&b"*".repeat(1000)[..], b"b"].concat(), &text));
-        assert!(start.elapsed().as_millis() < 100, "{:?}", start.elapsed());
-    }
-
-    #[test]
     fn h14_negation_outweighs_wherever_it_stands() {
         let list =
             |list: &str, text: &str| match_list(list.as_bytes().split(|b| *b == b','), text.as_bytes());

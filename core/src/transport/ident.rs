@@ -13,6 +13,9 @@ const MAX_IDENT: usize = 255;
 const MAX_LINES: u32 = 1024;
 const MAX_LINE: usize = 8192;
 const MAX_PREAMBLE: usize = 256 * 1024;
+/// A server is sure after so many bytes that are no identification, even without a line end. Not
+/// at the first wrong byte: what the error shows would depend on how the input was cut.
+const MAX_WRONG: usize = 64;
 
 /// Reads the peer's identification line.
 #[derive(Debug, Default)]
@@ -30,17 +33,18 @@ impl IdentReader {
         loop {
             let input = rx.unread();
             let ssh = looks_like_ssh(input);
-            let limit = if ssh || role == Role::Server { MAX_IDENT } else { MAX_LINE };
+            let limit = match (ssh, role) {
+                (true, _) => MAX_IDENT,
+                (false, Role::Server) => MAX_WRONG,
+                (false, Role::Client) => MAX_LINE,
+            };
             let end = input.iter().take(limit).position(|b| *b == b'\n');
             let Some(end) = end else {
-                if role == Role::Server && !ssh && !b"SSH-".starts_with(input) {
-                    return Err(self.not_ssh(input));
-                }
                 if input.len() >= limit {
-                    return Err(if ssh { Fault::IdentTooLong.into() } else { self.not_ssh(input) });
+                    return Err(if ssh { cut(Fault::IdentTooLong, input) } else { self.not_ssh(input) });
                 }
                 if rx.at_eof() && !input.is_empty() {
-                    return Err(if ssh { Fault::Truncated.into() } else { self.not_ssh(input) });
+                    return Err(if ssh { cut(Fault::Truncated, input) } else { self.not_ssh(input) });
                 }
                 return Ok(None);
             };
@@ -54,7 +58,7 @@ impl IdentReader {
             self.lines = self.lines.saturating_add(1);
             self.bytes = self.bytes.saturating_add(end);
             if role == Role::Server || self.lines > MAX_LINES || self.bytes > MAX_PREAMBLE {
-                return Err(self.not_ssh(input));
+                return Err(self.not_ssh(line));
             }
             if self.first.is_empty() {
                 self.first = line.get(..line.len().min(200)).unwrap_or(line).to_vec();
@@ -63,17 +67,17 @@ impl IdentReader {
         }
     }
 
-    /// The peer went away before its line: what it said instead, if anything.
-    pub(crate) fn ended(&self) -> Option<Failure> {
-        (!self.first.is_empty()).then(|| self.not_ssh(&[]))
+    /// The peer went away, or fell silent, before its line was complete: what it said instead, if
+    /// anything.
+    pub(crate) fn ended(&self, input: &[u8]) -> Option<Failure> {
+        if looks_like_ssh(input) {
+            return Some(cut(Fault::Truncated, input));
+        }
+        (!self.first.is_empty() || !input.is_empty()).then(|| self.not_ssh(input))
     }
 
     fn not_ssh(&self, input: &[u8]) -> Failure {
-        let shown = if self.first.is_empty() {
-            input.get(..input.len().min(100)).unwrap_or(input)
-        } else {
-            &self.first
-        };
+        let shown = if self.first.is_empty() { input.get(..MAX_WRONG).unwrap_or(input) } else { &self.first };
         let hint = match shown {
             [b'H', b'T', b'T', b'P', ..] | [b'G', b'E', b'T', b' ', ..] => " (this is HTTP)",
             [0x15 | 0x16, 0x03, ..] => " (this is TLS)",
@@ -83,6 +87,12 @@ impl IdentReader {
         };
         Failure::text(Fault::NotSsh, alloc::format!("it sent \"{}\"{hint}", quote(shown)))
     }
+}
+
+/// The start of a line that is no good as a whole.
+fn cut(fault: Fault, line: &[u8]) -> Failure {
+    let start = line.get(..MAX_WRONG).unwrap_or(line);
+    Failure::text(fault, alloc::format!("\"{}\"", quote(start)))
 }
 
 fn looks_like_ssh(input: &[u8]) -> bool {

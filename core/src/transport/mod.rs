@@ -25,7 +25,7 @@ use self::ident::IdentReader;
 use self::kex::KexState;
 use self::legal::State;
 use self::limits::{Limits, MAX_PACKETS_PER_KEY, RekeyLimit};
-use self::negotiate::{Algorithms, Negotiated, Role};
+use self::negotiate::{Algorithms, Negotiated, Policy, Role};
 use self::recv::{Payload, Receiver};
 use self::send::Sender;
 use self::timers::Timers;
@@ -80,10 +80,21 @@ impl Default for Keepalive {
 impl TransportConfig {
     /// The policy `Modern` on `provider`.
     pub fn new(provider: &'static dyn Provider) -> Self {
+        Self::with_policy(provider, Policy::Modern)
+    }
+
+    /// The algorithms of a policy, and the key sizes that go with it: `LegacyDevice` takes RSA keys
+    /// and group exchange moduli from 1024 bits, the others from 2048.
+    pub fn with_policy(provider: &'static dyn Provider, policy: Policy) -> Self {
+        let mut limits = Limits::default();
+        if policy == Policy::LegacyDevice {
+            limits.rsa_bits = 1024;
+            limits.group_bits.0 = 1024;
+        }
         TransportConfig {
             provider,
-            algorithms: negotiate::Policy::Modern.algorithms(provider.fast_aes()),
-            limits: Limits::default(),
+            algorithms: policy.algorithms(provider.fast_aes()),
+            limits,
             rekey: RekeyLimit::default(),
             software: String::from(concat!("konko_", env!("CARGO_PKG_VERSION"))),
             keepalive: Some(Keepalive::default()),
@@ -120,7 +131,7 @@ pub(crate) enum Incoming {
     /// Client: whose key is this?
     HostKey,
     /// Server: work that may be done elsewhere.
-    Job(Job),
+    Job(alloc::boxed::Box<Job>),
     /// A key exchange is complete; true for the first.
     Keyed(bool),
     /// DISCONNECT.
@@ -410,9 +421,9 @@ impl Transport {
         self.receiver.in_packet(rx)
     }
 
-    /// What the peer said instead of an identification line before it went away.
-    pub(crate) fn ident_failure(&self) -> Option<crate::error::Failure> {
-        self.ident.ended()
+    /// What the peer said instead of an identification line before it went away or fell silent.
+    pub(crate) fn ident_failure(&self, rx: &RxBuf) -> Option<crate::error::Failure> {
+        self.ident.ended(rx.unread())
     }
 
     /// Parses a message of the peer, naming it in the error.

@@ -346,7 +346,7 @@ impl Transport {
         self.job_generation = self.job_generation.wrapping_add(1);
         let prefix = exchange.hash_prefix(&key.public().to_blob(), group.as_ref(), &client);
         let seed = Seed::new(self.kex_rng.array());
-        Ok(Some(Incoming::Job(Job {
+        Ok(Some(Incoming::Job(Box::new(Job {
             generation: self.job_generation,
             provider: self.config.provider,
             kex: algorithms.kex,
@@ -356,7 +356,7 @@ impl Transport {
             alg: algorithms.host_key,
             key,
             rng: crate::rng::Rng::from_seed(&seed),
-        })))
+        }))))
     }
 
     /// Server: goes on with the computed reply. False: no such job is awaited.

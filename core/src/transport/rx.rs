@@ -143,6 +143,11 @@ impl RxBuf {
         self.want = self.want.max(missing.min(self.len()).min(MAX_SPARE));
     }
 
+    /// Nobody wants to know what came since the last poll.
+    pub(crate) fn forget_fresh(&mut self) {
+        self.fresh = 0;
+    }
+
     /// The bytes that came since the last call, for a recorder.
     pub(crate) fn take_fresh(&mut self) -> &[u8] {
         let n = core::mem::take(&mut self.fresh);

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn v30_mpint_edge_cases() {
-        let cases: &[(&[u8], Result<&[u8], DecodeError>)] = &[
+        type Case = (&'static [u8], Result<&'static [u8], DecodeError>);
+        let cases: &[Case] = &[
             (&[], Ok(&[])),
             (&[0], Ok(&[])),
             (&[0, 0, 0, 0], Ok(&[])),

@@ -64,10 +64,11 @@ impl fmt::Display for Escaped<'_> {
         for chunk in self.bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
                 let keep = if c == '\n' || c == '\t' { self.lines } else { printable(c) };
-                if keep && c != '\\' {
-                    fmt::Write::write_char(f, c)?;
-                } else {
-                    write!(f, "{}", c.escape_default())?;
+                match c {
+                    c if keep && c != '\\' => fmt::Write::write_char(f, c)?,
+                    '\n' | '\r' | '\t' | '\\' => write!(f, "{}", c.escape_default())?,
+                    c if c.is_ascii() => write!(f, "\\x{:02x}", u32::from(c))?,
+                    c => write!(f, "{}", c.escape_unicode())?,
                 }
             }
             for b in chunk.invalid() {

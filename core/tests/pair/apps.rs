@@ -161,10 +161,8 @@ impl ClientApp for Shell {
                 let count = prompts.prompts().count();
                 conn.answer_prompts(ticket, &answers[..count.min(answers.len())]).unwrap();
             }
-            ClientEvent::Authenticated { .. } => {
-                if self.command.is_some() {
-                    self.channel = Some(conn.open(OpenKind::Session).unwrap());
-                }
+            ClientEvent::Authenticated { .. } if self.command.is_some() => {
+                self.channel = Some(conn.open(OpenKind::Session).unwrap());
             }
             ClientEvent::Opened(id) => {
                 self.seen.opened = true;
@@ -191,10 +189,8 @@ impl ClientApp for Shell {
                 ChannelEvent::Closed => self.seen.closed = true,
                 ChannelEvent::RequestDone { ok } => self.seen.granted.push(ok),
                 ChannelEvent::Writable => self.pump(conn),
-                ChannelEvent::Request { ticket, .. } => {
-                    if let Some(ticket) = ticket {
-                        conn.reply(ticket, false).unwrap();
-                    }
+                ChannelEvent::Request { ticket: Some(ticket), .. } => {
+                    conn.reply(ticket, false).unwrap();
                 }
                 _ => {}
             },

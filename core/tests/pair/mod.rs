@@ -108,6 +108,16 @@ impl<C: ClientApp, S: ServerApp> Pair<C, S> {
         }
     }
 
+    /// The same, and both ends write down what happens.
+    pub fn recorded(client: ClientConfig, server: ServerConfig, apps: (C, S), seed: u8) -> Self {
+        let (client, server) = (Arc::new(client), Arc::new(server));
+        let mut pair = Self::seeded((*client).clone(), (*server).clone(), apps, seed);
+        let [c, s] = [seed, seed.wrapping_add(100)].map(|n| Seed::new([n; 32]));
+        pair.client.conn = ClientConnection::recorded(client, c, pair.now);
+        pair.server.conn = ServerConnection::recorded(server, s, pair.now);
+        pair
+    }
+
     /// Nothing the server sends arrives any more.
     pub fn silence_server(&mut self) {
         self.to_client.cut = true;

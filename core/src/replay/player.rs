@@ -1,0 +1,428 @@
+//! Doing to a new connection what was done to the recorded one.
+//!
+//! The new connection is recorded itself, and the two recordings are compared byte by byte: what
+//! goes in is the same by construction, so the first difference is in what comes out.
+
+use alloc::borrow::Cow;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::call::{Call, ChannelCall, ClientCall, ConnectionCall, KeyRef, KeyUse, Proof, ServerCall};
+use super::record::Record;
+use super::transcript::{HEADER, SecretTranscript};
+use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
+use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
+use crate::connection::{Connection, Logic, Step};
+use crate::crypto::SigAlg;
+use crate::error::Fault;
+use crate::keys::{KeyPair, PublicKey};
+use crate::msg::DisconnectCode;
+use crate::server::{AuthTicket, Server};
+use crate::time::Time;
+use crate::transport::negotiate::Role;
+use crate::transport::{DoneJob, Job, RxBuf};
+use crate::wire::Reader;
+use crate::{ClientConfig, ClientConnection, ClientEvent, ServerConfig, ServerConnection, ServerEvent};
+
+/// What a transcript does not hold.
+#[derive(Clone, Debug)]
+pub enum Setup<'a> {
+    /// Of a client.
+    Client {
+        /// The configuration that was recorded with.
+        config: Arc<ClientConfig>,
+        /// The key pairs that `authenticate` was called with, in any order.
+        keys: &'a [Arc<KeyPair>],
+    },
+    /// Of a server: the configuration that was recorded with, host keys included.
+    Server(Arc<ServerConfig>),
+}
+
+/// What a replay that came out the same went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Records of the transcript.
+    pub records: usize,
+    /// Calls of `poll`.
+    pub polls: u64,
+    /// Calls of other methods.
+    pub calls: u64,
+    /// Bytes of input.
+    pub received: u64,
+    /// Bytes of output.
+    pub sent: u64,
+    /// The recording has its end; without it, it was cut off.
+    pub complete: bool,
+}
+
+/// The first place where a replay came out differently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Divergence {
+    /// The record, counted from 1; 0 is the header.
+    pub step: usize,
+    /// What was being done last. Holds no secrets, like the other texts.
+    pub what: String,
+    /// What the transcript says.
+    pub expected: String,
+    /// What happened now.
+    pub got: String,
+}
+
+impl fmt::Display for Divergence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Divergence { step, what, expected, got } = self;
+        write!(f, "record {step}, after {what}: expected {expected}, got {got}")
+    }
+}
+
+impl core::error::Error for Divergence {}
+
+/// Does everything again that the transcript tells, on a new connection.
+///
+/// # Errors
+///
+/// The first difference in output, events, errors or deadlines. A `setup` of the other role, a key
+/// that is missing from it, or another configuration show as one, too.
+pub fn replay(transcript: &SecretTranscript, setup: Setup<'_>) -> Result<Report, Divergence> {
+    let (seed, start) = transcript.start();
+    match (setup, transcript.role()) {
+        (Setup::Client { config, keys }, Role::Client) => {
+            Player::new(transcript, ClientConnection::recorded(config, seed, start), keys, start).run()
+        }
+        (Setup::Server(config), Role::Server) => {
+            Player::new(transcript, ServerConnection::recorded(config, seed, start), &[], start).run()
+        }
+        (_, role) => Err(Divergence {
+            step: 0,
+            what: "the start".into(),
+            expected: alloc::format!("a setup of a {role:?}"),
+            got: alloc::format!("one of a {:?}", role.peer()),
+        }),
+    }
+}
+
+/// A role whose calls can be replayed.
+pub(crate) trait Replayable: Logic {
+    /// Takes the job out of an event, to be run again.
+    fn job(event: Self::Event<'_>) -> Option<Job>;
+    /// Does a call of the role. Errors say what is missing.
+    fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str>
+    where
+        Self: Sized;
+}
+
+/// One replay.
+pub(crate) struct Player<'t, S: Replayable> {
+    transcript: &'t SecretTranscript,
+    conn: Connection<S>,
+    keys: &'t [Arc<KeyPair>],
+    rx: RxBuf,
+    now: Time,
+    jobs: Vec<Job>,
+    /// How far the two recordings were compared, in bytes of the body and in records.
+    same: usize,
+    step: usize,
+    /// What was done last.
+    last: String,
+    report: Report,
+}
+
+impl<'t, S: Replayable> Player<'t, S> {
+    fn new(
+        transcript: &'t SecretTranscript,
+        conn: Connection<S>,
+        keys: &'t [Arc<KeyPair>],
+        now: Time,
+    ) -> Self {
+        Player {
+            transcript,
+            conn,
+            keys,
+            rx: RxBuf::new(),
+            now,
+            jobs: Vec::new(),
+            same: 0,
+            step: 0,
+            last: "the start".into(),
+            report: Report::default(),
+        }
+    }
+
+    fn run(mut self) -> Result<Report, Divergence> {
+        let mine = self.drain();
+        debug_assert!(mine.starts_with(self.transcript.header()));
+        self.compare(mine.get(HEADER..).unwrap_or_default())?;
+        let mut records = self.transcript.records().peekable();
+        while let Some(record) = records.next() {
+            self.report.records = self.report.records.saturating_add(1);
+            match record {
+                Record::Poll { .. } | Record::Call(_) => self.last = record.to_string(),
+                _ => {}
+            }
+            match record {
+                Record::Poll { delta, eof, input } => self.poll(delta, eof, input),
+                Record::Call(Call::Channel(id, ChannelCall::Slot { stream, want })) => {
+                    // A commit belongs to the slot before it, and ends its loan.
+                    let data = match records.peek() {
+                        Some(Record::Call(Call::Connection(ConnectionCall::Commit(data)))) => Some(*data),
+                        _ => None,
+                    };
+                    if data.is_some() {
+                        self.report.records = self.report.records.saturating_add(1);
+                        records.next();
+                    }
+                    self.slot(id, stream, want, data);
+                }
+                Record::Call(call) => self.call(call)?,
+                Record::Sent { len } => {
+                    self.report.sent = self.report.sent.saturating_add(len);
+                    self.conn.tx();
+                }
+                Record::Consumed(n) => self.conn.tx().consume(usize::try_from(n).unwrap_or(usize::MAX)),
+                Record::Found { .. } => {}
+                Record::End => {
+                    self.report.complete = true;
+                    break;
+                }
+            }
+            let mine = self.drain();
+            self.compare(&mine)?;
+        }
+        self.end()
+    }
+
+    /// What is left to compare when everything was done.
+    fn end(mut self) -> Result<Report, Divergence> {
+        if self.report.complete {
+            let transcript = self.conn.take_transcript();
+            let mine = transcript.as_ref().map_or(&[][..], SecretTranscript::to_bytes);
+            self.compare(mine)?;
+        } else {
+            // Cut off: the marks of the last step may be missing.
+            self.conn.tx();
+            let mine = self.drain();
+            self.compare(&mine)?;
+        }
+        let rest = self.transcript.body().get(self.same..).unwrap_or_default();
+        match Record::next(&mut Reader::new(rest)) {
+            Ok(record) => Err(self.divergence(1, record.to_string(), "nothing".into())),
+            Err(_) => Ok(self.report),
+        }
+    }
+
+    fn drain(&mut self) -> zeroize::Zeroizing<Vec<u8>> {
+        self.conn.core.recorder.as_mut().map(|r| r.drain()).unwrap_or_default()
+    }
+
+    /// Compares what was recorded now with the same place of the transcript.
+    fn compare(&mut self, mine: &[u8]) -> Result<(), Divergence> {
+        let theirs = self.transcript.body().get(self.same..).unwrap_or_default();
+        // Where a recording was cut off, more happens than it tells.
+        let cut = !self.transcript.is_complete() && mine.starts_with(theirs);
+        let mine = if cut { theirs } else { mine };
+        let mut r = Reader::new(mine);
+        if theirs.starts_with(mine) {
+            while Record::next(&mut r).is_ok() {
+                self.step = self.step.saturating_add(1);
+            }
+            self.same = self.same.saturating_add(mine.len());
+            return Ok(());
+        }
+        let mut expected = Reader::new(theirs);
+        let mut steps = 1usize;
+        loop {
+            let (before_e, before_g) = (expected.rest(), r.rest());
+            let (e, g) = (Record::next(&mut expected), Record::next(&mut r));
+            let used = before_g.len().saturating_sub(r.rest().len());
+            if g.is_err() || before_e.get(..used) != before_g.get(..used) {
+                let show = |r: &Result<Record<'_>, _>| r.as_ref().map_or("nothing".into(), Record::to_string);
+                let (expected, mut got) = (show(&e), show(&g));
+                if expected == got {
+                    got.push_str(", but with other content");
+                }
+                return Err(self.divergence(steps, expected, got));
+            }
+            steps = steps.saturating_add(1);
+        }
+    }
+
+    fn divergence(&self, ahead: usize, expected: String, got: String) -> Divergence {
+        Divergence { step: self.step.saturating_add(ahead), what: self.last.clone(), expected, got }
+    }
+
+    fn poll(&mut self, delta: u64, eof: bool, input: &[u8]) {
+        self.report.polls = self.report.polls.saturating_add(1);
+        self.report.received = self.report.received.saturating_add(input.len() as u64);
+        self.now = Time::from_micros(self.now.as_micros().wrapping_add(delta));
+        self.rx.push(input);
+        if eof {
+            self.rx.eof();
+        }
+        if let Ok(Step::Event(event)) = self.conn.poll(self.now, &mut self.rx) {
+            self.jobs.extend(S::job(event));
+        }
+    }
+
+    fn slot(&mut self, id: ChannelId, stream: crate::channel::Stream, want: u64, data: Option<&[u8]>) {
+        self.report.calls = self.report.calls.saturating_add(1);
+        let want = usize::try_from(want).unwrap_or(usize::MAX);
+        let Ok(Some(mut slot)) = self.conn.slot(id, stream, want) else { return };
+        if let Some(data) = data {
+            for (to, from) in slot.bytes().iter_mut().zip(data) {
+                *to = *from;
+            }
+            slot.commit(data.len());
+        }
+    }
+
+    fn call(&mut self, call: Call<'_>) -> Result<(), Divergence> {
+        self.report.calls = self.report.calls.saturating_add(1);
+        let conn = &mut self.conn;
+        let done = match call {
+            Call::Channel(id, call) => {
+                channel_call(conn, id, call);
+                Ok(())
+            }
+            Call::Connection(call) => {
+                connection_call(conn, call);
+                Ok(())
+            }
+            own => S::apply(self, own),
+        };
+        done.map_err(|missing| self.divergence(1, self.last.clone(), missing.into()))
+    }
+}
+
+/// Results are not looked at: what they tell shows in the marks.
+fn ignore<T>(_: T) {}
+
+fn channel_call<S: Logic>(conn: &mut Connection<S>, id: ChannelId, call: ChannelCall<'_>) {
+    match call {
+        ChannelCall::Accept => ignore(conn.accept_channel(OpenTicket { channel: id })),
+        ChannelCall::Refuse { why, text } => {
+            ignore(conn.refuse_channel(OpenTicket { channel: id }, OpenFailure(why), text));
+        }
+        ChannelCall::Request { request, want_reply } => ignore(conn.request(id, request, want_reply)),
+        ChannelCall::Reply { number, ok } => ignore(conn.reply(RequestTicket { channel: id, number }, ok)),
+        ChannelCall::Write { stream, data } => ignore(conn.write(id, stream, data)),
+        // Handled where the commit can be seen.
+        ChannelCall::Slot { .. } => {}
+        ChannelCall::Consume(n) => ignore(conn.consume(id, usize::try_from(n).unwrap_or(usize::MAX))),
+        ChannelCall::Finish => ignore(conn.finish(id)),
+        ChannelCall::Close => ignore(conn.close_channel(id)),
+    }
+}
+
+fn connection_call<S: Logic>(conn: &mut Connection<S>, call: ConnectionCall<'_>) {
+    match call {
+        ConnectionCall::Open { kind, window } => ignore(conn.open_with(kind, window)),
+        // Without a slot before it, it does nothing; the comparison says so.
+        ConnectionCall::Commit(_) => {}
+        ConnectionCall::RequestGlobal { name, fields, want_reply } => {
+            ignore(conn.request_global(name, fields, want_reply));
+        }
+        ConnectionCall::ReplyGlobal { number, ok, port } => {
+            ignore(conn.reply_global(GlobalTicket { number }, ok, port));
+        }
+        ConnectionCall::Rekey => ignore(conn.rekey()),
+        ConnectionCall::Disconnect { code, text } => conn.disconnect(DisconnectCode(code), text),
+    }
+}
+
+impl Replayable for Client {
+    fn job(_: ClientEvent<'_>) -> Option<Job> {
+        None
+    }
+
+    fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str> {
+        let Call::Client(call) = call else { return Err("a client, which has no such call") };
+        let conn = &mut player.conn;
+        match call {
+            ClientCall::DecideHostKey { number, accept } => {
+                ignore(conn.decide_host_key(HostKeyTicket { number }, accept));
+            }
+            ClientCall::Authenticate { user, proof } => return authenticate(conn, player.keys, user, proof),
+            ClientCall::ProvideSignature { number, signature } => {
+                ignore(conn.provide_signature(SignTicket { number }, signature));
+            }
+            ClientCall::CancelSignature(number) => ignore(conn.cancel_signature(SignTicket { number })),
+            ClientCall::AnswerPrompts { number, answers } => {
+                let answers = answers.list().map_err(|_| "answers that do not parse")?;
+                ignore(conn.answer_prompts(PromptTicket { number }, &answers));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn authenticate(
+    conn: &mut ClientConnection,
+    keys: &[Arc<KeyPair>],
+    user: &str,
+    proof: Proof<'_>,
+) -> Result<(), &'static str> {
+    let mut call = |method: AuthMethod<'_>| ignore(conn.authenticate(user, method));
+    match proof {
+        Proof::None => call(AuthMethod::None),
+        Proof::Password(p) => call(AuthMethod::Password(&Password::new(p))),
+        Proof::PasswordChange { old, new } => {
+            call(AuthMethod::PasswordChange { old: &Password::new(old), new: &Password::new(new) });
+        }
+        Proof::Key(usage, key, alg) => return authenticate_key(call, keys, usage, key, alg),
+        Proof::KeyboardInteractive => call(AuthMethod::KeyboardInteractive),
+    }
+    Ok(())
+}
+
+fn authenticate_key(
+    mut call: impl FnMut(AuthMethod<'_>),
+    keys: &[Arc<KeyPair>],
+    usage: KeyUse,
+    key: KeyRef<'_>,
+    alg: SigAlg,
+) -> Result<(), &'static str> {
+    let public = match key {
+        KeyRef::Given(key) => key.clone(),
+        KeyRef::Blob(blob) => PublicKey::from_blob(blob).map_err(|_| "a public key that does not parse")?,
+    };
+    match usage {
+        KeyUse::Probe => call(AuthMethod::ProbeKey { key: &public, alg }),
+        KeyUse::Elsewhere => call(AuthMethod::ExternalKey { key: &public, alg }),
+        KeyUse::Here => {
+            let pair = keys.iter().find(|k| *k.public() == public);
+            let key = pair.ok_or("no such key pair in the setup of the replay")?;
+            call(AuthMethod::PublicKey { key, alg });
+        }
+    }
+    Ok(())
+}
+
+impl Replayable for Server {
+    fn job(event: ServerEvent<'_>) -> Option<Job> {
+        match event {
+            ServerEvent::Job(job) => Some(*job),
+            _ => None,
+        }
+    }
+
+    fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str> {
+        let Call::Server(call) = call else { return Err("a server, which has no such call") };
+        match call {
+            ServerCall::DecideAuth { number, verdict } => {
+                ignore(player.conn.decide_auth(AuthTicket { number }, Cow::into_owned(verdict)));
+            }
+            ServerCall::FinishJob(generation) => {
+                let at = player.jobs.iter().position(|j| j.generation == generation);
+                let done = match at {
+                    Some(at) => player.jobs.swap_remove(at).run(),
+                    // Of another connection: refused then as now.
+                    None => DoneJob { generation, result: Err(Fault::BadHostKey) },
+                };
+                ignore(player.conn.finish_job(done));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! Keeps `spec-notes/` from rotting: what its tables name must exist.
+//!
+//! The form of a page is described in `spec-notes/README.md`.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const VERBS: [&str; 5] = ["handled", "refused", "differs", "not implemented", "application"];
+const LEVELS: [&str; 6] = ["MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "text"];
+const SOURCES: [&str; 4] = ["core", "io-std", "conformance", "fuzz"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// One requirement.
+struct Row {
+    at: String,
+    level: String,
+    konko: String,
+    place: String,
+    proof: String,
+}
+
+impl Row {
+    fn defect(&self) -> bool {
+        self.konko.contains("**defect**")
+    }
+
+    fn gap(&self) -> bool {
+        self.proof.contains("**gap**")
+    }
+
+    fn tests(&self) -> Vec<&str> {
+        quoted(&self.proof)
+    }
+}
+
+/// The pages with tables of requirements, and their rows.
+fn pages() -> Vec<(String, Vec<Row>)> {
+    let mut pages = Vec::new();
+    for entry in fs::read_dir(root().join("spec-notes")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.ends_with(".md") || name == "README.md" || name == "legality.md" {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let rows = text.lines().zip(1..).filter_map(|(line, n)| row(&name, n, line)).collect();
+        pages.push((name, rows));
+    }
+    pages.sort_by(|a, b| a.0.cmp(&b.0));
+    pages
+}
+
+fn row(page: &str, number: usize, line: &str) -> Option<Row> {
+    let cells = line.strip_prefix('|')?.strip_suffix('|')?;
+    let at = format!("spec-notes/{page}:{number}");
+    let cells: Vec<&str> = cells.split('|').map(str::trim).collect();
+    let [section, level, _, konko, place, proof] = cells[..] else {
+        panic!("{at}: six cells: section, level, requirement, konko, where, proof");
+    };
+    if section == "§" || section.starts_with("--") {
+        return None;
+    }
+    let [level, konko, place, proof] = [level, konko, place, proof].map(str::to_owned);
+    Some(Row { at, level, konko, place, proof })
+}
+
+/// What stands between backticks.
+fn quoted(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(dir) else { return };
+    for path in entries.map(|e| e.unwrap().path()) {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && name != "data" {
+            rust_files(&path, files);
+        } else if name.ends_with(".rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The names of all test functions.
+fn tests() -> HashSet<String> {
+    let mut files = Vec::new();
+    SOURCES.iter().for_each(|dir| rust_files(&root().join(dir), &mut files));
+    let mut names = HashSet::new();
+    for text in files.iter().map(|f| fs::read_to_string(f).unwrap()) {
+        let mut marked = false;
+        for line in text.lines().map(str::trim_start) {
+            if line.starts_with("#[test]") {
+                marked = true;
+            } else if let Some(rest) = line.strip_prefix("fn ") {
+                // Inside `proptest!` the attribute stands before the function as well.
+                if std::mem::take(&mut marked) {
+                    names.insert(rest.split(['(', '<']).next().unwrap().to_owned());
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Whether `text` defines `item`: a function, a type, a constant, a field or a variant.
+fn defines(text: &str, item: &str) -> bool {
+    let starts = |rest: &str, ends: &[char]| {
+        rest.strip_prefix(item).is_some_and(|r| r.is_empty() || r.starts_with(ends))
+    };
+    text.lines().map(str::trim_start).any(|line| {
+        let keywords = ["fn ", "struct ", "enum ", "trait ", "const ", "static ", "type ", "mod "];
+        let defined = keywords.iter().any(|k| {
+            line.split_once(k).is_some_and(|(_, rest)| starts(rest, &['(', '<', ':', ';', ' ', '{', '\'']))
+        });
+        let line = line.strip_prefix("pub(crate) ").or_else(|| line.strip_prefix("pub ")).unwrap_or(line);
+        // A field, a variant, a message of the macro `messages!`.
+        let ends = [":", ",", " {", " = "];
+        defined || line.strip_prefix(item).is_some_and(|rest| ends.iter().any(|e| rest.starts_with(e)))
+    })
+}
+
+#[test]
+fn every_row_has_the_agreed_form() {
+    for (_, rows) in pages() {
+        assert!(!rows.is_empty());
+        for row in rows {
+            let Row { at, level, konko, place, proof } = &row;
+            assert!(LEVELS.contains(&level.as_str()), "{at}: level {level}");
+            assert!(VERBS.iter().any(|v| konko.starts_with(v)), "{at}: begin with one of {VERBS:?}");
+            assert!(place == "—" || !quoted(place).is_empty(), "{at}: where?");
+            assert!(proof == "—" || row.gap() || !row.tests().is_empty(), "{at}: a test, **gap** or —");
+            let promised = konko.starts_with("handled") || konko.starts_with("refused");
+            assert!(proof != "—" || !promised, "{at}: what konko does needs a test, or is a gap");
+        }
+    }
+}
+
+#[test]
+fn every_named_test_exists() {
+    let tests = tests();
+    for (_, rows) in pages() {
+        for row in rows {
+            for name in row.tests() {
+                assert!(tests.contains(name), "{}: there is no test `{name}` any more", row.at);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_named_place_exists() {
+    for (_, rows) in pages() {
+        for row in rows {
+            for place in quoted(&row.place) {
+                let (path, item) = place.split_once("::").unwrap_or((place, ""));
+                let file = [root().join("core/src").join(path), root().join(path)];
+                let file = file.iter().find(|f| f.is_file());
+                let file = file.unwrap_or_else(|| panic!("{}: there is no file {path} any more", row.at));
+                let text = fs::read_to_string(file).unwrap();
+                assert!(item.is_empty() || defines(&text, item), "{}: {path} has no `{item}`", row.at);
+            }
+        }
+    }
+}
+
+/// With `--nocapture`: how much of each page is proven.
+#[test]
+fn counts() {
+    println!("{:14} {:>5} {:>7} {:>5} {:>7}", "page", "rows", "proven", "gaps", "defects");
+    for (name, rows) in pages() {
+        let of = |f: fn(&Row) -> bool| rows.iter().filter(|r| f(r)).count();
+        let proven = of(|r| !r.gap() && !r.tests().is_empty());
+        println!("{name:14} {:>5} {proven:>7} {:>5} {:>7}", rows.len(), of(Row::gap), of(Row::defect));
+    }
+}

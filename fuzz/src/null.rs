@@ -1,0 +1,129 @@
+//! Cryptography that protects nothing, so that a fuzzer gets past the key exchange: packets stay in
+//! clear and without a tag, every signature verifies, every shared secret is the same.
+//!
+//! It must never leave this crate.
+
+use konko_core::crypto::{
+    BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
+    PacketSealer, Protection, Provider, Secret, Shape, SigAlg, Signer, SigningKey, VerifyKey,
+};
+use konko_core::{Rng, provider};
+
+/// See the module.
+#[derive(Debug)]
+pub struct NullProvider;
+
+/// The only one needed.
+pub static NULL: NullProvider = NullProvider;
+
+struct Clear;
+
+impl PacketSealer for Clear {
+    fn shape(&self) -> Shape {
+        Shape::PLAIN
+    }
+
+    fn seal(&mut self, _seq: u32, _packet: &mut [u8]) {}
+}
+
+impl PacketOpener for Clear {
+    fn shape(&self) -> Shape {
+        Shape::PLAIN
+    }
+
+    fn length(&mut self, _seq: u32, head: &mut [u8]) -> u32 {
+        head.first_chunk().map_or(0, |b| u32::from_be_bytes(*b))
+    }
+
+    fn open(&mut self, _seq: u32, _packet: &mut [u8]) -> Result<(), BadTag> {
+        Ok(())
+    }
+}
+
+struct NullSigner;
+
+impl Signer for NullSigner {
+    fn sign(&self, alg: SigAlg, _message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+        Ok(vec![
+            1;
+            match alg {
+                SigAlg::EcdsaNistp384 => 96,
+                SigAlg::EcdsaNistp521 => 132,
+                SigAlg::RsaSha1 | SigAlg::RsaSha256 | SigAlg::RsaSha512 => 256,
+                _ => 64,
+            }
+        ])
+    }
+}
+
+fn secret() -> Secret {
+    Secret::copy_of(&[0x5a; 32])
+}
+
+impl Provider for NullProvider {
+    fn name(&self) -> &'static str {
+        "null"
+    }
+
+    fn fast_aes(&self) -> bool {
+        true
+    }
+
+    fn sealer(&self, _: Protection, _: &DirectionKeys) -> Result<Box<dyn PacketSealer>, BadKey> {
+        Ok(Box::new(Clear))
+    }
+
+    fn opener(&self, _: Protection, _: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey> {
+        Ok(Box::new(Clear))
+    }
+
+    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
+        provider::rustcrypto().hash(alg)
+    }
+
+    fn x25519_public(&self, _secret: &[u8; 32]) -> [u8; 32] {
+        [9; 32]
+    }
+
+    fn x25519(&self, _secret: &[u8; 32], peer: &[u8; 32]) -> Result<Secret, BadPublicValue> {
+        if *peer == [0; 32] { Err(BadPublicValue) } else { Ok(secret()) }
+    }
+
+    fn ecdh_generate(&self, curve: Curve, _rng: &mut Rng) -> (Secret, Vec<u8>) {
+        let mut point = vec![7; 1 + 2 * curve.width()];
+        point[0] = 4;
+        (secret(), point)
+    }
+
+    fn ecdh(&self, curve: Curve, _secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue> {
+        if peer.len() == 1 + 2 * curve.width() { Ok(secret()) } else { Err(BadPublicValue) }
+    }
+
+    fn mlkem768_public(&self, _seed: &[u8; 64]) -> Vec<u8> {
+        vec![1; 1184]
+    }
+
+    fn mlkem768_encapsulate(
+        &self,
+        public: &[u8],
+        _m: &[u8; 32],
+    ) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+        if public.len() == 1184 { Ok((vec![2; 1088], secret())) } else { Err(BadPublicValue) }
+    }
+
+    fn mlkem768_decapsulate(&self, _seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
+        if ciphertext.len() == 1088 { Ok(secret()) } else { Err(BadPublicValue) }
+    }
+
+    fn modexp(&self, _p: &[u8], _base: &[u8], _exponent: &Secret) -> Result<Secret, BadPublicValue> {
+        Ok(secret())
+    }
+
+    fn verify(&self, _: SigAlg, _: VerifyKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+        Ok(())
+    }
+
+    fn signer(&self, _: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
+        Ok(Box::new(NullSigner))
+    }
+}

@@ -1,0 +1,154 @@
+//! The parsers: no panic, and what parses comes out again the same.
+
+use std::sync::Arc;
+
+use konko_core::hosts::KnownHosts;
+use konko_core::keys::{PrivateKey, PublicKey};
+use konko_core::msg::*;
+use konko_core::replay::{SecretTranscript, Setup, replay};
+use konko_core::transport::negotiate::Role;
+use konko_core::wire::{NameList, NameListBuilder, Reader, Sink};
+use konko_core::{ClientConfig, ServerConfig, TransportConfig};
+
+use crate::input::Input;
+use crate::null::NULL;
+use crate::peer;
+
+/// The target `wire`: the first byte says how many bytes of steps follow, the rest is read.
+pub fn wire(data: &[u8]) {
+    let (mut steps, mut bytes) = Input::split(data);
+    let bytes = bytes.rest();
+    let mut r = Reader::new(bytes);
+    while !steps.is_empty() {
+        let before = r.rest();
+        let step = steps.byte() % 8;
+        let again = match step {
+            0 => r.u8().map(|v| put(|out| out.put_u8(v))),
+            1 => r.bool().map(|_| Vec::new()),
+            2 => r.u32().map(|v| put(|out| out.put_u32(v))),
+            3 => r.u64().map(|v| put(|out| out.put_u64(v))),
+            4 => r.string().map(|v| put(|out| out.put_string(v))),
+            5 => r.mpint().map(|v| put(|out| out.put_mpint(v))),
+            6 => r.name_list().map(|v| {
+                let built: NameListBuilder = v.iter().collect();
+                let list = built.finish();
+                assert_eq!(NameList::parse(list.as_bytes()), Ok(v));
+                put(|out| out.put_string(list.as_bytes()))
+            }),
+            _ => r.text().map(|v| {
+                let shown = format!("{v} {v:?} {}", v.excerpt(20));
+                assert!(!shown.chars().any(char::is_control), "{shown:?}");
+                put(|out| out.put_string(v.as_bytes()))
+            }),
+        };
+        match again {
+            Ok(out) => {
+                let used = &before[..before.len() - r.rest().len()];
+                // Booleans are not canonical, mpints may have superfluous zeros.
+                assert!(step == 1 || step == 5 || out == used);
+            }
+            Err(_) => assert_eq!(r.rest().len(), before.len(), "a failed read consumes nothing"),
+        }
+    }
+}
+
+fn put(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+/// The target `msgs`: any payload as every message.
+pub fn msgs(data: &[u8]) {
+    macro_rules! each {
+        ($($name:ident)*) => { $(
+            // What parses is written, and parses again.
+            if let Ok(message) = $name::parse(data) {
+                let mut out = Vec::new();
+                message.put(&mut out);
+                assert!($name::parse(&out).is_ok(), "{} does not parse again", stringify!($name));
+                let mut twice = Vec::new();
+                $name::parse(&out).into_iter().for_each(|m| m.put(&mut twice));
+                assert!(out == twice);
+            }
+        )* };
+    }
+    each!(
+        Disconnect Ignore Unimplemented Debug ServiceRequest ServiceAccept ExtInfo NewKeys Ping Pong
+        KexInit EcdhInit EcdhReply DhInit DhReply GexRequest GexGroup GexInit GexReply
+        UserauthRequest UserauthFailure UserauthSuccess UserauthBanner UserauthPkOk
+        UserauthPasswdChangereq UserauthInfoRequest UserauthInfoResponse
+        GlobalRequest RequestSuccess RequestFailure ChannelOpen ChannelOpenConfirmation
+        ChannelOpenFailure ChannelWindowAdjust ChannelData ChannelExtendedData ChannelEof
+        ChannelClose ChannelRequest ChannelSuccess ChannelFailure
+    );
+    if let Ok(m) = ExtInfo::parse(data) {
+        m.iter().for_each(drop);
+    }
+    if let Ok(m) = UserauthInfoRequest::parse(data) {
+        m.prompts().for_each(drop);
+    }
+}
+
+/// Rounds of the key derivation of an encrypted key file that a fuzzer may spend.
+const ROUNDS: u32 = 2;
+
+/// The target `private_key`.
+pub fn private_key(data: &[u8]) {
+    for passphrase in [None, Some(&b"secret"[..])] {
+        if let Ok(key) = PrivateKey::load_limited(data, passphrase, ROUNDS) {
+            let blob = key.public().to_blob();
+            assert_eq!(PublicKey::from_blob(&blob).as_ref(), Ok(key.public()));
+        }
+    }
+    let _ = PrivateKey::public_of(data);
+}
+
+/// The target `public_key`: as a blob and as a line.
+pub fn public_key(data: &[u8]) {
+    if let Ok(key) = PublicKey::from_blob(data) {
+        assert_eq!(key.to_blob(), data, "a blob that is not canonical was taken");
+        line_of(&key);
+    }
+    if let Ok((key, comment)) = PublicKey::from_openssh_line(data) {
+        let _ = comment.to_string();
+        line_of(&key);
+    }
+}
+
+fn line_of(key: &PublicKey) {
+    let line = key.to_openssh_line("comment");
+    let (again, _) = PublicKey::from_openssh_line(line.trim_end().as_bytes()).expect("a line of ours reads");
+    assert_eq!(again, *key);
+    let _ = (key.bits(), key.fingerprint(konko_core::crypto::HashAlg::Sha256).to_string());
+}
+
+/// The target `known_hosts`.
+pub fn known_hosts(data: &[u8]) {
+    let Ok(hosts) = KnownHosts::parse("fuzz", data) else { return };
+    let key = peer::key_pair();
+    for (host, port, ip) in
+        [("example.org", 22, Some("192.0.2.1")), ("10.0.0.1", 2222, None), ("", 0, Some(""))]
+    {
+        let _ = hosts.lookup(host, port, ip, key.public());
+        let _ = hosts.known_algorithms(host, port);
+    }
+    let _ = (hosts.locations_of(key.public()), hosts.warnings());
+}
+
+/// The target `transcript`: any bytes as a file, and a replay of what reads.
+pub fn transcript(data: &[u8]) {
+    let Ok(read) = SecretTranscript::from_bytes(data) else { return };
+    assert_eq!(read.to_bytes(), data);
+    assert_eq!(read.redact().lines().count(), read.len());
+    let keys = [peer::key_pair()];
+    let transport = TransportConfig::new(&NULL);
+    let setup = match read.role() {
+        Role::Client => Setup::Client { config: Arc::new(ClientConfig::new(transport)), keys: &keys },
+        Role::Server => Setup::Server(Arc::new(ServerConfig::new(transport, keys.to_vec()))),
+    };
+    match replay(&read, setup) {
+        Ok(report) => assert!(report.records == read.len()),
+        Err(divergence) => assert!(divergence.step <= read.len() + 1, "{divergence}"),
+    }
+}

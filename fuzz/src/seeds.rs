@@ -1,0 +1,252 @@
+//! Where the corpora come from: small inputs that reach deep, made by hand and from sessions.
+
+use std::sync::Arc;
+
+use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
+use konko_core::client::{AuthMethod, Password};
+use konko_core::crypto::Curve;
+use konko_core::keys::{KeyKind, PrivateKey};
+use konko_core::msg;
+use konko_core::server::Verdict;
+use konko_core::transport::negotiate::Role;
+use konko_core::wire::{Sink, SshStr};
+use konko_core::*;
+
+use crate::null::NULL;
+use crate::packets::protections;
+use crate::peer;
+
+/// The seeds of a target: name and bytes.
+pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
+    let list = match target {
+        "client" => machine(Role::Server),
+        "server" => machine(Role::Client),
+        "mitm" => mitm(),
+        "channels" => channels(),
+        "packets" => packets(),
+        "wire" => wire(),
+        "msgs" => payloads(),
+        "private_key" => private_keys(),
+        "public_key" => public_keys(),
+        "known_hosts" => known_hosts(),
+        "transcript" => transcripts(),
+        _ => Vec::new(),
+    };
+    list.into_iter().enumerate().map(|(i, bytes)| (format!("{i:03}"), bytes)).collect()
+}
+
+/// Scripts that log in and use channels, with decisions of several kinds.
+fn machine(role: Role) -> Vec<Vec<u8>> {
+    let script =
+        |steps: &[(u8, u8)]| -> Vec<u8> { steps.iter().flat_map(|(step, arg)| [3, *step, *arg]).collect() };
+    let calls = |n: usize| -> Vec<u8> { [10, 3].repeat(n) };
+    let login = [7u8, 1];
+    let kex = [7u8, 0];
+    let open = script(&[(15, 1), (15, 66), (15, 255)]);
+    let talk = script(&[(23, 0x10), (19, 5), (20, 5), (18, 90), (23, 0x20), (26, 1), (29, 9), (21, 0)]);
+    let confirm = script(&[(16, 0), (16, 17), (19, 0), (24, 0), (27, 0), (22, 0)]);
+    let auths = script(&[(6, 0), (7, 1), (8, 1), (9, 1), (10, 1), (11, 0), (12, 2), (6, 1), (10, 3), (8, 0)]);
+    let rekey = script(&[(1, 0), (2, 0), (3, 0)]);
+    let bodies: Vec<Vec<u8>> = vec![
+        [&kex[..], &auths, &script(&[(7, 0)]), &talk].concat(),
+        [&login[..], &open, &talk, &calls(4), &script(&[(22, 0), (31, 11)])].concat(),
+        [&login[..], &calls(3), &confirm, &calls(5), &talk].concat(),
+        [&login[..], &open, &rekey, &talk, &rekey, &calls(6)].concat(),
+        [&login[..], &[9, 20, 11, 0, 9, 23, 11, 255]].concat(),
+        script(&[(0, 0), (1, 4), (13, 0), (14, 0), (3, 0)]),
+        script(&[(0, 0), (1, 1), (2, 1), (2, 6), (3, 0), (5, 0)]),
+        script(&[(0, 0), (1, 2), (2, 2), (3, 0), (5, 0), (7, 0), (15, 1)]),
+        script(&[(0, 0), (1, 32 + 8), (2, 0), (3, 0)]),
+        [&[0, 20][..], b"SSH-2.0-x\r\nnonsense\0\0", &[1, 3, 20, 0, 0, 2, 1, 0]].concat(),
+    ];
+    let controls: [&[u8]; 3] = [
+        &[0; 16],
+        &[1, 2, 4, 1, 1, 0, 0, 6, 3, 0, 9, 2, 1, 40, 8, 0, 5, 3, 1, 1, 200, 4, 7, 17, 33],
+        &[7, 1, 5, 2, 3, 11, 200, 16, 17, 48, 64, 80, 90, 130, 14, 0, 0, 1, 0, 2, 31, 9, 77],
+    ];
+    let flags = [0u8, 1, 2, 16 + 64, 32 + 128, 192 + 8];
+    let mut out = Vec::new();
+    for (i, body) in bodies.iter().enumerate() {
+        for (j, control) in controls.iter().enumerate() {
+            let flag = flags[(i + j) % flags.len()];
+            out.push([&[flag, control.len() as u8][..], control, body].concat());
+        }
+    }
+    let _ = role;
+    out
+}
+
+/// Every act on every unit once.
+fn mitm() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for suite in 0..4u8 {
+        for place in 0..12u8 {
+            out.push(vec![suite, place, suite * 2 + place % 8, place, 9]);
+        }
+        // Terrapin: a packet in front of NEWKEYS, the first one behind it gone.
+        out.push(vec![suite, 7, 2, 0, 0, 9, 5, 11, 0]);
+    }
+    out
+}
+
+fn channels() -> Vec<Vec<u8>> {
+    let open = [0u8, 0, 3, 6, 255, 3, 1, 1, 6, 255];
+    let write = [0u8, 2, 0, 0x20, 0, 6, 255];
+    let mut out = vec![
+        [&open[..], &write, &[3, 6, 0, 4, 0, 6, 255, 0, 8, 0, 3, 9, 0, 6, 255]].concat(),
+        [&open[..], &open, &write, &[0, 12, 200, 3, 12, 200], &write, &[6, 255]].concat(),
+        [&open[..], &[0, 10, 0, 3, 10, 0, 6, 255, 3, 11, 0, 0, 11, 1, 6, 255]].concat(),
+        [&open[..], &[0, 13, 0, 3, 13, 1, 6, 255, 3, 14, 0, 7, 255, 7, 255]].concat(),
+        [&open[..], &[0, 9, 0, 3, 9, 0, 3, 2, 0, 9, 9, 6, 255], &open].concat(),
+        [&write[..], &open, &[0, 5, 0, 0, 90, 3, 5, 1, 1, 1, 6, 1, 0, 9]].concat(),
+    ];
+    // Many at once.
+    out.push(open.repeat(20));
+    out.push([open.repeat(4), write.repeat(20), [0, 9, 0x10, 3, 9, 0x20, 6, 255].repeat(3)].concat());
+    out
+}
+
+fn packets() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for (i, _) in protections().iter().enumerate() {
+        out.push([&[i as u8, 5, 9, 1, 1, 0, 7][..], &[6; 41]].concat());
+        if i % 4 == 0 {
+            out.push([&[i as u8, 5, 9, 0][..], &[0; 64]].concat());
+        }
+    }
+    out
+}
+
+fn wire() -> Vec<Vec<u8>> {
+    let mut value = Vec::new();
+    value.put_u8(1);
+    value.put_bool(true);
+    value.put_u32(7);
+    value.put_u64(8);
+    value.put_string(b"text");
+    value.put_mpint(&[0x80, 1]);
+    value.put_string(b"one,two,three");
+    value.put_string("h\u{e9}\u{202e}\x1b".as_bytes());
+    let good = [&[8u8, 0, 1, 2, 3, 4, 5, 6, 7][..], &value].concat();
+    let mut out = vec![good.clone(), good[..20].to_vec()];
+    for step in [4u8, 5, 6, 7] {
+        out.push([&[1, step][..], &[0xff, 0xff, 0xff, 0xff, 1, 2, 3]].concat());
+        out.push([&[1, step][..], &[0, 0, 0, 3, b',', 0x80, 0]].concat());
+    }
+    out
+}
+
+/// One payload of each kind, out of the scripts of both roles.
+fn payloads() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for role in [Role::Client, Role::Server] {
+        for step in 1..peer::STEPS {
+            if role == Role::Server && step >= 15 {
+                continue;
+            }
+            let packet = peer::script(role, step, 0x12);
+            let pad = usize::from(packet[4]);
+            out.push(packet[5..packet.len() - pad].to_vec());
+        }
+    }
+    out
+}
+
+fn key(kind: KeyKind) -> PrivateKey {
+    let mut rng = Rng::from_seed(&Seed::new([7; 32]));
+    PrivateKey::generate(kind, &mut rng).expect("keys without RSA need no luck")
+}
+
+const KINDS: [KeyKind; 4] =
+    [KeyKind::Ed25519, KeyKind::Ecdsa(Curve::P256), KeyKind::Ecdsa(Curve::P384), KeyKind::Ecdsa(Curve::P521)];
+
+/// Key files that the tests of the core have, the small ones.
+const FILES: [&[u8]; 8] = [
+    include_bytes!("../../core/tests/data/keys/ed25519"),
+    include_bytes!("../../core/tests/data/keys/ecdsa256"),
+    include_bytes!("../../core/tests/data/keys/ecdsa256-pem"),
+    include_bytes!("../../core/tests/data/keys/ecdsa256-pkcs8"),
+    include_bytes!("../../core/tests/data/keys/enc-aes256-ctr"),
+    include_bytes!("../../core/tests/data/keys/enc-chacha20-poly1305"),
+    include_bytes!("../../core/tests/data/keys/bad-dsa"),
+    include_bytes!("../../core/tests/data/keys/bad-explicit-curve"),
+];
+
+fn private_keys() -> Vec<Vec<u8>> {
+    FILES.iter().map(|f| f.to_vec()).collect()
+}
+
+fn public_keys() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for kind in KINDS {
+        let key = key(kind).public().clone();
+        out.push(key.to_openssh_line("user@host").into_bytes());
+        out.push(key.to_blob());
+    }
+    out.push(include_bytes!("../../core/tests/data/keys/bad-cert.pub").to_vec());
+    out
+}
+
+fn known_hosts() -> Vec<Vec<u8>> {
+    let key = key(KeyKind::Ed25519).public().to_openssh_line("");
+    let key = key.trim_end();
+    [
+        format!("example.org {key}\n[10.0.0.1]:2222,192.0.2.* {key}\n# comment\n\n"),
+        format!("@revoked * {key}\n@cert-authority *.org {key}\n!example.org,*.org {key}\n"),
+        format!("|1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|AAAAAAAAAAAAAAAAAAAAAAAAAAA= {key}\n"),
+        "broken\nexample.org ssh-ed25519 AAAA\nexample.org ssh-rsa !!!!\n\0\n".to_string(),
+    ]
+    .into_iter()
+    .map(String::into_bytes)
+    .collect()
+}
+
+/// Recordings of both ends of a short session under the null provider.
+fn transcripts() -> Vec<Vec<u8>> {
+    let now = Time::from_micros(5);
+    let transport = TransportConfig::new(&NULL);
+    let server = Arc::new(ServerConfig::new(transport.clone(), vec![peer::key_pair()]));
+    let mut c = ClientConnection::recorded(Arc::new(ClientConfig::new(transport)), Seed::new([1; 32]), now);
+    let mut s = ServerConnection::recorded(server, Seed::new([2; 32]), now);
+    let (mut to_c, mut to_s) = (RxBuf::new(), RxBuf::new());
+    for round in 0..14 {
+        to_s.push(c.tx().pending());
+        let n = c.tx().len();
+        c.tx().consume(n);
+        while let Ok(Step::Event(event)) = s.poll(now, &mut to_s) {
+            match event {
+                ServerEvent::Auth { ticket, .. } => drop(s.decide_auth(ticket, Verdict::Accept).is_ok()),
+                ServerEvent::Open { ticket, .. } => drop(s.accept_channel(ticket).is_ok()),
+                ServerEvent::Channel(id, ChannelEvent::Data { .. }) => {
+                    let _ = s.write(id, Stream::Stderr, b"answer");
+                    let _ = s.close_channel(id);
+                }
+                _ => {}
+            }
+        }
+        to_c.push(s.tx().pending());
+        let n = s.tx().len();
+        s.tx().consume(n);
+        while let Ok(Step::Event(event)) = c.poll(now, &mut to_c) {
+            match event {
+                ClientEvent::HostKey(ticket) => drop(c.decide_host_key(ticket, true).is_ok()),
+                ClientEvent::AuthNeeded { .. } => {
+                    let _ = c.authenticate("u", AuthMethod::Password(&Password::new("p")));
+                }
+                ClientEvent::Authenticated { .. } => drop(c.open(OpenKind::Session).is_ok()),
+                ClientEvent::Opened(id) => {
+                    let _ = c.request(id, ChannelRequest::Exec(SshStr::new(b"x")), false);
+                    if let Ok(Some(slot)) = c.slot(id, Stream::Data, 10) {
+                        slot.commit(10);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if round == 12 {
+            c.disconnect(msg::DisconnectCode::BY_APPLICATION, "done");
+        }
+    }
+    let take = |t: Option<replay::SecretTranscript>| t.map(|t| t.to_bytes().to_vec()).unwrap_or_default();
+    vec![take(c.take_transcript()), take(s.take_transcript())]
+}

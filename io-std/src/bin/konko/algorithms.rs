@@ -1,0 +1,105 @@
+//! Algorithm lists as OpenSSH writes them (ssh_config(5)): `a,b` replaces the default, `+a` appends,
+//! `-a` removes, `^a` puts in front. Names may hold `*` and `?`.
+
+use konko::core::crypto::{Cipher, Kex, Mac, SigAlg};
+use konko::core::hosts::pattern;
+use konko::core::transport::negotiate::Algorithms;
+
+/// Applies `list` to `default`. `all` is what konko has at all, which may be more than any policy.
+fn assemble<A: Copy + PartialEq>(
+    list: &str,
+    default: &[A],
+    all: &[A],
+    name: fn(A) -> &'static str,
+    what: &str,
+) -> Result<Vec<A>, String> {
+    let (sign, patterns) = match list.split_at_checked(1) {
+        Some((sign @ ("+" | "-" | "^"), rest)) => (sign, rest),
+        _ => ("", list),
+    };
+    let mut chosen = Vec::new();
+    for p in patterns.split(',').map(str::trim) {
+        let matching: Vec<A> =
+            all.iter().copied().filter(|a| pattern::matches(p.as_bytes(), name(*a).as_bytes())).collect();
+        // To remove what is not there does no harm.
+        if p.is_empty() || (matching.is_empty() && sign != "-") {
+            let names: Vec<&str> = all.iter().map(|a| name(*a)).collect();
+            return Err(format!("{what}: \"{p}\" is none of {}", names.join(",")));
+        }
+        chosen.extend(matching);
+    }
+    let without =
+        |from: &[A], drop: &[A]| -> Vec<A> { from.iter().copied().filter(|a| !drop.contains(a)).collect() };
+    let mut result = match sign {
+        "+" => [default, &without(&chosen, default)].concat(),
+        "-" => without(default, &chosen),
+        "^" => [&chosen[..], &without(default, &chosen)].concat(),
+        _ => chosen,
+    };
+    let mut seen: Vec<A> = Vec::new();
+    result.retain(|a| {
+        !seen.contains(a) && {
+            seen.push(*a);
+            true
+        }
+    });
+    if result.is_empty() {
+        return Err(format!("{what}: nothing is left of the list"));
+    }
+    Ok(result)
+}
+
+/// `KexAlgorithms`.
+pub fn kex(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
+    algorithms.kex = assemble(list, &algorithms.kex, Kex::ALL, Kex::name, "KexAlgorithms")?;
+    Ok(())
+}
+
+/// `Ciphers`.
+pub fn ciphers(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
+    let chosen = assemble(list, &algorithms.cipher[0], Cipher::ALL, Cipher::name, "Ciphers")?;
+    algorithms.set_ciphers(&chosen);
+    Ok(())
+}
+
+/// `MACs`.
+pub fn macs(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
+    let chosen = assemble(list, &algorithms.mac[0], Mac::ALL, Mac::name, "MACs")?;
+    algorithms.set_macs(&chosen);
+    Ok(())
+}
+
+/// `HostKeyAlgorithms`.
+pub fn host_keys(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
+    algorithms.host_key =
+        assemble(list, &algorithms.host_key, SigAlg::ALL, SigAlg::name, "HostKeyAlgorithms")?;
+    Ok(())
+}
+
+/// `PubkeyAcceptedAlgorithms`.
+pub fn user_keys(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
+    algorithms.user_key =
+        assemble(list, &algorithms.user_key, SigAlg::ALL, SigAlg::name, "PubkeyAcceptedAlgorithms")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_follow_openssh() {
+        let default = [Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305, Cipher::Aes128Ctr];
+        let list = |list: &str| assemble(list, &default, Cipher::ALL, Cipher::name, "Ciphers");
+        assert_eq!(list("3des-cbc"), Ok(vec![Cipher::TripleDesCbc]));
+        assert_eq!(list("+3des-cbc,aes128-ctr").unwrap(), [&default[..], &[Cipher::TripleDesCbc]].concat());
+        assert_eq!(list("-aes*").unwrap(), [Cipher::ChaCha20Poly1305]);
+        assert_eq!(
+            list("^aes128-ctr").unwrap(),
+            [Cipher::Aes128Ctr, Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305]
+        );
+        assert!(list("rot13").unwrap_err().contains("rot13"));
+        assert!(list("-*").is_err());
+        assert_eq!(list("-rot13").unwrap(), default);
+    }
+}

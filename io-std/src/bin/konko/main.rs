@@ -1,0 +1,50 @@
+//! The `konko` program: what the library can do, on the command line.
+#![forbid(unsafe_code)]
+
+mod algorithms;
+mod demo;
+mod escape;
+mod settings;
+mod ssh;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// SSH2 in Rust. Where OpenSSH has the same thing, options have OpenSSH's names and meaning.
+#[derive(Parser)]
+#[command(name = "konko", version, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show a client and a server in this process, and check every claim
+    Demo,
+    /// Run a command or a shell on another machine
+    Ssh(ssh::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            // OpenSSH ends with 255 for whatever goes wrong on this side.
+            return ExitCode::from(if e.use_stderr() { 255 } else { 0 });
+        }
+    };
+    match cli.command {
+        Command::Demo => match demo::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("konko demo: {error}");
+                ExitCode::FAILURE
+            }
+        },
+        Command::Ssh(args) => ssh::run(args),
+    }
+}

@@ -1,0 +1,561 @@
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use konko_core::UsageError;
+use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind, PtyModes, PtyRequest};
+use konko_core::wire::SshStr;
+
+use crate::client::Handle;
+use crate::error::{Error, ErrorKind};
+use crate::shared::{Deadline, Guard, Patience, Shared};
+use crate::state::{Chan, Direct, Inbox, Sink, Wait};
+
+/// How a remote program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With a status; 0 is success.
+    Status(u32),
+    /// By a signal.
+    Signal {
+        /// Signal name without `SIG`; from the peer, as it is.
+        signal: String,
+        /// Whether it dumped core.
+        core_dumped: bool,
+        /// Text for a person; from the peer, as it is.
+        message: String,
+    },
+    /// The server did not say. Some devices never do.
+    Missing,
+}
+
+impl Exit {
+    /// Whether the program ended with status 0.
+    pub fn success(&self) -> bool {
+        *self == Exit::Status(0)
+    }
+}
+
+impl From<core_channel::Exit<'_>> for Exit {
+    fn from(exit: core_channel::Exit<'_>) -> Self {
+        let text = |s: SshStr<'_>| String::from_utf8_lossy(s.as_bytes()).into_owned();
+        match exit {
+            core_channel::Exit::Status(status) => Exit::Status(status),
+            core_channel::Exit::Signal { signal, core_dumped, message } => {
+                Exit::Signal { signal: text(signal), core_dumped, message: text(message) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Status(status) => write!(f, "exit status {status}"),
+            Exit::Signal { signal, core_dumped, message } => {
+                let core = if *core_dumped { " (core dumped)" } else { "" };
+                write!(f, "killed by signal {}{core}", SshStr::new(signal.as_bytes()))?;
+                if message.is_empty() { Ok(()) } else { write!(f, ": {}", SshStr::new(message.as_bytes())) }
+            }
+            Exit::Missing => f.write_str("no exit status"),
+        }
+    }
+}
+
+/// A pseudo-terminal to ask for.
+#[derive(Clone, Debug)]
+pub struct Pty {
+    /// `TERM`.
+    pub term: String,
+    /// Width in characters.
+    pub columns: u32,
+    /// Height in characters.
+    pub rows: u32,
+    /// Terminal modes, opcode and value (RFC 4254 §8).
+    pub modes: Vec<(u8, u32)>,
+}
+
+impl Default for Pty {
+    /// `xterm`, 80 by 24, no modes.
+    fn default() -> Self {
+        Pty { term: "xterm".into(), columns: 80, rows: 24, modes: Vec::new() }
+    }
+}
+
+/// A channel: standard input and output of a program, or a forwarded connection.
+///
+/// Reading gives standard output, [`stderr`](Self::stderr) the other stream; a stream that is not
+/// read stops the peer once its window is full, so read both (from two threads) or use
+/// [`Client::exec`](crate::Client::exec). Clones are handles to the same channel and can be used from
+/// several threads. When the last one is dropped the channel is closed, without waiting.
+#[derive(Clone)]
+pub struct Channel(Arc<Inner>);
+
+struct Inner {
+    handle: Arc<Handle>,
+    id: ChannelId,
+    /// In microseconds; `u64::MAX`: none.
+    timeout: AtomicU64,
+}
+
+impl Channel {
+    pub(crate) fn open(handle: &Arc<Handle>, kind: OpenKind<'_>, sink: Sink) -> Result<Self, Error> {
+        let shared = &handle.shared;
+        let deadline = Deadline::after(handle.reply_timeout);
+        let id = shared.with(|state| {
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            let id = state.conn.open(kind).map_err(|e| state.error(ErrorKind::Usage(e)))?;
+            state.channels.insert(id, Chan::new(sink));
+            Ok(id)
+        })?;
+        let channel =
+            Channel(Arc::new(Inner { handle: Arc::clone(handle), id, timeout: AtomicU64::new(u64::MAX) }));
+        channel.set_timeout(handle.io_timeout);
+        channel
+            .await_control(deadline, "the answer to the channel open", |chan| chan.opened.take())?
+            .map_err(|kind| shared.error(kind))?;
+        Ok(channel)
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.0.handle.shared
+    }
+
+    /// Reads and writes that take longer than this fail with `TimedOut`; `None`: they wait.
+    pub fn set_timeout(&self, timeout: Option<Duration>) {
+        let micros = timeout.map_or(u64::MAX, |t| u64::try_from(t.as_micros()).unwrap_or(u64::MAX));
+        self.0.timeout.store(micros, Ordering::Relaxed);
+    }
+
+    fn deadline(&self) -> Deadline {
+        let micros = self.0.timeout.load(Ordering::Relaxed);
+        Deadline::after((micros != u64::MAX).then(|| Duration::from_micros(micros)))
+    }
+
+    // ---- requests ----
+
+    /// Asks for a pseudo-terminal; before the program is started.
+    pub fn request_pty(&self, pty: &Pty) -> Result<(), Error> {
+        let modes = PtyModes::encode(pty.modes.iter().copied());
+        self.request(&ChannelRequest::Pty(PtyRequest {
+            term: SshStr::new(pty.term.as_bytes()),
+            columns: pty.columns,
+            rows: pty.rows,
+            width: 0,
+            height: 0,
+            modes: PtyModes::new(&modes),
+        }))
+    }
+
+    /// Sets an environment variable; before the program is started. Servers take few names (see
+    /// `AcceptEnv`), and the answer is not waited for.
+    pub fn env(&self, name: &str, value: &str) -> Result<(), Error> {
+        let (name, value) = (SshStr::new(name.as_bytes()), SshStr::new(value.as_bytes()));
+        self.send_request(&ChannelRequest::Env { name, value }, false).map(|_| ())
+    }
+
+    /// Starts a command; the remote shell parses it.
+    pub fn exec(&self, command: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.request(&ChannelRequest::Exec(SshStr::new(command.as_ref())))
+    }
+
+    /// Starts the user's shell.
+    pub fn shell(&self) -> Result<(), Error> {
+        self.request(&ChannelRequest::Shell)
+    }
+
+    /// Starts a subsystem, such as `sftp`.
+    pub fn subsystem(&self, name: &str) -> Result<(), Error> {
+        self.request(&ChannelRequest::Subsystem(SshStr::new(name.as_bytes())))
+    }
+
+    /// Sends a signal to the program: a name without `SIG`. There is no answer.
+    pub fn signal(&self, name: &str) -> Result<(), Error> {
+        self.send_request(&ChannelRequest::Signal(SshStr::new(name.as_bytes())), false).map(|_| ())
+    }
+
+    /// Tells the new size of the terminal, in characters. There is no answer.
+    pub fn window_change(&self, columns: u32, rows: u32) -> Result<(), Error> {
+        let size = ChannelRequest::WindowChange { columns, rows, width: 0, height: 0 };
+        self.send_request(&size, false).map(|_| ())
+    }
+
+    /// Sends any request and waits until it is granted, if it is one that has an answer.
+    ///
+    /// # Errors
+    /// `RequestRefused` if it is not.
+    pub fn request(&self, request: &ChannelRequest<'_>) -> Result<(), Error> {
+        let what = match request {
+            ChannelRequest::Pty(_) => "pseudo-terminal",
+            ChannelRequest::Exec(_) => "exec",
+            ChannelRequest::Shell => "shell",
+            ChannelRequest::Subsystem(_) => "subsystem",
+            _ => "channel request",
+        };
+        let deadline = Deadline::after(self.0.handle.reply_timeout);
+        let number = self.send_request(request, true)?;
+        if !request.may_want_reply() {
+            return Ok(());
+        }
+        let ok = self.await_control(deadline, "the answer to a channel request", |chan| {
+            let i = chan.answers.iter().position(|(n, _)| *n == number)?;
+            Some(chan.answers.swap_remove(i).1)
+        })?;
+        if ok { Ok(()) } else { Err(self.shared().error(ErrorKind::RequestRefused(what))) }
+    }
+
+    /// Sends a request; the number under which its answer will be found.
+    fn send_request(&self, request: &ChannelRequest<'_>, want_reply: bool) -> Result<u64, Error> {
+        self.shared().with(|state| {
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            let sent = state.conn.request(self.0.id, *request, want_reply);
+            sent.map_err(|e| state.error(usage(e)))?;
+            let chan = state.channels.get_mut(&self.0.id);
+            Ok(chan.map_or(0, |chan| {
+                let number = chan.asked;
+                chan.asked += u64::from(want_reply && request.may_want_reply());
+                number
+            }))
+        })
+    }
+
+    fn await_control<T>(
+        &self,
+        deadline: Deadline,
+        awaited: &'static str,
+        mut ready: impl FnMut(&mut Chan) -> Option<T>,
+    ) -> Result<T, Error> {
+        let shared = self.shared();
+        let mut state = shared.lock();
+        loop {
+            let ended = state.ended.clone();
+            if let Some(chan) = state.channels.get_mut(&self.0.id) {
+                if let Some(found) = ready(chan) {
+                    return Ok(found);
+                }
+                if chan.closed {
+                    return Err(shared.error(ErrorKind::ChannelClosed));
+                }
+            }
+            if let Some(error) = ended {
+                return Err(error);
+            }
+            state = match shared.wait_channel(state, self.0.id, Wait::Control, deadline) {
+                Ok(state) => state,
+                Err(state) => return Err(shared.timed_out(&state, deadline, awaited)),
+            };
+        }
+    }
+
+    // ---- the streams ----
+
+    /// Standard error.
+    pub fn stderr(&self) -> Stderr {
+        Stderr(self.clone())
+    }
+
+    /// Says that nothing more will be written: the program's standard input ends. Reading goes on.
+    pub fn send_eof(&self) -> Result<(), Error> {
+        self.shared().with(|state| match state.conn.finish(self.0.id) {
+            Ok(()) | Err(UsageError::NoSuchChannel) => Ok(()),
+            Err(e) => Err(state.error(usage(e))),
+        })
+    }
+
+    /// Whether the peer still reads what is written here. When it does not, there is no point in
+    /// reading more from wherever the input comes from.
+    pub fn takes_input(&self) -> bool {
+        let state = self.shared().lock();
+        state.ended.is_none() && state.channels.get(&self.0.id).is_some_and(|c| !c.closed && !c.eow)
+    }
+
+    /// Writes standard output into `to` until it ends; how many bytes that were. Cheaper than
+    /// reading, since whole batches change hands. The peer may send more only as `to` takes it.
+    ///
+    /// # Errors
+    /// What `to` says, or why the connection ended.
+    pub fn copy_to(&self, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
+        self.copy(Wait::Data, to)
+    }
+
+    /// Writes standard output into a file descriptor until it ends; how many bytes that were. As
+    /// [`copy_to`](Self::copy_to), but into pipes and sockets the bytes go straight from the buffer
+    /// they were received in, where the system has a write that does not block.
+    pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
+        self.copy_fd(Wait::Data, to.as_fd())
+    }
+
+    fn copy_fd(&self, wait: Wait, to: BorrowedFd<'_>) -> io::Result<u64> {
+        let fd = rustix::io::dup(to)?;
+        let mut file = File::from(fd.try_clone()?);
+        if let Some(write) = crate::stream::write_nowait(fd) {
+            let direct =
+                Direct { write: Some(write), reader_writes: false, copier_writes: false, written: 0 };
+            if let Some(chan) = self.shared().lock().channels.get_mut(&self.0.id) {
+                chan.direct[wait as usize] = Some(direct);
+            }
+        }
+        let copied = self.copy(wait, &mut file);
+        let mut state = self.shared().lock();
+        let direct = state.channels.get_mut(&self.0.id).and_then(|chan| chan.direct[wait as usize].take());
+        Ok(copied? + direct.map_or(0, |direct| direct.written))
+    }
+
+    fn copy(&self, wait: Wait, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
+        let mut batch = Vec::new();
+        let mut total = 0u64;
+        loop {
+            let mut state = self.await_data(wait)?;
+            match inbox(&mut state, self.0.id, wait) {
+                Some(inbox) if !inbox.is_empty() => inbox.swap(&mut batch),
+                _ => return Ok(total),
+            }
+            self.copier_writes(&mut state, wait, true);
+            drop(state);
+            let written = to.write_all(&batch).and_then(|()| to.flush());
+            let mut state = self.shared().lock();
+            self.copier_writes(&mut state, wait, false);
+            written?;
+            total += batch.len() as u64;
+            self.consumed(state, batch.len());
+        }
+    }
+
+    fn copier_writes(&self, state: &mut Guard<'_>, wait: Wait, writes: bool) {
+        let chan = state.channels.get_mut(&self.0.id);
+        if let Some(direct) = chan.and_then(|chan| chan.direct[wait as usize].as_mut()) {
+            direct.copier_writes = writes;
+        }
+    }
+
+    fn read_from(&self, wait: Wait, to: &mut [u8]) -> io::Result<usize> {
+        if to.is_empty() {
+            return Ok(0);
+        }
+        let mut state = self.await_data(wait)?;
+        let n = inbox(&mut state, self.0.id, wait).map_or(0, |inbox| inbox.read(to));
+        if n > 0 {
+            self.consumed(state, n);
+        }
+        Ok(n)
+    }
+
+    /// Gives credit back.
+    fn consumed<'a>(&'a self, mut state: Guard<'a>, n: usize) {
+        let shared = self.shared();
+        // A channel that is gone needs none.
+        if state.conn.consume(self.0.id, n).is_ok() {
+            state.settle(shared.now());
+            state = shared.flush(state, Patience::None);
+        }
+        shared.release(state);
+    }
+
+    /// Waits until a stream has data or has ended.
+    fn await_data(&self, wait: Wait) -> io::Result<Guard<'_>> {
+        let (shared, deadline) = (self.shared(), self.deadline());
+        let mut state = shared.lock();
+        loop {
+            let Some(chan) = state.channels.get(&self.0.id) else { return Ok(state) };
+            let holds = match &chan.sink {
+                Sink::Inbox(inboxes) => !inboxes[wait as usize].is_empty(),
+                Sink::Collect { .. } => false,
+            };
+            let reader_writes =
+                chan.direct.get(wait as usize).and_then(Option::as_ref).is_some_and(|d| d.reader_writes);
+            if holds || (!reader_writes && (chan.eof || chan.closed)) {
+                return Ok(state);
+            }
+            if let Some(error) = state.ended.as_ref().filter(|_| !reader_writes) {
+                // Devices that hang up when the program has ended.
+                return if chan.exit.is_some() { Ok(state) } else { Err(error.clone().into()) };
+            }
+            state = match shared.wait_channel(state, self.0.id, wait, deadline) {
+                Ok(state) => state,
+                Err(state) => return Err(shared.timed_out(&state, deadline, "data").into()),
+            };
+        }
+    }
+
+    fn write_some(&self, data: &[u8]) -> io::Result<usize> {
+        if data.is_empty() {
+            return Ok(0);
+        }
+        let (shared, deadline) = (self.shared(), self.deadline());
+        let mut state = shared.lock();
+        loop {
+            if let Some(error) = &state.ended {
+                return Err(error.clone().into());
+            }
+            match state.channels.get_mut(&self.0.id) {
+                Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
+                _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
+            }
+            let written = state.conn.write(self.0.id, core_channel::Stream::Data, data);
+            let n = written.map_err(|e| shared.error(usage(e)))?;
+            state = shared.flush(state, Patience::Until(deadline));
+            if n > 0 {
+                shared.release(state);
+                return Ok(n);
+            }
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed) || state.ended.is_some()
+            {
+                continue;
+            }
+            state = match shared.wait_channel(state, self.0.id, Wait::Write, deadline) {
+                Ok(state) => state,
+                Err(state) => return Err(shared.timed_out(&state, deadline, "room to write").into()),
+            };
+        }
+    }
+
+    // ---- the end ----
+
+    /// How the program ended, once the channel is closed. Data that nobody reads can keep that
+    /// from happening.
+    ///
+    /// # Errors
+    /// Why the connection ended, unless the program had ended before; `Timeout` after the time set
+    /// with [`set_timeout`](Self::set_timeout).
+    pub fn wait(&self) -> Result<Exit, Error> {
+        self.wait_until(self.deadline())
+    }
+
+    pub(crate) fn wait_until(&self, deadline: Deadline) -> Result<Exit, Error> {
+        let shared = self.shared();
+        let mut state = shared.lock();
+        loop {
+            let Some(chan) = state.channels.get(&self.0.id) else { return Ok(Exit::Missing) };
+            let over = chan.closed || (state.ended.is_some() && chan.exit.is_some());
+            if over {
+                return Ok(chan.exit.clone().unwrap_or(Exit::Missing));
+            }
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            state = match shared.wait_channel(state, self.0.id, Wait::Control, deadline) {
+                Ok(state) => state,
+                Err(state) => return Err(shared.timed_out(&state, deadline, "the end of the program")),
+            };
+        }
+    }
+
+    /// Closes the channel without waiting. Dropping the last handle does the same.
+    pub fn close(&self) {
+        self.shared().with(|state| {
+            let _ = state.conn.close_channel(self.0.id);
+        });
+    }
+
+    /// Takes what a collecting channel has collected.
+    pub(crate) fn collected(&self) -> ([Vec<u8>; 2], bool) {
+        let mut state = self.shared().lock();
+        match state.channels.get_mut(&self.0.id).map(|chan| &mut chan.sink) {
+            Some(Sink::Collect { bytes, truncated, .. }) => (std::mem::take(bytes), *truncated),
+            _ => Default::default(),
+        }
+    }
+}
+
+fn usage(error: UsageError) -> ErrorKind {
+    match error {
+        UsageError::NoSuchChannel | UsageError::ChannelState => ErrorKind::ChannelClosed,
+        other => ErrorKind::Usage(other),
+    }
+}
+
+fn inbox<'s>(state: &'s mut Guard<'_>, id: ChannelId, wait: Wait) -> Option<&'s mut Inbox> {
+    match &mut state.channels.get_mut(&id)?.sink {
+        Sink::Inbox(inboxes) => Some(&mut inboxes[wait as usize]),
+        Sink::Collect { .. } => None,
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.handle.shared.with(|state| {
+            let Some(chan) = state.channels.get_mut(&self.id) else { return };
+            let opening = chan.opened.is_none() && !chan.closed && state.ended.is_none();
+            chan.abandoned = true;
+            // One that is still being opened is closed when the answer comes.
+            let gone = state.conn.close_channel(self.id).is_err();
+            if gone && !opening {
+                state.channels.remove(&self.id);
+            }
+        });
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Channel({} on {})", self.0.id, self.shared().peer)
+    }
+}
+
+impl Read for &Channel {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.read_from(Wait::Data, to)
+    }
+}
+
+impl Read for Channel {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.read_from(Wait::Data, to)
+    }
+}
+
+impl Write for &Channel {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_some(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for Channel {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.write_some(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Standard error of a [`Channel`].
+#[derive(Clone, Debug)]
+pub struct Stderr(Channel);
+
+impl Stderr {
+    /// Writes it into `to` until it ends; see [`Channel::copy_to`].
+    pub fn copy_to(&self, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
+        self.0.copy(Wait::Stderr, to)
+    }
+
+    /// Writes it into a file descriptor until it ends; see [`Channel::copy_to_fd`].
+    pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
+        self.0.copy_fd(Wait::Stderr, to.as_fd())
+    }
+}
+
+impl Read for &Stderr {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read_from(Wait::Stderr, to)
+    }
+}
+
+impl Read for Stderr {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.read_from(Wait::Stderr, to)
+    }
+}

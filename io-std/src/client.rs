@@ -1,0 +1,280 @@
+use std::fmt;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use konko_core::channel::OpenKind;
+use konko_core::crypto::HashAlg;
+use konko_core::keys::PublicKey;
+use konko_core::msg::DisconnectCode;
+use konko_core::transport::negotiate::Negotiated;
+use konko_core::wire::SshStr;
+use konko_core::{ClientConfig, ClientConnection, Seed};
+
+use crate::channel::Channel;
+use crate::error::{Error, ErrorKind};
+use crate::notice::Notice;
+use crate::options::{Banner, ClientOptions};
+use crate::shared::{Deadline, Shared};
+use crate::state::Sink;
+use crate::stream::{FdStream, Stream};
+
+/// Where to connect to: a host and a port.
+pub trait Target {
+    /// The host name or address, and the port.
+    ///
+    /// # Errors
+    /// A text that says what is wrong with it.
+    fn host_and_port(&self) -> Result<(String, u16), String>;
+}
+
+impl Target for str {
+    /// `host`, `host:port`, `[address]:port`, or an IPv6 address; port 22 unless given.
+    fn host_and_port(&self) -> Result<(String, u16), String> {
+        let wrong = || format!("\"{}\" is not host:port", SshStr::new(self.as_bytes()));
+        let (host, port) = if let Some(rest) = self.strip_prefix('[') {
+            let (host, rest) = rest.split_once(']').ok_or_else(wrong)?;
+            (host, rest.strip_prefix(':').or_else(|| rest.is_empty().then_some("22")).ok_or_else(wrong)?)
+        } else {
+            match self.split_once(':') {
+                Some((host, port)) if !port.contains(':') => (host, port),
+                _ => (self, "22"),
+            }
+        };
+        if host.is_empty() {
+            return Err(wrong());
+        }
+        Ok((host.to_owned(), port.parse().map_err(|_| wrong())?))
+    }
+}
+
+impl Target for String {
+    fn host_and_port(&self) -> Result<(String, u16), String> {
+        self.as_str().host_and_port()
+    }
+}
+
+impl<T: Target + ?Sized> Target for &T {
+    fn host_and_port(&self) -> Result<(String, u16), String> {
+        (**self).host_and_port()
+    }
+}
+
+impl<S: AsRef<str>> Target for (S, u16) {
+    fn host_and_port(&self) -> Result<(String, u16), String> {
+        Ok((self.0.as_ref().to_owned(), self.1))
+    }
+}
+
+impl Target for SocketAddr {
+    fn host_and_port(&self) -> Result<(String, u16), String> {
+        Ok((self.ip().to_string(), self.port()))
+    }
+}
+
+/// A connection to a server. Clones are handles to the same connection and can be used from several
+/// threads. When the last handle is dropped, channels included, the connection ends without waiting.
+#[derive(Clone)]
+pub struct Client(Arc<Handle>);
+
+/// Ends the connection when nobody can use it any more.
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) auth_timeout: Option<Duration>,
+    pub(crate) reply_timeout: Option<Duration>,
+    pub(crate) io_timeout: Option<Duration>,
+    pub(crate) on_banner: Option<Banner>,
+}
+
+impl Client {
+    /// Connects to a server and checks its host key. [`login`](Self::login) comes next.
+    pub fn connect(to: impl Target, options: ClientOptions) -> Result<Self, Error> {
+        let deadline = Deadline::after(options.handshake_timeout);
+        let (host, port) =
+            to.host_and_port().map_err(|text| Error::new(ErrorKind::Local(text), &Arc::from("")))?;
+        let peer = name(&host, port);
+        let socket = connect_tcp(&host, port, &options, deadline, &peer)?;
+        let local = |e| Error::new(ErrorKind::Connect(Arc::new(e)), &peer);
+        let stream = FdStream::try_from(socket).map_err(local)?;
+        Self::handshake(Box::new(stream), &host, port, options, deadline)
+    }
+
+    /// Speaks SSH over a stream that stands already: a socket of your own, or a pipe to a proxy.
+    /// `host` and `port` are what known_hosts knows the server by.
+    pub fn over(stream: impl Stream, host: &str, port: u16, options: ClientOptions) -> Result<Self, Error> {
+        let deadline = Deadline::after(options.handshake_timeout);
+        Self::handshake(Box::new(stream), host, port, options, deadline)
+    }
+
+    fn handshake(
+        stream: Box<dyn Stream>,
+        host: &str,
+        port: u16,
+        options: ClientOptions,
+        mut deadline: Deadline,
+    ) -> Result<Self, Error> {
+        let peer = name(host, port);
+        let host = options.alias.as_deref().unwrap_or(host);
+        let known = options.host_keys.known(host, port);
+        let mut transport = options.transport;
+        if !options.fixed_host_key_order {
+            transport.algorithms.prefer_host_keys(&known.algorithms());
+        }
+        if let Some(left) = deadline.left() {
+            // The deadline of the whole is the one that counts. The machine's own timer is a little
+            // earlier: it can say what came instead of an identification line.
+            let left = left.saturating_sub((left / 10).min(Duration::from_millis(100)));
+            transport.limits.ident_timeout = transport.limits.ident_timeout.min(left);
+        }
+        let mut seed = [0u8; 32];
+        getrandom::fill(&mut seed)
+            .map_err(|e| Error::new(ErrorKind::Local(format!("no random numbers: {e}")), &peer))?;
+        let mut config = ClientConfig::new(transport);
+        config.window = options.window;
+        let start = |now| ClientConnection::new(Arc::new(config), Seed::new(seed), now);
+        let shared = Shared::start(start, stream, peer, options.on_notice)?;
+        let client = Client(Arc::new(Handle {
+            shared: Arc::clone(&shared),
+            auth_timeout: options.auth_timeout,
+            reply_timeout: options.reply_timeout,
+            io_timeout: options.io_timeout,
+            on_banner: options.on_banner,
+        }));
+        let (ticket, key) = shared.wait(deadline, "the host key", |state| {
+            Some((state.host_key.take()?, state.conn.offered_host_key()?.clone()))
+        })?;
+        let before = Instant::now();
+        shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlg::Sha256)));
+        let verdict = known.check(&key, &mut |notice| shared.notice(notice));
+        deadline.extend(before.elapsed());
+        shared.with(|state| state.conn.decide_host_key(ticket, verdict.is_ok())).ok();
+        verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
+        shared
+            .wait(deadline, "the authentication service", |state| (!state.auth.is_empty()).then_some(()))?;
+        Ok(client)
+    }
+
+    pub(crate) fn handle(&self) -> &Arc<Handle> {
+        &self.0
+    }
+
+    /// Opens a session: a channel for a program, a shell or a subsystem.
+    pub fn session(&self) -> Result<Channel, Error> {
+        self.open(OpenKind::Session)
+    }
+
+    /// Opens a channel of any kind.
+    pub fn open(&self, kind: OpenKind<'_>) -> Result<Channel, Error> {
+        Channel::open(&self.0, kind, Sink::Inbox(Default::default()))
+    }
+
+    /// Opens a connection that the server makes to `host` and `port`.
+    pub fn direct_tcpip(&self, host: &str, port: u16) -> Result<Channel, Error> {
+        self.open(OpenKind::DirectTcpip {
+            host: SshStr::new(host.as_bytes()),
+            port: port.into(),
+            originator: SshStr::new(b"127.0.0.1"),
+            originator_port: 0,
+        })
+    }
+
+    /// Renews the keys.
+    pub fn rekey(&self) -> Result<(), Error> {
+        let shared = &self.0.shared;
+        shared.with(|state| state.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
+    }
+
+    /// Key exchanges completed so far.
+    pub fn key_exchanges(&self) -> u64 {
+        self.0.shared.lock().conn.key_exchanges()
+    }
+
+    /// The algorithms in use.
+    pub fn negotiated(&self) -> Option<Negotiated> {
+        self.0.shared.lock().conn.negotiated().cloned()
+    }
+
+    /// The server's host key, which was accepted.
+    pub fn host_key(&self) -> Option<PublicKey> {
+        self.0.shared.lock().conn.host_key().cloned()
+    }
+
+    /// The server's identification line, escaped.
+    pub fn peer_ident(&self) -> Option<String> {
+        self.0.shared.lock().conn.peer_ident().map(|ident| ident.to_string())
+    }
+
+    /// Whether the user is in and the connection lives.
+    pub fn is_connected(&self) -> bool {
+        let state = self.0.shared.lock();
+        state.ended.is_none() && state.conn.is_authenticated()
+    }
+
+    /// Waits until the connection has ended; why it did.
+    pub fn wait_closed(&self) -> Error {
+        match self.0.shared.wait::<()>(Deadline::after(None), "", |_| None) {
+            Err(error) => error,
+            Ok(()) => self.0.shared.error(ErrorKind::ChannelClosed),
+        }
+    }
+
+    /// Ends the connection for all handles, without waiting. Dropping the last handle does the same.
+    pub fn disconnect(&self) {
+        self.0.disconnect();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.0.shared.peer)
+    }
+}
+
+impl Handle {
+    fn disconnect(&self) {
+        self.shared.with(|state| state.conn.disconnect(DisconnectCode::BY_APPLICATION, "closed by the user"));
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}
+
+fn name(host: &str, port: u16) -> Arc<str> {
+    if host.contains(':') { format!("[{host}]:{port}").into() } else { format!("{host}:{port}").into() }
+}
+
+fn connect_tcp(
+    host: &str,
+    port: u16,
+    options: &ClientOptions,
+    deadline: Deadline,
+    peer: &Arc<str>,
+) -> Result<TcpStream, Error> {
+    let resolved = (host, port).to_socket_addrs();
+    let addrs: Vec<SocketAddr> =
+        resolved.map_err(|e| Error::new(ErrorKind::Resolve(Arc::new(e)), peer))?.collect();
+    let notice = |notice| options.on_notice.iter().for_each(|observer| observer(&notice));
+    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
+    for (i, addr) in addrs.iter().enumerate() {
+        notice(Notice::Connecting(*addr));
+        // An address that does not answer leaves time for the others.
+        let share = deadline.left().map(|left| left / u32::try_from(addrs.len() - i).unwrap_or(1));
+        let timeout = [share, options.connect_timeout].into_iter().flatten().min();
+        let connected = match timeout {
+            Some(timeout) if timeout.is_zero() => Err(std::io::ErrorKind::TimedOut.into()),
+            Some(timeout) => TcpStream::connect_timeout(addr, timeout),
+            None => TcpStream::connect(addr),
+        };
+        match connected {
+            Ok(socket) => {
+                notice(Notice::Connected(*addr));
+                return Ok(socket);
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(Error::new(ErrorKind::Connect(Arc::new(last)), peer))
+}

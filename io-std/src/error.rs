@@ -1,0 +1,252 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::channel::OpenFailure;
+use konko_core::crypto::SigAlg;
+use konko_core::error::{EndedBy, Phase, UsageError};
+use konko_core::keys::Fingerprint;
+
+use crate::hosts::HostKeyProblem;
+
+/// Why something failed: what, with whom, in which phase, and what to do about it.
+#[derive(Clone)]
+pub struct Error(Box<Inner>);
+
+#[derive(Clone)]
+struct Inner {
+    kind: ErrorKind,
+    peer: Arc<str>,
+}
+
+/// The kinds of [`Error`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The host name has no address.
+    Resolve(Arc<io::Error>),
+    /// No TCP connection came about.
+    Connect(Arc<io::Error>),
+    /// Reading from or writing to the peer failed.
+    Io(Arc<io::Error>, Phase),
+    /// The protocol ended the connection.
+    Ssh(konko_core::Error),
+    /// The host key is not one to trust.
+    HostKey(Box<HostKeyProblem>),
+    /// The server let nobody in.
+    Auth(Box<AuthFailure>),
+    /// A call took longer than it may.
+    Timeout {
+        /// What was awaited.
+        awaited: &'static str,
+        /// How long.
+        after: Duration,
+        /// Where the connection was.
+        phase: Phase,
+    },
+    /// The server refused to open a channel: why, and its text, escaped.
+    OpenRefused(OpenFailure, String),
+    /// The server refused a request of a channel: which one.
+    RequestRefused(&'static str),
+    /// The channel was closed.
+    ChannelClosed,
+    /// The call made no sense.
+    Usage(UsageError),
+    /// Something on this machine: a file, a key, an option. The text says what.
+    Local(String),
+}
+
+/// One thing that was tried to authenticate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The method's name.
+    pub method: &'static str,
+    /// The key, for publickey.
+    pub key: Option<Fingerprint>,
+    /// The key's type and where it came from, for publickey.
+    pub origin: Option<String>,
+    /// How it was to sign, for publickey.
+    pub algorithm: Option<SigAlg>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The methods that can go on, as the server said afterwards.
+    pub remaining: Vec<String>,
+}
+
+/// What came of an [`Attempt`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The server said yes, and the user is in.
+    Accepted,
+    /// The server said yes and wants more.
+    Partial,
+    /// The server said no.
+    Rejected,
+    /// Nothing was sent, for the reason given.
+    Skipped(String),
+}
+
+impl fmt::Display for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.method)?;
+        if let Some(origin) = &self.origin {
+            write!(f, " {origin}")?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, " {key}")?;
+        }
+        if let Some(alg) = &self.algorithm {
+            write!(f, " ({alg})")?;
+        }
+        match &self.outcome {
+            Outcome::Accepted => f.write_str(": accepted")?,
+            Outcome::Partial => f.write_str(": accepted, and more is needed")?,
+            Outcome::Rejected => f.write_str(": rejected by the server")?,
+            Outcome::Skipped(why) => write!(f, ": not sent, {why}")?,
+        }
+        if !self.remaining.is_empty() {
+            write!(f, "; it goes on with {}", self.remaining.join(","))?;
+        }
+        Ok(())
+    }
+}
+
+/// Nothing that was tried let the user in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthFailure {
+    /// The user name.
+    pub user: String,
+    /// All that was tried or skipped, in order.
+    pub attempts: Vec<Attempt>,
+    /// The methods that the server would still take.
+    pub remaining: Vec<String>,
+    /// Why the connection ended over it, if it did.
+    pub ended: Option<String>,
+}
+
+impl fmt::Display for AuthFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = konko_core::wire::SshStr::new(self.user.as_bytes());
+        write!(f, "permission denied for user \"{user}\"")?;
+        if !self.remaining.is_empty() {
+            write!(f, " (the server takes {})", self.remaining.join(","))?;
+        }
+        if self.attempts.is_empty() {
+            return f.write_str("; nothing was tried: give a key or a password");
+        }
+        for attempt in &self.attempts {
+            write!(f, "\n  {attempt}")?;
+        }
+        self.ended.as_ref().map_or(Ok(()), |why| write!(f, "\n  then {why}"))
+    }
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, peer: &Arc<str>) -> Self {
+        Error(Box::new(Inner { kind, peer: Arc::clone(peer) }))
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
+    }
+
+    /// The peer, `host:port`.
+    pub fn peer(&self) -> &str {
+        &self.0.peer
+    }
+
+    /// Where the connection was; `None` when there was none yet.
+    pub fn phase(&self) -> Option<Phase> {
+        match self.kind() {
+            ErrorKind::Io(_, phase) | ErrorKind::Timeout { phase, .. } => Some(*phase),
+            ErrorKind::Ssh(konko_core::Error::Peer(e)) => Some(e.phase()),
+            ErrorKind::Ssh(konko_core::Error::Timeout(_, phase)) => Some(*phase),
+            ErrorKind::Ssh(konko_core::Error::Disconnected(d)) => Some(d.phase),
+            ErrorKind::HostKey(_) => Some(Phase::KeyExchange),
+            ErrorKind::Auth(_) => Some(Phase::Authentication),
+            _ => None,
+        }
+    }
+
+    /// Whether a deadline ran out.
+    pub fn is_timeout(&self) -> bool {
+        match self.kind() {
+            ErrorKind::Timeout { .. } | ErrorKind::Ssh(konko_core::Error::Timeout(..)) => true,
+            ErrorKind::Connect(e) | ErrorKind::Io(e, _) => e.kind() == io::ErrorKind::TimedOut,
+            _ => false,
+        }
+    }
+
+    fn io_kind(&self) -> io::ErrorKind {
+        match self.kind() {
+            _ if self.is_timeout() => io::ErrorKind::TimedOut,
+            ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => e.kind(),
+            ErrorKind::HostKey(_) | ErrorKind::Auth(_) => io::ErrorKind::PermissionDenied,
+            ErrorKind::ChannelClosed => io::ErrorKind::BrokenPipe,
+            ErrorKind::Ssh(konko_core::Error::Disconnected(d)) if d.by != EndedBy::Us => {
+                io::ErrorKind::ConnectionReset
+            }
+            ErrorKind::Ssh(_) => io::ErrorKind::ConnectionAborted,
+            _ => io::ErrorKind::Other,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = konko_core::wire::SshStr::new(self.0.peer.as_bytes());
+        match self.kind() {
+            ErrorKind::Resolve(e) => write!(f, "{peer}: the host name has no address: {e}"),
+            ErrorKind::Connect(e) => {
+                write!(f, "{peer}: connecting failed: {e}")?;
+                match e.kind() {
+                    io::ErrorKind::ConnectionRefused => {
+                        f.write_str(" (nothing listens there; is it the right port?)")
+                    }
+                    io::ErrorKind::TimedOut => f.write_str(" (no answer; a firewall, or the host is down)"),
+                    _ => Ok(()),
+                }
+            }
+            ErrorKind::Io(e, phase) => write!(f, "{peer}: {phase}: {e}"),
+            ErrorKind::Ssh(e) => write!(f, "{peer}: {e}"),
+            ErrorKind::HostKey(problem) => write!(f, "{peer}: {problem}"),
+            ErrorKind::Auth(failure) => write!(f, "{peer}: {failure}"),
+            ErrorKind::Timeout { awaited, after, phase } => {
+                write!(f, "{peer}: {phase}: timed out after {after:?}; {awaited} did not come")
+            }
+            ErrorKind::OpenRefused(why, text) => {
+                write!(f, "{peer}: the server refused to open a channel: {} ({text})", why.name())
+            }
+            ErrorKind::RequestRefused(what) => write!(f, "{peer}: the server refused the request: {what}"),
+            ErrorKind::ChannelClosed => write!(f, "{peer}: the channel is closed"),
+            ErrorKind::Usage(e) => write!(f, "{peer}: {e}"),
+            ErrorKind::Local(text) => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({self})")
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self.kind() {
+            ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => Some(&**e),
+            ErrorKind::Ssh(e) => Some(e),
+            ErrorKind::Usage(e) => Some(e),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        io::Error::new(error.io_kind(), error)
+    }
+}

@@ -1,0 +1,85 @@
+use std::io::Write;
+use std::time::Duration;
+
+use konko_core::channel::OpenKind;
+
+use crate::channel::{Channel, Exit, Pty};
+use crate::client::Client;
+use crate::error::Error;
+use crate::shared::Deadline;
+use crate::state::Sink;
+
+/// Bytes of each stream that are kept unless told otherwise.
+const CAP: usize = 64 << 20;
+
+/// A command to run, with all that goes with it; see [`Client::exec_with`].
+#[derive(Clone, Debug)]
+pub struct Exec<'a> {
+    /// The command; the remote shell parses it.
+    pub command: &'a [u8],
+    /// Standard input; it ends after this.
+    pub stdin: &'a [u8],
+    /// Environment variables. Servers take few names and do not say which.
+    pub env: &'a [(&'a str, &'a str)],
+    /// Run it on a pseudo-terminal. Standard error then comes on standard output.
+    pub pty: Option<Pty>,
+    /// Bytes of standard output and of standard error that are kept. What comes beyond is read and
+    /// dropped, so the command still ends. 64 MiB each by default.
+    pub caps: [usize; 2],
+    /// How long it may take altogether.
+    pub timeout: Option<Duration>,
+}
+
+impl<'a> Exec<'a> {
+    /// A command without input, time limit or terminal.
+    pub fn new(command: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        Exec { command: command.as_ref(), stdin: &[], env: &[], pty: None, caps: [CAP; 2], timeout: None }
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// How it ended.
+    pub exit: Exit,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+    /// More came than the caps allow, and was dropped.
+    pub truncated: bool,
+}
+
+impl Client {
+    /// Runs a command and waits for its end. Both outputs are read as they come, in whatever order,
+    /// so nothing can wait for anything else.
+    pub fn exec(&self, command: impl AsRef<[u8]>) -> Result<Output, Error> {
+        self.exec_with(&Exec::new(command.as_ref()))
+    }
+
+    /// Runs a command with input, environment, terminal, caps or a time limit.
+    ///
+    /// # Errors
+    /// `Timeout` when the time is up: the channel is closed then, which most servers take as a
+    /// reason to end the command.
+    pub fn exec_with(&self, exec: &Exec<'_>) -> Result<Output, Error> {
+        let deadline = Deadline::after(exec.timeout);
+        let sink = Sink::Collect { bytes: Default::default(), caps: exec.caps, truncated: false };
+        let channel = Channel::open(self.handle(), OpenKind::Session, sink)?;
+        for (name, value) in exec.env {
+            channel.env(name, value)?;
+        }
+        if let Some(pty) = &exec.pty {
+            channel.request_pty(pty)?;
+        }
+        channel.exec(exec.command)?;
+        channel.set_timeout(deadline.left());
+        // A command that does not read its input ends all the same; its exit says how.
+        if (&channel).write_all(exec.stdin).is_ok() {
+            channel.send_eof().ok();
+        }
+        let exit = channel.wait_until(deadline)?;
+        let ([stdout, stderr], truncated) = channel.collected();
+        Ok(Output { exit, stdout, stderr, truncated })
+    }
+}

@@ -1,0 +1,94 @@
+use std::fmt;
+
+use konko_core::keys::Fingerprint;
+use konko_core::transport::negotiate::Negotiated;
+
+use crate::error::Attempt;
+use crate::hosts::HostKeyProblem;
+
+/// Something worth a line in a log; see [`ClientOptions::on_notice`](crate::ClientOptions::on_notice).
+/// `Display` is that line; everything in it that the peer said is escaped.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// An address is tried.
+    Connecting(std::net::SocketAddr),
+    /// The TCP connection stands.
+    Connected(std::net::SocketAddr),
+    /// The algorithms are agreed on, first or again.
+    Negotiated {
+        /// The peer's identification line, escaped.
+        ident: String,
+        /// The algorithms.
+        algorithms: Box<Negotiated>,
+        /// Whether strict key exchange is in force.
+        strict: bool,
+    },
+    /// The server proved that it has this key: type and fingerprint.
+    HostKey(&'static str, Fingerprint),
+    /// The key was accepted, for this reason.
+    HostKeyAccepted(String),
+    /// The key is not the known one, and the options say to go on nevertheless.
+    HostKeyTolerated(Box<HostKeyProblem>),
+    /// Something about host keys that the user should know.
+    Warning(String),
+    /// One authentication attempt is over.
+    Auth(Attempt),
+    /// The user is in.
+    Authenticated {
+        /// By this method.
+        method: &'static str,
+        /// The server asked for no proof at all.
+        trivial: bool,
+    },
+    /// A channel is open: its number.
+    Opened(String),
+    /// A channel is closed: its number.
+    Closed(String),
+    /// Keys were renewed: how many exchanges there were.
+    Rekeyed(u64),
+    /// The server opened a channel that nobody here wants; it was refused. Its type, escaped.
+    OpenRefused(String),
+    /// The server sent a request that concerns no channel. Its name, escaped.
+    GlobalRequest(String),
+    /// The connection ended.
+    Ended(String),
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting(addr) => write!(f, "connecting to {addr}"),
+            Self::Connected(addr) => write!(f, "connected to {addr}"),
+            Self::Negotiated { ident, algorithms, strict } => {
+                let n = algorithms;
+                let quantum = if n.kex.post_quantum() { "post-quantum" } else { "not post-quantum" };
+                let strict = if *strict { "strict" } else { "not strict" };
+                write!(f, "peer {ident}; kex {} ({quantum}, {strict}), host key {}", n.kex, n.host_key)?;
+                for ((p, c), way) in n.protection.iter().zip(n.compression).zip(["out", "in"]) {
+                    write!(f, "; {way} {}", p.cipher)?;
+                    if let Some(mac) = p.mac {
+                        write!(f, " {mac}")?;
+                    }
+                    write!(f, " compression {c}")?;
+                }
+                Ok(())
+            }
+            Self::HostKey(kind, fingerprint) => write!(f, "host key {kind} {fingerprint}"),
+            Self::HostKeyAccepted(why) => write!(f, "host key accepted: {why}"),
+            Self::HostKeyTolerated(problem) => write!(f, "warning: {problem}"),
+            Self::Warning(text) => write!(f, "warning: {text}"),
+            Self::Auth(attempt) => write!(f, "auth {attempt}"),
+            Self::Authenticated { method, trivial } => {
+                let trivial = if *trivial { ", without any proof" } else { "" };
+                write!(f, "authenticated by {method}{trivial}")
+            }
+            Self::Opened(id) => write!(f, "channel {id} open"),
+            Self::Closed(id) => write!(f, "channel {id} closed"),
+            Self::Rekeyed(n) => write!(f, "keys renewed (key exchange {n})"),
+            Self::OpenRefused(kind) => write!(f, "refused a channel that the server opened: {kind}"),
+            Self::GlobalRequest(name) => write!(f, "the server says {name}"),
+            Self::Ended(why) => write!(f, "connection ended: {why}"),
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::TransportConfig;
+use konko_core::channel::WindowConfig;
+use konko_core::crypto::Provider;
+use konko_core::transport::Keepalive;
+use konko_core::transport::limits::{Limits, RekeyLimit};
+use konko_core::transport::negotiate::{Algorithms, Policy};
+use konko_core::wire::SshStr;
+
+use crate::hosts::HostKeys;
+use crate::notice::Notice;
+use crate::shared::Observer;
+
+/// How a client connects. The default is safe: known_hosts decides about host keys, the policy
+/// `Modern` about algorithms.
+#[derive(Clone)]
+pub struct ClientOptions {
+    pub(crate) transport: TransportConfig,
+    pub(crate) window: WindowConfig,
+    pub(crate) host_keys: HostKeys,
+    /// The user chose the host key algorithms; their order stays.
+    pub(crate) fixed_host_key_order: bool,
+    pub(crate) alias: Option<String>,
+    pub(crate) connect_timeout: Option<Duration>,
+    pub(crate) handshake_timeout: Option<Duration>,
+    pub(crate) auth_timeout: Option<Duration>,
+    pub(crate) reply_timeout: Option<Duration>,
+    pub(crate) io_timeout: Option<Duration>,
+    pub(crate) on_notice: Option<Observer>,
+    pub(crate) on_banner: Option<Banner>,
+}
+
+pub(crate) type Banner = Arc<dyn Fn(SshStr<'_>) + Send + Sync>;
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        ClientOptions {
+            transport: TransportConfig::new(konko_core::provider::best()),
+            window: WindowConfig::default(),
+            host_keys: HostKeys::default(),
+            fixed_host_key_order: false,
+            alias: None,
+            connect_timeout: Some(Duration::from_secs(30)),
+            handshake_timeout: Some(Duration::from_secs(60)),
+            auth_timeout: Some(Duration::from_secs(120)),
+            reply_timeout: Some(Duration::from_secs(60)),
+            io_timeout: None,
+            on_notice: None,
+            on_banner: None,
+        }
+    }
+}
+
+impl ClientOptions {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How to find out whether a host key is the right one.
+    #[must_use]
+    pub fn host_keys(mut self, host_keys: impl Into<HostKeys>) -> Self {
+        self.host_keys = host_keys.into();
+        self
+    }
+
+    /// Known hosts are looked up under this name instead of the one that was connected to.
+    #[must_use]
+    pub fn host_key_alias(mut self, alias: impl Into<String>) -> Self {
+        self.alias = Some(alias.into());
+        self
+    }
+
+    /// The algorithms of a policy.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.transport.algorithms = policy.algorithms(self.transport.provider.fast_aes());
+        self
+    }
+
+    /// Exactly these algorithms. Algorithms that the host is known by still move to the front.
+    #[must_use]
+    pub fn algorithms(mut self, algorithms: Algorithms) -> Self {
+        self.transport.algorithms = algorithms;
+        self
+    }
+
+    /// Keeps the order of the host key algorithms, whatever key the host is known by.
+    #[must_use]
+    pub fn keep_host_key_order(mut self) -> Self {
+        self.fixed_host_key_order = true;
+        self
+    }
+
+    /// Another provider of cryptography than the best of this build. Call it before `policy`.
+    #[must_use]
+    pub fn provider(mut self, provider: &'static dyn Provider) -> Self {
+        self.transport.provider = provider;
+        self
+    }
+
+    /// How long each TCP address may take to answer: 30 seconds. `None`: as long as the system lets it.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long everything up to the keys may take, TCP included: 60 seconds. A person who is asked
+    /// about a host key has all the time there is.
+    #[must_use]
+    pub fn handshake_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long the server may take for its answers in one login: 120 seconds. A person's time does
+    /// not count.
+    #[must_use]
+    pub fn auth_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.auth_timeout = timeout;
+        self
+    }
+
+    /// How long the server may take to answer a channel open or a request: 60 seconds.
+    #[must_use]
+    pub fn reply_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.reply_timeout = timeout;
+        self
+    }
+
+    /// How long a read or a write on a channel may take, unless the channel says otherwise: for ever.
+    #[must_use]
+    pub fn io_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.io_timeout = timeout;
+        self
+    }
+
+    /// Probing of a silent server: every 30 seconds, three times. `None`: never.
+    #[must_use]
+    pub fn keepalive(mut self, keepalive: Option<Keepalive>) -> Self {
+        self.transport.keepalive = keepalive;
+        self
+    }
+
+    /// When keys are renewed.
+    #[must_use]
+    pub fn rekey(mut self, limit: RekeyLimit) -> Self {
+        self.transport.rekey = limit;
+        self
+    }
+
+    /// Windows of channels.
+    #[must_use]
+    pub fn window(mut self, window: WindowConfig) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// Limits on what the server may make us do.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.transport.limits = limits;
+        self
+    }
+
+    /// Gets the server's text from before authentication. Escape it before it reaches a terminal;
+    /// `SshStr` does. Called from the thread that logs in.
+    #[must_use]
+    pub fn on_banner(mut self, banner: impl Fn(SshStr<'_>) + Send + Sync + 'static) -> Self {
+        self.on_banner = Some(Arc::new(banner));
+        self
+    }
+
+    /// Gets a notice of each step. Called from whichever thread makes it; do not block in it.
+    #[must_use]
+    pub fn on_notice(mut self, observer: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
+        self.on_notice = Some(Arc::new(observer));
+        self
+    }
+}
+
+impl fmt::Debug for ClientOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientOptions")
+            .field("transport", &self.transport)
+            .field("host_keys", &self.host_keys)
+            .field("handshake_timeout", &self.handshake_timeout)
+            .finish_non_exhaustive()
+    }
+}

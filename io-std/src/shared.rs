@@ -1,0 +1,347 @@
+//! One connection and its reader thread.
+//!
+//! The state is behind one lock, which is never held across a system call. The reader thread reads
+//! without it, then takes it to poll. Whoever puts output into the connection also writes it, unless
+//! another thread is at it already: that one looks for more before it stops. The reader thread
+//! itself never blocks in a write; what the stream does not take at once it sends when the stream
+//! is ready again.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use konko_core::{ClientConnection, RxBuf, Time, TxBuf};
+
+use crate::error::{Error, ErrorKind};
+use crate::notice::Notice;
+use crate::state::{Plan, State, Stepped, Wait, Waits};
+use crate::stream::Stream;
+
+/// How long the last bytes may take when the connection has ended.
+const LINGER: Duration = Duration::from_secs(2);
+
+pub(crate) type Observer = Arc<dyn Fn(&Notice) + Send + Sync>;
+pub(crate) type Guard<'a> = MutexGuard<'a, State>;
+
+pub(crate) struct Shared {
+    start: Instant,
+    stream: Box<dyn Stream>,
+    state: Mutex<State>,
+    /// For what concerns no single channel.
+    general: Condvar,
+    observer: Option<Observer>,
+    pub(crate) peer: Arc<str>,
+}
+
+/// Until when a call may wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    at: Option<Instant>,
+    after: Duration,
+}
+
+impl Deadline {
+    pub(crate) fn after(timeout: Option<Duration>) -> Self {
+        Deadline {
+            at: timeout.and_then(|t| Instant::now().checked_add(t)),
+            after: timeout.unwrap_or(Duration::MAX),
+        }
+    }
+
+    /// Time a person took does not count.
+    pub(crate) fn extend(&mut self, by: Duration) {
+        self.at = self.at.and_then(|at| at.checked_add(by));
+    }
+
+    /// What is left; `None` without a limit.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        self.at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    fn passed(&self) -> bool {
+        self.left() == Some(Duration::ZERO)
+    }
+}
+
+/// How long a flush may wait for the stream.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    /// Not at all; the reader thread goes on with the rest.
+    None,
+    Until(Deadline),
+}
+
+impl Shared {
+    /// Starts the reader thread.
+    pub(crate) fn start(
+        conn: impl FnOnce(Time) -> ClientConnection,
+        stream: Box<dyn Stream>,
+        peer: Arc<str>,
+        observer: Option<Observer>,
+    ) -> Result<Arc<Self>, Error> {
+        let state = State::new(conn(Time::ZERO), Arc::clone(&peer), observer.is_some());
+        let shared = Arc::new(Shared {
+            start: Instant::now(),
+            stream,
+            state: Mutex::new(state),
+            general: Condvar::new(),
+            observer,
+            peer: Arc::clone(&peer),
+        });
+        let reader = Arc::clone(&shared);
+        std::thread::Builder::new()
+            .name("konko reader".into())
+            .spawn(move || reader.run())
+            .map_err(|e| Error::new(ErrorKind::Local(format!("no thread could be started: {e}")), &peer))?;
+        Ok(shared)
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(kind, &self.peer)
+    }
+
+    pub(crate) fn lock(&self) -> Guard<'_> {
+        // A thread that panics holding the lock leaves the state as consistent as any other.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+
+    pub(crate) fn notice(&self, notice: Notice) {
+        if let Some(observer) = &self.observer {
+            observer(&notice);
+        }
+    }
+
+    /// Does something to the state, lets the connection act on it and sends what comes of it.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+        self.with_patience(Patience::None, act)
+    }
+
+    pub(crate) fn with_patience<T>(&self, patience: Patience, act: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let result = act(&mut state);
+        state.settle(self.now());
+        self.release(self.flush(state, patience));
+        result
+    }
+
+    /// Waits until `ready` finds something. For what concerns no single channel.
+    pub(crate) fn wait<T>(
+        &self,
+        deadline: Deadline,
+        awaited: &'static str,
+        mut ready: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, Error> {
+        let mut state = self.lock();
+        loop {
+            if let Some(found) = ready(&mut state) {
+                self.release(state);
+                return Ok(found);
+            }
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            if deadline.passed() {
+                return Err(self.timed_out(&state, deadline, awaited));
+            }
+            state = wait_on(&self.general, state, deadline);
+        }
+    }
+
+    pub(crate) fn timed_out(&self, state: &State, deadline: Deadline, awaited: &'static str) -> Error {
+        let phase = state.conn.phase();
+        self.error(ErrorKind::Timeout { awaited, after: deadline.after, phase })
+    }
+
+    /// Waits for something on a channel. `Err` when the deadline has passed.
+    pub(crate) fn wait_channel<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        id: konko_core::channel::ChannelId,
+        wait: Wait,
+        deadline: Deadline,
+    ) -> Result<Guard<'a>, Guard<'a>> {
+        if deadline.passed() {
+            return Err(state);
+        }
+        let Some(chan) = state.channels.get_mut(&id) else { return Ok(state) };
+        chan.will_wait(wait);
+        let waits: Arc<Waits> = Arc::clone(&chan.waits);
+        Ok(wait_on(waits.of(wait), state, deadline))
+    }
+
+    /// Writes what is to be sent, unless another thread is doing so.
+    pub(crate) fn flush<'a>(&'a self, mut state: Guard<'a>, patience: Patience) -> Guard<'a> {
+        if state.flushing {
+            return state;
+        }
+        loop {
+            if state.unsent.is_empty() {
+                let State { conn, unsent, .. } = &mut *state;
+                conn.tx().swap(unsent);
+                if unsent.is_empty() {
+                    return state;
+                }
+                // There is room again: writers that were told to wait may go on.
+                state.settle(self.now());
+            }
+            let mut out = std::mem::take(&mut state.unsent);
+            state.flushing = true;
+            self.release(state);
+            let result = self.push(&mut out, patience);
+            state = self.lock();
+            state.flushing = false;
+            if state.broken || result.is_err() {
+                // What the peer said before it went away is still to be read; that ends the
+                // connection with the better error.
+                state.broken = true;
+                let all = out.len();
+                out.consume(all);
+            }
+            state.unsent = out;
+            if !state.unsent.is_empty() {
+                return state;
+            }
+        }
+    }
+
+    fn push(&self, out: &mut TxBuf, patience: Patience) -> io::Result<()> {
+        while !out.is_empty() {
+            match self.stream.try_write(out.pending()) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => out.consume(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => match patience {
+                    Patience::Until(deadline) if !deadline.passed() => {
+                        self.stream.wait_writable(deadline.left())?;
+                    }
+                    _ => return Ok(()),
+                },
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Releases the lock and tells everybody what they wait for.
+    pub(crate) fn release(&self, mut state: Guard<'_>) {
+        let wakes = std::mem::take(&mut state.wakes);
+        let notices = std::mem::take(&mut state.notices);
+        let all = std::mem::take(&mut state.wake_all);
+        let nudge = state.takes_nudge();
+        drop(state);
+        if nudge {
+            self.stream.wake();
+        }
+        if all {
+            self.general.notify_all();
+        }
+        for (waits, wait) in wakes {
+            waits.of(wait).notify_all();
+        }
+        for notice in notices {
+            self.notice(notice);
+        }
+    }
+
+    // ---- the reader thread ----
+
+    fn run(&self) {
+        let mut rx = RxBuf::new();
+        let mut busy = false;
+        loop {
+            let mut state = self.lock();
+            state.parked = None;
+            state.unblocked = false;
+            state = self.pump(state, &mut rx);
+            state = self.flush(state, Patience::None);
+            if state.ended.is_some() {
+                self.release(state);
+                break;
+            }
+            if state.unblocked {
+                // What waits in the buffer can go on.
+                self.release(state);
+                continue;
+            }
+            let plan = state.plan();
+            state.parked = Some(plan);
+            self.release(state);
+            match self.receive(&mut rx, plan, busy) {
+                Ok(full) => busy = full,
+                // What is no SSH server often resets the connection, since it has not read what we
+                // said: what it said itself is worth more than that.
+                Err(e) if e.kind() == io::ErrorKind::ConnectionReset && !rx.is_empty() => {
+                    rx.eof();
+                    busy = false;
+                }
+                Err(e) => {
+                    let mut state = self.lock();
+                    let error = self.error(ErrorKind::Io(Arc::new(e), state.conn.phase()));
+                    state.end(error);
+                    self.release(state);
+                    break;
+                }
+            }
+        }
+        self.linger();
+        self.stream.shutdown();
+    }
+
+    /// Polls until nothing is left to do; data that goes to a file descriptor is written without the lock.
+    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf) -> Guard<'a> {
+        loop {
+            match state.step(self.now(), rx) {
+                Stepped::Event => {}
+                Stepped::Blocked => return state,
+                Stepped::Write { to, id, stream, data } => {
+                    self.release(state);
+                    let result = to(data);
+                    state = self.lock();
+                    state.written(id, stream, data, result);
+                }
+            }
+        }
+    }
+
+    /// Waits, unless there is much to read anyway, then reads. Whether all the room was filled.
+    fn receive(&self, rx: &mut RxBuf, plan: Plan, busy: bool) -> io::Result<bool> {
+        if !busy || !plan.read || plan.write {
+            let timeout = plan.until.map(|at| at.since(self.now()));
+            self.stream.wait(plan.read, plan.write, timeout)?;
+        }
+        if !plan.read {
+            return Ok(false);
+        }
+        let spare = rx.spare();
+        let room = spare.len();
+        match self.stream.try_read(spare) {
+            Ok(0) => {
+                rx.eof();
+                Ok(false)
+            }
+            Ok(n) => {
+                rx.filled(n);
+                Ok(n == room)
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Sends the last words.
+    fn linger(&self) {
+        let deadline = Deadline::after(Some(LINGER));
+        let state = self.lock();
+        self.release(self.flush(state, Patience::Until(deadline)));
+    }
+}
+
+fn wait_on<'a>(condvar: &Condvar, state: Guard<'a>, deadline: Deadline) -> Guard<'a> {
+    match deadline.left() {
+        None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
+        Some(left) => condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+    }
+}

@@ -1,0 +1,543 @@
+//! What the threads of a connection share, and what events do to it. No system calls here.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Condvar};
+
+use konko_core::auth::Method;
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
+use konko_core::client::{HostKeyTicket, PromptTicket, SignTicket};
+use konko_core::{Blocked, ClientConnection, ClientEvent, RxBuf, Step, Time, TxBuf};
+
+use crate::channel::Exit;
+use crate::error::{Error, ErrorKind};
+use crate::notice::Notice;
+
+/// What a thread can wait for on a channel; each has a condition variable of its own, so that data
+/// does not wake the writer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    Data,
+    Stderr,
+    Write,
+    Control,
+}
+
+/// The condition variables of a channel.
+#[derive(Debug, Default)]
+pub(crate) struct Waits([Condvar; 4]);
+
+impl Waits {
+    pub(crate) fn of(&self, wait: Wait) -> &Condvar {
+        &self.0[wait as usize]
+    }
+}
+
+/// Received bytes of one stream that nobody has read yet. The window bounds it.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    bytes: Vec<u8>,
+    head: usize,
+}
+
+impl Inbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head == self.bytes.len()
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        if self.head > 0 && self.bytes.len() + data.len() > self.bytes.capacity() {
+            self.bytes.drain(..self.head);
+            self.head = 0;
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Moves bytes out into `to`.
+    pub(crate) fn read(&mut self, to: &mut [u8]) -> usize {
+        let rest = &self.bytes[self.head..];
+        let n = rest.len().min(to.len());
+        to[..n].copy_from_slice(&rest[..n]);
+        self.head += n;
+        if self.is_empty() {
+            self.bytes.clear();
+            self.head = 0;
+        }
+        n
+    }
+
+    /// Gives everything out without copying and takes the memory of `other`.
+    pub(crate) fn swap(&mut self, other: &mut Vec<u8>) {
+        self.bytes.drain(..self.head);
+        self.head = 0;
+        other.clear();
+        std::mem::swap(&mut self.bytes, other);
+    }
+}
+
+/// Where the data of a channel goes.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    /// It waits for a reader, who gives the credit back.
+    Inbox([Inbox; 2]),
+    /// It is kept up to so many bytes and dropped from there on; the credit goes back at once, so
+    /// the peer never waits.
+    Collect { bytes: [Vec<u8>; 2], caps: [usize; 2], truncated: bool },
+}
+
+/// Writes without waiting: what was taken, or `WouldBlock`.
+pub(crate) type TryWrite = Arc<dyn Fn(&[u8]) -> io::Result<usize> + Send + Sync>;
+
+/// A stream that goes on into a file descriptor. The reader thread writes it straight from the
+/// receive buffer, as long as that does not block; what is left goes to the inbox, from where a
+/// thread that may block takes it. At any time only one of them writes.
+pub(crate) struct Direct {
+    /// `None` once it has turned out not to work.
+    pub(crate) write: Option<TryWrite>,
+    /// The reader thread is writing.
+    pub(crate) reader_writes: bool,
+    /// The other thread is writing.
+    pub(crate) copier_writes: bool,
+    /// Bytes that the reader thread has written.
+    pub(crate) written: u64,
+}
+
+/// What one poll came to.
+pub(crate) enum Stepped<'b> {
+    /// An event was dealt with; there may be more.
+    Event,
+    /// Nothing goes on.
+    Blocked,
+    /// Data to be written without the lock; tell [`State::written`] how much that was.
+    Write { to: TryWrite, id: ChannelId, stream: usize, data: &'b [u8] },
+}
+
+/// A channel as the threads see it.
+pub(crate) struct Chan {
+    pub(crate) waits: Arc<Waits>,
+    /// Who waits, a bit for each [`Wait`].
+    waiting: u8,
+    pub(crate) sink: Sink,
+    pub(crate) direct: [Option<Direct>; 2],
+    /// The answer to the open.
+    pub(crate) opened: Option<Result<(), ErrorKind>>,
+    pub(crate) eof: bool,
+    pub(crate) closed: bool,
+    /// The peer reads no more.
+    pub(crate) eow: bool,
+    pub(crate) exit: Option<Exit>,
+    /// Data can be written again.
+    pub(crate) writable: bool,
+    /// Requests that were sent and want an answer, and answers nobody has taken yet.
+    pub(crate) asked: u64,
+    answered: u64,
+    pub(crate) answers: Vec<(u64, bool)>,
+    /// No handle is left: close it as soon as that can be done, and forget it.
+    pub(crate) abandoned: bool,
+}
+
+impl Chan {
+    pub(crate) fn new(sink: Sink) -> Self {
+        Chan {
+            waits: Arc::default(),
+            waiting: 0,
+            sink,
+            direct: [None, None],
+            opened: None,
+            eof: false,
+            closed: false,
+            eow: false,
+            exit: None,
+            writable: false,
+            asked: 0,
+            answered: 0,
+            answers: Vec::new(),
+            abandoned: false,
+        }
+    }
+
+    /// Says that the caller is about to wait.
+    pub(crate) fn will_wait(&mut self, wait: Wait) {
+        self.waiting |= 1 << wait as u8;
+    }
+
+    /// The writer of a stream, if it is the reader thread's turn to write. Then it is until
+    /// [`State::written`].
+    fn writer(&mut self, stream: usize) -> Option<TryWrite> {
+        let Sink::Inbox(inboxes) = &self.sink else { return None };
+        let direct = self.direct[stream].as_mut()?;
+        if direct.copier_writes || !inboxes[stream].is_empty() {
+            return None;
+        }
+        let writer = direct.write.clone()?;
+        direct.reader_writes = true;
+        Some(writer)
+    }
+
+    /// Takes data and says how much of it is dealt with already.
+    fn receive(&mut self, i: usize, data: &[u8]) -> usize {
+        match &mut self.sink {
+            Sink::Inbox(inboxes) => {
+                inboxes[i].push(data);
+                0
+            }
+            Sink::Collect { bytes, caps, truncated } => {
+                let room = caps[i].saturating_sub(bytes[i].len());
+                *truncated |= room < data.len();
+                bytes[i].extend_from_slice(&data[..room.min(data.len())]);
+                data.len()
+            }
+        }
+    }
+}
+
+/// Something the login waits for.
+#[derive(Debug)]
+pub(crate) enum AuthStep {
+    Needed { methods: Option<Vec<String>>, partial: bool },
+    Prompts { ticket: PromptTicket, name: String, instruction: String, prompts: Vec<(String, bool)> },
+    Sign(SignTicket),
+    KeyAccepted,
+    PasswordExpired(String),
+    Authenticated { method: Method, trivial: bool },
+}
+
+/// What the reader thread is doing while it does not hold the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) read: bool,
+    pub(crate) write: bool,
+    pub(crate) until: Option<Time>,
+}
+
+impl Plan {
+    /// Whether a thread that waits for `self` sleeps through what is wanted now.
+    fn misses(&self, now: &Plan) -> bool {
+        let late = match (now.until, self.until) {
+            (Some(wanted), Some(until)) => wanted < until,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        late || (now.read && !self.read) || (now.write && !self.write)
+    }
+}
+
+/// Who is to be woken once the lock is released.
+pub(crate) type Wakes = Vec<(Arc<Waits>, Wait)>;
+
+pub(crate) struct State {
+    pub(crate) conn: ClientConnection,
+    pub(crate) channels: BTreeMap<ChannelId, Chan>,
+    pub(crate) host_key: Option<HostKeyTicket>,
+    pub(crate) auth: VecDeque<AuthStep>,
+    pub(crate) banners: Vec<Vec<u8>>,
+    /// Answers to global requests: whether granted, and their fields.
+    pub(crate) globals: VecDeque<(bool, Vec<u8>)>,
+    pub(crate) ended: Option<Error>,
+    pub(crate) peer: Arc<str>,
+    /// A thread is writing to the stream, and looks for more before it stops.
+    pub(crate) flushing: bool,
+    /// Taken out of the connection and not written yet.
+    pub(crate) unsent: TxBuf,
+    /// The stream takes nothing any more.
+    pub(crate) broken: bool,
+    pub(crate) parked: Option<Plan>,
+    blocked: Blocked,
+    /// A thread without input has lifted what kept the reader thread's input from being looked at.
+    pub(crate) unblocked: bool,
+    /// Always empty: what the connection is polled with by threads that have no input for it.
+    no_input: RxBuf,
+    pub(crate) wakes: Wakes,
+    pub(crate) wake_all: bool,
+    pub(crate) notices: Vec<Notice>,
+    pub(crate) noticing: bool,
+}
+
+impl State {
+    pub(crate) fn new(conn: ClientConnection, peer: Arc<str>, noticing: bool) -> Self {
+        State {
+            conn,
+            channels: BTreeMap::new(),
+            host_key: None,
+            auth: VecDeque::new(),
+            banners: Vec::new(),
+            globals: VecDeque::new(),
+            ended: None,
+            peer,
+            flushing: false,
+            unsent: TxBuf::new(),
+            broken: false,
+            parked: None,
+            blocked: Blocked::Input,
+            unblocked: false,
+            no_input: RxBuf::new(),
+            wakes: Vec::new(),
+            wake_all: false,
+            notices: Vec::new(),
+            noticing,
+        }
+    }
+
+    pub(crate) fn error(&self, kind: ErrorKind) -> Error {
+        Error::new(kind, &self.peer)
+    }
+
+    /// Lets the connection act on what was asked of it.
+    pub(crate) fn settle(&mut self, now: Time) {
+        let before = self.blocked;
+        let mut none = std::mem::take(&mut self.no_input);
+        self.pump(now, &mut none);
+        self.no_input = none;
+        self.unblocked |= before != Blocked::Input && self.blocked == Blocked::Input;
+    }
+
+    /// Polls until nothing is left to do. Without data, or with all of it going to inboxes.
+    fn pump(&mut self, now: Time, rx: &mut RxBuf) {
+        loop {
+            match self.step(now, rx) {
+                Stepped::Event => {}
+                Stepped::Blocked => return,
+                Stepped::Write { id, stream, data, .. } => self.written(id, stream, data, Ok(0)),
+            }
+        }
+    }
+
+    /// Polls once.
+    pub(crate) fn step<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Stepped<'b> {
+        if self.ended.is_some() {
+            return Stepped::Blocked;
+        }
+        match self.conn.poll(now, rx) {
+            Ok(Step::Event(ClientEvent::Channel(id, ChannelEvent::Data { stream, data }))) => {
+                let stream = stream as usize;
+                let writer = self.channels.get_mut(&id).and_then(|chan| chan.writer(stream));
+                if let Some(to) = writer {
+                    return Stepped::Write { to, id, stream, data };
+                }
+                self.on_data(id, stream, data);
+                Stepped::Event
+            }
+            Ok(Step::Event(event)) => {
+                self.on_event(event);
+                Stepped::Event
+            }
+            Ok(Step::Blocked(Blocked::Closed)) => {
+                let kind = ErrorKind::Usage(konko_core::UsageError::Closed);
+                self.end(self.error(kind));
+                Stepped::Blocked
+            }
+            Ok(Step::Blocked(why)) => {
+                self.blocked = why;
+                Stepped::Blocked
+            }
+            Err(error) => {
+                self.end(self.error(ErrorKind::Ssh(error)));
+                Stepped::Blocked
+            }
+        }
+    }
+
+    /// The reader thread has written `result` bytes of `data`; the rest goes to the inbox.
+    pub(crate) fn written(&mut self, id: ChannelId, stream: usize, data: &[u8], result: io::Result<usize>) {
+        let Some(chan) = self.channels.get_mut(&id) else { return };
+        let failed = matches!(&result, Err(e) if e.kind() != io::ErrorKind::WouldBlock);
+        let n = result.unwrap_or(0).min(data.len());
+        if let Some(direct) = &mut chan.direct[stream] {
+            direct.reader_writes = false;
+            direct.written += n as u64;
+            if failed {
+                // The other thread tries again and finds out what to say.
+                direct.write = None;
+            }
+        }
+        let _ = self.conn.consume(id, n);
+        if n < data.len() {
+            return self.on_data(id, stream, &data[n..]);
+        }
+        if chan.eof || chan.closed || self.ended.is_some() {
+            wake(&mut self.wakes, chan, wait_of(stream));
+        }
+    }
+
+    fn on_data(&mut self, id: ChannelId, stream: usize, data: &[u8]) {
+        let Some(chan) = self.channels.get_mut(&id) else { return };
+        let done = chan.receive(stream, data);
+        wake(&mut self.wakes, chan, wait_of(stream));
+        if done > 0 {
+            let _ = self.conn.consume(id, done);
+        }
+    }
+
+    /// The connection is over; everybody learns of it.
+    pub(crate) fn end(&mut self, error: Error) {
+        if self.ended.is_none() {
+            self.note(|_| Notice::Ended(error.to_string()));
+            self.ended = Some(error);
+            self.wake_all = true;
+            for chan in self.channels.values_mut() {
+                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
+                    wake(&mut self.wakes, chan, wait);
+                }
+            }
+        }
+    }
+
+    /// What the reader thread has to wait for.
+    pub(crate) fn plan(&self) -> Plan {
+        Plan {
+            read: self.blocked == Blocked::Input && self.ended.is_none(),
+            write: !self.flushing && !self.unsent.is_empty() && !self.broken,
+            until: self.conn.deadline().map(|(at, _)| at),
+        }
+    }
+
+    /// Whether the reader thread has to be woken for what has changed.
+    pub(crate) fn takes_nudge(&mut self) -> bool {
+        let Some(parked) = self.parked else { return false };
+        let nudge = self.ended.is_some() || parked.misses(&self.plan());
+        if nudge {
+            self.parked = None;
+        }
+        nudge
+    }
+
+    fn note(&mut self, notice: impl FnOnce(&Self) -> Notice) {
+        if self.noticing {
+            let notice = notice(self);
+            self.notices.push(notice);
+        }
+    }
+
+    fn on_event(&mut self, event: ClientEvent<'_>) {
+        match event {
+            ClientEvent::Channel(id, event) => return self.on_channel(id, event),
+            ClientEvent::Opened(id) => self.on_opened(id, Ok(())),
+            ClientEvent::OpenFailed { channel, why, text } => {
+                self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
+            }
+            ClientEvent::Open { ticket, kind } => {
+                let kind = kind.kind().excerpt(100);
+                self.note(|_| Notice::OpenRefused(kind));
+                let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
+                let _ = self.conn.refuse_channel(ticket, why, "not asked for");
+            }
+            ClientEvent::GlobalRequest { ticket, request } => {
+                let name = request.name.excerpt(100);
+                self.note(|_| Notice::GlobalRequest(name));
+                if let Some(ticket) = ticket {
+                    let _ = self.conn.reply_global(ticket, false, None);
+                }
+            }
+            ClientEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
+            ClientEvent::Negotiated => self.note(|s| Notice::Negotiated {
+                ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
+                algorithms: Box::new(s.conn.negotiated().cloned().expect("it was just negotiated")),
+                strict: s.conn.strict_kex(),
+            }),
+            ClientEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
+            ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
+            ClientEvent::AuthNeeded { methods, partial_success } => {
+                let methods = methods.map(|list| list.iter().map(str::to_owned).collect());
+                self.auth.push_back(AuthStep::Needed { methods, partial: partial_success });
+            }
+            ClientEvent::Prompts { ticket, prompts } => {
+                let text =
+                    |s: konko_core::wire::SshStr<'_>| String::from_utf8_lossy(s.as_bytes()).into_owned();
+                self.auth.push_back(AuthStep::Prompts {
+                    ticket,
+                    name: text(prompts.name),
+                    instruction: text(prompts.instruction),
+                    prompts: prompts.prompts().map(|(prompt, echo)| (text(prompt), echo)).collect(),
+                });
+            }
+            ClientEvent::Sign(ticket) => self.auth.push_back(AuthStep::Sign(ticket)),
+            ClientEvent::KeyAccepted => self.auth.push_back(AuthStep::KeyAccepted),
+            ClientEvent::PasswordExpired { prompt } => {
+                self.auth.push_back(AuthStep::PasswordExpired(prompt.excerpt(1000)));
+            }
+            ClientEvent::Authenticated { method, trivial } => {
+                self.auth.push_back(AuthStep::Authenticated { method, trivial });
+                self.note(|_| Notice::Authenticated { method: method.name(), trivial });
+            }
+            _ => {}
+        }
+        self.wake_all = true;
+    }
+
+    fn on_opened(&mut self, id: ChannelId, result: Result<(), ErrorKind>) {
+        if result.is_ok() {
+            self.note(|_| Notice::Opened(id.to_string()));
+        }
+        let Some(chan) = self.channels.get_mut(&id) else { return };
+        if chan.abandoned {
+            if result.is_ok() {
+                let _ = self.conn.close_channel(id);
+            } else {
+                self.channels.remove(&id);
+            }
+            return;
+        }
+        chan.closed = result.is_err();
+        chan.opened = Some(result);
+        wake(&mut self.wakes, chan, Wait::Control);
+    }
+
+    fn on_channel(&mut self, id: ChannelId, event: ChannelEvent<'_>) {
+        let Some(chan) = self.channels.get_mut(&id) else { return };
+        let wakes = &mut self.wakes;
+        match event {
+            ChannelEvent::Writable => {
+                chan.writable = true;
+                wake(wakes, chan, Wait::Write);
+            }
+            ChannelEvent::Eof => {
+                chan.eof = true;
+                wake(wakes, chan, Wait::Data);
+                wake(wakes, chan, Wait::Stderr);
+            }
+            ChannelEvent::RequestDone { ok } => {
+                chan.answers.push((chan.answered, ok));
+                chan.answered += 1;
+                wake(wakes, chan, Wait::Control);
+            }
+            ChannelEvent::Exit(exit) => {
+                chan.exit = Some(exit.into());
+                wake(wakes, chan, Wait::Control);
+            }
+            ChannelEvent::Request { ticket, request } => {
+                if matches!(request, ChannelRequest::Eow) {
+                    chan.eow = true;
+                    wake(wakes, chan, Wait::Write);
+                }
+                if let Some(ticket) = ticket {
+                    let _ = self.conn.reply(ticket, false);
+                }
+            }
+            ChannelEvent::Closed => {
+                chan.closed = true;
+                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
+                    wake(wakes, chan, wait);
+                }
+                if chan.abandoned {
+                    self.channels.remove(&id);
+                }
+                self.note(|_| Notice::Closed(id.to_string()));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn wait_of(stream: usize) -> Wait {
+    if stream == 0 { Wait::Data } else { Wait::Stderr }
+}
+
+/// Remembers to wake whoever waits for that, once.
+fn wake(wakes: &mut Wakes, chan: &mut Chan, wait: Wait) {
+    let bit = 1 << wait as u8;
+    if chan.waiting & bit != 0 {
+        chan.waiting &= !bit;
+        wakes.push((Arc::clone(&chan.waits), wait));
+    }
+}

@@ -1,0 +1,213 @@
+//! The blocking client against the core's own server on a loopback socket.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use konko::core::error::Phase;
+use konko::core::transport::limits::RekeyLimit;
+use konko::{Auth, Client, ClientOptions, ErrorKind, Exec, Exit, HostKeys, Outcome};
+use support::{client, serve};
+
+const MIB: usize = 1 << 20;
+
+fn options() -> ClientOptions {
+    ClientOptions::new().host_keys(HostKeys::insecure_accept_any())
+}
+
+#[test]
+fn exec_gives_status_and_output() {
+    let client = client(serve(), options());
+    let output = client.exec("both 5").unwrap();
+    assert_eq!(
+        (output.exit, &output.stdout[..], &output.stderr[..]),
+        (Exit::Status(0), &b"xxxxx"[..], &b"xxxxx"[..])
+    );
+    assert!(!output.truncated);
+    assert_eq!(client.exec("exit 7").unwrap().exit, Exit::Status(7));
+    let killed = client.exec("signal TERM").unwrap().exit;
+    assert_eq!(killed, Exit::Signal { signal: "TERM".into(), core_dumped: false, message: "enough".into() });
+    let refused = client.exec("nonsense").unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::RequestRefused("exec")), "{refused}");
+}
+
+#[test]
+fn u03_exec_cannot_deadlock_and_keeps_to_its_caps() {
+    let client = client(serve(), options());
+    let output = client.exec(format!("both {}", 10 * MIB)).unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len()), (10 * MIB, 10 * MIB));
+    let capped = Exec { caps: [1000, 2000], ..Exec::new("both 100000") };
+    let output = client.exec_with(&capped).unwrap();
+    assert_eq!((output.stdout.len(), output.stderr.len(), output.truncated), (1000, 2000, true));
+    let input = vec![b'i'; 5 * MIB];
+    let output = client.exec_with(&Exec { stdin: &input, ..Exec::new("echo") }).unwrap();
+    assert!(output.stdout == input);
+}
+
+#[test]
+fn u03_streams_of_a_channel_in_any_order_from_two_threads() {
+    let client = client(serve(), options());
+    let size = 10 * MIB;
+    for stderr_in_thread in [true, false] {
+        let channel = client.session().unwrap();
+        channel.exec(format!("both {size}")).unwrap();
+        let (mut other, mut mine): (Box<dyn Read + Send>, Box<dyn Read>) = if stderr_in_thread {
+            (Box::new(channel.stderr()), Box::new(channel.clone()))
+        } else {
+            (Box::new(channel.clone()), Box::new(channel.stderr()))
+        };
+        let thread = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            other.read_to_end(&mut all).unwrap();
+            all.len()
+        });
+        let mut all = Vec::new();
+        mine.read_to_end(&mut all).unwrap();
+        assert_eq!((all.len(), thread.join().unwrap()), (size, size));
+        assert_eq!(channel.wait().unwrap(), Exit::Status(0));
+    }
+}
+
+#[test]
+fn unread_data_does_not_keep_what_fits_the_window_from_being_read_later() {
+    let client = client(serve(), options());
+    let channel = client.session().unwrap();
+    channel.exec(format!("both {}", MIB / 2)).unwrap();
+    assert_eq!(channel.wait().unwrap(), Exit::Status(0));
+    let mut out = Vec::new();
+    channel.stderr().copy_to(&mut out).unwrap();
+    assert_eq!(out.len(), MIB / 2);
+    channel.copy_to(&mut out).unwrap();
+    assert_eq!(out.len(), MIB);
+}
+
+#[test]
+fn both_ways_at_once_through_key_renewals() {
+    let rekey = RekeyLimit { bytes: 256 * 1024, ..RekeyLimit::default() };
+    let client = client(serve(), options().rekey(rekey));
+    let channel = client.session().unwrap();
+    channel.exec("echo").unwrap();
+    let sent: Vec<u8> = (0..20 * MIB).map(|i| (i / 3) as u8).collect();
+    let (writer, data) = (channel.clone(), sent.clone());
+    let writing = std::thread::spawn(move || {
+        (&writer).write_all(&data).unwrap();
+        writer.send_eof().unwrap();
+    });
+    let mut back = Vec::new();
+    channel.copy_to(&mut back).unwrap();
+    writing.join().unwrap();
+    assert!(back == sent);
+    assert!(client.key_exchanges() > 10, "{}", client.key_exchanges());
+}
+
+#[test]
+fn a_slow_pipe_gets_every_byte_in_order() {
+    let client = client(serve(), options());
+    let channel = client.session().unwrap();
+    channel.exec("echo").unwrap();
+    let sent: Vec<u8> = (0..8 * MIB).map(|i| (i / 7) as u8).collect();
+    let (mut from, to) = std::io::pipe().unwrap();
+    let (writer, data) = (channel.clone(), sent.clone());
+    std::thread::spawn(move || {
+        (&writer).write_all(&data).unwrap();
+        writer.send_eof().unwrap();
+    });
+    let copying = std::thread::spawn(move || channel.copy_to_fd(&to).unwrap());
+    let mut back = Vec::new();
+    let mut part = vec![0; 50_000];
+    loop {
+        match from.read(&mut part).unwrap() {
+            0 => break,
+            n => back.extend_from_slice(&part[..n]),
+        }
+        if back.len() % 13 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    assert!(back == sent, "{}", back.len());
+    assert_eq!(copying.join().unwrap(), sent.len() as u64);
+}
+
+#[test]
+fn many_threads_on_one_connection() {
+    let client = client(serve(), options());
+    std::thread::scope(|scope| {
+        for n in 0..16usize {
+            let client = client.clone();
+            scope.spawn(move || {
+                for round in 0..5 {
+                    let size = n * 10_000 + round;
+                    let input = vec![n as u8; size];
+                    let output = client.exec_with(&Exec { stdin: &input, ..Exec::new("count") }).unwrap();
+                    assert_eq!(output.stdout, size.to_string().as_bytes());
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn u04_a_silent_peer_is_an_error_in_time_that_names_the_phase() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let start = Instant::now();
+    let options = options().handshake_timeout(Some(Duration::from_millis(200)));
+    let error = Client::connect(addr, options).unwrap_err();
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(error.phase(), Some(Phase::Ident));
+    assert!(error.to_string().contains("identification line"), "{error}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn u04_a_peer_that_goes_silent_later_is_an_error_in_time() {
+    let client = client(serve(), options());
+    let slow = Exec { timeout: Some(Duration::from_millis(200)), ..Exec::new("hang") };
+    let error = client.exec_with(&slow).unwrap_err();
+    assert!(error.is_timeout() && error.phase() == Some(Phase::Connected), "{error}");
+    let channel = client.session().unwrap();
+    channel.exec("hang").unwrap();
+    channel.set_timeout(Some(Duration::from_millis(100)));
+    let late = (&channel).read(&mut [0; 1]).unwrap_err();
+    assert_eq!(late.kind(), std::io::ErrorKind::TimedOut, "{late}");
+    assert!(client.exec("exit 0").unwrap().exit.success(), "the connection lives on");
+}
+
+#[test]
+fn a_failed_login_tells_each_attempt_and_another_may_follow() {
+    let client = Client::connect(serve(), options()).unwrap();
+    let auth = Auth::new().key_file("/nonexistent/key").password("wrong");
+    let error = client.login("alice", auth).unwrap_err();
+    let ErrorKind::Auth(failure) = error.kind() else { panic!("{error}") };
+    let outcomes: Vec<_> = failure.attempts.iter().map(|a| (a.method, &a.outcome)).collect();
+    assert!(matches!(outcomes[0], ("publickey", Outcome::Skipped(_))), "{error}");
+    assert_eq!(outcomes[1], ("password", &Outcome::Rejected));
+    client.login("alice", Auth::new().password("wonderland")).unwrap();
+    assert!(client.exec("exit 0").unwrap().exit.success());
+}
+
+#[test]
+fn u25_a_server_that_hangs_up_ends_everything_at_once() {
+    let client = client(serve(), options());
+    let channel = client.session().unwrap();
+    let _ = channel.exec("vanish");
+    assert!(channel.wait().is_err());
+    let error = client.session().unwrap_err();
+    assert!(error.to_string().contains("closed the connection"), "{error}");
+}
+
+#[test]
+fn a_wrong_pin_is_refused_and_the_right_one_is_not() {
+    let addr = serve();
+    let wrong = ClientOptions::new().host_keys(HostKeys::pinned("SHA256:AAAA"));
+    let error = Client::connect(addr, wrong).unwrap_err();
+    let ErrorKind::HostKey(problem) = error.kind() else { panic!("{error}") };
+    let right = ClientOptions::new().host_keys(HostKeys::pinned(problem.fingerprint.to_string()));
+    Client::connect(addr, right).unwrap();
+    let none: [&str; 0] = [];
+    let strict = HostKeys::known_hosts().user_files(none).global_files(none);
+    let error = Client::connect(addr, ClientOptions::new().host_keys(strict)).unwrap_err();
+    assert!(error.to_string().contains("not known"), "{error}");
+}
