@@ -3,13 +3,12 @@
 
 mod raw;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::crypto::{Cipher, Kex, Mac};
 use konko_core::error::{Error, Fault};
-use konko_core::msg::{self, Message};
+use konko_core::msg;
 use konko_core::transport::legal;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
@@ -530,7 +529,6 @@ const ATTACKS: [Attack; 7] = [
 /// Cuts the clear packets of one direction apart, ident line first, and changes one place.
 struct Middle {
     buf: Vec<u8>,
-    queue: VecDeque<Vec<u8>>,
     seen: usize,
     /// NEWKEYS went by: what follows is protected and passes in one piece.
     keyed: bool,
@@ -540,7 +538,7 @@ struct Middle {
 
 impl Middle {
     fn new() -> Self {
-        Middle { buf: vec![], queue: VecDeque::new(), seen: 0, keyed: false, held: None, first: None }
+        Middle { buf: vec![], seen: 0, keyed: false, held: None, first: None }
     }
 
     fn pass(&mut self, bytes: &[u8], attack: Option<(Attack, usize)>) -> Vec<u8> {

@@ -337,14 +337,10 @@ fn v10_v11_padding_is_at_least_4_and_leaves_a_message() {
             let mut rig = with_suite(Role::Server, suite);
             let (block, _, whole) = rig.peer.block();
             // 24 bytes behind the length, or what the block asks for.
-            let length = if whole && block == 16 {
-                28
-            } else if whole {
-                28
-            } else if block == 16 {
-                32
-            } else {
-                24
+            let length = match (whole, block) {
+                (true, _) => 28,
+                (false, 16) => 32,
+                (false, _) => 24,
             };
             let extra = length - 24;
             let pad = if fault == Fault::EmptyPayload { pad + extra } else { pad };

@@ -7,6 +7,7 @@
 mod global;
 mod open;
 mod request;
+mod screen;
 mod table;
 mod window;
 

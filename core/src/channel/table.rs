@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::global::{Asked, Globals};
+use super::screen::{refusal, sane_env};
 use super::window::ReceiveWindow;
 use super::{
     ChannelId, ChannelRequest, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream, WindowConfig,
@@ -18,7 +19,6 @@ use crate::msg::{
 };
 use crate::time::Time;
 use crate::transport::Transport;
-use crate::transport::negotiate::Role;
 use crate::wire::{Sink, SshStr};
 
 /// Most data we put into one packet, whatever the peer allows.
@@ -27,9 +27,6 @@ const MAX_DATA: usize = 32 * 1024;
 const STDERR: u32 = 1;
 /// Our own requests of a channel that may wait for an answer.
 const MAX_ASKED: usize = 64;
-/// Longest host name of a direct-tcpip open, and longest value of an environment variable.
-const MAX_HOST: usize = 1025;
-const MAX_ENV_VALUE: usize = 32 * 1024;
 
 /// What a message of the connection layer means for the application. The payload is parsed again
 /// when the event is made, after all state has changed.
@@ -824,31 +821,6 @@ impl Channels {
 
 fn bad_channel(local: u32) -> Failure {
     Failure::text(Fault::BadChannel, alloc::format!("channel {local}"))
-}
-
-/// Whether a variable is one that a shell could have set: C-22. Which names are harmless is for
-/// the application to say.
-fn sane_env(name: &[u8], value: &[u8]) -> bool {
-    let word = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    let starts = name.first().is_some_and(|b| !b.is_ascii_digit());
-    word && starts && name.len() <= 256 && value.len() <= MAX_ENV_VALUE && !value.contains(&0)
-}
-
-/// Why an open is refused before the application sees it.
-fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
-    match open {
-        // RFC 4254 §6.1: a client rejects sessions; it forwards for nobody either (C-04).
-        OpenKind::Session | OpenKind::DirectTcpip { .. } if role == Role::Client => {
-            Some("a client takes no such channel")
-        }
-        OpenKind::ForwardedTcpip { .. } if role == Role::Server => Some("a server takes no such channel"),
-        OpenKind::DirectTcpip { host, port, .. } => {
-            let host = host.as_bytes();
-            let fine = host.len() <= MAX_HOST && !host.contains(&0) && (1..=0xffff).contains(port);
-            (!fine).then_some("no such host or port")
-        }
-        _ => None,
-    }
 }
 
 /// What to do with a request before the application sees it.

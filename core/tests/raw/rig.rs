@@ -15,6 +15,7 @@ use konko_core::*;
 
 use super::{PASSWORD, RawPeer, host_key, provider, strings};
 
+#[allow(clippy::large_enum_variant)]
 pub enum Machine {
     Client(ClientConnection),
     Server(ServerConnection),
@@ -457,11 +458,9 @@ impl App {
                 Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
                 None => self.host_tickets.push(ticket),
             },
-            ClientEvent::AuthNeeded { .. } | ClientEvent::KeyAccepted => {
-                if !self.proofs.is_empty() {
-                    let proof = self.proofs.remove(0);
-                    prove(conn, &proof);
-                }
+            ClientEvent::AuthNeeded { .. } | ClientEvent::KeyAccepted if !self.proofs.is_empty() => {
+                let proof = self.proofs.remove(0);
+                prove(conn, &proof);
             }
             ClientEvent::Prompts { ticket, .. } => self.prompt_tickets.push(ticket),
             ClientEvent::Sign(ticket) => self.sign_tickets.push(ticket),

@@ -1,0 +1,33 @@
+//! What no application should have to think about: opens and requests that make no sense.
+
+use super::OpenKind;
+use crate::transport::negotiate::Role;
+
+/// Longest host name of a direct-tcpip open, and longest value of an environment variable.
+const MAX_HOST: usize = 1025;
+const MAX_ENV_VALUE: usize = 32 * 1024;
+
+/// Whether a variable is one that a shell could have set: C-22. Which names are harmless is for
+/// the application to say.
+pub(super) fn sane_env(name: &[u8], value: &[u8]) -> bool {
+    let word = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let starts = name.first().is_some_and(|b| !b.is_ascii_digit());
+    word && starts && name.len() <= 256 && value.len() <= MAX_ENV_VALUE && !value.contains(&0)
+}
+
+/// Why an open is refused before the application sees it.
+pub(super) fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
+    match open {
+        // RFC 4254 §6.1: a client rejects sessions; it forwards for nobody either (C-04).
+        OpenKind::Session | OpenKind::DirectTcpip { .. } if role == Role::Client => {
+            Some("a client takes no such channel")
+        }
+        OpenKind::ForwardedTcpip { .. } if role == Role::Server => Some("a server takes no such channel"),
+        OpenKind::DirectTcpip { host, port, .. } => {
+            let host = host.as_bytes();
+            let fine = host.len() <= MAX_HOST && !host.contains(&0) && (1..=0xffff).contains(port);
+            (!fine).then_some("no such host or port")
+        }
+        _ => None,
+    }
+}

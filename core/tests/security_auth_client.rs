@@ -1,0 +1,353 @@
+//! User authentication of our client against hostile servers. Each test carries its row of the
+//! security facts (AC).
+
+mod raw;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::Blocked;
+use konko_core::client::{AuthMethod, Password};
+use konko_core::crypto::SigAlg;
+use konko_core::error::{Fault, UsageError};
+use konko_core::keys::{KeyKind, KeyPair};
+use konko_core::transport::negotiate::Role;
+use konko_core::wire::Sink;
+use raw::rig::Proof;
+use raw::*;
+
+fn failure(methods: &str, partial: bool) -> Vec<u8> {
+    let mut m = strings(51, &[methods.as_bytes()]);
+    m.push(u8::from(partial));
+    m
+}
+
+fn info_request(claimed: u32, real: u32) -> Vec<u8> {
+    let mut m = strings(60, &[b"name", b"instruction", b""]);
+    m.put_u32(claimed);
+    for _ in 0..real {
+        m.put_string(b"? ");
+        m.put_bool(false);
+    }
+    m
+}
+
+fn request(user: &str, service: &str, method: &str) -> Vec<u8> {
+    strings(50, &[user.as_bytes(), service.as_bytes(), method.as_bytes()])
+}
+
+/// A client that waits for what the test tells it.
+fn client(proofs: Vec<Proof>) -> Rig {
+    let mut rig = Rig::new(Role::Client);
+    rig.app.proofs = proofs;
+    rig.service();
+    rig
+}
+
+fn user_key() -> Arc<KeyPair> {
+    key_of(KeyKind::Ed25519, 9)
+}
+
+fn server() -> Rig {
+    let mut rig = Rig::new(Role::Server);
+    rig.service();
+    rig
+}
+
+/// Sends a request and waits for its delayed FAILURE.
+fn refused(rig: &mut Rig, message: &[u8]) {
+    rig.send(message);
+    rig.wait(Duration::from_millis(20));
+    rig.expect(51);
+    rig.assert_alive();
+}
+
+// ---- our client ----
+
+#[test]
+fn ac01_a_login_without_proof_is_called_trivial() {
+    for (proof, trivial) in [(Proof::None, true), (Proof::Password, false), (Proof::Key(user_key()), false)] {
+        let mut rig = client(vec![proof]);
+        rig.expect(50);
+        rig.send(&[52]);
+        assert_eq!(rig.events_with(&format!("trivial: {trivial}")), 1, "{:?}", rig.events);
+    }
+    // Keyboard-interactive without a question, and a probe, prove nothing either.
+    let mut rig = client(vec![Proof::Interactive]);
+    rig.send(&info_request(0, 0));
+    let ticket = rig.app.prompt_tickets.pop().unwrap();
+    rig.conn_client().answer_prompts(ticket, &[]).unwrap();
+    rig.send(&[52]);
+    assert_eq!(rig.events_with("trivial: true"), 1);
+    let mut rig = client(vec![Proof::Probe(user_key().public().clone())]);
+    rig.send(&[52]);
+    assert_eq!(rig.events_with("trivial: true"), 1);
+}
+
+#[test]
+fn ac02_answers_come_to_one_request_each() {
+    let answers = [failure("password", false), vec![52], strings(60, &[b"expired", b""])];
+    for answer in &answers {
+        // Nothing was asked.
+        let mut rig = client(vec![]);
+        rig.send(answer);
+        rig.assert_fault(Fault::UnexpectedMessage);
+        // Twice for one request.
+        let mut rig = client(vec![Proof::Password]);
+        rig.send(answer);
+        rig.assert_alive();
+        rig.send(answer);
+        rig.assert_fault(Fault::UnexpectedMessage);
+        // After the end.
+        let mut rig = Rig::new(Role::Client);
+        rig.login();
+        rig.send(answer);
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+    let mut rig = Rig::new(Role::Client);
+    rig.login();
+    rig.send(&strings(53, &[b"late banner", b""]));
+    rig.assert_fault(Fault::UnexpectedMessage);
+}
+
+#[test]
+fn ac03_message_60_means_what_was_asked() {
+    let key = user_key();
+    let pk_ok = strings(60, &[b"ssh-ed25519", &key.public().to_blob()]);
+    let bodies = [pk_ok, strings(60, &[b"expired", b""]), info_request(1, 1)];
+    let proofs = [Proof::Probe(key.public().clone()), Proof::Password, Proof::Interactive];
+    let words = ["KeyAccepted", "PasswordExpired", "Prompts"];
+    for (i, proof) in proofs.iter().enumerate() {
+        for (j, body) in bodies.iter().enumerate() {
+            let mut rig = client(vec![proof.clone()]);
+            rig.send(body);
+            // PK_OK and PASSWD_CHANGEREQ have the same shape: two strings.
+            if i == j || (i == 1 && j == 0) {
+                rig.assert_alive();
+                assert_eq!(rig.events_with(words[i]), 1);
+            } else {
+                assert!(rig.error.is_some(), "{i} {j}");
+                assert_eq!(rig.events_with(words[j]), 0);
+            }
+        }
+    }
+    for proof in [Proof::None, Proof::Key(key)] {
+        let mut rig = client(vec![proof]);
+        rig.send(&bodies[1]);
+        rig.assert_fault(Fault::UnexpectedMessage);
+    }
+}
+
+#[test]
+fn ac04_pk_ok_is_for_the_key_that_was_asked_about() {
+    let key = user_key();
+    let other = key_of(KeyKind::Ed25519, 10);
+    for (alg, blob) in [
+        ("ssh-ed25519", other.public().to_blob()),
+        ("ssh-rsa", key.public().to_blob()),
+        ("", key.public().to_blob()),
+    ] {
+        let mut rig = client(vec![Proof::Probe(key.public().clone())]);
+        rig.send(&strings(60, &[alg.as_bytes(), &blob]));
+        rig.assert_fault(Fault::UnexpectedMessage);
+        assert_eq!(rig.events_with("KeyAccepted"), 0);
+    }
+}
+
+#[test]
+fn ac05_the_count_of_prompts_is_the_count_of_prompts() {
+    for (claimed, real) in [(u32::MAX, 0), (65, 65), (3, 2), (1, 2), (64, 63)] {
+        let mut rig = client(vec![Proof::Interactive]);
+        rig.send(&info_request(claimed, real));
+        rig.assert_fault(Fault::Malformed);
+    }
+    for n in [0, 1, 64] {
+        let mut rig = client(vec![Proof::Interactive]);
+        rig.expect(50);
+        rig.send(&info_request(n, n));
+        let ticket = rig.app.prompt_tickets.pop().unwrap();
+        let answers = vec!["x"; n as usize];
+        let c = rig.conn_client();
+        c.answer_prompts(ticket, &answers).unwrap();
+        rig.run();
+        assert_eq!(rig.expect(61)[1..5], n.to_be_bytes());
+    }
+}
+
+#[test]
+fn ac05_a_wrong_number_of_answers_leaves_the_question_open_only_for_its_ticket() {
+    let mut rig = client(vec![Proof::Interactive]);
+    rig.send(&info_request(2, 2));
+    let ticket = rig.app.prompt_tickets.pop().unwrap();
+    assert_eq!(rig.conn_client().answer_prompts(ticket, &["one"]), Err(UsageError::AnswerCount));
+    rig.assert_alive();
+}
+
+#[test]
+fn ac06_an_endless_server_ends_at_64_attempts() {
+    for partial in [false, true] {
+        let mut rig = client(vec![]);
+        let mut sent = 0;
+        let password = Password::new("guess");
+        let error = loop {
+            match rig.conn_client().authenticate("alice", AuthMethod::Password(&password)) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+            rig.run();
+            rig.send(&failure("password,publickey", partial));
+        };
+        assert_eq!((sent, error), (64, UsageError::Full));
+    }
+}
+
+#[test]
+fn ac07_banners_are_bounded_and_their_text_is_tame() {
+    let mut rig = client(vec![]);
+    rig.send(&strings(53, &[b"\x1b]0;owned\x07 \xe2\x80\xae \x9b31m", b"\x1b[0m"]));
+    assert!(rig.events[2..].iter().any(|e| e.contains("Banner")));
+    assert!(rig.events.iter().all(|e| e.bytes().all(|b| (0x20..0x7f).contains(&b))), "{:?}", rig.events);
+    for _ in 0..15 {
+        rig.send(&strings(53, &[b"more", b""]));
+    }
+    rig.assert_alive();
+    rig.send(&strings(53, &[b"more", b""]));
+    rig.assert_fault(Fault::TooMuchBeforeAuth);
+    let mut rig = client(vec![]);
+    rig.send(&strings(53, &[&[b'x'; 64 * 1024 + 1], b""]));
+    rig.assert_fault(Fault::TooMuchBeforeAuth);
+}
+
+#[test]
+fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
+    let key = rsa_key();
+    for list in
+        [None, Some("ssh-rsa"), Some("rsa-sha2-256"), Some("ssh-ed25519"), Some("rsa-sha2-512,ssh-rsa")]
+    {
+        let mut rig = Rig::new(Role::Client);
+        rig.app.proofs.clear();
+        rig.handshake();
+        if let Some(list) = list {
+            let mut ext = vec![7, 0, 0, 0, 1];
+            ext.put_string(b"server-sig-algs");
+            ext.put_string(list.as_bytes());
+            rig.send(&ext);
+        }
+        rig.send(&strings(6, &[b"ssh-userauth"]));
+        let algs = rig.conn_client().signature_algorithms(key.public());
+        let expected: &[SigAlg] = match list {
+            Some("rsa-sha2-256") => &[SigAlg::RsaSha256],
+            Some("rsa-sha2-512,ssh-rsa") => &[SigAlg::RsaSha512],
+            _ => &[SigAlg::RsaSha512, SigAlg::RsaSha256],
+        };
+        assert_eq!(algs, expected, "{list:?}");
+        let sha1 = AuthMethod::PublicKey { key: &key, alg: SigAlg::RsaSha1 };
+        assert_eq!(rig.conn_client().authenticate("alice", sha1), Err(UsageError::KeyMismatch));
+    }
+}
+
+#[test]
+fn ac09_ac10_a_signature_from_outside_is_checked_before_it_leaves() {
+    let key = user_key();
+    let other = key_of(KeyKind::Ed25519, 10);
+    type Damage = fn(&mut Vec<u8>);
+    let damages: [Damage; 6] = [
+        |s| s.clear(),
+        |s| s.truncate(s.len() - 1),
+        |s| s.push(0),
+        |s| *s.last_mut().unwrap() ^= 1,
+        |s| s[5] ^= 1,
+        |s| s[20] ^= 0x80,
+    ];
+    for (damage, signer) in damages.iter().map(|d| (Some(d), &key)).chain([(None, &other), (None, &key)]) {
+        let mut rig = client(vec![]);
+        let external = AuthMethod::ExternalKey { key: key.public(), alg: SigAlg::Ed25519 };
+        rig.conn_client().authenticate("alice", external).unwrap();
+        rig.run();
+        assert_eq!(rig.blocked, Some(Blocked::Decision));
+        let ticket = rig.app.sign_tickets.pop().unwrap();
+        let message = rig.conn_client().sign_request(&ticket).unwrap().message.to_vec();
+        let mut blob = signer.sign(SigAlg::Ed25519, &message, &mut rig.peer.rng).unwrap();
+        if let Some(damage) = damage {
+            damage(&mut blob);
+        }
+        let good = damage.is_none() && Arc::ptr_eq(signer, &key);
+        let result = rig.conn_client().provide_signature(ticket, &blob);
+        assert_eq!(result, if good { Ok(()) } else { Err(UsageError::KeyMismatch) });
+        rig.run();
+        assert_eq!(rig.numbers().contains(&50), good);
+        if !good {
+            // The next attempt is free to go.
+            rig.conn_client().authenticate("alice", AuthMethod::None).unwrap();
+        }
+    }
+}
+
+#[test]
+fn ac11_short_passwords_look_alike_on_the_wire() {
+    let length = |password: &str| {
+        let mut rig = client(vec![]);
+        rig.collect();
+        let before = rig.sent;
+        let password = Password::new(password);
+        rig.conn_client().authenticate("alice", AuthMethod::Password(&password)).unwrap();
+        rig.collect();
+        rig.sent - before
+    };
+    let empty = length("");
+    for n in 0..=48 {
+        assert_eq!(length(&"x".repeat(n)), empty, "{n}");
+    }
+}
+
+#[test]
+fn ac12_a_password_is_changed_only_by_the_application() {
+    let mut rig = client(vec![Proof::Password]);
+    rig.expect(50);
+    rig.send(&strings(60, &[b"too old", b""]));
+    assert_eq!(rig.events_with("PasswordExpired"), 1);
+    assert_eq!(rig.numbers(), []);
+    let (old, new) = (Password::new("old"), Password::new("new"));
+    let change = AuthMethod::PasswordChange { old: &old, new: &new };
+    rig.conn_client().authenticate("alice", change).unwrap();
+    rig.run();
+    let m = rig.expect(50);
+    assert!(m.ends_with(&[&[1][..], &strings(0, &[b"old", b"new"])[1..]].concat()));
+    // And a server sees a change as a change.
+    let mut rig = server();
+    let mut m = request("alice", "ssh-connection", "password");
+    m.push(1);
+    m.put_string(PASSWORD.as_bytes());
+    m.put_string(b"new");
+    refused(&mut rig, &m);
+    assert_eq!(rig.events_with("PasswordChange"), 1);
+}
+
+#[test]
+fn ac13_messages_of_a_client_do_not_reach_a_client() {
+    for number in [50, 61] {
+        for place in 0..3 {
+            let mut rig = if place < 2 {
+                client(if place == 0 { vec![] } else { vec![Proof::Interactive] })
+            } else {
+                let mut rig = Rig::new(Role::Client);
+                rig.login();
+                rig
+            };
+            rig.send(&strings(number, &[b"alice", b"ssh-connection", b"none"]));
+            rig.assert_fault(Fault::UnexpectedMessage);
+        }
+    }
+}
+
+#[test]
+fn ac14_a_user_name_with_nul_never_leaves() {
+    let mut rig = client(vec![]);
+    assert_eq!(rig.conn_client().authenticate("a\0b", AuthMethod::None), Err(UsageError::InvalidText));
+    assert_eq!(
+        rig.conn_client().authenticate(&"a".repeat(1025), AuthMethod::None),
+        Err(UsageError::InvalidText)
+    );
+    rig.run();
+    assert_eq!(rig.numbers(), []);
+}
