@@ -702,7 +702,7 @@ fn k21_one_exchange_before_authentication_and_two_exponentiations_in_it() {
 }
 
 #[test]
-fn m15_the_proofs_of_the_rig_are_what_they_say() {
+fn a_client_offers_the_key_it_was_given() {
     let key = key_of(KeyKind::Ed25519, 9);
     let mut rig = Rig::new(Role::Client);
     rig.app.proofs = vec![Proof::Key(key)];

@@ -243,7 +243,6 @@ impl ClientAuth {
         let (name, sent, pad) = match method {
             AuthMethod::None => (Method::None, Sent::None, 0),
             AuthMethod::Password(password) => {
-                crate::channel::bounded(password.expose())?;
                 fields.reserve_exact(password.expose().len().saturating_add(5));
                 fields.put_bool(false);
                 fields.put_string(password.expose());
@@ -252,8 +251,6 @@ impl ClientAuth {
             }
             AuthMethod::PasswordChange { old, new } => {
                 let len = old.expose().len().saturating_add(new.expose().len());
-                crate::channel::bounded(old.expose())?;
-                crate::channel::bounded(new.expose())?;
                 fields.reserve_exact(len.saturating_add(9));
                 fields.put_bool(true);
                 fields.put_string(old.expose());
@@ -291,6 +288,7 @@ impl ClientAuth {
                 (Method::KeyboardInteractive, Sent::Interactive, 0)
             }
         };
+        crate::channel::bounded(&fields)?;
         self.send(transport, now, name, &fields, pad)?;
         self.waiting = Waiting::Sent(sent);
         Ok(None)
