@@ -53,7 +53,9 @@ impl core::error::Error for BadHostName {}
 pub(super) fn check(host: &str) -> Result<(), BadHostName> {
     let plain = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-._:%/+=~".contains(&b);
-    if plain.is_empty() || plain.len() > MAX_NAME || !plain.bytes().all(allowed) {
+    // With two dots at the end, taking one off would leave a name of which one is taken off again.
+    let bad_end = plain.ends_with("..") || plain == ".";
+    if plain.is_empty() || plain.len() > MAX_NAME || bad_end || !plain.bytes().all(allowed) {
         return Err(BadHostName(host.to_owned()));
     }
     Ok(())
