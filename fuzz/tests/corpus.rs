@@ -1,4 +1,7 @@
 //! Runs every body over its corpus and over mutations of it, within a bound of memory.
+//!
+//! `KONKO_FUZZ_SECONDS=60` gives each target so much time and as many mutations as fit, others than
+//! last time. An input that fails is kept in the directory for temporary files.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;
@@ -100,15 +103,20 @@ fn check(name: &str, body: fn(&[u8]), data: &[u8]) {
 /// One test, so that the meter sees one body at a time.
 #[test]
 fn every_body_over_its_corpus_and_mutations_of_it() {
+    let seconds = std::env::var("KONKO_FUZZ_SECONDS").ok().and_then(|s| s.parse().ok());
+    let (time, most, dice) = match seconds {
+        Some(s) => (Duration::from_secs(s), usize::MAX, u64::from(std::process::id()) << 20 | 1),
+        None => (TIME, MUTATIONS, 0x6b6f_6e6b_6f21),
+    };
     for (name, body) in TARGETS {
         let seeds = corpus(name);
         assert!(!seeds.is_empty(), "{name} has no corpus");
         for seed in &seeds {
             check(name, *body, seed);
         }
-        let (mut dice, start) = (Dice(0x6b6f_6e6b_6f21), Instant::now());
+        let (mut dice, start) = (Dice(dice), Instant::now());
         let mut runs = 0;
-        while runs < MUTATIONS && start.elapsed() < TIME {
+        while runs < most && start.elapsed() < time {
             check(name, *body, &dice.mutate(&seeds));
             runs += 1;
         }
