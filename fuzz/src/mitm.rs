@@ -53,9 +53,9 @@ fn host_key() -> Arc<KeyPair> {
 }
 
 /// A key that shows what the client knows of the server's algorithms.
-fn ecdsa() -> keys::PublicKey {
-    let mut rng = Rng::from_seed(&Seed::new([8; 32]));
-    PrivateKey::generate(KeyKind::Ecdsa(crypto::Curve::P256), &mut rng).expect("a key").public().clone()
+fn rsa() -> keys::PublicKey {
+    let line = include_bytes!("../../core/tests/data/keys/rsa.pub");
+    keys::PublicKey::from_openssh_line(line.trim_ascii()).expect("a key of the tests").0
 }
 
 fn transport(suite: u8) -> TransportConfig {
@@ -186,7 +186,7 @@ impl Scene {
                 self.client.decide_host_key(ticket, right).expect("a fresh ticket");
             }
             ClientEvent::AuthNeeded { .. } => {
-                self.outcome.sig_algs = self.client.signature_algorithms(&ecdsa());
+                self.outcome.sig_algs = self.client.signature_algorithms(&rsa());
                 let password = Password::new("secret");
                 let _ = self.client.authenticate("alice", AuthMethod::Password(&password));
             }
@@ -225,7 +225,10 @@ impl Scene {
 fn talk(suite: u8, acts: &[Act]) -> Outcome {
     let transport = transport(suite);
     let client = Arc::new(ClientConfig::new(transport.clone()));
-    let server = Arc::new(ServerConfig::new(transport, vec![host_key()]));
+    let mut server = ServerConfig::new(transport, vec![host_key()]);
+    // What only EXT_INFO tells.
+    Arc::make_mut(&mut server.transport).algorithms.user_key = vec![SigAlg::Ed25519, SigAlg::RsaSha256];
+    let server = Arc::new(server);
     let mut scene = Scene {
         client: ClientConnection::new(client, Seed::new([1; 32]), NOW),
         server: ServerConnection::new(server, Seed::new([2; 32]), NOW),
@@ -266,6 +269,7 @@ pub fn mitm(data: &[u8]) {
     let suite = input.byte() % 4;
     let undisturbed = UNDISTURBED[usize::from(suite)].get_or_init(|| talk(suite, &[]));
     assert!(undisturbed.done && undisturbed.strict, "{undisturbed:#?}");
+    assert_eq!(undisturbed.sig_algs, [SigAlg::RsaSha256]);
     let mut acts = Vec::new();
     while !input.is_empty() && acts.len() < 5 {
         let place = input.byte();
