@@ -35,7 +35,7 @@ pub struct ServerConfig {
     pub host_keys: Vec<Arc<KeyPair>>,
     /// Authentication methods that a client may start with.
     pub methods: MethodSet,
-    /// Text shown before authentication.
+    /// Text shown before authentication; at most 64 KiB of it.
     pub banner: Option<String>,
     /// Hand the costly part of each key exchange out as `ServerEvent::Job`, instead of doing it
     /// inside `poll`.

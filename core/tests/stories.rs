@@ -55,3 +55,35 @@ fn every_way_to_authenticate() {
         assert_eq!(pair.client.app.methods, ["password,publickey,keyboard-interactive"]);
     }
 }
+
+#[test]
+fn rsa_keys_sign_as_the_servers_ext_info_says() {
+    use crypto::SigAlg::{Ed25519, RsaSha256, RsaSha512};
+    let file = include_bytes!("data/keys/rsa");
+    let rsa = keys::PrivateKey::load(file, None).unwrap().key_pair(provider::rustcrypto()).unwrap();
+    for (taken, expected) in [
+        (vec![RsaSha256], vec![RsaSha256]),
+        (vec![Ed25519, RsaSha256, RsaSha512], vec![RsaSha512, RsaSha256]),
+        // A list without any RSA is not believed: OpenSSH 7.4 leaves them out.
+        (vec![Ed25519], vec![RsaSha512, RsaSha256]),
+    ] {
+        let mut transport = transport_config();
+        transport.algorithms.user_key = taken;
+        let server = ServerConfig::new(transport, vec![host_key()]);
+        let client = ClientConfig::new(transport_config());
+        let shell = Shell::login([Proof::Password("wonderland")]);
+        let mut pair = Pair::new(client, server, (shell, Host::default()));
+        pair.drive_until("the login", |p| p.client.conn.is_authenticated());
+        assert_eq!(pair.client.conn.signature_algorithms(rsa.public()), expected);
+    }
+}
+
+#[test]
+fn a_banner_of_any_length_fits() {
+    let (c, mut s) = configs();
+    s.banner = Some("é".repeat(100_000));
+    let mut pair = Pair::new(c, s, (Shell::new("exit 0"), Host::default()));
+    pair.drive_until("the channel closes", |p| p.client.app.seen.closed);
+    let shown = pair.client.app.log.iter().find(|l| l.starts_with("Banner")).unwrap();
+    assert_eq!(shown.matches('é').count(), 32 * 1024);
+}

@@ -42,3 +42,8 @@ pub use konko_core as core;
 pub use notice::Notice;
 pub use options::ClientOptions;
 pub use stream::{FdStream, Stream};
+
+/// The examples of the front page are compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -23,6 +23,10 @@ use crate::transport::legal::State;
 use crate::transport::negotiate::Role;
 use crate::wire::{DecodeError, NameList, Reader, Sink, SshStr};
 
+/// Bytes of text that one message to the user may have: far below a packet, and what a client of
+/// ours reads of banners in all.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// Answers one authentication attempt or probe. Give it to `decide_auth`.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an attempt without a verdict holds up the client until the login grace time ends"]
@@ -209,7 +213,9 @@ impl ServerAuth {
         transport.enter(State::Auth);
         transport.sender.send(&ServiceAccept::new(m.service));
         if let Some(banner) = self.banner.take() {
-            transport.sender.send(&UserauthBanner { message: SshStr::new(banner.as_bytes()) });
+            let end = (0..=MAX_TEXT.min(banner.len())).rev().find(|i| banner.is_char_boundary(*i));
+            let text = banner.get(..end.unwrap_or(0)).unwrap_or_default();
+            transport.sender.send(&UserauthBanner { message: SshStr::new(text.as_bytes()) });
         }
         Ok(())
     }
@@ -413,6 +419,10 @@ impl ServerAuth {
             prompts.put_bool(*echo);
         }
         let (name, instruction) = (challenge.name.as_bytes(), challenge.instruction.as_bytes());
+        let texts = prompts.len().saturating_add(name.len()).saturating_add(instruction.len());
+        if texts > MAX_TEXT {
+            return Err(UsageError::InvalidText);
+        }
         let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
         transport.sender.send(&request);
         self.waiting = Waiting::Answers(count);

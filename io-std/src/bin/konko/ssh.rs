@@ -27,8 +27,9 @@ use crate::terminal;
 
 /// Whatever goes wrong on this side.
 const FAILED: u8 = 255;
-/// How much is read from standard input at a time, and how large pipes are made if the system lets us.
-const CHUNK: usize = 256 * 1024;
+/// How much is read from standard input at a time: a packet. More, or larger pipes, make the system's copies
+/// dearer than the calls they save, since what is copied has left the processor's cache by then.
+const CHUNK: usize = 32 * 1024;
 
 /// The user typed `~.`; errors that come of it are none.
 static LEAVING: AtomicBool = AtomicBool::new(false);
@@ -506,11 +507,7 @@ fn spawn<T: Send + 'static>(
 
 /// A standard stream without a buffer of ours in between.
 fn unbuffered(fd: BorrowedFd<'_>) -> io::Result<File> {
-    let file = File::from(rustix::io::dup(fd)?);
-    // Fewer and larger transfers; only pipes have this, and not all systems allow it.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::pipe::fcntl_setpipe_size(&file, 4 * CHUNK);
-    Ok(file)
+    Ok(File::from(rustix::io::dup(fd)?))
 }
 
 fn copy(to: BorrowedFd<'_>, from: impl FnOnce(&File) -> io::Result<u64>) -> io::Result<u64> {
