@@ -75,7 +75,8 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
             Step::Event(ClientEvent::Channel(id, event)) => match event {
                 // In the middle of a key exchange nothing is taken; the channel says when it is over.
                 ChannelEvent::RequestDone { .. } | ChannelEvent::Writable => {
-                    if conn.write(id, Stream::Data, INPUT).expect("the channel is open") == INPUT.len() {
+                    let taken = conn.write(id, Stream::Data, INPUT).expect("the channel is open");
+                    if taken == INPUT.len() {
                         conn.finish(id).expect("the channel is open");
                     }
                 }
