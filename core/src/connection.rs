@@ -300,7 +300,8 @@ impl<S: Logic> Connection<S> {
     /// reason to wait.
     ///
     /// Call it when input has arrived, when the [deadline](Self::deadline) has passed, and after
-    /// every event and every call. Time that runs backwards stands still.
+    /// every event and every call. Time that runs backwards stands still. Without new input it may be
+    /// called with an empty `RxBuf`: timers, credit and `Writable` do not need the other one.
     ///
     /// # Errors
     ///
@@ -450,7 +451,7 @@ impl<S: Logic> Connection<S> {
     }
 
     /// Says that the application is done with `n` bytes of received data. The peer may send as
-    /// many more.
+    /// many more; the next `poll` tells it so.
     pub fn consume(&mut self, channel: ChannelId, n: usize) -> Result<(), UsageError> {
         self.core.note_on(channel, ChannelCall::Consume(n as u64));
         self.core.connected()?;

@@ -181,10 +181,10 @@ pub(crate) struct Transport {
     posted: Zeroizing<Vec<u8>>,
 }
 
-/// Key exchanges in a row without any other traffic that we put up with, when each comes so soon
-/// after the one before. An idle connection that renews its keys now and then is no storm; some
-/// devices do it every minute.
+/// Key exchanges in a row without any other traffic that we put up with, when each comes within
+/// `STORM_PACE` of the one before.
 const MAX_IDLE_EXCHANGES: u32 = 4;
+/// An idle connection that renews its keys now and then is no storm; some devices do it every minute.
 const STORM_PACE: core::time::Duration = core::time::Duration::from_secs(10);
 /// Room for one such message: longer than any that holds a password.
 const POSTED_ROOM: usize = 4096;
@@ -274,7 +274,7 @@ impl Transport {
         self.strict
     }
 
-    /// The phase that `state` says, for people.
+    /// Where the connection is, in a person's words.
     pub(crate) fn phase(&self) -> Phase {
         if self.peer_ident.is_empty() {
             return Phase::Ident;

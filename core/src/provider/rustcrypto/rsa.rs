@@ -1,5 +1,5 @@
-//! RSA PKCS#1 v1.5 signatures (RFC 8332). The only place that uses the crate `rsa`, a pre-release:
-//! never decryption, always blinded.
+//! RSA PKCS#1 v1.5 signatures (RFC 8332). With `keys/numbers.rs`, which makes RSA keys, the only
+//! place that uses the crate `rsa`, a pre-release: never decryption, always blinded.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
