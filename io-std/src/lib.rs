@@ -28,6 +28,7 @@ mod exec;
 mod hosts;
 mod notice;
 mod options;
+pub mod server;
 mod shared;
 mod state;
 mod stream;
