@@ -113,6 +113,7 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod admission;
 pub mod auth;
 pub mod authorized_keys;
 pub mod channel;
