@@ -40,12 +40,15 @@ pub(crate) mod ask;
 mod auth;
 mod connection;
 mod handler;
+mod key_file;
 mod listen;
 mod options;
+mod password;
 mod request;
 mod serve;
 mod session;
 mod threads;
+pub mod users;
 
 pub use auth::{AuthAttempt, Credential, KeyProbe};
 pub use connection::Connection;
