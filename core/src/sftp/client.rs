@@ -174,14 +174,22 @@ impl Client {
 
     /// Takes bytes from the front of `input` and says what they mean; call again until `None`, when
     /// all of it is used up. Events borrow from `input` and from `rx`, which is always the same one.
-    pub fn poll<'b>(&mut self, rx: &'b mut MsgBuf, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, Error> {
+    pub fn poll<'b, 'i: 'b>(
+        &mut self,
+        rx: &'b mut MsgBuf,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Event<'b>>, Error> {
         match self.step(rx, input) {
             Ok(event) => Ok(event),
             Err(error) => Err(self.end(error)),
         }
     }
 
-    fn step<'b>(&mut self, rx: &'b mut MsgBuf, input: &mut &'b [u8]) -> Result<Option<Event<'b>>, Error> {
+    fn step<'b, 'i: 'b>(
+        &mut self,
+        rx: &'b mut MsgBuf,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Event<'b>>, Error> {
         if let State::Ended(error) = &self.state {
             return Err(error.clone());
         }

@@ -11,16 +11,20 @@ mod attrs;
 mod client;
 mod error;
 mod extension;
+mod longname;
 mod message;
 mod operation;
+mod server;
 mod status;
 
 pub use attrs::{Attrs, FileType, ModeText, Owner, Times};
 pub use client::{Client, ClientConfig, Entry, Event, Handle, Names, OpenFlags, Reply, RequestId};
 pub use error::{Error, Fault, UsageError};
 pub use extension::{FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_from_name, hash_name};
+pub use longname::LongName;
 pub use message::{MAX_DATA, MAX_HANDLE, MAX_MESSAGE, MsgBuf};
 pub use operation::{Extension, ExtensionSet, Operation, OperationSet};
+pub use server::{CheckFile, FileSystem, HandleId, NameList, Op, Request, Server, ServerConfig, Ticket};
 pub use status::{Status, StatusCode};
 
 /// The version that both sides speak.
