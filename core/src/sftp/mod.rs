@@ -12,6 +12,7 @@ mod client;
 mod error;
 mod extension;
 mod longname;
+mod memory;
 mod message;
 mod operation;
 mod server;
@@ -22,6 +23,7 @@ pub use client::{Client, ClientConfig, Entry, Event, Handle, Names, OpenFlags, R
 pub use error::{Error, Fault, UsageError};
 pub use extension::{FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_from_name, hash_name};
 pub use longname::LongName;
+pub use memory::{MemoryFs, MemoryHandles, MemorySession};
 pub use message::{MAX_DATA, MAX_HANDLE, MAX_MESSAGE, MsgBuf};
 pub use operation::{Extension, ExtensionSet, Operation, OperationSet};
 pub use server::{CheckFile, FileSystem, HandleId, NameList, Op, Request, Server, ServerConfig, Ticket};

@@ -17,7 +17,7 @@ use super::error::{Error, Fault};
 use super::extension::{HashList, Ids, Limits};
 use super::message::{FrameKind, Framer, MAX_DATA, MAX_MESSAGE, MsgBuf};
 use super::operation::{Extension, ExtensionSet, Operation, OperationSet};
-use super::status::{Status, StatusCode};
+use super::status::Status;
 
 pub use handles::HandleId;
 use handles::Handles;
@@ -596,6 +596,3 @@ pub trait FileSystem {
     /// The session has ended and left this handle open.
     fn abandoned(&mut self, handle: HandleId);
 }
-
-/// What a file system does not have.
-pub(crate) const UNSUPPORTED: Status = Status::new(StatusCode::OP_UNSUPPORTED);

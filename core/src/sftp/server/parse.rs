@@ -19,8 +19,9 @@ const WRITE_START: usize = 9;
 const WRITE_END: usize = 12;
 /// Files end here: offsets are signed in every system's calls (S-25).
 const MAX_OFFSET: u64 = i64::MAX as u64;
-/// Bytes kept free for a reply that is not data: a NAME of a directory, or less.
-const PROMISE: usize = 34_000;
+/// Bytes kept free for a reply that is small, and for one with names, paths or figures.
+const SMALL: usize = 512;
+const LARGE: usize = 34_000;
 /// Smallest block of check-file, from its draft.
 const MIN_BLOCK: u32 = 256;
 
@@ -86,7 +87,18 @@ struct Parsed<'b> {
 
 impl<'b> Parsed<'b> {
     fn new(op: Op<'b>) -> Self {
-        Parsed { op, handles: [None; 2], len: 0, promised: PROMISE }
+        let large = matches!(
+            op,
+            Op::Readdir { .. }
+                | Op::Realpath { .. }
+                | Op::ExpandPath { .. }
+                | Op::Readlink { .. }
+                | Op::UsersGroupsById { .. }
+                | Op::CheckFileHandle { .. }
+                | Op::CheckFileName { .. }
+                | Op::Extended { .. }
+        );
+        Parsed { op, handles: [None; 2], len: 0, promised: if large { LARGE } else { SMALL } }
     }
 
     fn on(op: Op<'b>, handle: HandleId) -> Self {
@@ -406,7 +418,7 @@ impl Server {
             complete: false,
             failed,
             len: 0,
-            promised: 256,
+            promised: SMALL,
         });
         self.writing = Some(Writing { slot, handle, offset });
         Ok(data == 0)

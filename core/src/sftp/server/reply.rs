@@ -3,7 +3,7 @@
 use crate::sftp::attrs::Attrs;
 use crate::sftp::error::UsageError;
 use crate::sftp::extension::{FileHash, StatVfs, UsersGroups};
-use crate::sftp::message::{number, patch, publish, send};
+use crate::sftp::message::{MAX_DATA, number, patch, publish, send};
 use crate::sftp::operation::{Answer, Operation};
 use crate::sftp::status::{Status, StatusCode};
 use crate::wire::Sink;
@@ -190,6 +190,9 @@ impl Server {
     /// check-file.
     pub fn reply_file_hash(&mut self, ticket: Ticket, hash: &FileHash) -> Result<(), UsageError> {
         let ops = [Operation::CheckFileHandle, Operation::CheckFileName];
+        if hash.digests.len() > MAX_DATA {
+            return self.settle(ticket, &StatusCode::FAILURE.into());
+        }
         self.reply_ext(ticket, &ops, |out| hash.put(out))
     }
 
