@@ -392,7 +392,7 @@ impl State {
     /// The connection is over; everybody learns of it.
     pub(crate) fn end(&mut self, error: Error) {
         if self.ended.is_none() {
-            self.note(|_| Notice::Ended(error.to_string()));
+            self.note(|_| Notice::Ended(error.kind().to_string()));
             self.ended = Some(error);
             self.wake_all = true;
             for chan in self.channels.values_mut() {

@@ -2,6 +2,7 @@ use super::auth::{AuthAttempt, KeyProbe};
 use super::connection::Connection;
 use super::request::{ChannelOpen, GlobalRequest, Request};
 use super::session::Session;
+use crate::channel::Pty;
 use crate::error::Error;
 
 /// What a server's application decides. One connection is one value.
@@ -26,6 +27,13 @@ pub trait Handler: Send + 'static {
     /// terminal were collected before.
     fn session(&mut self, session: Session) {
         session.refuse();
+    }
+
+    /// The client asks for a pseudo-terminal for a session's program. Yes, unless said otherwise;
+    /// [`Session::pty`] has it then.
+    fn pty(&mut self, pty: &Pty) -> bool {
+        let _ = pty;
+        true
     }
 
     /// The client opens a channel. Sessions are accepted, their requests are collected, and
@@ -67,6 +75,10 @@ impl Handler for Box<dyn Handler> {
 
     fn session(&mut self, session: Session) {
         (**self).session(session);
+    }
+
+    fn pty(&mut self, pty: &Pty) -> bool {
+        (**self).pty(pty)
     }
 
     fn open(&mut self, open: ChannelOpen) {

@@ -151,9 +151,10 @@ impl<H: Handler> Serving<'_, H> {
                 reply.send(wanted);
             }
             Wish::Pty(pty) if slot.is_new() => {
-                slot.pty = Some(pty);
+                let granted = self.handler.pty(&pty);
+                slot.pty = granted.then_some(pty);
                 drop(sessions);
-                reply.send(true);
+                reply.send(granted);
             }
             Wish::Control(control) => {
                 if let super::session::Control::WindowChange { columns, rows, width, height } = control
