@@ -51,6 +51,7 @@ mod running;
 mod serve;
 mod service;
 mod session;
+mod system;
 mod threads;
 pub mod users;
 
@@ -63,3 +64,4 @@ pub use programs::{Call, Programs};
 pub use request::{ChannelOpen, GlobalRequest, Kind, Request};
 pub use service::Service;
 pub use session::{Control, Program, Session};
+pub use system::System;

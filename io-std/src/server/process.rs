@@ -126,8 +126,15 @@ impl Launch {
         self
     }
 
-    /// Sets an environment variable. Of two with one name, the last counts, so a client's come
-    /// before those that it may not change.
+    /// Sets the environment variables that a client sent, below all others: none of those that are
+    /// set here is theirs to change.
+    #[must_use]
+    pub fn client_env(mut self, env: &[(String, String)]) -> Self {
+        self.env.splice(0..0, env.iter().map(|(name, value)| (name.into(), value.into())));
+        self
+    }
+
+    /// Sets an environment variable. Of two with one name, the last counts.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.env.push((name.as_ref().into(), value.as_ref().into()));

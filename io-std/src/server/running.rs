@@ -7,14 +7,19 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use konko_core::wire::SshStr;
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::channel::Exit;
+use crate::stream::poll;
 
 /// How long programs have to end after they were told that the line hung up.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// How often a process is looked at where it cannot be waited for together with something else.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Signals that have a name on the wire (RFC 4254 §6.10).
 const SIGNALS: [(&str, Signal); 13] = [
@@ -48,6 +53,8 @@ pub struct Running {
     /// Its standard error; `None` on a pseudo-terminal.
     pub stderr: Option<Output>,
     process: Arc<Process>,
+    /// Nothing is left to be ended.
+    ended: bool,
 }
 
 /// What a program writes. Reading ends when nobody has the other end any more, which may be later than
@@ -82,6 +89,7 @@ impl Running {
             stdout,
             stderr,
             process: Arc::new(Process { leader, pty: Mutex::new(pty), reaped: Mutex::new(false) }),
+            ended: false,
         })
     }
 
@@ -110,6 +118,37 @@ impl Running {
     /// What the system says.
     pub fn wait(&self) -> io::Result<Exit> {
         self.process.ended(WaitIdOptions::empty()).map(|end| end.unwrap_or(Exit::Missing))
+    }
+
+    /// The same, but not longer than until `other` has something to read or has ended: `None` then.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn wait_or(&self, other: impl AsFd) -> io::Result<Option<Exit>> {
+        loop {
+            if let Some(exit) = self.try_wait()? {
+                return Ok(Some(exit));
+            }
+            if self.process.await_leader(None, Some(other.as_fd())) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Ends the program and its group, as dropping does, but returns when it is done.
+    pub fn end(mut self) {
+        self.hang_up();
+        self.process.end(Instant::now() + GRACE);
+        self.ended = true;
+    }
+
+    /// Closes the streams and says so.
+    fn hang_up(&mut self) {
+        self.stdin = None;
+        self.stdout = None;
+        self.stderr = None;
+        *self.process.pty() = None;
+        self.process.hang_up();
     }
 
     /// How the program ended; `None` while it runs.
@@ -185,11 +224,10 @@ impl fmt::Debug for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.stdin = None;
-        self.stdout = None;
-        self.stderr = None;
-        *self.process.pty() = None;
-        self.process.hang_up();
+        if self.ended {
+            return;
+        }
+        self.hang_up();
         // Mostly the program has ended and has left nobody behind.
         if self.process.ended(WaitIdOptions::NOHANG).is_ok_and(|end| end.is_some()) {
             self.process.reap();
@@ -264,7 +302,7 @@ impl Process {
 
     /// Gives the group until `deadline` to end, and then kills it.
     fn end(&self, deadline: Instant) {
-        self.await_leader(deadline);
+        self.await_leader(Some(deadline), None);
         if self.ended(WaitIdOptions::NOHANG).is_ok_and(|end| end.is_some()) {
             self.reap();
             if self.is_alone() {
@@ -279,17 +317,21 @@ impl Process {
         self.reap();
     }
 
-    /// Waits until the leader has ended, but not longer than until `deadline`.
-    fn await_leader(&self, deadline: Instant) {
+    /// Waits until the leader has ended, but not longer than until `deadline`, nor than until `other`
+    /// has something to read or has ended; whether it was that. May return early.
+    fn await_leader(&self, deadline: Option<Instant>, other: Option<BorrowedFd<'_>>) -> bool {
+        let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
+        // Where a process has no descriptor, it is looked at now and then.
         #[cfg(target_os = "linux")]
-        if let Ok(fd) = rustix::process::pidfd_open(self.leader, rustix::process::PidfdFlags::empty()) {
-            use rustix::event::{PollFd, PollFlags, poll};
-            let left = deadline.saturating_duration_since(Instant::now());
-            let left = left.try_into().unwrap_or_default();
-            let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&left));
-            return;
-        }
-        thread::sleep(deadline.saturating_duration_since(Instant::now()));
+        let process = rustix::process::pidfd_open(self.leader, rustix::process::PidfdFlags::empty()).ok();
+        #[cfg(not(target_os = "linux"))]
+        let process: Option<OwnedFd> = None;
+        let most = if process.is_some() { left } else { Some(left.unwrap_or(LOOK).min(LOOK)) };
+        let fds = other.into_iter().chain(process.as_ref().map(AsFd::as_fd));
+        let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+        // An error here would only be one of memory; the caller looks again.
+        let _ = poll(&mut fds, most);
+        other.is_some() && fds.first().is_some_and(|fd| !fd.revents().is_empty())
     }
 }
 
