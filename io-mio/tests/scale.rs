@@ -24,15 +24,18 @@ fn server(keepalive: u64) -> Server {
 fn ten_thousand_idle_connections_answer_and_cost_little() {
     let count = if full() { 10_000 } else { 2000 };
     let limit = konko_mio::raise_descriptor_limit(1 << 20);
-    assert!(limit > count + 100, "{count} connections need more than the {limit} descriptors allowed (ulimit -n)");
+    assert!(
+        limit > count + 100,
+        "{count} connections need more than the {limit} descriptors allowed (ulimit -n)"
+    );
     let server = server(5);
     let mut load = Load::start(server.addr);
     // What a loop needs for itself is there after the first few.
-    assert_eq!(load.ask("open 50"), [50.0, 0.0]);
+    assert_eq!(load.ask("open 50 50"), [50.0, 0.0]);
     load.ask("echo");
     let (before, base) = (status_kib("VmRSS"), descriptors());
     let start = std::time::Instant::now();
-    assert_eq!(load.ask(&format!("open {count}")), [count as f64 + 50.0, 0.0]);
+    assert_eq!(load.ask(&format!("open {count} 200")), [count as f64 + 50.0, 0.0]);
     let opened = start.elapsed();
     assert_eq!(Counts::of(&server.counts.established) as u64, count + 50);
     load.ask("echo");
@@ -64,17 +67,21 @@ fn a_storm_of_handshakes_does_not_hold_up_sessions() {
     konko_mio::raise_descriptor_limit(1 << 20);
     let server = server(3600);
     let mut sessions = Load::start(server.addr);
-    assert_eq!(sessions.ask("open 50"), [50.0, 0.0]);
+    assert_eq!(sessions.ask("open 50 50"), [50.0, 0.0]);
     sessions.ask("ping 50 20");
     std::thread::sleep(Duration::from_secs(3));
     let quiet = sessions.ask("pings");
     let mut storm = Load::start(server.addr);
     let start = std::time::Instant::now();
-    assert_eq!(storm.ask("open 2000"), [2000.0, 0.0]);
+    assert_eq!(storm.ask("open 2000 2000"), [2000.0, 0.0]);
     let took = start.elapsed();
     let loud = sessions.ask("pings");
-    for (name, [n, half, most, all]) in [("quiet", &quiet[..]), ("storm", &loud[..])].map(|(name, p)| (name, <&[f64; 4]>::try_from(p).unwrap())) {
-        println!("{name}: {n} echoes, median {half:.2} ms, 99th percentile {most:.2} ms, longest {all:.2} ms");
+    for (name, [n, half, most, all]) in [("quiet", &quiet[..]), ("storm", &loud[..])]
+        .map(|(name, p)| (name, <&[f64; 4]>::try_from(p).unwrap()))
+    {
+        println!(
+            "{name}: {n} echoes, median {half:.2} ms, 99th percentile {most:.2} ms, longest {all:.2} ms"
+        );
     }
     println!("2000 handshakes in {took:.1?}");
     assert!(loud[2] < 20.0, "99th percentile {} ms", loud[2]);

@@ -1,6 +1,6 @@
 //! The second process: many clients on one loop, which does what the test tells it by lines.
 //!
-//! `open N` logs N clients in, 200 at a time; each has a channel that echoes. `echo` sends 64 bytes
+//! `open N AT_ONCE` logs N clients in, so many at a time; each has a channel that echoes. `echo` sends 64 bytes
 //! on each and waits for them to come back. `busy N SECONDS` keeps N of them sending and receiving as
 //! fast as they can. `ping N MILLISECONDS` sends a few bytes on N of them, each again and again with a
 //! pause, until `pings`, which tells the latencies. Each command answers with one line.
@@ -17,8 +17,6 @@ use konko_mio::core::client::{AuthMethod, Password};
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
 
-/// Handshakes at a time.
-const AT_ONCE: usize = 200;
 const PORTS: &str = "KONKO_LOAD_ADDR";
 
 /// The process as its parent sees it.
@@ -97,6 +95,7 @@ pub fn run() {
         config: Arc::new(config),
         descriptors: limit as usize,
         wanted: 0,
+        at_once: 0,
         starting: 0,
         clients: BTreeMap::new(),
         task: Task::Open,
@@ -137,6 +136,7 @@ struct Clients {
     config: Arc<ClientConfig>,
     descriptors: usize,
     wanted: usize,
+    at_once: usize,
     starting: usize,
     clients: BTreeMap<ConnId, Client>,
     task: Task,
@@ -151,7 +151,7 @@ fn say(word: &str, numbers: &[f64]) {
 
 impl Clients {
     fn open_more(&mut self, hub: &mut Hub<Order>) {
-        while self.starting < AT_ONCE && self.clients.len() < self.wanted {
+        while self.starting < self.at_once && self.clients.len() < self.wanted {
             let id = hub.connect(self.addr, self.config.clone()).unwrap();
             let client =
                 Client { channel: None, awaited: 0, received: 0, busy: false, sent_at: Instant::now() };
@@ -169,7 +169,7 @@ impl Clients {
         let number = |i: usize| words[i].parse::<usize>().unwrap();
         match words[0] {
             "open" => {
-                self.wanted += number(1);
+                (self.wanted, self.at_once) = (self.wanted + number(1), number(2));
                 assert!(
                     self.wanted + 50 < self.descriptors,
                     "{} connections need more descriptors than the {} of this process (ulimit -n)",
