@@ -11,10 +11,10 @@ use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::{Error, Fault, Phase, TimerKind};
 use konko_core::keys::{KeyKind, KeyPair};
 use konko_core::msg;
-use konko_core::server::Verdict;
+use konko_core::server::{Challenge, Verdict};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use konko_core::{Blocked, ServerConfig};
+use konko_core::{Blocked, ServerConfig, UsageError};
 use raw::rig::{server_config, transport};
 use raw::*;
 
@@ -513,6 +513,30 @@ fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
     rig.wait(Duration::from_secs(121));
     assert_eq!(rig.error, Some(Error::Timeout(TimerKind::LoginGrace, Phase::Authentication)));
     assert_eq!(rig.events_with("Authenticated"), 0);
+}
+
+#[test]
+fn a_verdict_that_does_not_fit_is_a_rejection_at_once() {
+    let challenge = |prompts: usize| {
+        let prompts = vec![("Name: ".to_owned(), true); prompts];
+        Verdict::Challenge(Challenge { prompts, ..Challenge::default() })
+    };
+    let expired = || Verdict::PasswordExpired { prompt: "Change it".into() };
+    let password = Rig::password_request("alice", PASSWORD);
+    for (attempt, verdict, why) in [
+        (&password, challenge(1), UsageError::VerdictMismatch),
+        (&kbdint("alice"), expired(), UsageError::VerdictMismatch),
+        (&kbdint("alice"), challenge(65), UsageError::AnswerCount),
+    ] {
+        let mut rig = server();
+        rig.app.hold_auth = true;
+        rig.send(attempt);
+        let ticket = rig.app.auth_tickets.pop().unwrap();
+        assert_eq!(rig.conn_server().decide_auth(ticket, verdict), Err(why));
+        rig.wait(Duration::from_millis(20));
+        assert_eq!(rig.expect(51), failure("password,publickey,keyboard-interactive", false), "{why}");
+        assert_eq!(rig.events_with("Authenticated"), 0);
+    }
 }
 
 #[test]

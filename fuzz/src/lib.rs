@@ -6,7 +6,7 @@
 //! | `mitm` | two real machines and a man in the middle who drops, inserts, repeats, swaps, cuts and changes | if the client gets to the end, everything it saw is what it would have seen without him |
 //! | `channels` | two machines and any sequence of calls | neither finds fault with the other; nothing follows CLOSE; no window is exceeded |
 //! | `packets` | every real packet protection | nothing but what was sealed opens |
-//! | `wire`, `msgs`, `private_key`, `public_key`, `known_hosts`, `transcript` | the parsers | no panic; what parses comes out again the same |
+//! | `wire`, `msgs`, `private_key`, `public_key`, `known_hosts`, `authorized_keys`, `transcript` | the parsers | no panic; what parses comes out again the same |
 //!
 //! The targets for libFuzzer are in `fuzz_targets`; on stable, `tests/corpus.rs` runs every body over
 //! its corpus and over mutations of it.
@@ -36,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("private_key", parsers::private_key),
     ("public_key", parsers::public_key),
     ("known_hosts", parsers::known_hosts),
+    ("authorized_keys", parsers::authorized_keys),
     ("transcript", parsers::transcript),
 ];
 

@@ -70,8 +70,14 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A pseudo-terminal to ask for.
-#[derive(Clone, Debug)]
+impl From<u32> for Exit {
+    fn from(status: u32) -> Self {
+        Exit::Status(status)
+    }
+}
+
+/// A pseudo-terminal that a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pty {
     /// `TERM`.
     pub term: String,
@@ -79,6 +85,10 @@ pub struct Pty {
     pub columns: u32,
     /// Height in characters.
     pub rows: u32,
+    /// Width in pixels; 0 if unknown.
+    pub width: u32,
+    /// Height in pixels; 0 if unknown.
+    pub height: u32,
     /// Terminal modes, opcode and value (RFC 4254 §8).
     pub modes: Vec<(u8, u32)>,
 }
@@ -86,7 +96,7 @@ pub struct Pty {
 impl Default for Pty {
     /// `xterm`, 80 by 24, no modes.
     fn default() -> Self {
-        Pty { term: "xterm".into(), columns: 80, rows: 24, modes: Vec::new() }
+        Pty { term: "xterm".into(), columns: 80, rows: 24, width: 0, height: 0, modes: Vec::new() }
     }
 }
 
@@ -127,6 +137,20 @@ impl Channel {
         Ok(channel)
     }
 
+    /// One that the peer opened and that was accepted.
+    pub(crate) fn accepted(handle: &Arc<Handle>, id: ChannelId) -> Self {
+        let timeout = handle.io_timeout;
+        let channel =
+            Channel(Arc::new(Inner { handle: Arc::clone(handle), id, timeout: AtomicU64::new(u64::MAX) }));
+        channel.set_timeout(timeout);
+        channel
+    }
+
+    /// The channel's identifier.
+    pub fn id(&self) -> ChannelId {
+        self.0.id
+    }
+
     fn shared(&self) -> &Shared {
         &self.0.handle.shared
     }
@@ -151,8 +175,8 @@ impl Channel {
             term: SshStr::new(pty.term.as_bytes()),
             columns: pty.columns,
             rows: pty.rows,
-            width: 0,
-            height: 0,
+            width: pty.width,
+            height: pty.height,
             modes: PtyModes::new(&modes),
         }))
     }
@@ -389,7 +413,7 @@ impl Channel {
         }
     }
 
-    fn write_some(&self, data: &[u8]) -> io::Result<usize> {
+    fn write_some(&self, stream: core_channel::Stream, data: &[u8]) -> io::Result<usize> {
         let data = &data[..data.len().min(SLICE)];
         if data.is_empty() {
             return Ok(0);
@@ -404,7 +428,7 @@ impl Channel {
                 Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             }
-            let written = state.conn.write(self.0.id, core_channel::Stream::Data, data);
+            let written = state.conn.write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
             state = shared.flush(state, Patience::Until(deadline));
             if n > 0 {
@@ -451,6 +475,34 @@ impl Channel {
                 Err(state) => return Err(shared.timed_out(&state, deadline, "the end of the program")),
             };
         }
+    }
+
+    /// Ends the channel as the program behind it ended, on the side of the server: sends the exit
+    /// (RFC 4254 §6.10), says that no more data follows, and closes. Nothing is waited for, and what
+    /// was written before goes out first.
+    ///
+    /// # Errors
+    /// Why the connection ended; `ChannelClosed` if the peer has closed the channel.
+    pub fn exit(&self, exit: &Exit) -> Result<(), Error> {
+        let signal;
+        let request = match exit {
+            Exit::Status(status) => Some(ChannelRequest::ExitStatus(*status)),
+            Exit::Signal { signal: name, core_dumped, message } => {
+                signal = (SshStr::new(name.as_bytes()), SshStr::new(message.as_bytes()));
+                let (signal, message) = signal;
+                Some(ChannelRequest::ExitSignal { signal, core_dumped: *core_dumped, message })
+            }
+            Exit::Missing => None,
+        };
+        let sent = request.map_or(Ok(0), |request| self.send_request(&request, false));
+        let _ = self.send_eof();
+        self.close();
+        sent.map(|_| ())
+    }
+
+    /// Waits until the peer has closed the channel or the connection has ended.
+    pub(crate) fn wait_closed(&self) {
+        let _ = self.await_control(Deadline::after(None), "the end of the channel", |_| None::<()>);
     }
 
     /// Closes the channel without waiting. Dropping the last handle does the same.
@@ -519,7 +571,7 @@ impl Read for Channel {
 
 impl Write for &Channel {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(data)
+        self.write_some(core_channel::Stream::Data, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -529,7 +581,7 @@ impl Write for &Channel {
 
 impl Write for Channel {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(data)
+        self.write_some(core_channel::Stream::Data, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -537,7 +589,7 @@ impl Write for Channel {
     }
 }
 
-/// Standard error of a [`Channel`].
+/// Standard error of a [`Channel`]: a client reads it, a server writes it.
 #[derive(Clone, Debug)]
 pub struct Stderr(Channel);
 
@@ -550,6 +602,26 @@ impl Stderr {
     /// Writes it into a file descriptor until it ends; see [`Channel::copy_to_fd`].
     pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
         self.0.copy_fd(Wait::Stderr, to.as_fd())
+    }
+}
+
+impl Write for &Stderr {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write_some(core_channel::Stream::Stderr, data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write_some(core_channel::Stream::Stderr, data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -197,11 +197,19 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = konko_core::wire::SshStr::new(self.0.peer.as_bytes());
-        match self.kind() {
-            ErrorKind::Resolve(e) => write!(f, "{peer}: the host name has no address: {e}"),
+        if !matches!(self.kind(), ErrorKind::Local(_)) {
+            write!(f, "{}: ", konko_core::wire::SshStr::new(self.0.peer.as_bytes()))?;
+        }
+        self.kind().fmt(f)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Resolve(e) => write!(f, "the host name has no address: {e}"),
             ErrorKind::Connect(e) => {
-                write!(f, "{peer}: connecting failed: {e}")?;
+                write!(f, "connecting failed: {e}")?;
                 match e.kind() {
                     io::ErrorKind::ConnectionRefused => {
                         f.write_str(" (nothing listens there; is it the right port?)")
@@ -210,19 +218,19 @@ impl fmt::Display for Error {
                     _ => Ok(()),
                 }
             }
-            ErrorKind::Io(e, phase) => write!(f, "{peer}: {phase}: {e}"),
-            ErrorKind::Ssh(e) => write!(f, "{peer}: {e}"),
-            ErrorKind::HostKey(problem) => write!(f, "{peer}: {problem}"),
-            ErrorKind::Auth(failure) => write!(f, "{peer}: {failure}"),
+            ErrorKind::Io(e, phase) => write!(f, "{phase}: {e}"),
+            ErrorKind::Ssh(e) => write!(f, "{e}"),
+            ErrorKind::HostKey(problem) => write!(f, "{problem}"),
+            ErrorKind::Auth(failure) => write!(f, "{failure}"),
             ErrorKind::Timeout { awaited, after, phase } => {
-                write!(f, "{peer}: {phase}: timed out after {after:?}; {awaited} did not come")
+                write!(f, "{phase}: timed out after {after:?}; {awaited} did not come")
             }
             ErrorKind::OpenRefused(why, text) => {
-                write!(f, "{peer}: the server refused to open a channel: {} ({text})", why.name())
+                write!(f, "the server refused to open a channel: {} ({text})", why.name())
             }
-            ErrorKind::RequestRefused(what) => write!(f, "{peer}: the server refused the request: {what}"),
-            ErrorKind::ChannelClosed => write!(f, "{peer}: the channel is closed"),
-            ErrorKind::Usage(e) => write!(f, "{peer}: {e}"),
+            ErrorKind::RequestRefused(what) => write!(f, "the server refused the request: {what}"),
+            ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
+            ErrorKind::Usage(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),
         }
     }

@@ -10,17 +10,23 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use konko_core::{ClientConnection, RxBuf, Time, TxBuf};
+use konko_core::error::Phase;
+use konko_core::msg::DisconnectCode;
+use konko_core::{RxBuf, Time, TxBuf};
 
+use crate::conn::Conn;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
-use crate::state::{Plan, State, Stepped, Wait, Waits};
+use crate::state::{Ask, Plan, State, Stepped, Wait, Waits};
 use crate::stream::Stream;
 
 /// How long the last bytes may take when the connection has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
-pub(crate) type Observer = Arc<dyn Fn(&Notice) + Send + Sync>;
+/// How often a writer that waits for the stream says so.
+const STALL_STEP: Duration = Duration::from_secs(1);
+
+pub(crate) type Observer = Arc<dyn Fn(Phase, &Notice) + Send + Sync>;
 pub(crate) type Guard<'a> = MutexGuard<'a, State>;
 
 pub(crate) struct Shared {
@@ -72,28 +78,32 @@ pub(crate) enum Patience {
 }
 
 impl Shared {
-    /// Starts the reader thread.
-    pub(crate) fn start(
-        conn: impl FnOnce(Time) -> ClientConnection,
+    /// A connection that nobody drives yet: a thread has to [`run`](Self::run) it.
+    pub(crate) fn new(
+        conn: impl FnOnce(Time) -> Conn,
         stream: Box<dyn Stream>,
         peer: Arc<str>,
         observer: Option<Observer>,
-    ) -> Result<Arc<Self>, Error> {
+    ) -> Arc<Self> {
         let state = State::new(conn(Time::ZERO), Arc::clone(&peer), observer.is_some());
-        let shared = Arc::new(Shared {
+        Arc::new(Shared {
             start: Instant::now(),
             stream,
             state: Mutex::new(state),
             general: Condvar::new(),
             observer,
-            peer: Arc::clone(&peer),
-        });
-        let reader = Arc::clone(&shared);
+            peer,
+        })
+    }
+
+    /// Starts a reader thread for a connection that asks nothing.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let reader = Arc::clone(self);
         std::thread::Builder::new()
             .name("konko reader".into())
-            .spawn(move || reader.run())
-            .map_err(|e| Error::new(ErrorKind::Local(format!("no thread could be started: {e}")), &peer))?;
-        Ok(shared)
+            .spawn(move || reader.run(&mut |_| {}))
+            .map_err(|e| self.error(ErrorKind::Local(format!("no thread could be started: {e}"))))?;
+        Ok(())
     }
 
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
@@ -111,7 +121,8 @@ impl Shared {
 
     pub(crate) fn notice(&self, notice: Notice) {
         if let Some(observer) = &self.observer {
-            observer(&notice);
+            let phase = self.lock().conn.phase();
+            observer(phase, &notice);
         }
     }
 
@@ -126,6 +137,27 @@ impl Shared {
         state.settle(self.now());
         self.release(self.flush(state, patience));
         result
+    }
+
+    /// Says goodbye, without waiting.
+    pub(crate) fn disconnect(&self, why: &str) {
+        self.with(|state| state.conn.disconnect(DisconnectCode::BY_APPLICATION, why));
+    }
+
+    /// Ends the connection at once, whatever it was doing.
+    pub(crate) fn abandon(&self, why: &str) {
+        self.disconnect(why);
+        self.with(|state| {
+            let error = self.error(ErrorKind::Local(why.to_owned()));
+            state.end(error);
+        });
+        self.linger();
+        self.stream.shutdown();
+    }
+
+    /// Ends the stream under the connection.
+    pub(crate) fn cut(&self) {
+        self.stream.shutdown();
     }
 
     /// Waits until `ready` finds something. For what concerns no single channel.
@@ -191,7 +223,8 @@ impl Shared {
             let mut out = std::mem::take(&mut state.unsent);
             state.flushing = true;
             self.release(state);
-            let result = self.push(&mut out, patience);
+            let mut moved = false;
+            let result = self.push(&mut out, patience, &mut moved);
             state = self.lock();
             state.flushing = false;
             if state.broken || result.is_err() {
@@ -202,20 +235,34 @@ impl Shared {
                 out.consume(all);
             }
             state.unsent = out;
+            let left = !state.unsent.is_empty();
+            state.watch.wrote(self.now(), moved, left);
             if !state.unsent.is_empty() {
                 return state;
             }
         }
     }
 
-    fn push(&self, out: &mut TxBuf, patience: Patience) -> io::Result<()> {
+    fn push(&self, out: &mut TxBuf, patience: Patience, moved: &mut bool) -> io::Result<()> {
+        let mut blocked: Option<Instant> = None;
         while !out.is_empty() {
             match self.stream.try_write(out.pending()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => out.consume(n),
+                Ok(n) => {
+                    out.consume(n);
+                    *moved = true;
+                    blocked = None;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => match patience {
                     Patience::Until(deadline) if !deadline.passed() => {
-                        self.stream.wait_writable(deadline.left())?;
+                        let since = *blocked.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= STALL_STEP {
+                            let mut state = self.lock();
+                            state.watch.wrote(self.now(), std::mem::take(moved), true);
+                            self.release(state);
+                        }
+                        let most = deadline.left().map_or(STALL_STEP, |left| left.min(STALL_STEP));
+                        self.stream.wait_writable(Some(most))?;
                     }
                     _ => return Ok(()),
                 },
@@ -241,27 +288,30 @@ impl Shared {
         for (waits, wait) in wakes {
             waits.of(wait).notify_all();
         }
-        for notice in notices {
-            self.notice(notice);
+        if let Some(observer) = &self.observer {
+            notices.iter().for_each(|(phase, notice)| observer(*phase, notice));
         }
     }
 
     // ---- the reader thread ----
 
-    fn run(&self) {
+    /// Drives the connection until it has ended. What only the application can decide goes to
+    /// `ask`, without the lock.
+    pub(crate) fn run(&self, ask: &mut dyn FnMut(Ask)) {
         let mut rx = RxBuf::new();
         let mut busy = false;
         loop {
             let mut state = self.lock();
             state.parked = None;
             state.unblocked = false;
-            state = self.pump(state, &mut rx);
+            state = self.pump(state, &mut rx, ask);
             state = self.flush(state, Patience::None);
+            state.patrol(self.now());
             if state.ended.is_some() {
                 self.release(state);
                 break;
             }
-            if state.unblocked {
+            if state.unblocked || !state.asks.is_empty() {
                 // What waits in the buffer can go on.
                 self.release(state);
                 continue;
@@ -291,8 +341,13 @@ impl Shared {
     }
 
     /// Polls until nothing is left to do; data that goes to a file descriptor is written without the lock.
-    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf) -> Guard<'a> {
+    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf, ask: &mut dyn FnMut(Ask)) -> Guard<'a> {
         loop {
+            while let Some(question) = state.asks.pop_front() {
+                self.release(state);
+                ask(question);
+                state = self.lock();
+            }
             match state.step(self.now(), rx) {
                 Stepped::Event => {}
                 Stepped::Blocked => return state,

@@ -7,11 +7,16 @@ use std::sync::{Arc, Condvar};
 use konko_core::auth::Method;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
 use konko_core::client::{HostKeyTicket, PromptTicket, SignTicket};
-use konko_core::{Blocked, ClientConnection, ClientEvent, RxBuf, Step, Time, TxBuf};
+use konko_core::error::Phase;
+use konko_core::msg::DisconnectCode;
+use konko_core::{Blocked, ClientEvent, RxBuf, ServerEvent, Step, Time, TxBuf};
 
 use crate::channel::Exit;
+use crate::conn::{Conn, Event};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
+pub(crate) use crate::server::ask::Ask;
+use crate::watch::Watch;
 
 /// What a thread can wait for on a channel; each has a condition variable of its own, so that data
 /// does not wake the writer.
@@ -222,19 +227,26 @@ impl Plan {
     }
 }
 
+/// Notices that a peer can cause at will, before they stop.
+const MAX_AT_WILL: u32 = 1000;
+
 /// Who is to be woken once the lock is released.
 pub(crate) type Wakes = Vec<(Arc<Waits>, Wait)>;
 
 pub(crate) struct State {
-    pub(crate) conn: ClientConnection,
+    pub(crate) conn: Conn,
     pub(crate) channels: BTreeMap<ChannelId, Chan>,
     pub(crate) host_key: Option<HostKeyTicket>,
     pub(crate) auth: VecDeque<AuthStep>,
     pub(crate) banners: Vec<Vec<u8>>,
     /// Answers to global requests: whether granted, and their fields.
     pub(crate) globals: VecDeque<(bool, Vec<u8>)>,
+    /// What a server's application has to decide.
+    pub(crate) asks: VecDeque<Ask>,
     pub(crate) ended: Option<Error>,
     pub(crate) peer: Arc<str>,
+    /// Time limits that are the adapter's.
+    pub(crate) watch: Watch,
     /// A thread is writing to the stream, and looks for more before it stops.
     pub(crate) flushing: bool,
     /// Taken out of the connection and not written yet.
@@ -249,12 +261,14 @@ pub(crate) struct State {
     no_input: RxBuf,
     pub(crate) wakes: Wakes,
     pub(crate) wake_all: bool,
-    pub(crate) notices: Vec<Notice>,
+    pub(crate) notices: Vec<(Phase, Notice)>,
     pub(crate) noticing: bool,
+    /// Notices that a peer can cause at will: how many there were.
+    at_will: u32,
 }
 
 impl State {
-    pub(crate) fn new(conn: ClientConnection, peer: Arc<str>, noticing: bool) -> Self {
+    pub(crate) fn new(conn: Conn, peer: Arc<str>, noticing: bool) -> Self {
         State {
             conn,
             channels: BTreeMap::new(),
@@ -262,8 +276,10 @@ impl State {
             auth: VecDeque::new(),
             banners: Vec::new(),
             globals: VecDeque::new(),
+            asks: VecDeque::new(),
             ended: None,
             peer,
+            watch: Watch::default(),
             flushing: false,
             unsent: TxBuf::new(),
             broken: false,
@@ -275,6 +291,7 @@ impl State {
             wake_all: false,
             notices: Vec::new(),
             noticing,
+            at_will: 0,
         }
     }
 
@@ -308,7 +325,7 @@ impl State {
             return Stepped::Blocked;
         }
         match self.conn.poll(now, rx) {
-            Ok(Step::Event(ClientEvent::Channel(id, ChannelEvent::Data { stream, data }))) => {
+            Ok(Step::Event(Event::Channel(id, ChannelEvent::Data { stream, data }))) => {
                 let stream = stream as usize;
                 let writer = self.channels.get_mut(&id).and_then(|chan| chan.writer(stream));
                 if let Some(to) = writer {
@@ -318,7 +335,11 @@ impl State {
                 Stepped::Event
             }
             Ok(Step::Event(event)) => {
-                self.on_event(event);
+                match event {
+                    Event::Channel(id, event) => self.on_channel(id, event),
+                    Event::Client(event) => self.on_client(event),
+                    Event::Server(event) => self.on_server(event),
+                }
                 Stepped::Event
             }
             Ok(Step::Blocked(Blocked::Closed)) => {
@@ -371,7 +392,7 @@ impl State {
     /// The connection is over; everybody learns of it.
     pub(crate) fn end(&mut self, error: Error) {
         if self.ended.is_none() {
-            self.note(|_| Notice::Ended(error.to_string()));
+            self.note(|_| Notice::Ended(error.kind().to_string()));
             self.ended = Some(error);
             self.wake_all = true;
             for chan in self.channels.values_mut() {
@@ -387,53 +408,70 @@ impl State {
         Plan {
             read: self.blocked == Blocked::Input && self.ended.is_none(),
             write: !self.flushing && !self.unsent.is_empty() && !self.broken,
-            until: self.conn.deadline().map(|(at, _)| at),
+            until: self.conn.deadline().map(|(at, _)| at).into_iter().chain(self.watch.deadline()).min(),
         }
     }
 
     /// Whether the reader thread has to be woken for what has changed.
     pub(crate) fn takes_nudge(&mut self) -> bool {
         let Some(parked) = self.parked else { return false };
-        let nudge = self.ended.is_some() || parked.misses(&self.plan());
+        let nudge = self.ended.is_some() || !self.asks.is_empty() || parked.misses(&self.plan());
         if nudge {
             self.parked = None;
         }
         nudge
     }
 
-    fn note(&mut self, notice: impl FnOnce(&Self) -> Notice) {
+    /// Ends the connection when a time limit of the adapter has run out.
+    pub(crate) fn patrol(&mut self, now: Time) {
+        if self.ended.is_some() {
+            return;
+        }
+        let unused = self.conn.is_authenticated() && self.channels.is_empty();
+        let Some((awaited, after)) = self.watch.expired(now, unused) else { return };
+        let error = self.error(ErrorKind::Timeout { awaited, after, phase: self.conn.phase() });
+        self.conn.disconnect(DisconnectCode::BY_APPLICATION, &format!("{awaited} did not come in time"));
+        self.end(error);
+    }
+
+    pub(crate) fn note(&mut self, notice: impl FnOnce(&Self) -> Notice) {
         if self.noticing {
             let notice = notice(self);
-            self.notices.push(notice);
+            self.notices.push((self.conn.phase(), notice));
         }
     }
 
-    fn on_event(&mut self, event: ClientEvent<'_>) {
+    /// For what a peer can cause as often as it likes: no flood of lines comes of it.
+    pub(crate) fn note_at_will(&mut self, notice: impl FnOnce(&Self) -> Notice) {
+        self.at_will = self.at_will.saturating_add(1);
+        match self.at_will.cmp(&MAX_AT_WILL) {
+            std::cmp::Ordering::Less => self.note(notice),
+            std::cmp::Ordering::Equal => self.note(|_| Notice::Quiet),
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+
+    fn on_client(&mut self, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::Channel(id, event) => return self.on_channel(id, event),
             ClientEvent::Opened(id) => self.on_opened(id, Ok(())),
             ClientEvent::OpenFailed { channel, why, text } => {
                 self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
             }
             ClientEvent::Open { ticket, kind } => {
                 let kind = kind.kind().excerpt(100);
-                self.note(|_| Notice::OpenRefused(kind));
+                self.note_at_will(|_| Notice::OpenRefused(kind));
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
                 let _ = self.conn.refuse_channel(ticket, why, "not asked for");
             }
             ClientEvent::GlobalRequest { ticket, request } => {
                 let name = request.name.excerpt(100);
-                self.note(|_| Notice::GlobalRequest(name));
+                self.note_at_will(|_| Notice::GlobalRequest(name));
                 if let Some(ticket) = ticket {
                     let _ = self.conn.reply_global(ticket, false, None);
                 }
             }
             ClientEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
-            ClientEvent::Negotiated => self.note(|s| Notice::Negotiated {
-                ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
-                algorithms: Box::new(s.conn.negotiated().cloned().expect("it was just negotiated")),
-                strict: s.conn.strict_kex(),
-            }),
+            ClientEvent::Negotiated => self.on_negotiated(),
             ClientEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
             ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
@@ -465,9 +503,32 @@ impl State {
         self.wake_all = true;
     }
 
+    fn on_server(&mut self, event: ServerEvent<'_>) {
+        match event {
+            ServerEvent::Opened(id) => self.on_opened(id, Ok(())),
+            ServerEvent::OpenFailed { channel, why, text } => {
+                self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
+            }
+            ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
+            ServerEvent::Negotiated => self.on_negotiated(),
+            ServerEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            other => self.asks.extend(Ask::of(other)),
+        }
+        self.wake_all = true;
+    }
+
+    fn on_negotiated(&mut self) {
+        let Some(algorithms) = self.conn.negotiated().cloned().map(Box::new) else { return };
+        self.note(|s| Notice::Negotiated {
+            ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
+            algorithms,
+            strict: s.conn.strict_kex(),
+        });
+    }
+
     fn on_opened(&mut self, id: ChannelId, result: Result<(), ErrorKind>) {
         if result.is_ok() {
-            self.note(|_| Notice::Opened(id.to_string()));
+            self.note_at_will(|_| Notice::Opened(id.to_string()));
         }
         let Some(chan) = self.channels.get_mut(&id) else { return };
         if chan.abandoned {
@@ -510,8 +571,13 @@ impl State {
                     chan.eow = true;
                     wake(wakes, chan, Wait::Write);
                 }
-                if let Some(ticket) = ticket {
-                    let _ = self.conn.reply(ticket, false);
+                match &self.conn {
+                    Conn::Server(_) => self.asks.push_back(Ask::request(id, ticket, &request)),
+                    Conn::Client(_) => {
+                        if let Some(ticket) = ticket {
+                            let _ = self.conn.reply(ticket, false);
+                        }
+                    }
                 }
             }
             ChannelEvent::Closed => {
@@ -522,7 +588,10 @@ impl State {
                 if chan.abandoned {
                     self.channels.remove(&id);
                 }
-                self.note(|_| Notice::Closed(id.to_string()));
+                if let Conn::Server(_) = self.conn {
+                    self.asks.push_back(Ask::Closed(id));
+                }
+                self.note_at_will(|_| Notice::Closed(id.to_string()));
             }
             _ => {}
         }

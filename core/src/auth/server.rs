@@ -124,6 +124,13 @@ pub(crate) enum RawAuth {
     Authenticated,
 }
 
+/// What came of a verdict.
+pub(crate) struct Decided {
+    pub(crate) event: Result<Option<RawAuth>, Failure>,
+    /// Why the verdict did not fit, if it did not.
+    pub(crate) misfit: Option<UsageError>,
+}
+
 #[derive(Debug)]
 enum Waiting {
     /// For the client.
@@ -349,28 +356,42 @@ impl ServerAuth {
 
     // ---- what the application says ----
 
+    /// What comes of a verdict. One that does not fit is a rejection.
     pub(crate) fn decide(
         &mut self,
         transport: &mut Transport,
         now: Time,
         ticket: &AuthTicket,
         verdict: Verdict,
-    ) -> Result<Result<Option<RawAuth>, Failure>, UsageError> {
+    ) -> Result<Decided, UsageError> {
         let kind = match &self.waiting {
             Waiting::Verdict(kind, number) if *number == ticket.number => kind.clone(),
             _ => return Err(UsageError::StaleTicket),
         };
+        // The first question what there is is free (OpenSSH auth2.c).
+        let counted = kind != Kind::None || self.requests > 1;
+        let misfit = match verdict {
+            Verdict::Reject => None,
+            verdict => match self.grant(transport, kind, verdict) {
+                Ok(event) => return Ok(Decided { event: Ok(event), misfit: None }),
+                Err(misfit) => Some(misfit),
+            },
+        };
+        Ok(Decided { event: self.reject(transport, now, counted).map(|()| None), misfit })
+    }
+
+    /// A verdict that is not a rejection.
+    fn grant(
+        &mut self,
+        transport: &mut Transport,
+        kind: Kind,
+        verdict: Verdict,
+    ) -> Result<Option<RawAuth>, UsageError> {
         match (verdict, kind) {
-            (Verdict::Reject, Kind::Probe { .. }) => Ok(self.reject(transport, now, true).map(|()| None)),
-            (Verdict::Reject, kind) => {
-                // The first question what there is is free (OpenSSH auth2.c).
-                let counted = kind != Kind::None || self.requests > 1;
-                Ok(self.reject(transport, now, counted).map(|()| None))
-            }
             (Verdict::Accept, Kind::Probe { alg, blob }) => {
                 transport.sender.send(&UserauthPkOk::new(SshStr::new(alg.name().as_bytes()), &blob));
                 self.waiting = Waiting::Client;
-                Ok(Ok(None))
+                Ok(None)
             }
             (Verdict::Accept, _) => {
                 transport.sender.send(&UserauthSuccess::new());
@@ -379,7 +400,7 @@ impl ServerAuth {
                 transport.start_delayed_compression(Role::Server);
                 transport.start_delayed_compression(Role::Client);
                 transport.timers.set(TimerKind::LoginGrace, None);
-                Ok(Ok(Some(RawAuth::Authenticated)))
+                Ok(Some(RawAuth::Authenticated))
             }
             (Verdict::Partial(methods), kind) if !matches!(kind, Kind::Probe { .. }) => {
                 if let Kind::PublicKey { blob } = kind {
@@ -387,14 +408,14 @@ impl ServerAuth {
                 }
                 self.methods = methods;
                 self.send_failure(transport, true);
-                Ok(Ok(None))
+                Ok(None)
             }
             (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(transport, &challenge),
             (Verdict::PasswordExpired { prompt }, Kind::Password) => {
                 let prompt = SshStr::new(prompt.as_bytes());
                 transport.sender.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
                 self.waiting = Waiting::Client;
-                Ok(Ok(None))
+                Ok(None)
             }
             _ => Err(UsageError::VerdictMismatch),
         }
@@ -404,7 +425,7 @@ impl ServerAuth {
         &mut self,
         transport: &mut Transport,
         challenge: &Challenge,
-    ) -> Result<Result<Option<RawAuth>, Failure>, UsageError> {
+    ) -> Result<Option<RawAuth>, UsageError> {
         let count = u32::try_from(challenge.prompts.len()).unwrap_or(u32::MAX);
         if count > MAX_PROMPTS {
             return Err(UsageError::AnswerCount);
@@ -426,7 +447,7 @@ impl ServerAuth {
         let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
         transport.sender.send(&request);
         self.waiting = Waiting::Answers(count);
-        Ok(Ok(None))
+        Ok(None)
     }
 
     // ---- rejection ----

@@ -4,9 +4,11 @@
 mod algorithms;
 mod demo;
 mod escape;
+mod serve;
 mod settings;
 mod ssh;
 mod terminal;
+mod values;
 
 use std::process::ExitCode;
 
@@ -26,6 +28,8 @@ enum Command {
     Demo,
     /// Run a command or a shell on another machine
     Ssh(Box<ssh::Args>),
+    /// Let others log in and run programs
+    Serve(Box<serve::Args>),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +50,6 @@ fn main() -> ExitCode {
             }
         },
         Command::Ssh(args) => ssh::run(*args),
+        Command::Serve(args) => serve::run(&args),
     }
 }
