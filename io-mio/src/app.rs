@@ -75,7 +75,8 @@ pub trait App {
     }
 
     /// No connection can be accepted for now: the process or the system has no descriptors left. The
-    /// loop tries again when a connection ends, or after a tenth of a second. Told once until it works again.
+    /// loop tries again when a connection ends, or after a tenth of a second. Told once, until all who
+    /// waited were accepted.
     fn on_accept_error(&mut self, error: &io::Error) {
         let _ = error;
     }

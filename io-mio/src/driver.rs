@@ -264,11 +264,10 @@ impl<M: Send + 'static> Driver<M> {
                     break;
                 }
                 match listener.socket.accept() {
-                    Ok((socket, peer)) => {
-                        listener.told = false;
-                        self.admit(index, socket, peer, app);
+                    Ok((socket, peer)) => self.admit(index, socket, peer, app),
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        (listener.ready, listener.told) = (false, false);
                     }
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => listener.ready = false,
                     Err(e) if is_exhaustion(&e) => {
                         listener.paused = Some(now + ACCEPT_PAUSE);
                         if !std::mem::replace(&mut listener.told, true) {

@@ -22,6 +22,7 @@ fn server(keepalive: u64) -> Server {
 
 #[test]
 fn ten_thousand_idle_connections_answer_and_cost_little() {
+    let _alone = support::alone();
     let count = if full() { 10_000 } else { 2000 };
     let limit = konko_mio::raise_descriptor_limit(1 << 20);
     assert!(
@@ -64,6 +65,7 @@ fn ten_thousand_idle_connections_answer_and_cost_little() {
 
 #[test]
 fn a_storm_of_handshakes_does_not_hold_up_sessions() {
+    let _alone = support::alone();
     konko_mio::raise_descriptor_limit(1 << 20);
     let server = server(3600);
     let mut sessions = Load::start(server.addr);
