@@ -296,7 +296,9 @@ pub(crate) fn server_config() -> Result<ServerConfig, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [listen, upstream, user, fingerprint] = &args[..] else {
-        return Err("usage: bastion LISTEN UPSTREAM USER FINGERPRINT; the password is in UPSTREAM_PASSWORD".into());
+        return Err(
+            "usage: bastion LISTEN UPSTREAM USER FINGERPRINT; the password is in UPSTREAM_PASSWORD".into()
+        );
     };
     let settings = Settings { workers: Some(Workers::new(2)?), ..Settings::default() };
     let mut both = Loop::new(settings)?;

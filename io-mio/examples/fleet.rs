@@ -89,7 +89,8 @@ impl App for Fleet {
         let _ = match event {
             ClientEvent::HostKey(ticket) => {
                 let (name, port) = &self.plan.hosts[host.index];
-                let verdict = conn.offered_host_key().map(|key| self.plan.known.lookup(name, *port, None, key));
+                let verdict =
+                    conn.offered_host_key().map(|key| self.plan.known.lookup(name, *port, None, key));
                 let known = matches!(verdict, Some(Verdict::Match { .. }));
                 if !known {
                     host.exit = Some(Err("the host key is not in known_hosts".into()));
@@ -192,7 +193,8 @@ impl Fleet {
         started: Instant,
         hub: &mut Hub<Message>,
     ) {
-        let host = self.plan.hosts[index].0.clone();
+        let (host, port) = &self.plan.hosts[index];
+        let host = if *port == 22 { host.clone() } else { format!("{host}:{port}") };
         self.outcomes[index] = Some(Outcome { host, result, output, took: started.elapsed() });
         self.active -= 1;
         self.bar.inc(1);
@@ -273,7 +275,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             "-n" => at_once = value.parse()?,
             "-i" => key = Some(PathBuf::from(value)),
             "-k" => known = value.into(),
-            _ => return Err("usage: fleet [-u USER] [-i KEY] [-k KNOWN_HOSTS] [-n AT_ONCE] COMMAND HOST...".into()),
+            _ => {
+                return Err(
+                    "usage: fleet [-u USER] [-i KEY] [-k KNOWN_HOSTS] [-n AT_ONCE] COMMAND HOST...".into()
+                );
+            }
         }
     }
     let command = args.next().ok_or("no command")?;
