@@ -128,6 +128,7 @@ pub mod provider;
 pub mod replay;
 pub mod rng;
 pub mod server;
+pub mod sftp;
 pub mod time;
 pub mod transport;
 pub mod wire;

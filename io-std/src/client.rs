@@ -199,6 +199,11 @@ impl Client {
         self.handle.shared.lock().conn.negotiated().cloned()
     }
 
+    /// Whether strict key exchange is in force, against dropped packets (OpenSSH PROTOCOL §1.9).
+    pub fn strict_kex(&self) -> bool {
+        self.handle.shared.lock().conn.strict_kex()
+    }
+
     /// The server's host key, which was accepted.
     pub fn host_key(&self) -> Option<PublicKey> {
         self.handle.shared.lock().conn.client().host_key().cloned()

@@ -13,7 +13,8 @@ use konko_core::{
 };
 use std::sync::Arc;
 
-/// The machine of a connection.
+/// The machine of a connection. There is one in each allocation, so the larger one wastes little.
+#[allow(clippy::large_enum_variant)]
 pub(crate) enum Conn {
     Client(ClientConnection),
     Server(ServerConnection),

@@ -226,9 +226,9 @@ impl fmt::Display for ErrorKind {
                 write!(f, "{phase}: timed out after {after:?}; {awaited} did not come")
             }
             ErrorKind::OpenRefused(why, text) => {
-                write!(f, "the server refused to open a channel: {} ({text})", why.name())
+                write!(f, "the peer refused to open a channel: {} ({text})", why.name())
             }
-            ErrorKind::RequestRefused(what) => write!(f, "the server refused the request: {what}"),
+            ErrorKind::RequestRefused(what) => write!(f, "the peer refused the request: {what}"),
             ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
             ErrorKind::Usage(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),

@@ -1,0 +1,249 @@
+//! What the replies of extensions hold (OpenSSH PROTOCOL §4; draft-ietf-secsh-filexfer-extensions-00 §3).
+
+use alloc::vec::Vec;
+
+use crate::crypto::HashAlg;
+use crate::wire::{DecodeError, Reader, Sink, SshStr};
+
+use super::message::MAX_DATA;
+
+/// limits@openssh.com: what a server can take. 0 stands for "not said".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a message.
+    pub packet: u64,
+    /// Bytes of one READ.
+    pub read: u64,
+    /// Bytes of one WRITE.
+    pub write: u64,
+    /// Open handles.
+    pub handles: u64,
+}
+
+/// What every server takes (draft §3: 34000 bytes a packet; 32768 of data is what clients rely on).
+const SAFE_DATA: u32 = 32 * 1024;
+/// A server that claims less than this means something else (S-17).
+const LEAST_DATA: u64 = 4 * 1024;
+
+impl Limits {
+    /// Bytes to ask for in one READ: what was said, between 4 KiB and 255 KiB; 32 KiB if nothing was.
+    pub fn read_len(&self) -> u32 {
+        clamp(self.read, self.packet)
+    }
+
+    /// Bytes to send in one WRITE, in the same way.
+    pub fn write_len(&self) -> u32 {
+        clamp(self.write, self.packet)
+    }
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        // What may follow in a later version is not for us.
+        Ok(Limits { packet: r.u64()?, read: r.u64()?, write: r.u64()?, handles: r.u64()? })
+    }
+
+    pub(crate) fn put(&self, out: &mut (impl Sink + ?Sized)) {
+        [self.packet, self.read, self.write, self.handles].into_iter().for_each(|n| out.put_u64(n));
+    }
+}
+
+fn clamp(said: u64, packet: u64) -> u32 {
+    let room = if packet == 0 { u64::MAX } else { packet.saturating_sub(1024) };
+    match said.min(room) {
+        0 => SAFE_DATA,
+        n => u32::try_from(n.clamp(LEAST_DATA, MAX_DATA as u64)).unwrap_or(SAFE_DATA),
+    }
+}
+
+/// statvfs@openssh.com and fstatvfs@openssh.com: figures of a file system, as statvfs(3) has them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StatVfs {
+    /// Block size.
+    pub block_size: u64,
+    /// Fundamental block size: the unit of the block counts.
+    pub fragment_size: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Free blocks.
+    pub blocks_free: u64,
+    /// Free blocks for others than root.
+    pub blocks_available: u64,
+    /// Inodes.
+    pub files: u64,
+    /// Free inodes.
+    pub files_free: u64,
+    /// Free inodes for others than root.
+    pub files_available: u64,
+    /// Identifier of the file system.
+    pub id: u64,
+    /// [`StatVfs::READ_ONLY`] and [`StatVfs::NO_SETUID`].
+    pub flags: u64,
+    /// Longest name.
+    pub name_max: u64,
+}
+
+impl StatVfs {
+    /// The file system is read-only.
+    pub const READ_ONLY: u64 = 1;
+    /// It ignores setuid bits.
+    pub const NO_SETUID: u64 = 2;
+
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        Ok(StatVfs {
+            block_size: r.u64()?,
+            fragment_size: r.u64()?,
+            blocks: r.u64()?,
+            blocks_free: r.u64()?,
+            blocks_available: r.u64()?,
+            files: r.u64()?,
+            files_free: r.u64()?,
+            files_available: r.u64()?,
+            id: r.u64()?,
+            flags: r.u64()?,
+            name_max: r.u64()?,
+        })
+    }
+
+    pub(crate) fn put(&self, out: &mut (impl Sink + ?Sized)) {
+        for n in [self.block_size, self.fragment_size, self.blocks, self.blocks_free, self.blocks_available] {
+            out.put_u64(n);
+        }
+        for n in [self.files, self.files_free, self.files_available, self.id, self.flags, self.name_max] {
+            out.put_u64(n);
+        }
+    }
+}
+
+/// users-groups-by-id@openssh.com: names in the order of the ids asked for; `None` where the server
+/// knows none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsersGroups {
+    /// Names of the users.
+    pub users: Vec<Option<Vec<u8>>>,
+    /// Names of the groups.
+    pub groups: Vec<Option<Vec<u8>>>,
+}
+
+impl UsersGroups {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        Ok(UsersGroups { users: names(r.string()?)?, groups: names(r.string()?)? })
+    }
+
+    pub(crate) fn put(&self, out: &mut (impl Sink + ?Sized)) {
+        for list in [&self.users, &self.groups] {
+            let mut packed = Vec::new();
+            list.iter().for_each(|n| packed.put_string(n.as_deref().unwrap_or_default()));
+            out.put_string(&packed);
+        }
+    }
+}
+
+fn names(packed: &[u8]) -> Result<Vec<Option<Vec<u8>>>, DecodeError> {
+    let mut r = Reader::new(packed);
+    let mut list = Vec::new();
+    while !r.is_empty() {
+        let name = r.string()?;
+        list.push(Some(name.to_vec()).filter(|n| !n.is_empty()));
+    }
+    Ok(list)
+}
+
+/// Identifiers of users or groups, packed as users-groups-by-id@openssh.com has them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Ids<'b>(pub(crate) &'b [u8]);
+
+impl<'b> Ids<'b> {
+    /// The identifiers, in order.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + use<'b> {
+        self.0.chunks_exact(4).filter_map(|c| c.first_chunk().map(|c| u32::from_be_bytes(*c)))
+    }
+}
+
+impl core::fmt::Debug for Ids<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// check-file: the hash that the server took, and one digest for each block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileHash {
+    /// The hash.
+    pub alg: HashAlg,
+    /// Digests one after the other, each [`HashAlg::len`] bytes.
+    pub digests: Vec<u8>,
+}
+
+impl FileHash {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(bytes);
+        let mut name = r.string()?;
+        // filexfer-09 repeats the name of the extension, the later draft does not: both are met.
+        if name == b"check-file" {
+            name = r.string()?;
+        }
+        let alg = hash_from_name(name).ok_or(DecodeError::Invalid)?;
+        let digests = r.rest();
+        if digests.is_empty() || digests.len() % alg.len() != 0 {
+            return Err(DecodeError::Invalid);
+        }
+        Ok(FileHash { alg, digests: digests.to_vec() })
+    }
+
+    pub(crate) fn put(&self, out: &mut (impl Sink + ?Sized)) {
+        out.put_string(b"check-file");
+        out.put_string(hash_name(self.alg).as_bytes());
+        out.put(&self.digests);
+    }
+}
+
+/// Hashes by the names that check-file has for them, the strongest first.
+const HASHES: [(HashAlg, &str); 5] = [
+    (HashAlg::Sha512, "sha512"),
+    (HashAlg::Sha384, "sha384"),
+    (HashAlg::Sha256, "sha256"),
+    (HashAlg::Sha1, "sha1"),
+    (HashAlg::Md5, "md5"),
+];
+
+/// The name of a hash in check-file.
+pub fn hash_name(alg: HashAlg) -> &'static str {
+    HASHES.iter().find(|(a, _)| *a == alg).map_or("", |(_, n)| n)
+}
+
+/// The hash of that name in check-file.
+pub fn hash_from_name(name: &[u8]) -> Option<HashAlg> {
+    HASHES.iter().find(|(_, n)| n.as_bytes() == name).map(|(a, _)| *a)
+}
+
+/// All names, for an announcement.
+pub(crate) const HASH_NAMES: &str = "sha512,sha384,sha256,sha1,md5";
+
+/// A list of names of hashes, the best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashList<'b>(pub(crate) SshStr<'b>);
+
+impl<'b> HashList<'b> {
+    /// Those that konko has, in the client's order.
+    pub fn iter(&self) -> impl Iterator<Item = HashAlg> + use<'b> {
+        self.0.as_bytes().split(|b| *b == b',').filter_map(hash_from_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s_17_limits_that_cannot_be_are_clamped() {
+        let read = |read, packet| Limits { read, packet, ..Limits::default() }.read_len();
+        assert_eq!(read(0, 0), 32768);
+        assert_eq!(read(1, 0), 4096);
+        assert_eq!(read(261_120, 262_144), 261_120);
+        assert_eq!(read(u64::MAX, u64::MAX), 261_120);
+        assert_eq!(read(u64::MAX, 34_000), 32_976);
+        assert_eq!(read(1 << 63, 1), 32768);
+    }
+}

@@ -1,0 +1,598 @@
+//! The server: requests in, checked; replies out, in any order.
+
+mod handles;
+mod parse;
+mod reply;
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::rng::Seed;
+use crate::transport::TxBuf;
+
+use super::attrs::Attrs;
+use super::client::OpenFlags;
+use super::error::{Error, Fault};
+use super::extension::{HashList, Ids, Limits};
+use super::message::{FrameKind, Framer, MAX_DATA, MAX_MESSAGE, MsgBuf};
+use super::operation::{Extension, ExtensionSet, Operation, OperationSet};
+use super::status::Status;
+
+pub use handles::HandleId;
+use handles::Handles;
+pub use reply::NameList;
+
+/// How a server behaves. What it may do for a client is decided here, before its file system is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Refuse everything that changes anything (`sftp-server -R`), opening for writing included.
+    pub read_only: bool,
+    /// The requests that are allowed (`sftp-server -p`). Default: all.
+    pub allow: OperationSet,
+    /// Requests that are refused although they are allowed (`sftp-server -P`). Default: none.
+    pub deny: OperationSet,
+    /// The extensions that the file system has. They are announced, unless their requests are refused.
+    pub extensions: ExtensionSet,
+    /// Handles open at a time; limits@openssh.com tells the client. Ours: 100 (S-08).
+    pub max_handles: usize,
+    /// Requests that wait for their reply.
+    pub max_requests: usize,
+    /// Bytes of replies that wait to be sent, those that were asked for but not given among them. When
+    /// not even one of the largest replies would fit any more, nothing is parsed (S-26). At least 512
+    /// KiB.
+    pub max_backlog: usize,
+    /// The bits of a mode that a client may set. Default 0777: no setuid, setgid, sticky (S-13).
+    pub mode_mask: u32,
+    /// Bits of a mode that new files and directories never have (`sftp-server -u`).
+    pub umask: u32,
+    /// Whether clients may change owner and group. Default: no (S-32).
+    pub allow_chown: bool,
+    /// Longest path, in bytes. POSIX systems have 4096.
+    pub max_path: usize,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        ServerConfig {
+            read_only: false,
+            allow: OperationSet::ALL,
+            deny: OperationSet::EMPTY,
+            extensions: ExtensionSet::all(),
+            max_handles: 100,
+            max_requests: 1024,
+            max_backlog: 1 << 20,
+            mode_mask: 0o777,
+            umask: 0,
+            allow_chown: false,
+            max_path: 4096,
+        }
+    }
+}
+
+impl ServerConfig {
+    /// Whether a request of this kind would be refused whatever it says: the one table of permissions.
+    pub fn denies(&self, op: Operation) -> bool {
+        !self.allow.contains(op) || self.deny.contains(op) || (self.read_only && op.writes())
+    }
+
+    /// The same for an OPEN with these flags: in read-only mode, reading is all it may ask for (S-12).
+    fn denies_open(&self, flags: OpenFlags) -> bool {
+        self.denies(Operation::Open) || (self.read_only && flags != OpenFlags::READ)
+    }
+
+    /// What is announced.
+    pub fn announced(&self) -> impl Iterator<Item = Extension> {
+        let wanted = |e: &Extension| self.extensions.contains(*e) || *e == Extension::Limits;
+        Extension::all().filter(wanted).filter(|e| e.operations().iter().any(|op| !self.denies(*op)))
+    }
+
+    /// What limits@openssh.com says.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            packet: MAX_MESSAGE as u64,
+            read: MAX_DATA as u64,
+            write: MAX_DATA as u64,
+            handles: self.max_handles as u64,
+        }
+    }
+}
+
+/// A request that waits for its reply. One reply method consumes it; dropped, the client waits for ever.
+#[must_use = "a client waits for the reply"]
+#[derive(PartialEq, Eq)]
+pub struct Ticket {
+    slot: u32,
+    generation: u32,
+    op: Operation,
+}
+
+impl Ticket {
+    /// What was asked for.
+    pub fn operation(&self) -> Operation {
+        self.op
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({})", self.op)
+    }
+}
+
+/// What a client wants, with the ticket that its reply takes.
+#[derive(Debug)]
+pub struct Request<'b> {
+    /// To be answered, now or later, from any thread.
+    pub ticket: Ticket,
+    /// What is asked for. Handles are open and of the right kind; paths have no NUL.
+    pub op: Op<'b>,
+}
+
+/// What is asked for. How each is answered stands with it; [`Server::reply_status`] with an error
+/// answers all of them.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Op<'b> {
+    /// Open a file under the name `handle`. [`Server::reply_opened`].
+    Open {
+        /// How later requests will call it, if this one succeeds.
+        handle: HandleId,
+        /// The path.
+        path: &'b [u8],
+        /// READ or WRITE at least; EXCLUSIVE only with CREATE, TRUNCATE only with WRITE.
+        flags: OpenFlags,
+        /// For a file that is made; the mode without what the configuration masks.
+        attrs: Attrs,
+    },
+    /// Close. No request for this handle is unanswered, and none will come. `reply_status`; the handle is
+    /// gone whatever it says.
+    Close {
+        /// The handle.
+        handle: HandleId,
+    },
+    /// Read. [`Server::reply_data`].
+    Read {
+        /// A file opened for reading.
+        handle: HandleId,
+        /// Where.
+        offset: u64,
+        /// How much at most, 1 to 255 KiB. Less is fine; but some clients take that for the end.
+        len: u32,
+    },
+    /// Write all of it. `reply_status`. A large WRITE comes as several of these, each with a ticket of its
+    /// own: the client gets one reply when all of them are answered, the first error if there is one.
+    Write {
+        /// A file opened for writing.
+        handle: HandleId,
+        /// Where.
+        offset: u64,
+        /// What; straight from the input.
+        data: &'b [u8],
+    },
+    /// Attributes of a path, not following a link. [`Server::reply_attrs`].
+    Lstat {
+        /// The path.
+        path: &'b [u8],
+    },
+    /// Attributes of a path. [`Server::reply_attrs`].
+    Stat {
+        /// The path.
+        path: &'b [u8],
+    },
+    /// Attributes of an open file. [`Server::reply_attrs`].
+    Fstat {
+        /// The file.
+        handle: HandleId,
+    },
+    /// Change attributes. `reply_status`.
+    Setstat {
+        /// The path.
+        path: &'b [u8],
+        /// What is set is to be changed.
+        attrs: Attrs,
+    },
+    /// Change attributes of an open file. `reply_status`.
+    Fsetstat {
+        /// The file.
+        handle: HandleId,
+        /// What is set is to be changed. A size needs a file opened for writing.
+        attrs: Attrs,
+    },
+    /// Open a directory under the name `handle`. [`Server::reply_opened`].
+    Opendir {
+        /// How later requests will call it.
+        handle: HandleId,
+        /// The path.
+        path: &'b [u8],
+    },
+    /// More entries of a directory. [`Server::reply_names`].
+    Readdir {
+        /// The directory.
+        handle: HandleId,
+    },
+    /// Remove a file, not a directory. `reply_status`.
+    Remove {
+        /// The path.
+        path: &'b [u8],
+    },
+    /// Make a directory. `reply_status`.
+    Mkdir {
+        /// The path.
+        path: &'b [u8],
+        /// Its attributes; the mode without what the configuration masks.
+        attrs: Attrs,
+    },
+    /// Remove an empty directory. `reply_status`.
+    Rmdir {
+        /// The path.
+        path: &'b [u8],
+    },
+    /// The absolute form of a path. [`Server::reply_path`].
+    Realpath {
+        /// The path; never empty.
+        path: &'b [u8],
+    },
+    /// Rename, not over something that exists (S-30). `reply_status`.
+    Rename {
+        /// The old name.
+        from: &'b [u8],
+        /// The new one.
+        to: &'b [u8],
+    },
+    /// Where a link points. [`Server::reply_path`].
+    Readlink {
+        /// The link.
+        path: &'b [u8],
+    },
+    /// Make a symbolic link. `reply_status`.
+    Symlink {
+        /// What it says.
+        target: &'b [u8],
+        /// Where it stands.
+        link: &'b [u8],
+    },
+    /// Rename, replacing the target. `reply_status`.
+    PosixRename {
+        /// The old name.
+        from: &'b [u8],
+        /// The new one.
+        to: &'b [u8],
+    },
+    /// Figures of the file system of a path. [`Server::reply_statvfs`].
+    Statvfs {
+        /// The path.
+        path: &'b [u8],
+    },
+    /// The same of an open file. [`Server::reply_statvfs`].
+    Fstatvfs {
+        /// The file.
+        handle: HandleId,
+    },
+    /// Another name for a file. `reply_status`.
+    Hardlink {
+        /// The file.
+        existing: &'b [u8],
+        /// The new name.
+        link: &'b [u8],
+    },
+    /// Put what was written on the disk. `reply_status`.
+    Fsync {
+        /// The file.
+        handle: HandleId,
+    },
+    /// Change attributes of a link itself. `reply_status`.
+    Lsetstat {
+        /// The path.
+        path: &'b [u8],
+        /// What is set is to be changed.
+        attrs: Attrs,
+    },
+    /// The absolute form of a path that may start with `~` or `~user`. [`Server::reply_path`].
+    ExpandPath {
+        /// The path; never empty.
+        path: &'b [u8],
+    },
+    /// Copy between two open files. `reply_status`. Where both are one file under two handles, ranges must
+    /// not overlap (S-16): only the file system can tell.
+    CopyData {
+        /// Opened for reading.
+        from: HandleId,
+        /// Where to read.
+        from_offset: u64,
+        /// How much; 0 is everything to the end.
+        len: u64,
+        /// Opened for writing.
+        to: HandleId,
+        /// Where to write.
+        to_offset: u64,
+    },
+    /// The home directory of a user. [`Server::reply_path`].
+    HomeDirectory {
+        /// The name; empty for the one who is logged in.
+        user: &'b [u8],
+    },
+    /// Names of users and groups. [`Server::reply_users_groups`].
+    UsersGroupsById {
+        /// Users.
+        uids: Ids<'b>,
+        /// Groups.
+        gids: Ids<'b>,
+    },
+    /// Hashes of an open file. [`Server::reply_file_hash`].
+    CheckFileHandle {
+        /// Opened for reading.
+        handle: HandleId,
+        /// What to hash.
+        check: CheckFile<'b>,
+    },
+    /// Hashes of a file. [`Server::reply_file_hash`].
+    CheckFileName {
+        /// The path.
+        path: &'b [u8],
+        /// What to hash.
+        check: CheckFile<'b>,
+    },
+    /// An extension that konko does not know. [`Server::reply_extended`], or OP_UNSUPPORTED.
+    Extended {
+        /// Its name.
+        name: &'b [u8],
+        /// Its fields.
+        fields: &'b [u8],
+    },
+}
+
+/// What check-file is to hash (draft-ietf-secsh-filexfer-extensions-00 §3).
+#[derive(Clone, Copy, Debug)]
+pub struct CheckFile<'b> {
+    /// The hashes that the client would take, the best first.
+    pub algs: HashList<'b>,
+    /// From where.
+    pub offset: u64,
+    /// How much; 0 is everything to the end.
+    pub len: u64,
+    /// One digest for each so many bytes; 0 is one for all. Otherwise 256 at least.
+    pub block: u32,
+}
+
+/// A request that was not answered yet.
+#[derive(Debug)]
+struct Open {
+    /// The client's number for it.
+    id: u32,
+    op: Operation,
+    /// Handles that it keeps from being closed, or that it opens or closes.
+    handles: [Option<HandleId>; 2],
+    /// Parts that were handed out and not answered.
+    parts: u32,
+    /// No further parts will come.
+    complete: bool,
+    /// The first part that failed.
+    failed: Option<Status>,
+    /// Bytes asked for by a READ.
+    len: u32,
+    /// Bytes of the backlog that are kept free for the reply.
+    promised: usize,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    open: Option<Open>,
+}
+
+/// The WRITE whose data is coming.
+#[derive(Debug)]
+struct Writing {
+    slot: u32,
+    handle: Option<HandleId>,
+    offset: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// INIT has not come.
+    Starting,
+    Ready,
+    Ended(Error),
+}
+
+/// The server's end of an SFTP session, over bytes.
+///
+/// 1. Hand what comes to [`poll`](Self::poll) until it returns `None`. What is left of the input then has
+///    to be kept, and the channel's window with it: the backlog is full, and polling goes on when
+///    something of [`tx`](Self::tx) was sent or a request answered.
+/// 2. Answer each [`Request`] with the reply method that its [`Op`] names, now or later, in any order.
+/// 3. Send what is in `tx`.
+/// 4. When the channel has ended, say [`finish`](Self::finish): it returns the handles to let go of.
+#[derive(Debug)]
+pub struct Server {
+    config: ServerConfig,
+    state: State,
+    framer: Framer,
+    tx: TxBuf,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    unanswered: usize,
+    promised: usize,
+    handles: Handles,
+    writing: Option<Writing>,
+    /// CLOSE requests whose handle has become free: slots.
+    closable: VecDeque<u32>,
+}
+
+impl Server {
+    /// Starts a session. The seed makes handles that cannot be guessed.
+    pub fn new(config: ServerConfig, seed: &Seed) -> Self {
+        Server {
+            handles: Handles::new(config.max_handles, seed),
+            config,
+            state: State::Starting,
+            framer: Framer::default(),
+            tx: TxBuf::new(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            unanswered: 0,
+            promised: 0,
+            writing: None,
+            closable: VecDeque::new(),
+        }
+    }
+
+    /// Takes bytes from the front of `input` and returns the next request; call again until `None`.
+    /// Requests borrow from `input` and from `rx`, which is always the same one. What is denied,
+    /// malformed or about the protocol itself is answered by the machine and does not show here.
+    pub fn poll<'b, 'i: 'b>(
+        &mut self,
+        rx: &'b mut MsgBuf,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Request<'b>>, Error> {
+        if let State::Ended(error) = &self.state {
+            return Err(error.clone());
+        }
+        self.step(rx, input).inspect_err(|error| self.state = State::Ended(error.clone()))
+    }
+
+    fn step<'b, 'i: 'b>(
+        &mut self,
+        rx: &'b mut MsgBuf,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Request<'b>>, Error> {
+        loop {
+            if let Some(request) = self.next_close() {
+                return Ok(Some(request));
+            }
+            if self.is_full() {
+                return Ok(None);
+            }
+            let Some(frame) = self.framer.next(rx, input, parse::plan)? else { return Ok(None) };
+            match frame.kind {
+                FrameKind::Bulk(data) => {
+                    if self.on_write_head(frame.bytes(rx), data)? {
+                        return Ok(self.on_write_data(&[], 0));
+                    }
+                }
+                FrameKind::Data(left) => {
+                    if let Some(request) = self.on_write_data(frame.data(), left) {
+                        return Ok(Some(request));
+                    }
+                }
+                FrameKind::Message => {
+                    if self.is_request(frame.bytes(rx))? {
+                        return Ok(self.on_request(frame.bytes(rx)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is to be sent.
+    pub fn tx(&mut self) -> &mut TxBuf {
+        &mut self.tx
+    }
+
+    /// Whether no input is taken until something of `tx` was sent or a request answered.
+    pub fn is_full(&self) -> bool {
+        let most = self.config.max_backlog.max(2 * MAX_MESSAGE);
+        let held = self.tx.len().saturating_add(self.promised);
+        held.saturating_add(MAX_MESSAGE) > most || self.unanswered >= self.config.max_requests.max(1)
+    }
+
+    /// Requests that wait for a reply.
+    pub fn unanswered(&self) -> usize {
+        self.unanswered
+    }
+
+    /// Handles that are open.
+    pub fn open_handles(&self) -> usize {
+        self.handles.len()
+    }
+
+    /// Ends the session, as when the channel has ended. Returns the handles that are still open, for the
+    /// file system to let go of. Tickets are stale from now on.
+    pub fn finish(&mut self) -> Vec<HandleId> {
+        if !matches!(self.state, State::Ended(_)) {
+            self.state = State::Ended(Error::new(Fault::Closed, ""));
+        }
+        (self.slots, self.free, self.unanswered, self.promised) = (Vec::new(), Vec::new(), 0, 0);
+        self.writing = None;
+        self.closable.clear();
+        self.handles.drain()
+    }
+
+    /// Takes everything that can be taken from `input` and hands it to `fs`, which answers now or later.
+    pub fn run(
+        &mut self,
+        fs: &mut (impl FileSystem + ?Sized),
+        rx: &mut MsgBuf,
+        input: &mut &[u8],
+    ) -> Result<(), Error> {
+        while let Some(request) = self.poll(rx, input)? {
+            fs.request(self, request);
+        }
+        Ok(())
+    }
+
+    fn next_close<'b>(&mut self) -> Option<Request<'b>> {
+        let slot = self.closable.pop_front()?;
+        let handle = self.open_at(slot)?.handles[0]?;
+        Some(Request { ticket: self.ticket(slot), op: Op::Close { handle } })
+    }
+
+    fn open_at(&mut self, slot: u32) -> Option<&mut Open> {
+        self.slots.get_mut(slot as usize)?.open.as_mut()
+    }
+
+    fn ticket(&mut self, slot: u32) -> Ticket {
+        let entry = self.slots.get_mut(slot as usize);
+        let generation = entry.as_ref().map_or(0, |e| e.generation);
+        let op = entry.and_then(|e| e.open.as_mut()).map_or(Operation::Extended, |o| {
+            o.parts = o.parts.saturating_add(1);
+            o.op
+        });
+        Ticket { slot, generation, op }
+    }
+
+    /// Notes a request; its handles cannot be closed before it is answered.
+    fn enter(&mut self, open: Open) -> u32 {
+        for handle in open.handles.iter().flatten() {
+            self.handles.hold(*handle);
+        }
+        self.unanswered = self.unanswered.saturating_add(1);
+        self.promised = self.promised.saturating_add(open.promised);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len().saturating_sub(1) as u32
+        });
+        if let Some(entry) = self.slots.get_mut(slot as usize) {
+            entry.open = Some(open);
+        }
+        slot
+    }
+
+    /// Takes an answered request out; a CLOSE that waited for it becomes ready.
+    fn leave(&mut self, slot: u32) -> Option<Open> {
+        let entry = self.slots.get_mut(slot as usize)?;
+        let open = entry.open.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(slot);
+        self.unanswered = self.unanswered.saturating_sub(1);
+        self.promised = self.promised.saturating_sub(open.promised);
+        for handle in open.handles.iter().flatten() {
+            if let Some(close) = self.handles.release(*handle) {
+                self.closable.push_back(close);
+            }
+        }
+        Some(open)
+    }
+}
+
+/// A file system behind a [`Server`]. Requests come in the client's order; they may be answered at once,
+/// or later and in any order, with the ticket.
+pub trait FileSystem {
+    /// One request. Answer it with the method of `server` that its [`Op`] names, or keep the ticket.
+    fn request(&mut self, server: &mut Server, request: Request<'_>);
+
+    /// The session has ended and left this handle open.
+    fn abandoned(&mut self, handle: HandleId);
+}

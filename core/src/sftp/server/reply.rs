@@ -1,0 +1,297 @@
+//! Replies: one method a kind, each consumes the ticket.
+
+use crate::sftp::attrs::Attrs;
+use crate::sftp::error::UsageError;
+use crate::sftp::extension::{FileHash, StatVfs, UsersGroups};
+use crate::sftp::message::{MAX_DATA, number, patch, publish, send};
+use crate::sftp::operation::{Answer, Operation};
+use crate::sftp::status::{Status, StatusCode};
+use crate::wire::Sink;
+
+use super::{Server, Ticket};
+
+/// Most bytes of a NAME: every client takes packets of 34000 bytes (draft §3).
+const MAX_NAMES: usize = 33_000;
+
+/// Entries being put into a reply to READDIR.
+pub struct NameList<'s> {
+    out: &'s mut dyn Sink,
+    len: usize,
+    count: u32,
+}
+
+impl NameList<'_> {
+    /// Adds an entry. False: it does not fit any more, and is to come with the next READDIR. The
+    /// `long_name` is a line as [`LongName`](crate::sftp::LongName) makes it.
+    pub fn push(&mut self, name: &[u8], long_name: &[u8], attrs: &Attrs) -> bool {
+        let mut size = Count(0);
+        attrs.put(&mut size);
+        let need = size.0.saturating_add(name.len()).saturating_add(long_name.len()).saturating_add(8);
+        let len = self.len.saturating_add(need);
+        if len > MAX_NAMES && self.count > 0 {
+            return false;
+        }
+        (self.len, self.count) = (len, self.count.saturating_add(1));
+        self.out.put_string(name);
+        self.out.put_string(long_name);
+        attrs.put(self.out);
+        true
+    }
+
+    /// Entries so far.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there is none so far.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// Counts bytes.
+struct Count(usize);
+
+impl Sink for Count {
+    fn put(&mut self, bytes: &[u8]) {
+        self.0 = self.0.saturating_add(bytes.len());
+    }
+}
+
+/// Replies. `StaleTicket`: the session has ended, or the ticket is of another one. `ReplyMismatch`: this is
+/// no answer to that request; the client was told FAILURE.
+impl Server {
+    /// Any error, and the success of what answers with a status.
+    pub fn reply_status(&mut self, ticket: Ticket, status: impl Into<Status>) -> Result<(), UsageError> {
+        let status = status.into();
+        let plain = ticket.op.answer() == Answer::Status || ticket.op == Operation::Extended;
+        if status.is_ok() && !plain {
+            self.settle(ticket, &StatusCode::FAILURE.into())?;
+            return Err(UsageError::ReplyMismatch);
+        }
+        self.settle(ticket, &status)
+    }
+
+    /// OPEN, OPENDIR: it is open under the handle of the request.
+    pub fn reply_opened(&mut self, ticket: Ticket) -> Result<(), UsageError> {
+        let slot = self.expect(&ticket, Answer::Handle)?;
+        let handle = self.open_at(slot).and_then(|o| o.handles[0]);
+        let wire = handle.and_then(|h| self.handles.publish(h)).ok_or(UsageError::StaleTicket)?;
+        self.answer(slot, number::HANDLE, |out| out.put_string(&wire));
+        Ok(())
+    }
+
+    /// READ: `fill` reads into the room it gets, which is as long as was asked for, straight in `tx`, and
+    /// returns how many bytes it read; 0 is the end of the file.
+    pub fn reply_data(
+        &mut self,
+        ticket: Ticket,
+        fill: impl FnOnce(&mut [u8]) -> Result<usize, Status>,
+    ) -> Result<(), UsageError> {
+        let slot = self.expect(&ticket, Answer::Data)?;
+        let (id, len) = self.open_at(slot).map_or((0, 0), |o| (o.id, o.len as usize));
+        let mut draft = self.tx.draft();
+        draft.put_u32(0);
+        draft.put_u8(number::DATA);
+        draft.put_u32(id);
+        let at = draft.len;
+        draft.put_u32(0);
+        let filled = fill(draft.extend(len));
+        let status = match filled {
+            Ok(0) => Status::new(StatusCode::EOF),
+            Ok(n) => {
+                let n = n.min(len);
+                let end = at.saturating_add(4).saturating_add(n);
+                patch(&mut self.tx, end, at, n);
+                publish(&mut self.tx, end);
+                self.leave(slot);
+                return Ok(());
+            }
+            Err(status) if status.is_ok() => Status::new(StatusCode::FAILURE),
+            Err(status) => status,
+        };
+        self.settle(ticket, &status)
+    }
+
+    /// READ: with data that is in memory already; empty is the end of the file.
+    pub fn reply_bytes(&mut self, ticket: Ticket, data: &[u8]) -> Result<(), UsageError> {
+        self.reply_data(ticket, |room| {
+            let n = room.len().min(data.len());
+            if let (Some(to), Some(from)) = (room.get_mut(..n), data.get(..n)) {
+                to.copy_from_slice(from);
+            }
+            Ok(n)
+        })
+    }
+
+    /// READDIR: `fill` adds entries until one does not fit; none at all is the end of the directory.
+    pub fn reply_names(
+        &mut self,
+        ticket: Ticket,
+        fill: impl FnOnce(&mut NameList<'_>) -> Result<(), Status>,
+    ) -> Result<(), UsageError> {
+        let slot = self.expect(&ticket, Answer::Names)?;
+        let id = self.open_at(slot).map_or(0, |o| o.id);
+        let mut draft = self.tx.draft();
+        draft.put_u32(0);
+        draft.put_u8(number::NAME);
+        draft.put_u32(id);
+        let at = draft.len;
+        draft.put_u32(0);
+        let mut names = NameList { out: &mut draft, len: 0, count: 0 };
+        let filled = fill(&mut names);
+        let (count, end) = (names.len(), draft.len);
+        let status = match filled {
+            Ok(()) if count == 0 => Status::new(StatusCode::EOF),
+            Ok(()) => {
+                patch(&mut self.tx, end, at, count);
+                publish(&mut self.tx, end);
+                self.leave(slot);
+                return Ok(());
+            }
+            Err(status) if status.is_ok() => Status::new(StatusCode::FAILURE),
+            Err(status) => status,
+        };
+        self.settle(ticket, &status)
+    }
+
+    /// REALPATH, READLINK, expand-path, home-directory: one path.
+    pub fn reply_path(&mut self, ticket: Ticket, path: &[u8]) -> Result<(), UsageError> {
+        let slot = self.expect(&ticket, Answer::Path)?;
+        if path.len() > MAX_NAMES / 2 {
+            return self.settle(ticket, &StatusCode::FAILURE.into());
+        }
+        self.answer(slot, number::NAME, |out| {
+            out.put_u32(1);
+            out.put_string(path);
+            out.put_string(path);
+            Attrs::new().put(out);
+        });
+        Ok(())
+    }
+
+    /// STAT, LSTAT, FSTAT.
+    pub fn reply_attrs(&mut self, ticket: Ticket, attrs: &Attrs) -> Result<(), UsageError> {
+        let slot = self.expect(&ticket, Answer::Attrs)?;
+        self.answer(slot, number::ATTRS, |out| attrs.put(out));
+        Ok(())
+    }
+
+    /// statvfs and fstatvfs.
+    pub fn reply_statvfs(&mut self, ticket: Ticket, figures: &StatVfs) -> Result<(), UsageError> {
+        self.reply_ext(ticket, &[Operation::Statvfs, Operation::Fstatvfs], |out| figures.put(out))
+    }
+
+    /// users-groups-by-id.
+    pub fn reply_users_groups(&mut self, ticket: Ticket, names: &UsersGroups) -> Result<(), UsageError> {
+        self.reply_ext(ticket, &[Operation::UsersGroupsById], |out| names.put(out))
+    }
+
+    /// check-file.
+    pub fn reply_file_hash(&mut self, ticket: Ticket, hash: &FileHash) -> Result<(), UsageError> {
+        let ops = [Operation::CheckFileHandle, Operation::CheckFileName];
+        if hash.digests.len() > MAX_DATA {
+            return self.settle(ticket, &StatusCode::FAILURE.into());
+        }
+        self.reply_ext(ticket, &ops, |out| hash.put(out))
+    }
+
+    /// An extension that konko does not know: what stands behind the request's number.
+    pub fn reply_extended(&mut self, ticket: Ticket, fields: &[u8]) -> Result<(), UsageError> {
+        self.reply_ext(ticket, &[Operation::Extended], |out| out.put(fields))
+    }
+
+    fn reply_ext(
+        &mut self,
+        ticket: Ticket,
+        ops: &[Operation],
+        fields: impl FnOnce(&mut dyn Sink),
+    ) -> Result<(), UsageError> {
+        if !ops.contains(&ticket.op) {
+            self.settle(ticket, &StatusCode::FAILURE.into())?;
+            return Err(UsageError::ReplyMismatch);
+        }
+        let slot = self.live(&ticket)?;
+        self.answer(slot, number::EXTENDED_REPLY, fields);
+        Ok(())
+    }
+
+    // ---- below ----
+
+    /// The slot of a ticket that is still waited for.
+    fn live(&self, ticket: &Ticket) -> Result<u32, UsageError> {
+        let slot = self.slots.get(ticket.slot as usize);
+        let live = slot.is_some_and(|s| s.generation == ticket.generation && s.open.is_some());
+        if live { Ok(ticket.slot) } else { Err(UsageError::StaleTicket) }
+    }
+
+    /// The same, if the request is answered in this way; else the client is told FAILURE.
+    fn expect(&mut self, ticket: &Ticket, answer: Answer) -> Result<u32, UsageError> {
+        let slot = self.live(ticket)?;
+        if ticket.op.answer() == answer {
+            return Ok(slot);
+        }
+        self.conclude(slot, &StatusCode::FAILURE.into());
+        Err(UsageError::ReplyMismatch)
+    }
+
+    /// Answers with a status; a WRITE when its last part is.
+    fn settle(&mut self, ticket: Ticket, status: &Status) -> Result<(), UsageError> {
+        let slot = self.live(&ticket)?;
+        self.conclude(slot, status);
+        Ok(())
+    }
+
+    fn conclude(&mut self, slot: u32, status: &Status) {
+        let Some(open) = self.open_at(slot) else { return };
+        open.parts = open.parts.saturating_sub(1);
+        if open.op == Operation::Write {
+            if !status.is_ok() && open.failed.is_none() {
+                open.failed = Some(status.clone());
+            }
+            return self.settle_write(slot);
+        }
+        let Some(open) = self.leave(slot) else { return };
+        match open.op {
+            // What was not opened, and what was closed, is gone.
+            Operation::Open | Operation::Opendir | Operation::Close => {
+                open.handles.iter().flatten().for_each(|h| self.handles.remove(*h));
+            }
+            _ => {}
+        }
+        self.send_status(open.id, status);
+    }
+
+    /// Answers a WRITE if all of it has come and been answered.
+    pub(super) fn settle_write(&mut self, slot: u32) {
+        if !self.open_at(slot).is_some_and(|o| o.complete && o.parts == 0) {
+            return;
+        }
+        if let Some(open) = self.leave(slot) {
+            let status = open.failed.unwrap_or(Status::new(StatusCode::OK));
+            self.send_status(open.id, &status);
+        }
+    }
+
+    fn answer(&mut self, slot: u32, number: u8, fields: impl FnOnce(&mut dyn Sink)) {
+        if let Some(open) = self.leave(slot) {
+            self.send_reply(open.id, number, fields);
+        }
+    }
+
+    pub(super) fn send_reply(&mut self, id: u32, number: u8, fields: impl FnOnce(&mut dyn Sink)) {
+        send(&mut self.tx, |out| {
+            out.put_u8(number);
+            out.put_u32(id);
+            fields(out);
+        });
+    }
+
+    pub(super) fn send_status(&mut self, id: u32, status: &Status) {
+        self.send_reply(id, number::STATUS, |out| {
+            out.put_u32(status.code.0);
+            out.put_string(status.wire_text().as_bytes());
+            out.put_string(b"");
+        });
+    }
+}
