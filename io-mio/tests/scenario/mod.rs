@@ -280,7 +280,7 @@ impl ServerScript {
                 conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Open { ticket, kind: OpenKind::Session } => {
-                drop(conn.accept_channel(ticket).unwrap())
+                conn.accept_channel(ticket).unwrap();
             }
             ServerEvent::Open { ticket, .. } => {
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
@@ -348,7 +348,7 @@ impl ServerScript {
 }
 
 fn end(conn: &mut ServerConnection, channel: ChannelId, exit: ChannelRequest<'_>) {
-    conn.finish(channel).unwrap();
     conn.request(channel, exit, false).unwrap();
+    conn.finish(channel).unwrap();
     conn.close_channel(channel).unwrap();
 }
