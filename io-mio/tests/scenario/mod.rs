@@ -179,7 +179,10 @@ impl ClientScript {
         }
         match event {
             ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { methods: None, .. } => {
+            // As the blocking client does it: a key needs no question first.
+            ClientEvent::AuthNeeded { methods: None, .. }
+                if !matches!(self.proofs.front(), Some(Proof::Key(_))) =>
+            {
                 conn.authenticate("alice", AuthMethod::None).unwrap();
             }
             ClientEvent::AuthNeeded { .. } => {
@@ -189,16 +192,10 @@ impl ClientScript {
                     Proof::Password(password) => {
                         conn.authenticate("alice", AuthMethod::Password(&Password::new(*password)))
                     }
-                    Proof::Key(key) => {
-                        conn.authenticate("alice", AuthMethod::ProbeKey { key: key.public(), alg })
-                    }
+                    Proof::Key(key) => conn.authenticate("alice", AuthMethod::PublicKey { key, alg }),
                     Proof::Answers(_) => conn.authenticate("alice", AuthMethod::KeyboardInteractive),
                 }
                 .unwrap();
-            }
-            ClientEvent::KeyAccepted => {
-                let Some(Proof::Key(key)) = &self.current else { panic!() };
-                conn.authenticate("alice", AuthMethod::PublicKey { key, alg: SigAlg::Ed25519 }).unwrap();
             }
             ClientEvent::Prompts { ticket, prompts } => {
                 let Some(Proof::Answers(answers)) = &self.current else { panic!() };
@@ -284,7 +281,7 @@ impl ServerScript {
             }
             ServerEvent::Open { ticket, .. } => {
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
-                conn.refuse_channel(ticket, why, "").unwrap();
+                conn.refuse_channel(ticket, why, "not allowed here").unwrap();
             }
             ServerEvent::Channel(channel, event) => self.on_channel(conn, channel, event),
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
