@@ -38,7 +38,7 @@ class Answers(asyncssh.SSHClient):
 
 
 def connection():
-    methods = [m for m, on in (("publickey", ARGS.key), ("password", ARGS.password), ("keyboard-interactive", ARGS.answer)) if on]
+    methods = {"publickey": ARGS.key, "password": ARGS.password, "keyboard-interactive": ARGS.answer}
     return asyncssh.connect(
         "127.0.0.1",
         ARGS.port,
@@ -49,7 +49,7 @@ def connection():
         client_keys=[ARGS.key] if ARGS.key else None,
         agent_path=None,
         password=ARGS.password,
-        preferred_auth=methods,
+        preferred_auth=[method for method, proof in methods.items() if proof],
         compression_algs=["zlib@openssh.com"] if ARGS.compress else ["none"],
         rekey_bytes=ARGS.rekey or (1 << 30),
         kex_algs=names(get_kex_algs()),

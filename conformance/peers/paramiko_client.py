@@ -9,6 +9,7 @@ standard output, its exit status is ours. Standard error has lines for the test:
 
 import argparse
 import hashlib
+import os
 import re
 import socket
 import sys
@@ -156,4 +157,8 @@ if __name__ == "__main__":
     parser.add_argument("--terminal", action="store_true")
     parser.add_argument("command")
     ARGS = parser.parse_args()
-    sys.exit(main())
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Without waiting for the thread that reads standard input.
+    os._exit(code)

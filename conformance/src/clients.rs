@@ -354,7 +354,10 @@ impl Call {
         command.args(["--port", &self.port.to_string(), "--user", &self.user, "--known-hosts"]);
         command.arg(known_hosts);
         if let Some(key) = &self.key {
-            command.arg("--key").arg(self.keys.private(key));
+            // A copy, beside which stands no certificate that they would offer instead.
+            let copy = home.join("key");
+            fs::copy(self.keys.private(key), &copy).expect("the folder is writable");
+            command.arg("--key").arg(copy);
         }
         if let Some(password) = &self.password {
             command.args([if self.interactive { "--answer" } else { "--password" }, password]);
