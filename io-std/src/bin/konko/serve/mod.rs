@@ -13,7 +13,7 @@ use konko::core::auth::{Method, MethodSet};
 use konko::core::crypto::HashAlg;
 use konko::core::keys::{KeyPair, PrivateKey};
 use konko::server::users::{KeyFile, Users};
-use konko::server::{Programs, Server, ServerOptions, Service, serve};
+use konko::server::{Programs, Server, ServerOptions, Service, System, serve};
 use konko::{Error, ErrorKind, FdStream};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -200,6 +200,9 @@ fn programs(args: &Args) -> Programs {
     match args.exec {
         Exec::None => Programs::new(),
         Exec::Builtin => builtin::programs(),
-        Exec::Shell => Programs::new(),
+        Exec::Shell => {
+            let system = System::new();
+            Programs::new().system(args.root.iter().fold(system, |system, dir| system.dir(dir)))
+        }
     }
 }
