@@ -30,6 +30,7 @@ mod hosts;
 mod notice;
 mod options;
 pub mod server;
+pub mod sftp;
 mod shared;
 mod state;
 mod stream;
