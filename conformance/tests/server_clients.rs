@@ -32,7 +32,9 @@ fn for_all(clients: &[Client], check: impl Fn(&Client) + Sync) {
 fn expect_refused(client: &Client, done: &Finished) {
     let says: &[&str] = match client {
         Client::OpenSsh(_) | Client::Konko(_) => &["denied"],
-        Client::Plink(_) => &["no supported authentication methods", "password was not accepted", "in batch mode"],
+        Client::Plink(_) => {
+            &["no supported authentication methods", "password was not accepted", "in batch mode"]
+        }
         Client::Dbclient(_) => &["no auth methods could be used", "disconnect received"],
         Client::Paramiko(_) => &["refused authenticationexception", "refused badauthenticationtype"],
         Client::AsyncSsh(_) => &["refused permissiondenied"],

@@ -54,7 +54,8 @@ fn unlimited(options: ServerOptions) -> ServerOptions {
 /// A good client comes, works and goes.
 fn good(to: SocketAddr) -> Result<(), konko::Error> {
     let stream = FdStream::try_from(connect(GOOD, to)).unwrap();
-    let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any()).handshake_timeout(Some(PATIENCE));
+    let options =
+        ClientOptions::new().host_keys(HostKeys::insecure_accept_any()).handshake_timeout(Some(PATIENCE));
     let client = Client::over(stream, "server", 22, options)?;
     client.login("alice", Auth::new().password("wonderland"))?;
     assert!(client.exec("true")?.exit.success());
