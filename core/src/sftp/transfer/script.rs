@@ -168,7 +168,7 @@ impl Transfers {
                 job.behind = true;
                 return Done::Next;
             }
-            if job.data % 8 == 0 {
+            if job.data.is_multiple_of(8) {
                 return Done::Stay(Turn::Rotate);
             }
         }
