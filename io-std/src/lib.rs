@@ -31,6 +31,7 @@ mod notice;
 mod options;
 pub mod server;
 mod shared;
+mod sparing;
 mod state;
 mod stream;
 mod watch;

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use konko_core::channel::ChannelId;
 
@@ -59,19 +59,25 @@ type Listener = Box<dyn FnMut(Control) + Send>;
 pub(super) struct Controls(Arc<Mutex<Option<Listener>>>);
 
 impl Controls {
-    fn listen(&self, listener: Listener) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    fn lock(&self) -> MutexGuard<'_, Option<Listener>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody listened.
+    fn listen(&self, listener: Listener) {
+        // The one before is dropped without the lock.
+        let _before = self.lock().replace(listener);
+    }
+
+    /// Whether anybody listened. Only the connection's thread tells anything.
     pub(super) fn tell(&self, control: Control) -> bool {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(listener) => {
-                listener(control);
-                true
-            }
-            None => false,
+        let Some(mut listener) = self.lock().take() else { return false };
+        // Without the lock: it may listen anew.
+        listener(control);
+        let mut now = self.lock();
+        if now.is_none() {
+            *now = Some(listener);
         }
+        true
     }
 }
 
@@ -94,7 +100,7 @@ impl Slot {
         self.channel.is_some()
     }
 
-    /// Makes the session of a program, once.
+    /// Makes the session of a program, once: for a slot that is new.
     pub(super) fn start(&mut self, reply: Reply, program: Program) -> Option<Session> {
         Some(Session {
             channel: self.channel.take()?,
