@@ -364,6 +364,29 @@ impl Channel {
         }
     }
 
+    /// Waits for data and takes all that is there, in exchange for the memory of `batch`. False at the end.
+    /// The peer may send more at once: at most a window waits here while another is dealt with.
+    pub(crate) fn receive_batch(&self, batch: &mut Vec<u8>) -> io::Result<bool> {
+        let mut state = self.await_data(Wait::Data)?;
+        match inbox(&mut state, self.0.id, Wait::Data) {
+            Some(inbox) if !inbox.is_empty() => inbox.swap(batch),
+            _ => return Ok(false),
+        }
+        self.consumed(state, batch.len());
+        Ok(true)
+    }
+
+    /// Says whether the peer still waits for what is written here. Does not keep the channel open.
+    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
+        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
+        move || {
+            handle.upgrade().is_some_and(|handle| {
+                let state = handle.shared.lock();
+                state.ended.is_none() && state.channels.get(&id).is_some_and(|c| !c.closed)
+            })
+        }
+    }
+
     fn read_from(&self, wait: Wait, to: &mut [u8]) -> io::Result<usize> {
         if to.is_empty() {
             return Ok(0);

@@ -31,6 +31,7 @@ pub mod modes;
 mod notice;
 mod options;
 pub mod server;
+pub mod sftp;
 mod shared;
 mod state;
 mod stream;
