@@ -89,7 +89,7 @@ impl Setup {
     pub fn proxy_command(&self) -> String {
         let quoted: Vec<String> = self.arguments().iter().map(|a| format!("'{a}'")).collect();
         let log = self.folder.path().join("log");
-        format!("exec '{}' {} --inetd 2>>'{}'", self.program.display(), quoted.join(" "), log.display())
+        format!("'{}' {} --inetd 2>>'{}'", self.program.display(), quoted.join(" "), log.display())
     }
 
     /// Starts it on a port of 127.0.0.1.
@@ -119,13 +119,13 @@ impl Setup {
         });
         let Some(Some(port)) = port else { panic!("konko serve does not start:\n{}", self.log()) };
         let serve = Serve { server, setup: self, port };
-        serve.setup.trust(&format!("[127.0.0.1]:{port}"));
+        serve.setup.trust(port);
         serve
     }
 
-    /// The known_hosts file that trusts this server's keys under `host`.
-    fn trust(&self, host: &str) {
-        let line = |kind| format!("{host} {}\n", self.keys.public_line(&format!("host_{kind}")));
+    /// Writes the known_hosts file that trusts this server's keys.
+    fn trust(&self, port: u16) {
+        let line = |kind| format!("[127.0.0.1]:{port} {}\n", self.keys.public_line(&format!("host_{kind}")));
         let text: String = KINDS.iter().map(|(kind, _)| line(kind)).collect();
         fs::write(self.folder.path().join("known_hosts"), text).expect("the folder is writable");
     }

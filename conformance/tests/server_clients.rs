@@ -135,8 +135,9 @@ fn stream(serve: &Serve, client: &Client, cell: &Cell, bytes: Pattern) -> Result
     }
     konko_negotiated(cell, &log).map_err(|what| format!("{what}\n{done}\n{log}"))?;
     let rekeys = log.lines().filter(|line| line.contains("keys renewed")).count();
-    if rekeys < 2 {
-        return Err(format!("only {rekeys} rekeys\n{log}"));
+    // The server may have output of 256 KiB pending before it looks; the end may cut an exchange off.
+    if rekeys == 0 {
+        return Err(format!("no rekey\n{log}"));
     }
     Ok(rekeys)
 }
@@ -372,12 +373,9 @@ fn no_compression_where_the_server_has_none() {
 
 #[test]
 fn on_a_pipe_as_a_proxy_command() {
-    let ssh = |c: &Client| matches!(c, Client::OpenSsh(_) | Client::Konko(_));
-    for client in Client::all().into_iter().filter(ssh) {
+    let openssh = |c: &Client| matches!(c, Client::OpenSsh(_));
+    for client in Client::all().into_iter().filter(openssh) {
         let Some(setup) = Setup::new(&["RekeyLimit=256K"]) else { return };
-        if matches!(client, Client::Konko(_)) {
-            continue;
-        }
         let bytes = Pattern { seed: 4, len: 4 << 20 };
         let proxy = format!("ProxyCommand={}", setup.proxy_command());
         let call = Call::to(1, setup.keys()).key("user_ed25519").more(&["-o", &proxy]);
