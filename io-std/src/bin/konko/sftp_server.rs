@@ -67,7 +67,7 @@ fn level(text: &str) -> Result<Level, String> {
 /// The numbers of syslog(3).
 fn facility(text: &str) -> Result<u8, String> {
     let text = text.to_ascii_uppercase();
-    let local = text.strip_prefix("LOCAL").and_then(|n| n.parse().ok()).filter(|n| *n < 8u8);
+    let local = text.strip_prefix("LOCAL").and_then(|n| n.parse::<u8>().ok()).filter(|n| *n < 8);
     match (&text[..], local) {
         ("USER", _) => Ok(1),
         ("DAEMON", _) => Ok(3),
