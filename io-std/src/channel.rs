@@ -448,7 +448,7 @@ impl Channel {
                 return Err(error.clone().into());
             }
             match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable = false,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             }
             let written = state.conn.write(self.0.id, stream, data);
@@ -458,7 +458,8 @@ impl Channel {
                 shared.release(state);
                 return Ok(n);
             }
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed) || state.ended.is_some()
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed || c.shut)
+                || state.ended.is_some()
             {
                 continue;
             }
@@ -523,15 +524,16 @@ impl Channel {
         sent.map(|_| ())
     }
 
-    /// Waits until the peer has closed the channel or the connection has ended.
-    pub(crate) fn wait_closed(&self) {
-        let _ = self.await_control(Deadline::after(None), "the end of the channel", |_| None::<()>);
-    }
-
     /// Closes the channel without waiting. Dropping the last handle does the same.
     pub fn close(&self) {
         self.shared().with(|state| {
             let _ = state.conn.close_channel(self.0.id);
+            if let Some(chan) = state.channels.get_mut(&self.0.id) {
+                // Nobody has to wait for the peer to agree.
+                chan.eof = true;
+                chan.shut = true;
+                state.wake_channel(self.0.id);
+            }
         });
     }
 

@@ -27,6 +27,7 @@ mod conn;
 mod error;
 mod exec;
 mod hosts;
+pub mod modes;
 mod notice;
 mod options;
 pub mod server;

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use konko_core::channel::ChannelId;
 
@@ -56,22 +56,54 @@ type Listener = Box<dyn FnMut(Control) + Send>;
 
 /// Gets what the client tells a program.
 #[derive(Clone, Default)]
-pub(super) struct Controls(Arc<Mutex<Option<Listener>>>);
+pub(super) struct Controls(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    listener: Option<Listener>,
+    /// Signals are not passed on.
+    no_signals: bool,
+    /// What came while the program was being started.
+    early: Vec<Control>,
+}
+
+/// What is kept for a program that is being started; what comes beyond is dropped.
+const MAX_EARLY: usize = 16;
 
 impl Controls {
-    fn listen(&self, listener: Listener) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody listened.
+    fn listen(&self, mut listener: Listener) {
+        let mut told = self.lock();
+        told.early.drain(..).for_each(&mut listener);
+        told.listener = Some(listener);
+    }
+
+    /// Whether there is anybody to listen.
     pub(super) fn tell(&self, control: Control) -> bool {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(listener) => {
-                listener(control);
-                true
-            }
-            None => false,
+        let Told { listener, no_signals, early } = &mut *self.lock();
+        match listener {
+            _ if *no_signals && matches!(control, Control::Signal(_)) => return false,
+            Some(listener) => listener(control),
+            None if early.len() < MAX_EARLY => early.push(control),
+            None => return false,
         }
+        true
+    }
+
+    /// Nobody is told anything any more.
+    fn close(&self) {
+        // Dropped without the lock: it may hold anything.
+        let told = std::mem::take(&mut *self.lock());
+        drop(told);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.controls.close();
     }
 }
 
@@ -158,6 +190,11 @@ impl Session {
     /// the connection's thread: do not block in it.
     pub fn on_control(&self, listener: impl FnMut(Control) + Send + 'static) {
         self.controls.listen(Box::new(listener));
+    }
+
+    /// Passes no signals of the client on, as sshd does for a forced command.
+    pub fn refuse_signals(&self) {
+        self.controls.lock().no_signals = true;
     }
 
     /// Says no.

@@ -12,8 +12,9 @@ use std::time::Duration;
 use konko::core::auth::{Method, MethodSet};
 use konko::core::crypto::HashAlg;
 use konko::core::keys::{KeyPair, PrivateKey};
+use konko::server::process::Account;
 use konko::server::users::{KeyFile, Users};
-use konko::server::{Programs, Server, ServerOptions, Service, serve};
+use konko::server::{Programs, Server, ServerOptions, Service, System, serve};
 use konko::sftp::Root;
 use konko::{Error, ErrorKind, FdStream};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -205,7 +206,10 @@ fn programs(args: &Args) -> Result<Programs, String> {
     let programs = match args.exec {
         Exec::None => Programs::new(),
         Exec::Builtin => builtin::programs(),
-        Exec::Shell => Programs::new(),
+        Exec::Shell => {
+            let system = System::new();
+            Programs::new().system(args.root.iter().fold(system, |system, dir| system.dir(dir)))
+        }
     };
     Ok(match sftp_root(args)? {
         Some(root) => programs.sftp(root),
@@ -218,7 +222,10 @@ fn sftp_root(args: &Args) -> Result<Option<Root>, String> {
     let root = match (&args.root, args.exec) {
         (Some(dir), _) => Root::open(dir).map_err(|e| format!("--root {}: {e}", dir.display()))?,
         // Whoever has the shell can do the same with it.
-        (None, Exec::Shell) => Root::host(".").map_err(|e| format!("the current folder: {e}"))?,
+        (None, Exec::Shell) => {
+            let home = Account::current().home;
+            Root::host(&home).map_err(|e| format!("the home folder {}: {e}", home.display()))?
+        }
         (None, _) if args.read_only => return Err("--read-only needs --root".into()),
         (None, _) => return Ok(None),
     };

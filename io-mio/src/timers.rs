@@ -1,0 +1,38 @@
+//! Deadlines of all connections, in a heap with lazy deletion.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use konko_core::Time;
+
+use crate::slab::ConnId;
+
+/// Entries that no longer hold are dropped when they come up, or all at once when they are most.
+#[derive(Default)]
+pub(crate) struct Timers(BinaryHeap<Reverse<(Time, ConnId)>>);
+
+impl Timers {
+    /// Adds an entry. `holds` says which entries still count, `live` how many that is about.
+    pub(crate) fn push(&mut self, at: Time, id: ConnId, live: usize, holds: impl Fn(Time, ConnId) -> bool) {
+        if self.0.len() > 4 * live + 64 {
+            self.0.retain(|Reverse((at, id))| holds(*at, *id));
+        }
+        self.0.push(Reverse((at, id)));
+    }
+
+    /// The earliest entry; it may be one that no longer holds.
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes an entry that is due.
+    pub(crate) fn due(&mut self, now: Time) -> Option<(Time, ConnId)> {
+        self.0.peek().filter(|Reverse((at, _))| *at <= now)?;
+        self.0.pop().map(|Reverse(entry)| entry)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
