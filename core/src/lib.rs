@@ -1,9 +1,9 @@
 //! SSH2 as one pure, deterministic state machine: bytes in, events and bytes out.
 //!
 //! `konko-core` holds the whole protocol, client and server: transport, key exchange, user
-//! authentication, channels, keys, known hosts. It has no sockets, threads, clock or randomness of its
-//! own. The crate `konko` binds it to blocking `std::net`; this crate is for those who want to drive it
-//! from something else, to simulate, replay or fuzz it.
+//! authentication, channels, keys, known hosts, authorized keys. It has no sockets, threads, clock or
+//! randomness of its own. The crate `konko` binds it to blocking `std::net`; this crate is for those
+//! who want to drive it from something else, to simulate, replay or fuzz it.
 //!
 //! # The loop
 //!
@@ -113,7 +113,9 @@ extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+pub mod admission;
 pub mod auth;
+pub mod authorized_keys;
 pub mod channel;
 pub mod client;
 mod connection;

@@ -191,14 +191,15 @@ impl Connection<Server> {
     ///
     /// # Errors
     ///
-    /// `StaleTicket`; `VerdictMismatch` if the verdict does not fit the attempt: nothing happened
-    /// then, and the client still waits.
+    /// `StaleTicket`. `VerdictMismatch`, `AnswerCount` or `InvalidText` if the verdict does not fit
+    /// the attempt or cannot be sent: the attempt is rejected then.
     pub fn decide_auth(&mut self, ticket: AuthTicket, verdict: Verdict) -> Result<(), UsageError> {
         let (number, word) = (ticket.number, Cow::Borrowed(&verdict));
         self.core.note(&Call::Server(ServerCall::DecideAuth { number, verdict: word }));
         self.core.usable()?;
         let now = self.core.now;
-        match self.side.auth.decide(&mut self.core.transport, now, &ticket, verdict)? {
+        let decided = self.side.auth.decide(&mut self.core.transport, now, &ticket, verdict)?;
+        match decided.event {
             Ok(Some(RawAuth::Authenticated)) => {
                 self.core.authenticated();
                 self.side.announce = true;
@@ -208,7 +209,7 @@ impl Connection<Server> {
                 self.core.fail(failure);
             }
         }
-        Ok(())
+        decided.misfit.map_or(Ok(()), Err)
     }
 
     /// Takes the result of a job.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use konko_core::authorized_keys::AuthorizedKeys;
 use konko_core::hosts::KnownHosts;
 use konko_core::keys::{PrivateKey, PublicKey};
 use konko_core::msg::*;
@@ -134,6 +135,31 @@ pub fn known_hosts(data: &[u8]) {
         let _ = hosts.known_algorithms(host, port);
     }
     let _ = (hosts.locations_of(key.public()), hosts.warnings());
+}
+
+/// The target `authorized_keys`: each line stands for itself, and whoever is let in was let in by one.
+pub fn authorized_keys(data: &[u8]) {
+    let Ok(keys) = AuthorizedKeys::parse("fuzz", data) else { return };
+    let key = peer::key_pair();
+    for (source, now) in [(Some("192.0.2.1"), Some(1 << 30)), (Some("2001:db8::1"), None), (None, Some(0))] {
+        let source = source.map(|text| text.parse().expect("an address"));
+        let Some(entry) = keys.find(key.public(), source, now) else { continue };
+        let number = usize::try_from(entry.at.line).expect("a line") - 1;
+        let line = data.split(|b| *b == b'\n').nth(number).expect("the line it names");
+        let alone = AuthorizedKeys::parse("fuzz", line).expect("a line is no larger");
+        let again = alone.find(key.public(), source, now).expect("the same line alone");
+        assert_eq!(again.options, entry.options);
+        assert_eq!(again.comment(), entry.comment());
+        let twice = entry.options.clone().and(entry.options.clone()).expect("one command");
+        for (host, port) in [(&b"localhost"[..], 80), (b"", 0), (b"a.example", 22)] {
+            assert_eq!(twice.may_connect(host, port), entry.options.may_connect(host, port));
+            assert_eq!(twice.may_listen(host, port), entry.options.may_listen(host, port));
+        }
+        assert!(twice.admits(source, now));
+    }
+    for warning in keys.warnings() {
+        assert!(!warning.to_string().chars().any(char::is_control), "{warning:?}");
+    }
 }
 
 /// The target `transcript`: any bytes as a file, and a replay of what reads.

@@ -32,6 +32,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "private_key" => private_keys(),
         "public_key" => public_keys(),
         "known_hosts" => known_hosts(),
+        "authorized_keys" => authorized_keys(),
         "transcript" => transcripts(),
         _ => Vec::new(),
     };
@@ -198,6 +199,25 @@ fn known_hosts() -> Vec<Vec<u8>> {
         format!("@revoked * {key}\n@cert-authority *.org {key}\n!example.org,*.org {key}\n"),
         format!("|1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|AAAAAAAAAAAAAAAAAAAAAAAAAAA= {key}\n"),
         "broken\nexample.org ssh-ed25519 AAAA\nexample.org ssh-rsa !!!!\n\0\n".to_string(),
+    ]
+    .into_iter()
+    .map(String::into_bytes)
+    .collect()
+}
+
+fn authorized_keys() -> Vec<Vec<u8>> {
+    let null = peer::key_pair().public().to_openssh_line("");
+    let other = key(KeyKind::Ed25519).public().to_openssh_line("other");
+    [
+        format!("# comment\n\n{null} alice@example.org\n{other}\n"),
+        format!("from=\"192.0.2.0/24,!192.0.2.1,2001:db8:*\",restrict,pty {null}\n{null}\n"),
+        format!(
+            "command=\"echo \\\"hello\\\"\",environment=\"A=b\",permitopen=\"localhost:80\",permitopen=\"[::1]:*\",\
+             permitlisten=\"*.example:22\",permitlisten=\"8080\",expiry-time=\"20380119031408Z\" {null}\n"
+        ),
+        format!("no-pty,port-forwarding,no-agent-forwarding,no-X11-forwarding,no-user-rc,no-touch-required {null}\n"),
+        format!("cert-authority,principals=\"a,b\" {null}\nverify-required {null}\ntunnel=\"0\" {other}\n"),
+        format!("comand=\"x\" {null}\ncommand=\"x {null}\nrestrict {}\n\0\n", &null[12..]),
     ]
     .into_iter()
     .map(String::into_bytes)

@@ -214,7 +214,7 @@ impl Client {
         let mut login = Running {
             client: self,
             user,
-            deadline: Deadline::after(handle.auth_timeout),
+            deadline: Deadline::after(self.auth_timeout),
             methods: None,
             attempts: Vec::new(),
         };
@@ -378,18 +378,22 @@ impl Running<'_> {
             self.request(AuthMethod::ExternalKey { key, alg })?;
             let AuthStep::Sign(ticket) = self.next()? else { return Ok(None) };
             let shared = &self.client.handle().shared;
-            let request =
-                shared.lock().conn.sign_request(&ticket).map(|r| (r.key.clone(), r.alg, r.message.to_vec()));
+            let request = shared
+                .lock()
+                .conn
+                .client()
+                .sign_request(&ticket)
+                .map(|r| (r.key.clone(), r.alg, r.message.to_vec()));
             let signature = request.and_then(|(key, alg, message)| {
                 self.person(|| sign(&SignRequest { key: &key, alg, message: &message }))
             });
             let Some(signature) = signature else {
-                let _ = shared.with(|state| state.conn.cancel_signature(ticket));
+                let _ = shared.with(|state| state.conn.client().cancel_signature(ticket));
                 let why = Outcome::Skipped("the signer gave up".into());
                 self.record("publickey", Some(key), Some("external"), Some(alg), why);
                 return Ok(None);
             };
-            let sent = shared.with(|state| state.conn.provide_signature(ticket, &signature));
+            let sent = shared.with(|state| state.conn.client().provide_signature(ticket, &signature));
             sent.map_err(|e| shared.error(ErrorKind::Usage(e)))?;
             let verdict = self.verdict()?;
             let login = self.settle("publickey", Some(key), Some("external"), Some(alg), verdict);
@@ -417,7 +421,7 @@ impl Running<'_> {
     /// The best algorithm for the key; and RSA with SHA-1, if the policy has it, for servers that do
     /// not say what they take.
     fn algorithms(&mut self, key: &PublicKey, origin: Option<&str>) -> Vec<SigAlg> {
-        let all = self.client.handle().shared.lock().conn.signature_algorithms(key);
+        let all = self.client.handle().shared.lock().conn.client().signature_algorithms(key);
         if all.is_empty() {
             let why = "neither side's policy has an algorithm for it (PubkeyAcceptedAlgorithms)";
             self.record("publickey", Some(key), origin, None, Outcome::Skipped(why.into()));
@@ -475,7 +479,7 @@ impl Running<'_> {
             let answers = answers.unwrap_or_else(|| vec![String::new(); count]);
             let texts: Vec<&str> = answers.iter().map(String::as_str).collect();
             shared
-                .with(|state| state.conn.answer_prompts(ticket, &texts))
+                .with(|state| state.conn.client().answer_prompts(ticket, &texts))
                 .map_err(|e| shared.error(ErrorKind::Usage(e)))?;
             verdict = self.verdict()?;
             if given_up && matches!(verdict, Verdict::Out(Outcome::Rejected)) {
@@ -490,7 +494,11 @@ impl Running<'_> {
         let shared = &self.client.handle().shared;
         shared.with(|state| match &state.ended {
             Some(error) => Err(error.clone()),
-            None => state.conn.authenticate(self.user, method).map_err(|e| state.error(ErrorKind::Usage(e))),
+            None => state
+                .conn
+                .client()
+                .authenticate(self.user, method)
+                .map_err(|e| state.error(ErrorKind::Usage(e))),
         })
     }
 
@@ -531,7 +539,7 @@ impl Running<'_> {
     fn banners(&self) {
         let handle = self.client.handle();
         let banners = std::mem::take(&mut handle.shared.lock().banners);
-        if let Some(show) = &handle.on_banner {
+        if let Some(show) = &self.client.on_banner {
             banners.iter().for_each(|text| show(SshStr::new(text)));
         }
     }

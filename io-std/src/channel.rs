@@ -70,8 +70,14 @@ impl fmt::Display for Exit {
     }
 }
 
-/// A pseudo-terminal to ask for.
-#[derive(Clone, Debug)]
+impl From<u32> for Exit {
+    fn from(status: u32) -> Self {
+        Exit::Status(status)
+    }
+}
+
+/// A pseudo-terminal that a client asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pty {
     /// `TERM`.
     pub term: String,
@@ -79,6 +85,10 @@ pub struct Pty {
     pub columns: u32,
     /// Height in characters.
     pub rows: u32,
+    /// Width in pixels; 0 if unknown.
+    pub width: u32,
+    /// Height in pixels; 0 if unknown.
+    pub height: u32,
     /// Terminal modes, opcode and value (RFC 4254 §8).
     pub modes: Vec<(u8, u32)>,
 }
@@ -86,7 +96,7 @@ pub struct Pty {
 impl Default for Pty {
     /// `xterm`, 80 by 24, no modes.
     fn default() -> Self {
-        Pty { term: "xterm".into(), columns: 80, rows: 24, modes: Vec::new() }
+        Pty { term: "xterm".into(), columns: 80, rows: 24, width: 0, height: 0, modes: Vec::new() }
     }
 }
 
@@ -109,6 +119,7 @@ struct Inner {
 impl Channel {
     pub(crate) fn open(handle: &Arc<Handle>, kind: OpenKind<'_>, sink: Sink) -> Result<Self, Error> {
         let shared = &handle.shared;
+        shared.may_wait("the answer to the channel open")?;
         let deadline = Deadline::after(handle.reply_timeout);
         let id = shared.with(|state| {
             if let Some(error) = &state.ended {
@@ -125,6 +136,20 @@ impl Channel {
             .await_control(deadline, "the answer to the channel open", |chan| chan.opened.take())?
             .map_err(|kind| shared.error(kind))?;
         Ok(channel)
+    }
+
+    /// One that the peer opened and that was accepted.
+    pub(crate) fn accepted(handle: &Arc<Handle>, id: ChannelId) -> Self {
+        let timeout = handle.io_timeout;
+        let channel =
+            Channel(Arc::new(Inner { handle: Arc::clone(handle), id, timeout: AtomicU64::new(u64::MAX) }));
+        channel.set_timeout(timeout);
+        channel
+    }
+
+    /// The channel's identifier.
+    pub fn id(&self) -> ChannelId {
+        self.0.id
     }
 
     fn shared(&self) -> &Shared {
@@ -151,8 +176,8 @@ impl Channel {
             term: SshStr::new(pty.term.as_bytes()),
             columns: pty.columns,
             rows: pty.rows,
-            width: 0,
-            height: 0,
+            width: pty.width,
+            height: pty.height,
             modes: PtyModes::new(&modes),
         }))
     }
@@ -202,6 +227,9 @@ impl Channel {
             ChannelRequest::Subsystem(_) => "subsystem",
             _ => "channel request",
         };
+        if request.may_want_reply() {
+            self.shared().may_wait("the answer to a channel request")?;
+        }
         let deadline = Deadline::after(self.0.handle.reply_timeout);
         let number = self.send_request(request, true)?;
         if !request.may_want_reply() {
@@ -340,6 +368,29 @@ impl Channel {
         }
     }
 
+    /// Waits for data and takes all that is there, in exchange for the memory of `batch`. False at the end.
+    /// The peer may send more at once: at most a window waits here while another is dealt with.
+    pub(crate) fn receive_batch(&self, batch: &mut Vec<u8>) -> io::Result<bool> {
+        let mut state = self.await_data(Wait::Data)?;
+        match inbox(&mut state, self.0.id, Wait::Data) {
+            Some(inbox) if !inbox.is_empty() => inbox.swap(batch),
+            _ => return Ok(false),
+        }
+        self.consumed(state, batch.len());
+        Ok(true)
+    }
+
+    /// Says whether the peer still waits for what is written here. Does not keep the channel open.
+    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
+        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
+        move || {
+            handle.upgrade().is_some_and(|handle| {
+                let state = handle.shared.lock();
+                state.ended.is_none() && state.channels.get(&id).is_some_and(|c| !c.closed)
+            })
+        }
+    }
+
     fn read_from(&self, wait: Wait, to: &mut [u8]) -> io::Result<usize> {
         if to.is_empty() {
             return Ok(0);
@@ -389,7 +440,7 @@ impl Channel {
         }
     }
 
-    fn write_some(&self, data: &[u8]) -> io::Result<usize> {
+    fn write_some(&self, stream: core_channel::Stream, data: &[u8]) -> io::Result<usize> {
         let data = &data[..data.len().min(SLICE)];
         if data.is_empty() {
             return Ok(0);
@@ -401,17 +452,18 @@ impl Channel {
                 return Err(error.clone().into());
             }
             match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable = false,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             }
-            let written = state.conn.write(self.0.id, core_channel::Stream::Data, data);
+            let written = state.conn.write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
-            state = shared.flush(state, Patience::Until(deadline));
+            state = shared.flush(state, shared.patience(deadline));
             if n > 0 {
                 shared.release(state);
                 return Ok(n);
             }
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed) || state.ended.is_some()
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed || c.shut)
+                || state.ended.is_some()
             {
                 continue;
             }
@@ -453,10 +505,39 @@ impl Channel {
         }
     }
 
+    /// Ends the channel as the program behind it ended, on the side of the server: sends the exit
+    /// (RFC 4254 §6.10), says that no more data follows, and closes. Nothing is waited for, and what
+    /// was written before goes out first.
+    ///
+    /// # Errors
+    /// Why the connection ended; `ChannelClosed` if the peer has closed the channel.
+    pub fn exit(&self, exit: &Exit) -> Result<(), Error> {
+        let signal;
+        let request = match exit {
+            Exit::Status(status) => Some(ChannelRequest::ExitStatus(*status)),
+            Exit::Signal { signal: name, core_dumped, message } => {
+                signal = (SshStr::new(name.as_bytes()), SshStr::new(message.as_bytes()));
+                let (signal, message) = signal;
+                Some(ChannelRequest::ExitSignal { signal, core_dumped: *core_dumped, message })
+            }
+            Exit::Missing => None,
+        };
+        let sent = request.map_or(Ok(0), |request| self.send_request(&request, false));
+        let _ = self.send_eof();
+        self.close();
+        sent.map(|_| ())
+    }
+
     /// Closes the channel without waiting. Dropping the last handle does the same.
     pub fn close(&self) {
         self.shared().with(|state| {
             let _ = state.conn.close_channel(self.0.id);
+            if let Some(chan) = state.channels.get_mut(&self.0.id) {
+                // Nobody has to wait for the peer to agree.
+                chan.eof = true;
+                chan.shut = true;
+                state.wake_channel(self.0.id);
+            }
         });
     }
 
@@ -486,7 +567,8 @@ fn inbox<'s>(state: &'s mut Guard<'_>, id: ChannelId, wait: Wait) -> Option<&'s 
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.handle.shared.with(|state| {
+        let shared = &self.handle.shared;
+        shared.with(|state| {
             let Some(chan) = state.channels.get_mut(&self.id) else { return };
             let opening = chan.opened.is_none() && !chan.closed && state.ended.is_none();
             chan.abandoned = true;
@@ -495,6 +577,8 @@ impl Drop for Inner {
             if gone && !opening {
                 state.channels.remove(&self.id);
             }
+            // It may have been the last in use.
+            state.patrol(shared.now());
         });
     }
 }
@@ -519,7 +603,7 @@ impl Read for Channel {
 
 impl Write for &Channel {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(data)
+        self.write_some(core_channel::Stream::Data, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -529,7 +613,7 @@ impl Write for &Channel {
 
 impl Write for Channel {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(data)
+        self.write_some(core_channel::Stream::Data, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -537,7 +621,7 @@ impl Write for Channel {
     }
 }
 
-/// Standard error of a [`Channel`].
+/// Standard error of a [`Channel`]: a client reads it, a server writes it.
 #[derive(Clone, Debug)]
 pub struct Stderr(Channel);
 
@@ -550,6 +634,26 @@ impl Stderr {
     /// Writes it into a file descriptor until it ends; see [`Channel::copy_to_fd`].
     pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
         self.0.copy_fd(Wait::Stderr, to.as_fd())
+    }
+}
+
+impl Write for &Stderr {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write_some(core_channel::Stream::Stderr, data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for Stderr {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.write_some(core_channel::Stream::Stderr, data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use konko_core::channel::OpenKind;
 use konko_core::crypto::HashAlg;
+use konko_core::error::Phase;
 use konko_core::keys::PublicKey;
-use konko_core::msg::DisconnectCode;
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::wire::SshStr;
-use konko_core::{ClientConfig, ClientConnection, Seed};
+use konko_core::{ClientConfig, ClientConnection};
 
 use crate::channel::Channel;
+use crate::conn::Conn;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::options::{Banner, ClientOptions};
@@ -75,15 +76,19 @@ impl Target for SocketAddr {
 /// A connection to a server. Clones are handles to the same connection and can be used from several
 /// threads. When the last handle is dropped, channels included, the connection ends without waiting.
 #[derive(Clone)]
-pub struct Client(Arc<Handle>);
+pub struct Client {
+    handle: Arc<Handle>,
+    pub(crate) auth_timeout: Option<Duration>,
+    pub(crate) on_banner: Option<Banner>,
+}
 
-/// Ends the connection when nobody can use it any more.
+/// What channels hold of their connection. A client's ends when nobody can use it any more; a
+/// server's lives as long as the peer wants it.
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) auth_timeout: Option<Duration>,
     pub(crate) reply_timeout: Option<Duration>,
     pub(crate) io_timeout: Option<Duration>,
-    pub(crate) on_banner: Option<Banner>,
+    pub(crate) ends_when_dropped: bool,
 }
 
 impl Client {
@@ -126,28 +131,28 @@ impl Client {
             let left = left.saturating_sub((left / 10).min(Duration::from_millis(100)));
             transport.limits.ident_timeout = transport.limits.ident_timeout.min(left);
         }
-        let mut seed = [0u8; 32];
-        getrandom::fill(&mut seed)
+        let seed = crate::seed()
             .map_err(|e| Error::new(ErrorKind::Local(format!("no random numbers: {e}")), &peer))?;
         let mut config = ClientConfig::new(transport);
         config.window = options.window;
-        let start = |now| ClientConnection::new(Arc::new(config), Seed::new(seed), now);
-        let shared = Shared::start(start, stream, peer, options.on_notice)?;
-        let client = Client(Arc::new(Handle {
+        let conn = |now| Conn::Client(ClientConnection::new(Arc::new(config), seed, now));
+        let shared = Shared::new(conn, stream, peer, options.on_notice);
+        shared.start()?;
+        let handle = Arc::new(Handle {
             shared: Arc::clone(&shared),
-            auth_timeout: options.auth_timeout,
             reply_timeout: options.reply_timeout,
             io_timeout: options.io_timeout,
-            on_banner: options.on_banner,
-        }));
+            ends_when_dropped: true,
+        });
+        let client = Client { handle, auth_timeout: options.auth_timeout, on_banner: options.on_banner };
         let (ticket, key) = shared.wait(deadline, "the host key", |state| {
-            Some((state.host_key.take()?, state.conn.offered_host_key()?.clone()))
+            Some((state.host_key.take()?, state.conn.client().offered_host_key()?.clone()))
         })?;
         let before = Instant::now();
         shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlg::Sha256)));
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
-        shared.with(|state| state.conn.decide_host_key(ticket, verdict.is_ok())).ok();
+        shared.with(|state| state.conn.client().decide_host_key(ticket, verdict.is_ok())).ok();
         verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
         shared
             .wait(deadline, "the authentication service", |state| (!state.auth.is_empty()).then_some(()))?;
@@ -155,7 +160,7 @@ impl Client {
     }
 
     pub(crate) fn handle(&self) -> &Arc<Handle> {
-        &self.0
+        &self.handle
     }
 
     /// Opens a session: a channel for a program, a shell or a subsystem.
@@ -165,7 +170,7 @@ impl Client {
 
     /// Opens a channel of any kind.
     pub fn open(&self, kind: OpenKind<'_>) -> Result<Channel, Error> {
-        Channel::open(&self.0, kind, Sink::Inbox(Default::default()))
+        Channel::open(&self.handle, kind, Sink::Inbox(Default::default()))
     }
 
     /// Opens a connection that the server makes to `host` and `port`.
@@ -180,65 +185,66 @@ impl Client {
 
     /// Renews the keys.
     pub fn rekey(&self) -> Result<(), Error> {
-        let shared = &self.0.shared;
+        let shared = &self.handle.shared;
         shared.with(|state| state.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
     }
 
     /// Key exchanges completed so far.
     pub fn key_exchanges(&self) -> u64 {
-        self.0.shared.lock().conn.key_exchanges()
+        self.handle.shared.lock().conn.key_exchanges()
     }
 
     /// The algorithms in use.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        self.0.shared.lock().conn.negotiated().cloned()
+        self.handle.shared.lock().conn.negotiated().cloned()
+    }
+
+    /// Whether strict key exchange is in force, against dropped packets (OpenSSH PROTOCOL §1.9).
+    pub fn strict_kex(&self) -> bool {
+        self.handle.shared.lock().conn.strict_kex()
     }
 
     /// The server's host key, which was accepted.
     pub fn host_key(&self) -> Option<PublicKey> {
-        self.0.shared.lock().conn.host_key().cloned()
+        self.handle.shared.lock().conn.client().host_key().cloned()
     }
 
     /// The server's identification line, escaped.
     pub fn peer_ident(&self) -> Option<String> {
-        self.0.shared.lock().conn.peer_ident().map(|ident| ident.to_string())
+        self.handle.shared.lock().conn.peer_ident().map(|ident| ident.to_string())
     }
 
     /// Whether the user is in and the connection lives.
     pub fn is_connected(&self) -> bool {
-        let state = self.0.shared.lock();
+        let state = self.handle.shared.lock();
         state.ended.is_none() && state.conn.is_authenticated()
     }
 
     /// Waits until the connection has ended; why it did.
     pub fn wait_closed(&self) -> Error {
-        match self.0.shared.wait::<()>(Deadline::after(None), "", |_| None) {
+        match self.handle.shared.wait::<()>(Deadline::after(None), "", |_| None) {
             Err(error) => error,
-            Ok(()) => self.0.shared.error(ErrorKind::ChannelClosed),
+            Ok(()) => self.handle.shared.error(ErrorKind::ChannelClosed),
         }
     }
 
     /// Ends the connection for all handles, without waiting. Dropping the last handle does the same.
     pub fn disconnect(&self) {
-        self.0.disconnect();
+        self.handle.shared.disconnect("closed by the user");
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({})", self.0.shared.peer)
-    }
-}
-
-impl Handle {
-    fn disconnect(&self) {
-        self.shared.with(|state| state.conn.disconnect(DisconnectCode::BY_APPLICATION, "closed by the user"));
+        write!(f, "Client({})", self.handle.shared.peer)
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.disconnect();
+        if self.ends_when_dropped {
+            self.shared.disconnect("closed by the user");
+        }
     }
 }
 
@@ -256,7 +262,7 @@ fn connect_tcp(
     let resolved = (host, port).to_socket_addrs();
     let addrs: Vec<SocketAddr> =
         resolved.map_err(|e| Error::new(ErrorKind::Resolve(Arc::new(e)), peer))?.collect();
-    let notice = |notice| options.on_notice.iter().for_each(|observer| observer(&notice));
+    let notice = |notice| options.on_notice.iter().for_each(|observer| observer(Phase::Ident, &notice));
     let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
     for (i, addr) in addrs.iter().enumerate() {
         notice(Notice::Connecting(*addr));

@@ -51,6 +51,9 @@ pub enum ErrorKind {
     RequestRefused(&'static str),
     /// The channel was closed.
     ChannelClosed,
+    /// The call would wait for ever: it was made on the connection's own thread, by a handler of the
+    /// server or from a notice, and what it waits for comes by that thread. Make it on another one.
+    WouldDeadlock(&'static str),
     /// The call made no sense.
     Usage(UsageError),
     /// Something on this machine: a file, a key, an option. The text says what.
@@ -186,6 +189,7 @@ impl Error {
             ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => e.kind(),
             ErrorKind::HostKey(_) | ErrorKind::Auth(_) => io::ErrorKind::PermissionDenied,
             ErrorKind::ChannelClosed => io::ErrorKind::BrokenPipe,
+            ErrorKind::WouldDeadlock(_) => io::ErrorKind::Deadlock,
             ErrorKind::Ssh(konko_core::Error::Disconnected(d)) if d.by != EndedBy::Us => {
                 io::ErrorKind::ConnectionReset
             }
@@ -197,11 +201,19 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let peer = konko_core::wire::SshStr::new(self.0.peer.as_bytes());
-        match self.kind() {
-            ErrorKind::Resolve(e) => write!(f, "{peer}: the host name has no address: {e}"),
+        if !matches!(self.kind(), ErrorKind::Local(_)) {
+            write!(f, "{}: ", konko_core::wire::SshStr::new(self.0.peer.as_bytes()))?;
+        }
+        self.kind().fmt(f)
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Resolve(e) => write!(f, "the host name has no address: {e}"),
             ErrorKind::Connect(e) => {
-                write!(f, "{peer}: connecting failed: {e}")?;
+                write!(f, "connecting failed: {e}")?;
                 match e.kind() {
                     io::ErrorKind::ConnectionRefused => {
                         f.write_str(" (nothing listens there; is it the right port?)")
@@ -210,19 +222,22 @@ impl fmt::Display for Error {
                     _ => Ok(()),
                 }
             }
-            ErrorKind::Io(e, phase) => write!(f, "{peer}: {phase}: {e}"),
-            ErrorKind::Ssh(e) => write!(f, "{peer}: {e}"),
-            ErrorKind::HostKey(problem) => write!(f, "{peer}: {problem}"),
-            ErrorKind::Auth(failure) => write!(f, "{peer}: {failure}"),
+            ErrorKind::Io(e, phase) => write!(f, "{phase}: {e}"),
+            ErrorKind::Ssh(e) => write!(f, "{e}"),
+            ErrorKind::HostKey(problem) => write!(f, "{problem}"),
+            ErrorKind::Auth(failure) => write!(f, "{failure}"),
             ErrorKind::Timeout { awaited, after, phase } => {
-                write!(f, "{peer}: {phase}: timed out after {after:?}; {awaited} did not come")
+                write!(f, "{phase}: timed out after {after:?}; {awaited} did not come")
             }
             ErrorKind::OpenRefused(why, text) => {
-                write!(f, "{peer}: the server refused to open a channel: {} ({text})", why.name())
+                write!(f, "the peer refused to open a channel: {} ({text})", why.name())
             }
-            ErrorKind::RequestRefused(what) => write!(f, "{peer}: the server refused the request: {what}"),
-            ErrorKind::ChannelClosed => write!(f, "{peer}: the channel is closed"),
-            ErrorKind::Usage(e) => write!(f, "{peer}: {e}"),
+            ErrorKind::RequestRefused(what) => write!(f, "the peer refused the request: {what}"),
+            ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
+            ErrorKind::WouldDeadlock(awaited) => {
+                write!(f, "this thread drives the connection and cannot wait for {awaited}; use another")
+            }
+            ErrorKind::Usage(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),
         }
     }

@@ -23,14 +23,20 @@
 mod auth;
 mod channel;
 mod client;
+mod conn;
 mod error;
 mod exec;
 mod hosts;
+pub mod modes;
 mod notice;
 mod options;
+pub mod server;
+pub mod sftp;
 mod shared;
+mod sparing;
 mod state;
 mod stream;
+mod watch;
 
 pub use auth::{Auth, Login, PasswordPrompt, Question, Questions};
 pub use channel::{Channel, Exit, Pty, Stderr};
@@ -42,6 +48,13 @@ pub use konko_core as core;
 pub use notice::Notice;
 pub use options::ClientOptions;
 pub use stream::{FdStream, Stream};
+
+/// 32 random bytes from the operating system.
+pub(crate) fn seed() -> std::io::Result<core::Seed> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| std::io::Error::other(e.to_string()))?;
+    Ok(core::Seed::new(bytes))
+}
 
 /// The examples of the front page are compiled.
 #[cfg(doctest)]

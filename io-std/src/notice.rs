@@ -2,8 +2,9 @@ use std::fmt;
 
 use konko_core::keys::Fingerprint;
 use konko_core::transport::negotiate::Negotiated;
+use konko_core::wire::SshStr;
 
-use crate::error::Attempt;
+use crate::error::{Attempt, Outcome};
 use crate::hosts::HostKeyProblem;
 
 /// Something worth a line in a log; see [`ClientOptions::on_notice`](crate::ClientOptions::on_notice).
@@ -47,6 +48,26 @@ pub enum Notice {
     Closed(String),
     /// Keys were renewed: how many exchanges there were.
     Rekeyed(u64),
+    /// A client's connection was let in.
+    Accepted,
+    /// A client offered proof of who it is, or asked whether a key would do.
+    Login {
+        /// The user name; from the client.
+        user: String,
+        /// The authentication method.
+        method: &'static str,
+        /// The type and fingerprint of the key, for publickey.
+        key: Option<(&'static str, Fingerprint)>,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// A client runs something in a session: what, escaped.
+    Session(String),
+    /// Something a client wanted was refused: what and why, escaped.
+    Refused(String),
+    /// What others can cause at will happened a hundred times within a minute; the rest of that minute
+    /// nothing more is said about it.
+    Quiet,
     /// The server opened a channel that nobody here wants; it was refused. Its type, escaped.
     OpenRefused(String),
     /// The server sent a request that concerns no channel. Its name, escaped.
@@ -86,6 +107,21 @@ impl fmt::Display for Notice {
             Self::Opened(id) => write!(f, "channel {id} open"),
             Self::Closed(id) => write!(f, "channel {id} closed"),
             Self::Rekeyed(n) => write!(f, "keys renewed (key exchange {n})"),
+            Self::Accepted => f.write_str("connection accepted"),
+            Self::Login { user, method, key, outcome } => {
+                write!(f, "{method} for \"{}\"", SshStr::new(user.as_bytes()).excerpt(100))?;
+                if let Some((kind, fingerprint)) = key {
+                    write!(f, " {kind} {fingerprint}")?;
+                }
+                f.write_str(match outcome {
+                    Outcome::Accepted => ": accepted",
+                    Outcome::Partial => ": right, and more is needed",
+                    _ => ": rejected",
+                })
+            }
+            Self::Session(text) => f.write_str(text),
+            Self::Refused(text) => write!(f, "refused: {text}"),
+            Self::Quiet => f.write_str("this happens very often; no more lines about it for a minute"),
             Self::OpenRefused(kind) => write!(f, "refused a channel that the server opened: {kind}"),
             Self::GlobalRequest(name) => write!(f, "the server says {name}"),
             Self::Ended(why) => write!(f, "connection ended: {why}"),

@@ -178,7 +178,7 @@ impl ClientOptions {
     /// Gets a notice of each step. Called from whichever thread makes it; do not block in it.
     #[must_use]
     pub fn on_notice(mut self, observer: impl Fn(&Notice) + Send + Sync + 'static) -> Self {
-        self.on_notice = Some(Arc::new(observer));
+        self.on_notice = Some(Arc::new(move |_, notice: &Notice| observer(notice)));
         self
     }
 }

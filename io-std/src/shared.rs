@@ -7,20 +7,27 @@
 //! is ready again.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-use konko_core::{ClientConnection, RxBuf, Time, TxBuf};
+use konko_core::error::Phase;
+use konko_core::msg::DisconnectCode;
+use konko_core::{RxBuf, Time, TxBuf};
 
+use crate::conn::Conn;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
-use crate::state::{Plan, State, Stepped, Wait, Waits};
+use crate::state::{Ask, Plan, State, Stepped, Wait, Waits};
 use crate::stream::Stream;
 
 /// How long the last bytes may take when the connection has ended.
 const LINGER: Duration = Duration::from_secs(2);
 
-pub(crate) type Observer = Arc<dyn Fn(&Notice) + Send + Sync>;
+/// How often a writer that waits for the stream says so.
+const STALL_STEP: Duration = Duration::from_secs(1);
+
+pub(crate) type Observer = Arc<dyn Fn(Phase, &Notice) + Send + Sync>;
 pub(crate) type Guard<'a> = MutexGuard<'a, State>;
 
 pub(crate) struct Shared {
@@ -29,6 +36,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// For what concerns no single channel.
     general: Condvar,
+    /// The thread that drives the connection.
+    driver: OnceLock<ThreadId>,
     observer: Option<Observer>,
     pub(crate) peer: Arc<str>,
 }
@@ -72,28 +81,33 @@ pub(crate) enum Patience {
 }
 
 impl Shared {
-    /// Starts the reader thread.
-    pub(crate) fn start(
-        conn: impl FnOnce(Time) -> ClientConnection,
+    /// A connection that nobody drives yet: a thread has to [`run`](Self::run) it.
+    pub(crate) fn new(
+        conn: impl FnOnce(Time) -> Conn,
         stream: Box<dyn Stream>,
         peer: Arc<str>,
         observer: Option<Observer>,
-    ) -> Result<Arc<Self>, Error> {
+    ) -> Arc<Self> {
         let state = State::new(conn(Time::ZERO), Arc::clone(&peer), observer.is_some());
-        let shared = Arc::new(Shared {
+        Arc::new(Shared {
             start: Instant::now(),
             stream,
             state: Mutex::new(state),
             general: Condvar::new(),
+            driver: OnceLock::new(),
             observer,
-            peer: Arc::clone(&peer),
-        });
-        let reader = Arc::clone(&shared);
+            peer,
+        })
+    }
+
+    /// Starts a reader thread for a connection that asks nothing.
+    pub(crate) fn start(self: &Arc<Self>) -> Result<(), Error> {
+        let reader = Arc::clone(self);
         std::thread::Builder::new()
             .name("konko reader".into())
-            .spawn(move || reader.run())
-            .map_err(|e| Error::new(ErrorKind::Local(format!("no thread could be started: {e}")), &peer))?;
-        Ok(shared)
+            .spawn(move || reader.run(&mut |_| {}))
+            .map_err(|e| self.error(ErrorKind::Local(format!("no thread could be started: {e}"))))?;
+        Ok(())
     }
 
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
@@ -111,7 +125,8 @@ impl Shared {
 
     pub(crate) fn notice(&self, notice: Notice) {
         if let Some(observer) = &self.observer {
-            observer(&notice);
+            let phase = self.lock().conn.phase();
+            observer(phase, &notice);
         }
     }
 
@@ -126,6 +141,41 @@ impl Shared {
         state.settle(self.now());
         self.release(self.flush(state, patience));
         result
+    }
+
+    /// Says goodbye, without waiting.
+    pub(crate) fn disconnect(&self, why: &str) {
+        self.with(|state| state.conn.disconnect(DisconnectCode::BY_APPLICATION, why));
+    }
+
+    /// Ends the connection at once, whatever it was doing.
+    pub(crate) fn abandon(&self, why: &str) {
+        self.disconnect(why);
+        self.with(|state| {
+            let error = self.error(ErrorKind::Local(why.to_owned()));
+            state.end(error);
+        });
+        self.linger();
+        self.stream.shutdown();
+    }
+
+    /// Ends the stream under the connection.
+    pub(crate) fn cut(&self) {
+        self.stream.shutdown();
+    }
+
+    /// Whether this is the thread that drives the connection: it must not wait for what it brings
+    /// itself.
+    fn is_driver(&self) -> bool {
+        self.driver.get() == Some(&std::thread::current().id())
+    }
+
+    /// Before something is sent whose answer is waited for.
+    ///
+    /// # Errors
+    /// `WouldDeadlock` on the thread that drives the connection.
+    pub(crate) fn may_wait(&self, awaited: &'static str) -> Result<(), Error> {
+        if self.is_driver() { Err(self.error(ErrorKind::WouldDeadlock(awaited))) } else { Ok(()) }
     }
 
     /// Waits until `ready` finds something. For what concerns no single channel.
@@ -144,19 +194,24 @@ impl Shared {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            if deadline.passed() {
+            if deadline.passed() || self.is_driver() {
                 return Err(self.timed_out(&state, deadline, awaited));
             }
             state = wait_on(&self.general, state, deadline);
         }
     }
 
+    /// Why there is no waiting (any more).
     pub(crate) fn timed_out(&self, state: &State, deadline: Deadline, awaited: &'static str) -> Error {
+        if let Err(error) = self.may_wait(awaited) {
+            return error;
+        }
         let phase = state.conn.phase();
         self.error(ErrorKind::Timeout { awaited, after: deadline.after, phase })
     }
 
-    /// Waits for something on a channel. `Err` when the deadline has passed.
+    /// Waits for something on a channel. `Err` when the deadline has passed, and on the thread that
+    /// drives the connection: see [`timed_out`](Self::timed_out).
     pub(crate) fn wait_channel<'a>(
         &'a self,
         mut state: Guard<'a>,
@@ -164,7 +219,7 @@ impl Shared {
         wait: Wait,
         deadline: Deadline,
     ) -> Result<Guard<'a>, Guard<'a>> {
-        if deadline.passed() {
+        if deadline.passed() || self.is_driver() {
             return Err(state);
         }
         let Some(chan) = state.channels.get_mut(&id) else { return Ok(state) };
@@ -191,9 +246,12 @@ impl Shared {
             let mut out = std::mem::take(&mut state.unsent);
             state.flushing = true;
             self.release(state);
-            let result = self.push(&mut out, patience);
+            let mut moved = false;
+            let result = self.push(&mut out, patience, &mut moved);
             state = self.lock();
             state.flushing = false;
+            // The reader thread waits for the last words before it closes the stream.
+            state.wake_all |= state.ended.is_some();
             if state.broken || result.is_err() {
                 // What the peer said before it went away is still to be read; that ends the
                 // connection with the better error.
@@ -202,20 +260,39 @@ impl Shared {
                 out.consume(all);
             }
             state.unsent = out;
+            let left = !state.unsent.is_empty();
+            state.watch.wrote(self.now(), moved, left);
             if !state.unsent.is_empty() {
                 return state;
             }
         }
     }
 
-    fn push(&self, out: &mut TxBuf, patience: Patience) -> io::Result<()> {
+    /// How long a writer may wait for the stream.
+    pub(crate) fn patience(&self, deadline: Deadline) -> Patience {
+        if self.is_driver() { Patience::None } else { Patience::Until(deadline) }
+    }
+
+    fn push(&self, out: &mut TxBuf, patience: Patience, moved: &mut bool) -> io::Result<()> {
+        let mut blocked: Option<Instant> = None;
         while !out.is_empty() {
             match self.stream.try_write(out.pending()) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => out.consume(n),
+                Ok(n) => {
+                    out.consume(n);
+                    *moved = true;
+                    blocked = None;
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => match patience {
                     Patience::Until(deadline) if !deadline.passed() => {
-                        self.stream.wait_writable(deadline.left())?;
+                        let since = *blocked.get_or_insert_with(Instant::now);
+                        if since.elapsed() >= STALL_STEP {
+                            let mut state = self.lock();
+                            state.watch.wrote(self.now(), std::mem::take(moved), true);
+                            self.release(state);
+                        }
+                        let most = deadline.left().map_or(STALL_STEP, |left| left.min(STALL_STEP));
+                        self.stream.wait_writable(Some(most))?;
                     }
                     _ => return Ok(()),
                 },
@@ -241,27 +318,31 @@ impl Shared {
         for (waits, wait) in wakes {
             waits.of(wait).notify_all();
         }
-        for notice in notices {
-            self.notice(notice);
+        if let Some(observer) = &self.observer {
+            notices.iter().for_each(|(phase, notice)| observer(*phase, notice));
         }
     }
 
     // ---- the reader thread ----
 
-    fn run(&self) {
+    /// Drives the connection until it has ended. What only the application can decide goes to
+    /// `ask`, without the lock.
+    pub(crate) fn run(&self, ask: &mut dyn FnMut(Ask)) {
+        let _ = self.driver.set(std::thread::current().id());
         let mut rx = RxBuf::new();
         let mut busy = false;
         loop {
             let mut state = self.lock();
             state.parked = None;
             state.unblocked = false;
-            state = self.pump(state, &mut rx);
+            state = self.pump(state, &mut rx, ask);
             state = self.flush(state, Patience::None);
+            state.patrol(self.now());
             if state.ended.is_some() {
                 self.release(state);
                 break;
             }
-            if state.unblocked {
+            if state.unblocked || !state.asks.is_empty() {
                 // What waits in the buffer can go on.
                 self.release(state);
                 continue;
@@ -291,8 +372,13 @@ impl Shared {
     }
 
     /// Polls until nothing is left to do; data that goes to a file descriptor is written without the lock.
-    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf) -> Guard<'a> {
+    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf, ask: &mut dyn FnMut(Ask)) -> Guard<'a> {
         loop {
+            while let Some(question) = state.asks.pop_front() {
+                self.release(state);
+                ask(question);
+                state = self.lock();
+            }
             match state.step(self.now(), rx) {
                 Stepped::Event => {}
                 Stepped::Blocked => return state,
@@ -334,7 +420,11 @@ impl Shared {
     /// Sends the last words.
     fn linger(&self) {
         let deadline = Deadline::after(Some(LINGER));
-        let state = self.lock();
+        let mut state = self.lock();
+        // Who is writing may have them in hand.
+        while state.flushing && !deadline.passed() {
+            state = wait_on(&self.general, state, deadline);
+        }
         self.release(self.flush(state, Patience::Until(deadline)));
     }
 }

@@ -7,11 +7,17 @@ use std::sync::{Arc, Condvar};
 use konko_core::auth::Method;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
 use konko_core::client::{HostKeyTicket, PromptTicket, SignTicket};
-use konko_core::{Blocked, ClientConnection, ClientEvent, RxBuf, Step, Time, TxBuf};
+use konko_core::error::Phase;
+use konko_core::msg::DisconnectCode;
+use konko_core::{Blocked, ClientEvent, RxBuf, ServerEvent, Step, Time, TxBuf};
 
 use crate::channel::Exit;
+use crate::conn::{Conn, Event};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
+pub(crate) use crate::server::ask::Ask;
+use crate::sparing::{Say, Sparing};
+use crate::watch::Watch;
 
 /// What a thread can wait for on a channel; each has a condition variable of its own, so that data
 /// does not wake the writer.
@@ -123,6 +129,8 @@ pub(crate) struct Chan {
     pub(crate) opened: Option<Result<(), ErrorKind>>,
     pub(crate) eof: bool,
     pub(crate) closed: bool,
+    /// It was closed here; the peer may not have agreed yet.
+    pub(crate) shut: bool,
     /// The peer reads no more.
     pub(crate) eow: bool,
     pub(crate) exit: Option<Exit>,
@@ -146,6 +154,7 @@ impl Chan {
             opened: None,
             eof: false,
             closed: false,
+            shut: false,
             eow: false,
             exit: None,
             writable: false,
@@ -226,15 +235,19 @@ impl Plan {
 pub(crate) type Wakes = Vec<(Arc<Waits>, Wait)>;
 
 pub(crate) struct State {
-    pub(crate) conn: ClientConnection,
+    pub(crate) conn: Conn,
     pub(crate) channels: BTreeMap<ChannelId, Chan>,
     pub(crate) host_key: Option<HostKeyTicket>,
     pub(crate) auth: VecDeque<AuthStep>,
     pub(crate) banners: Vec<Vec<u8>>,
     /// Answers to global requests: whether granted, and their fields.
     pub(crate) globals: VecDeque<(bool, Vec<u8>)>,
+    /// What a server's application has to decide.
+    pub(crate) asks: VecDeque<Ask>,
     pub(crate) ended: Option<Error>,
     pub(crate) peer: Arc<str>,
+    /// Time limits that are the adapter's.
+    pub(crate) watch: Watch,
     /// A thread is writing to the stream, and looks for more before it stops.
     pub(crate) flushing: bool,
     /// Taken out of the connection and not written yet.
@@ -249,12 +262,16 @@ pub(crate) struct State {
     no_input: RxBuf,
     pub(crate) wakes: Wakes,
     pub(crate) wake_all: bool,
-    pub(crate) notices: Vec<Notice>,
+    pub(crate) notices: Vec<(Phase, Notice)>,
     pub(crate) noticing: bool,
+    /// Notices that a peer can cause at will.
+    at_will: Sparing,
+    /// When it was polled last.
+    now: Time,
 }
 
 impl State {
-    pub(crate) fn new(conn: ClientConnection, peer: Arc<str>, noticing: bool) -> Self {
+    pub(crate) fn new(conn: Conn, peer: Arc<str>, noticing: bool) -> Self {
         State {
             conn,
             channels: BTreeMap::new(),
@@ -262,8 +279,10 @@ impl State {
             auth: VecDeque::new(),
             banners: Vec::new(),
             globals: VecDeque::new(),
+            asks: VecDeque::new(),
             ended: None,
             peer,
+            watch: Watch::default(),
             flushing: false,
             unsent: TxBuf::new(),
             broken: false,
@@ -275,6 +294,8 @@ impl State {
             wake_all: false,
             notices: Vec::new(),
             noticing,
+            at_will: Sparing::default(),
+            now: Time::ZERO,
         }
     }
 
@@ -307,8 +328,9 @@ impl State {
         if self.ended.is_some() {
             return Stepped::Blocked;
         }
+        self.now = now;
         match self.conn.poll(now, rx) {
-            Ok(Step::Event(ClientEvent::Channel(id, ChannelEvent::Data { stream, data }))) => {
+            Ok(Step::Event(Event::Channel(id, ChannelEvent::Data { stream, data }))) => {
                 let stream = stream as usize;
                 let writer = self.channels.get_mut(&id).and_then(|chan| chan.writer(stream));
                 if let Some(to) = writer {
@@ -318,7 +340,11 @@ impl State {
                 Stepped::Event
             }
             Ok(Step::Event(event)) => {
-                self.on_event(event);
+                match event {
+                    Event::Channel(id, event) => self.on_channel(id, event),
+                    Event::Client(event) => self.on_client(event),
+                    Event::Server(event) => self.on_server(event),
+                }
                 Stepped::Event
             }
             Ok(Step::Blocked(Blocked::Closed)) => {
@@ -371,14 +397,19 @@ impl State {
     /// The connection is over; everybody learns of it.
     pub(crate) fn end(&mut self, error: Error) {
         if self.ended.is_none() {
-            self.note(|_| Notice::Ended(error.to_string()));
+            self.note(|_| Notice::Ended(error.kind().to_string()));
             self.ended = Some(error);
             self.wake_all = true;
             for chan in self.channels.values_mut() {
-                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
-                    wake(&mut self.wakes, chan, wait);
-                }
+                wake_all(&mut self.wakes, chan);
             }
+        }
+    }
+
+    /// Wakes everybody who waits for something on a channel.
+    pub(crate) fn wake_channel(&mut self, id: ChannelId) {
+        if let Some(chan) = self.channels.get_mut(&id) {
+            wake_all(&mut self.wakes, chan);
         }
     }
 
@@ -387,54 +418,74 @@ impl State {
         Plan {
             read: self.blocked == Blocked::Input && self.ended.is_none(),
             write: !self.flushing && !self.unsent.is_empty() && !self.broken,
-            until: self.conn.deadline().map(|(at, _)| at),
+            until: self.conn.deadline().map(|(at, _)| at).into_iter().chain(self.watch.deadline()).min(),
         }
     }
 
     /// Whether the reader thread has to be woken for what has changed.
     pub(crate) fn takes_nudge(&mut self) -> bool {
         let Some(parked) = self.parked else { return false };
-        let nudge = self.ended.is_some() || parked.misses(&self.plan());
+        let nudge = self.ended.is_some() || !self.asks.is_empty() || parked.misses(&self.plan());
         if nudge {
             self.parked = None;
         }
         nudge
     }
 
-    fn note(&mut self, notice: impl FnOnce(&Self) -> Notice) {
+    /// Ends the connection when a time limit of the adapter has run out.
+    pub(crate) fn patrol(&mut self, now: Time) {
+        if self.ended.is_some() {
+            return;
+        }
+        // A channel that nobody here has a handle of is only waited for to be closed by the peer.
+        let unused = self.conn.is_authenticated() && self.channels.values().all(|chan| chan.abandoned);
+        let Some((awaited, after)) = self.watch.expired(now, unused) else { return };
+        let error = self.error(ErrorKind::Timeout { awaited, after, phase: self.conn.phase() });
+        self.conn.disconnect(DisconnectCode::BY_APPLICATION, &format!("{awaited} did not come in time"));
+        self.end(error);
+    }
+
+    pub(crate) fn note(&mut self, notice: impl FnOnce(&Self) -> Notice) {
         if self.noticing {
             let notice = notice(self);
-            self.notices.push(notice);
+            self.notices.push((self.conn.phase(), notice));
         }
     }
 
-    fn on_event(&mut self, event: ClientEvent<'_>) {
+    /// For what a peer can cause as often as it likes: no flood of lines comes of it.
+    pub(crate) fn note_at_will(&mut self, notice: impl FnOnce(&Self) -> Notice) {
+        if !self.noticing {
+            return;
+        }
+        match self.at_will.next(self.now.since(Time::ZERO)) {
+            Say::It => self.note(notice),
+            Say::Enough => self.note(|_| Notice::Quiet),
+            Say::Nothing => {}
+        }
+    }
+
+    fn on_client(&mut self, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::Channel(id, event) => return self.on_channel(id, event),
             ClientEvent::Opened(id) => self.on_opened(id, Ok(())),
             ClientEvent::OpenFailed { channel, why, text } => {
                 self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
             }
             ClientEvent::Open { ticket, kind } => {
                 let kind = kind.kind().excerpt(100);
-                self.note(|_| Notice::OpenRefused(kind));
+                self.note_at_will(|_| Notice::OpenRefused(kind));
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
                 let _ = self.conn.refuse_channel(ticket, why, "not asked for");
             }
             ClientEvent::GlobalRequest { ticket, request } => {
                 let name = request.name.excerpt(100);
-                self.note(|_| Notice::GlobalRequest(name));
+                self.note_at_will(|_| Notice::GlobalRequest(name));
                 if let Some(ticket) = ticket {
                     let _ = self.conn.reply_global(ticket, false, None);
                 }
             }
             ClientEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
-            ClientEvent::Negotiated => self.note(|s| Notice::Negotiated {
-                ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
-                algorithms: Box::new(s.conn.negotiated().cloned().expect("it was just negotiated")),
-                strict: s.conn.strict_kex(),
-            }),
-            ClientEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ClientEvent::Negotiated => self.on_negotiated(),
+            ClientEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
             ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
             ClientEvent::AuthNeeded { methods, partial_success } => {
@@ -465,9 +516,32 @@ impl State {
         self.wake_all = true;
     }
 
+    fn on_server(&mut self, event: ServerEvent<'_>) {
+        match event {
+            ServerEvent::Opened(id) => self.on_opened(id, Ok(())),
+            ServerEvent::OpenFailed { channel, why, text } => {
+                self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
+            }
+            ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
+            ServerEvent::Negotiated => self.on_negotiated(),
+            ServerEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            other => self.asks.extend(Ask::of(other)),
+        }
+        self.wake_all = true;
+    }
+
+    fn on_negotiated(&mut self) {
+        let Some(algorithms) = self.conn.negotiated().cloned().map(Box::new) else { return };
+        self.note_at_will(|s| Notice::Negotiated {
+            ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
+            algorithms,
+            strict: s.conn.strict_kex(),
+        });
+    }
+
     fn on_opened(&mut self, id: ChannelId, result: Result<(), ErrorKind>) {
         if result.is_ok() {
-            self.note(|_| Notice::Opened(id.to_string()));
+            self.note_at_will(|_| Notice::Opened(id.to_string()));
         }
         let Some(chan) = self.channels.get_mut(&id) else { return };
         if chan.abandoned {
@@ -510,19 +584,25 @@ impl State {
                     chan.eow = true;
                     wake(wakes, chan, Wait::Write);
                 }
-                if let Some(ticket) = ticket {
-                    let _ = self.conn.reply(ticket, false);
+                match &self.conn {
+                    Conn::Server(_) => self.asks.push_back(Ask::request(id, ticket, &request)),
+                    Conn::Client(_) => {
+                        if let Some(ticket) = ticket {
+                            let _ = self.conn.reply(ticket, false);
+                        }
+                    }
                 }
             }
             ChannelEvent::Closed => {
                 chan.closed = true;
-                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
-                    wake(wakes, chan, wait);
-                }
+                wake_all(wakes, chan);
                 if chan.abandoned {
                     self.channels.remove(&id);
                 }
-                self.note(|_| Notice::Closed(id.to_string()));
+                if let Conn::Server(_) = self.conn {
+                    self.asks.push_back(Ask::Closed(id));
+                }
+                self.note_at_will(|_| Notice::Closed(id.to_string()));
             }
             _ => {}
         }
@@ -531,6 +611,12 @@ impl State {
 
 fn wait_of(stream: usize) -> Wait {
     if stream == 0 { Wait::Data } else { Wait::Stderr }
+}
+
+fn wake_all(wakes: &mut Wakes, chan: &mut Chan) {
+    for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
+        wake(wakes, chan, wait);
+    }
 }
 
 /// Remembers to wake whoever waits for that, once.

@@ -1,9 +1,12 @@
 //! User authentication (RFC 4252, RFC 4256), both sides.
 
 pub(crate) mod client;
+mod lists;
 pub(crate) mod server;
 
 use core::fmt;
+
+pub use lists::{BadMethodLists, MethodLists, Needs};
 
 use crate::wire::NameListBuilder;
 

@@ -124,6 +124,13 @@ pub(crate) enum RawAuth {
     Authenticated,
 }
 
+/// What came of a verdict.
+pub(crate) struct Decided {
+    pub(crate) event: Result<Option<RawAuth>, Failure>,
+    /// Why the verdict did not fit, if it did not.
+    pub(crate) misfit: Option<UsageError>,
+}
+
 #[derive(Debug)]
 enum Waiting {
     /// For the client.
@@ -204,14 +211,18 @@ impl ServerAuth {
 
     pub(crate) fn on_service(&mut self, transport: &mut Transport, payload: &[u8]) -> Result<(), Failure> {
         let m = Transport::parse::<ServiceRequest<'_>>(payload)?;
-        if transport.base() != State::Service || m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
+        if m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
             return Err(Failure::text(
                 Fault::ServiceNotAvailable,
                 alloc::format!("\"{}\"", m.service.excerpt(100)),
             ));
         }
-        transport.enter(State::Auth);
         transport.sender.send(&ServiceAccept::new(m.service));
+        if transport.base() != State::Service {
+            // Paramiko asks again before each method. That changes nothing, and is not to be had for ever.
+            return self.count(transport);
+        }
+        transport.enter(State::Auth);
         if let Some(banner) = self.banner.take() {
             let end = (0..=MAX_TEXT.min(banner.len())).rev().find(|i| banner.is_char_boundary(*i));
             let text = banner.get(..end.unwrap_or(0)).unwrap_or_default();
@@ -243,6 +254,14 @@ impl ServerAuth {
         }
     }
 
+    fn count(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.requests = self.requests.saturating_add(1);
+        if self.requests > transport.config.limits.auth_requests {
+            return Err(Fault::TooManyAuthAttempts.into());
+        }
+        Ok(())
+    }
+
     fn on_request(
         &mut self,
         transport: &mut Transport,
@@ -250,10 +269,7 @@ impl ServerAuth {
         payload: &[u8],
     ) -> Result<Option<RawAuth>, Failure> {
         let m = Transport::parse::<UserauthRequest<'_>>(payload)?;
-        self.requests = self.requests.saturating_add(1);
-        if self.requests > transport.config.limits.auth_requests {
-            return Err(Fault::TooManyAuthAttempts.into());
-        }
+        self.count(transport)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
         // With another user or service, what was proven before must not count (RFC 4252 §5).
@@ -349,28 +365,42 @@ impl ServerAuth {
 
     // ---- what the application says ----
 
+    /// What comes of a verdict. One that does not fit is a rejection.
     pub(crate) fn decide(
         &mut self,
         transport: &mut Transport,
         now: Time,
         ticket: &AuthTicket,
         verdict: Verdict,
-    ) -> Result<Result<Option<RawAuth>, Failure>, UsageError> {
+    ) -> Result<Decided, UsageError> {
         let kind = match &self.waiting {
             Waiting::Verdict(kind, number) if *number == ticket.number => kind.clone(),
             _ => return Err(UsageError::StaleTicket),
         };
+        // The first question what there is is free (OpenSSH auth2.c).
+        let counted = kind != Kind::None || self.requests > 1;
+        let misfit = match verdict {
+            Verdict::Reject => None,
+            verdict => match self.grant(transport, kind, verdict) {
+                Ok(event) => return Ok(Decided { event: Ok(event), misfit: None }),
+                Err(misfit) => Some(misfit),
+            },
+        };
+        Ok(Decided { event: self.reject(transport, now, counted).map(|()| None), misfit })
+    }
+
+    /// A verdict that is not a rejection.
+    fn grant(
+        &mut self,
+        transport: &mut Transport,
+        kind: Kind,
+        verdict: Verdict,
+    ) -> Result<Option<RawAuth>, UsageError> {
         match (verdict, kind) {
-            (Verdict::Reject, Kind::Probe { .. }) => Ok(self.reject(transport, now, true).map(|()| None)),
-            (Verdict::Reject, kind) => {
-                // The first question what there is is free (OpenSSH auth2.c).
-                let counted = kind != Kind::None || self.requests > 1;
-                Ok(self.reject(transport, now, counted).map(|()| None))
-            }
             (Verdict::Accept, Kind::Probe { alg, blob }) => {
                 transport.sender.send(&UserauthPkOk::new(SshStr::new(alg.name().as_bytes()), &blob));
                 self.waiting = Waiting::Client;
-                Ok(Ok(None))
+                Ok(None)
             }
             (Verdict::Accept, _) => {
                 transport.sender.send(&UserauthSuccess::new());
@@ -379,7 +409,7 @@ impl ServerAuth {
                 transport.start_delayed_compression(Role::Server);
                 transport.start_delayed_compression(Role::Client);
                 transport.timers.set(TimerKind::LoginGrace, None);
-                Ok(Ok(Some(RawAuth::Authenticated)))
+                Ok(Some(RawAuth::Authenticated))
             }
             (Verdict::Partial(methods), kind) if !matches!(kind, Kind::Probe { .. }) => {
                 if let Kind::PublicKey { blob } = kind {
@@ -387,14 +417,14 @@ impl ServerAuth {
                 }
                 self.methods = methods;
                 self.send_failure(transport, true);
-                Ok(Ok(None))
+                Ok(None)
             }
             (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(transport, &challenge),
             (Verdict::PasswordExpired { prompt }, Kind::Password) => {
                 let prompt = SshStr::new(prompt.as_bytes());
                 transport.sender.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
                 self.waiting = Waiting::Client;
-                Ok(Ok(None))
+                Ok(None)
             }
             _ => Err(UsageError::VerdictMismatch),
         }
@@ -404,7 +434,7 @@ impl ServerAuth {
         &mut self,
         transport: &mut Transport,
         challenge: &Challenge,
-    ) -> Result<Result<Option<RawAuth>, Failure>, UsageError> {
+    ) -> Result<Option<RawAuth>, UsageError> {
         let count = u32::try_from(challenge.prompts.len()).unwrap_or(u32::MAX);
         if count > MAX_PROMPTS {
             return Err(UsageError::AnswerCount);
@@ -426,7 +456,7 @@ impl ServerAuth {
         let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
         transport.sender.send(&request);
         self.waiting = Waiting::Answers(count);
-        Ok(Ok(None))
+        Ok(None)
     }
 
     // ---- rejection ----

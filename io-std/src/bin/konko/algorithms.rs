@@ -3,7 +3,7 @@
 
 use konko::core::crypto::{Cipher, Kex, Mac, SigAlg};
 use konko::core::hosts::pattern;
-use konko::core::transport::negotiate::Algorithms;
+use konko::core::transport::negotiate::{Algorithms, Policy};
 
 /// Applies `list` to `default`. `all` is what konko has at all, which may be more than any policy.
 fn assemble<A: Copy + PartialEq>(
@@ -49,38 +49,51 @@ fn assemble<A: Copy + PartialEq>(
     Ok(result)
 }
 
-/// `KexAlgorithms`.
-pub fn kex(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
-    algorithms.kex = assemble(list, &algorithms.kex, Kex::ALL, Kex::name, "KexAlgorithms")?;
-    Ok(())
+/// The lists of algorithms that options may change; the first word counts.
+#[derive(Debug, Default)]
+pub struct Lists {
+    pub kex: Option<String>,
+    pub ciphers: Option<String>,
+    pub macs: Option<String>,
+    pub host_keys: Option<String>,
+    pub user_keys: Option<String>,
 }
 
-/// `Ciphers`.
-pub fn ciphers(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
-    let chosen = assemble(list, &algorithms.cipher[0], Cipher::ALL, Cipher::name, "Ciphers")?;
-    algorithms.set_ciphers(&chosen);
-    Ok(())
-}
+impl Lists {
+    /// Takes an option, its name in lower case; whether it is one of these.
+    pub fn put(&mut self, key: &str, value: &str) -> bool {
+        let list = match key {
+            "kexalgorithms" => &mut self.kex,
+            "ciphers" => &mut self.ciphers,
+            "macs" => &mut self.macs,
+            "hostkeyalgorithms" => &mut self.host_keys,
+            "pubkeyacceptedalgorithms" | "pubkeyacceptedkeytypes" => &mut self.user_keys,
+            _ => return false,
+        };
+        list.get_or_insert_with(|| value.to_owned());
+        true
+    }
 
-/// `MACs`.
-pub fn macs(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
-    let chosen = assemble(list, &algorithms.mac[0], Mac::ALL, Mac::name, "MACs")?;
-    algorithms.set_macs(&chosen);
-    Ok(())
-}
-
-/// `HostKeyAlgorithms`.
-pub fn host_keys(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
-    algorithms.host_key =
-        assemble(list, &algorithms.host_key, SigAlg::ALL, SigAlg::name, "HostKeyAlgorithms")?;
-    Ok(())
-}
-
-/// `PubkeyAcceptedAlgorithms`.
-pub fn user_keys(algorithms: &mut Algorithms, list: &str) -> Result<(), String> {
-    algorithms.user_key =
-        assemble(list, &algorithms.user_key, SigAlg::ALL, SigAlg::name, "PubkeyAcceptedAlgorithms")?;
-    Ok(())
+    /// The policy `Modern`, changed as the options say.
+    pub fn algorithms(&self, fast_aes: bool) -> Result<Algorithms, String> {
+        let mut a = Policy::Modern.algorithms(fast_aes);
+        if let Some(list) = &self.kex {
+            a.kex = assemble(list, &a.kex, Kex::ALL, Kex::name, "KexAlgorithms")?;
+        }
+        if let Some(list) = &self.ciphers {
+            a.set_ciphers(&assemble(list, &a.cipher[0], Cipher::ALL, Cipher::name, "Ciphers")?);
+        }
+        if let Some(list) = &self.macs {
+            a.set_macs(&assemble(list, &a.mac[0], Mac::ALL, Mac::name, "MACs")?);
+        }
+        if let Some(list) = &self.host_keys {
+            a.host_key = assemble(list, &a.host_key, SigAlg::ALL, SigAlg::name, "HostKeyAlgorithms")?;
+        }
+        if let Some(list) = &self.user_keys {
+            a.user_key = assemble(list, &a.user_key, SigAlg::ALL, SigAlg::name, "PubkeyAcceptedAlgorithms")?;
+        }
+        Ok(a)
+    }
 }
 
 #[cfg(test)]

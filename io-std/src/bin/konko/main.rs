@@ -4,9 +4,12 @@
 mod algorithms;
 mod demo;
 mod escape;
+mod serve;
 mod settings;
+mod sftp_server;
 mod ssh;
 mod terminal;
+mod values;
 
 use std::process::ExitCode;
 
@@ -26,6 +29,10 @@ enum Command {
     Demo,
     /// Run a command or a shell on another machine
     Ssh(Box<ssh::Args>),
+    /// Let others log in and run programs
+    Serve(Box<serve::Args>),
+    /// Serve files on standard input and output, as the subsystem sftp of a server
+    SftpServer(sftp_server::Args),
 }
 
 fn main() -> ExitCode {
@@ -46,5 +53,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Ssh(args) => ssh::run(*args),
+        Command::Serve(args) => serve::run(&args),
+        Command::SftpServer(args) => sftp_server::run(args),
     }
 }

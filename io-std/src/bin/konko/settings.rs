@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use konko::core::crypto::Compression;
 use konko::core::transport::limits::RekeyLimit;
-use konko::core::transport::negotiate::{Algorithms, Policy};
 
-use crate::algorithms;
+use crate::algorithms::Lists;
+use crate::values::{self, expand, first, flag, number, optional, rekey};
 
 /// `StrictHostKeyChecking`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +31,7 @@ pub enum Tty {
 pub struct Settings {
     pub user: Option<String>,
     pub port: Option<u16>,
-    pub kex: Option<String>,
-    pub ciphers: Option<String>,
-    pub macs: Option<String>,
-    pub host_key_algorithms: Option<String>,
-    pub user_key_algorithms: Option<String>,
+    pub lists: Lists,
     pub user_files: Option<Vec<PathBuf>>,
     pub global_files: Option<Vec<PathBuf>>,
     pub strict: Option<Strict>,
@@ -63,34 +58,19 @@ pub struct Settings {
 impl Settings {
     /// Takes one `-o`: `Key=Value` or `Key Value`.
     pub fn set(&mut self, option: &str) -> Result<(), String> {
-        let option = option.trim();
-        let end = option.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(option.len());
-        let (key, rest) = option.split_at(end);
-        let rest = rest.trim_start();
-        let value = rest.strip_prefix('=').unwrap_or(rest).trim();
-        let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-        if value.is_empty() {
-            return Err(format!("-o {key}: no value is given (Key=Value)"));
-        }
-        self.put(&key.to_ascii_lowercase(), value).map_err(|why| format!("-o {key}: {why}"))
+        let (key, value) = values::split(option)?;
+        self.put(&key, value).map_err(|why| format!("-o {key}: {why}"))
     }
 
     fn put(&mut self, key: &str, value: &str) -> Result<(), String> {
-        let text = || Some(value.to_owned());
+        if self.lists.put(key, value) {
+            return Ok(());
+        }
         match key {
             "user" => first(&mut self.user, value.to_owned()),
             "port" => first(&mut self.port, number(value)?),
             "hostname" => first(&mut self.hostname, value.to_owned()),
             "hostkeyalias" => first(&mut self.alias, value.to_owned()),
-            "kexalgorithms" => self.kex = self.kex.take().or_else(text),
-            "ciphers" => self.ciphers = self.ciphers.take().or_else(text),
-            "macs" => self.macs = self.macs.take().or_else(text),
-            "hostkeyalgorithms" => {
-                self.host_key_algorithms = self.host_key_algorithms.take().or_else(text);
-            }
-            "pubkeyacceptedalgorithms" | "pubkeyacceptedkeytypes" => {
-                self.user_key_algorithms = self.user_key_algorithms.take().or_else(text);
-            }
             "userknownhostsfile" => first(&mut self.user_files, files(value)),
             "globalknownhostsfile" => first(&mut self.global_files, files(value)),
             "stricthostkeychecking" => first(&mut self.strict, strict(value)?),
@@ -120,44 +100,6 @@ impl Settings {
             _ => return Err("this option is not known here".into()),
         }
         Ok(())
-    }
-
-    /// The algorithms: the policy `Modern`, changed as the options say.
-    pub fn algorithms(&self, fast_aes: bool) -> Result<Algorithms, String> {
-        let mut algorithms = Policy::Modern.algorithms(fast_aes);
-        type Apply = fn(&mut Algorithms, &str) -> Result<(), String>;
-        let lists: [(&Option<String>, Apply); 5] = [
-            (&self.kex, algorithms::kex),
-            (&self.ciphers, algorithms::ciphers),
-            (&self.macs, algorithms::macs),
-            (&self.host_key_algorithms, algorithms::host_keys),
-            (&self.user_key_algorithms, algorithms::user_keys),
-        ];
-        for (list, apply) in lists {
-            if let Some(list) = list {
-                apply(&mut algorithms, list)?;
-            }
-        }
-        if self.compression == Some(true) {
-            algorithms.set_compression(&[Compression::ZlibOpenssh, Compression::None]);
-        }
-        Ok(algorithms)
-    }
-}
-
-fn first<T>(slot: &mut Option<T>, value: T) {
-    slot.get_or_insert(value);
-}
-
-fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
-    value.parse().map_err(|_| format!("\"{value}\" is not such a number"))
-}
-
-fn flag(value: &str) -> Result<bool, String> {
-    match value.to_ascii_lowercase().as_str() {
-        "yes" | "true" => Ok(true),
-        "no" | "false" => Ok(false),
-        _ => Err(format!("\"{value}\" is not yes or no")),
     }
 }
 
@@ -212,74 +154,6 @@ fn files(value: &str) -> Vec<PathBuf> {
     value.split_whitespace().map(expand).collect()
 }
 
-/// `~/` is the user's home.
-pub fn expand(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => path.into(),
-    }
-}
-
-/// A time as in sshd_config(5), TIME FORMATS: `90`, `5m`, `1h30m`.
-fn time(value: &str) -> Result<Duration, String> {
-    let wrong = || format!("\"{value}\" is not a time such as 30, 5m or 1h30m");
-    let (mut total, mut digits) = (0u64, String::new());
-    for c in value.chars() {
-        let unit = match c.to_ascii_lowercase() {
-            '0'..='9' => {
-                digits.push(c);
-                continue;
-            }
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            'w' => 604_800,
-            _ => return Err(wrong()),
-        };
-        let n: u64 = digits.parse().map_err(|_| wrong())?;
-        total = n.checked_mul(unit).and_then(|n| total.checked_add(n)).ok_or_else(wrong)?;
-        digits.clear();
-    }
-    if !digits.is_empty() {
-        total = digits.parse().ok().and_then(|n| total.checked_add(n)).ok_or_else(wrong)?;
-    }
-    Ok(Duration::from_secs(total))
-}
-
-/// A time of which 0 and `none` mean never.
-fn optional(value: &str) -> Result<Option<Duration>, String> {
-    if value.eq_ignore_ascii_case("none") {
-        return Ok(None);
-    }
-    time(value).map(|t| Some(t).filter(|t| !t.is_zero()))
-}
-
-/// `RekeyLimit`: bytes with K, M or G, and a time; each `default` or `none`.
-fn rekey(value: &str) -> Result<RekeyLimit, String> {
-    let mut limit = RekeyLimit::default();
-    let mut words = value.split_whitespace();
-    match words.next() {
-        None | Some("default" | "none") => {}
-        Some(bytes) => {
-            let wrong = || format!("\"{bytes}\" is not a size such as 256K or 1G");
-            let (digits, unit) = match bytes.char_indices().next_back() {
-                Some((i, 'k' | 'K')) => (&bytes[..i], 1u64 << 10),
-                Some((i, 'm' | 'M')) => (&bytes[..i], 1 << 20),
-                Some((i, 'g' | 'G')) => (&bytes[..i], 1 << 30),
-                _ => (bytes, 1),
-            };
-            let n: u64 = digits.parse().map_err(|_| wrong())?;
-            limit.bytes = n.checked_mul(unit).filter(|n| *n >= 16).ok_or_else(wrong)?;
-        }
-    }
-    match words.next() {
-        None | Some("default" | "none") => {}
-        Some(text) => limit.time = time(text)?,
-    }
-    Ok(limit)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,10 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn times_and_escapes() {
-        assert_eq!(time("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(optional("0"), Ok(None));
-        assert!(time("5x").is_err());
+    fn escapes() {
         assert_eq!(escape("^]"), Ok(Some(0x1d)));
         assert_eq!(escape("none"), Ok(None));
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use konko::core::channel::ChannelRequest;
+use konko::core::crypto::Compression;
 use konko::core::hosts::pattern;
 use konko::core::transport::Keepalive;
 use konko::core::transport::limits::Limits;
@@ -21,9 +22,11 @@ use konko::{
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
+use crate::algorithms::Lists;
 use crate::escape::{Action, Escapes};
-use crate::settings::{self, Settings, Strict, Tty, expand};
+use crate::settings::{self, Settings, Strict, Tty};
 use crate::terminal;
+use crate::values::expand;
 
 /// Whatever goes wrong on this side.
 const FAILED: u8 = 255;
@@ -146,8 +149,11 @@ impl Plan {
         let mut settings = Settings {
             user: args.login.into_iter().next().or(user),
             port: args.port.first().copied().or(port),
-            ciphers: args.ciphers.into_iter().next(),
-            macs: args.macs.into_iter().next(),
+            lists: Lists {
+                ciphers: args.ciphers.into_iter().next(),
+                macs: args.macs.into_iter().next(),
+                ..Lists::default()
+            },
             identities: args.identity.iter().map(|path| expand(path)).collect(),
             compression: args.compress.then_some(true),
             ..Settings::default()
@@ -212,7 +218,10 @@ impl Plan {
     fn options(&self, changed: Arc<AtomicBool>) -> Result<ClientOptions, String> {
         let s = &self.settings;
         let provider = konko::core::provider::best();
-        let algorithms = s.algorithms(provider.fast_aes())?;
+        let mut algorithms = s.lists.algorithms(provider.fast_aes())?;
+        if s.compression == Some(true) {
+            algorithms.set_compression(&[Compression::ZlibOpenssh, Compression::None]);
+        }
         let verbosity = self.verbosity;
         let mut options = ClientOptions::new()
             .algorithms(algorithms)
@@ -229,7 +238,7 @@ impl Plan {
                     say(text.escaped(true).to_string().trim_end());
                 }
             });
-        if s.host_key_algorithms.is_some() {
+        if s.lists.host_keys.is_some() {
             options = options.keep_host_key_order();
         }
         if let Some(alias) = &s.alias {
@@ -379,7 +388,8 @@ impl Plan {
         if tty {
             let (columns, rows) = terminal::size();
             let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
-            channel.request_pty(&Pty { term, columns, rows, modes: terminal::modes() })?;
+            let modes = konko::modes::read(rustix::stdio::stdin()).unwrap_or_default();
+            channel.request_pty(&Pty { term, columns, rows, modes, ..Pty::default() })?;
         }
         match (&self.command[..], self.subsystem) {
             ([], _) => channel.shell()?,

@@ -1,0 +1,184 @@
+//! Authorized keys: text in, the options of a key out (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
+//!
+//! Files are read by the caller. A line that is not understood in full lets nobody in: a restriction
+//! that nobody knows must not be lost (F-14).
+
+mod line;
+mod options;
+mod source;
+mod time;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
+
+pub use line::Problem;
+pub use options::{CommandConflict, KeyOptions, OptionProblem};
+
+pub use crate::hosts::Location;
+use crate::keys::PublicKey;
+use crate::wire::SshStr;
+use line::Line;
+
+/// The largest authorized_keys file that is read, in bytes (F-15).
+pub const MAX_FILE: usize = 1024 * 1024;
+/// The longest line that is read, in bytes (F-14).
+pub const MAX_LINE: usize = 16 * 1024;
+/// Lines that are remembered as unusable; a file of nothing else should not cost more than itself.
+const MAX_WARNINGS: usize = 1000;
+
+/// The keys that users may log in with, from one or several files.
+///
+/// Immutable once filled; put it in an `Arc` to share it.
+///
+/// ```
+/// # use konko_core::authorized_keys::AuthorizedKeys;
+/// # use konko_core::keys::PublicKey;
+/// let line = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINFtSbggKRyVeFDitf8xA29Zg+1YGYKaPC9ct1zY2Y5Q";
+/// let (key, _) = PublicKey::from_openssh_line(line).unwrap();
+/// let file = [br#"from="192.0.2.0/24",restrict,command="uptime" "#, &line[..], b" alice"].concat();
+/// let keys = AuthorizedKeys::parse("authorized_keys", &file).unwrap();
+/// let entry = keys.find(&key, Some("192.0.2.7".parse().unwrap()), None).unwrap();
+/// assert_eq!(entry.options.command.as_deref(), Some(&b"uptime"[..]));
+/// assert!(!entry.options.pty);
+/// assert!(keys.find(&key, Some("198.51.100.1".parse().unwrap()), None).is_none());
+/// ```
+#[derive(Clone, Default)]
+pub struct AuthorizedKeys {
+    entries: Vec<Entry>,
+    warnings: Vec<Warning>,
+}
+
+/// A key that may log in, and what it may do then.
+#[derive(Clone)]
+pub struct Entry {
+    /// What the line allows.
+    pub options: KeyOptions,
+    /// Where the line stands.
+    pub at: Location,
+    key: PublicKey,
+    comment: Box<[u8]>,
+}
+
+impl Entry {
+    /// The key.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The text behind the key; may be empty.
+    pub fn comment(&self) -> SshStr<'_> {
+        SshStr::new(&self.comment)
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Entry { options, at, key, comment } = self;
+        let comment = SshStr::new(comment);
+        let mut out = f.debug_struct("Entry");
+        out.field("at", at).field("key", key).field("options", options).field("comment", &comment).finish()
+    }
+}
+
+/// A line that was not used, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it stands.
+    pub at: Location,
+    /// What is wrong with it.
+    pub problem: Problem,
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.at, self.problem)
+    }
+}
+
+/// A file over [`MAX_FILE`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooLarge;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the authorized_keys file is larger than 1 MiB; is it the right file?")
+    }
+}
+
+impl core::error::Error for TooLarge {}
+
+impl AuthorizedKeys {
+    /// No key may log in.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads one file. `name` is for messages only.
+    ///
+    /// # Errors
+    /// [`TooLarge`]; lines that are not understood in full are skipped, see
+    /// [`warnings`](Self::warnings).
+    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, TooLarge> {
+        let mut keys = Self::new();
+        keys.add_file(name, bytes)?;
+        Ok(keys)
+    }
+
+    /// Adds another file, which is looked at after those before it.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); nothing is added then.
+    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TooLarge> {
+        if bytes.len() > MAX_FILE {
+            return Err(TooLarge);
+        }
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let file: Arc<str> = name.into();
+        for (text, number) in bytes.split(|b| *b == b'\n').zip(1u32..) {
+            let at = Location { file: file.clone(), line: number };
+            match Line::parse(text) {
+                Ok(None) => {}
+                Ok(Some(Line { options, key, comment })) => {
+                    self.entries.push(Entry { options, at, key, comment: comment.into() });
+                }
+                Err(problem) if self.warnings.len() < MAX_WARNINGS => {
+                    self.warnings.push(Warning { at, problem });
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The first line that lets `key` in now and from there, as in sshd: a line whose `from` or
+    /// `expiry-time` does not hold is passed over, and a later one may.
+    ///
+    /// `source` is the peer's address. A peer without one (a pipe, a Unix socket) never matches a
+    /// `from` (AS-13). `now` is in seconds since 1970 UTC; without it, a key that expires is taken
+    /// for expired.
+    ///
+    /// That a key is found proves nothing: whoever asks may only have its public half. Let somebody
+    /// in after a signature was verified.
+    pub fn find(&self, key: &PublicKey, source: Option<IpAddr>, now: Option<u64>) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.key == *key && entry.options.admits(source, now))
+    }
+
+    /// The lines that were not used and why, in order; at most the first 1000.
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
+    }
+
+    /// The lines that can let somebody in, in order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+}
+
+impl fmt::Debug for AuthorizedKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthorizedKeys({} keys, {} warnings)", self.entries.len(), self.warnings.len())
+    }
+}

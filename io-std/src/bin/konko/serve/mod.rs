@@ -1,0 +1,239 @@
+//! `konko serve`: an SSH server.
+
+mod builtin;
+mod settings;
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko::core::auth::{Method, MethodSet};
+use konko::core::crypto::HashAlg;
+use konko::core::keys::{KeyPair, PrivateKey};
+use konko::server::process::Account;
+use konko::server::users::{KeyFile, Users};
+use konko::server::{Programs, Server, ServerOptions, Service, System, serve};
+use konko::sftp::Root;
+use konko::{Error, ErrorKind, FdStream};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::values::expand;
+use settings::Settings;
+
+/// How long sessions get to finish after a signal; a second signal cuts them.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The largest key file that is read, in bytes.
+const MAX_KEY_FILE: u64 = 1 << 20;
+
+/// Options of `konko serve`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Where to listen; port 0 is any free one, and is printed
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2222")]
+    listen: String,
+    /// Host key file; any number of times. Without one, a key is made for this run
+    #[arg(long, value_name = "FILE")]
+    host_key: Vec<String>,
+    /// Lets in the keys of this file, under any user name
+    #[arg(long, value_name = "FILE")]
+    authorized_keys: Vec<String>,
+    /// Lets in users by password: lines `user:argon2-hash`, or `user:plain:PASSWORD`
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<String>,
+    /// What users may run: everything, in the shell of who runs the server; nothing; or a small
+    /// table of harmless commands
+    #[arg(long, value_enum, default_value_t = Exec::Shell)]
+    exec: Exec,
+    /// The folder that SFTP clients see, and cannot leave; programs start in it. Without it, SFTP clients
+    /// see what users of the shell see; without a shell, there is no SFTP
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// SFTP clients can change nothing
+    #[arg(long)]
+    read_only: bool,
+    /// Serve one connection on standard input and output, as a ProxyCommand does
+    #[arg(long)]
+    inetd: bool,
+    /// An option as in sshd_config; any number of times
+    #[arg(short, value_name = "KEY=VALUE")]
+    option: Vec<String>,
+    /// Say on standard error what happens, a line each
+    #[arg(short, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Exec {
+    Shell,
+    None,
+    Builtin,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> ExitCode {
+    match start(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(text) => {
+            say(&text);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn say(text: &str) {
+    // Without standard error there is nobody to tell.
+    let _ = writeln!(io::stderr(), "konko serve: {text}");
+}
+
+fn start(args: &Args) -> Result<(), String> {
+    let mut settings = Settings::default();
+    for option in &args.option {
+        settings.set(option)?;
+    }
+    let users = users(args, &settings)?;
+    let options = options(args)?;
+    let mut options = settings.apply(options, usable(args, &users))?;
+    if args.verbose > 0 {
+        options = options.on_notice(|notice| say(&notice.to_string()));
+    }
+    let mut service = Service::new(Arc::new(users), Arc::new(programs(args)?));
+    if settings.user_environment == Some(true) {
+        service = service.permit_user_environment();
+    }
+    if args.inetd {
+        return inetd(options, service);
+    }
+    let server = Server::listen(&args.listen[..], options, move |_| service.clone())
+        .map_err(|e| format!("{}: {e}", args.listen))?;
+    // Whoever started it waits for this line.
+    let told =
+        writeln!(io::stdout(), "listening on {}", server.local_addr()).and_then(|()| io::stdout().flush());
+    told.map_err(|e| format!("standard output: {e}"))?;
+    until_signal(server)
+}
+
+/// Waits for a signal, then stops.
+fn until_signal(server: Server) -> Result<(), String> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(|e| e.to_string())?;
+    let handle = signals.handle();
+    signals.forever().next();
+    let left = server.connections().len();
+    if left > 0 {
+        say(&format!("stopping; {left} connections get {} s, a second signal cuts them", GRACE.as_secs()));
+    }
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            std::process::exit(1);
+        }
+    });
+    let clean = server.shutdown(GRACE);
+    handle.close();
+    if clean { Ok(()) } else { Err("a program did not end".into()) }
+}
+
+fn inetd(options: ServerOptions, service: Service) -> Result<(), String> {
+    let stream = rustix::io::dup(rustix::stdio::stdin())
+        .and_then(|stdin| Ok((stdin, rustix::io::dup(rustix::stdio::stdout())?)))
+        .map_err(io::Error::from)
+        .and_then(|(stdin, stdout)| FdStream::pair(stdin, stdout))
+        .map_err(|e| format!("standard input and output: {e}"))?;
+    match serve(stream, options, |_| service) {
+        Err(e) if !hung_up(&e) => Err(e.to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the client ended the connection, as clients do.
+fn hung_up(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Ssh(konko::core::Error::Disconnected(_)))
+}
+
+fn options(args: &Args) -> Result<ServerOptions, String> {
+    if args.host_key.is_empty() {
+        let options = ServerOptions::with_new_key().map_err(|e| e.to_string())?;
+        for key in options.host_keys() {
+            let key = key.public();
+            say(&format!("a host key for this run: {} {}", key.key_type(), key.fingerprint(HashAlg::Sha256)));
+        }
+        return Ok(options);
+    }
+    let keys: Result<Vec<_>, String> = args.host_key.iter().map(|path| host_key(&expand(path))).collect();
+    Ok(ServerOptions::new(keys?))
+}
+
+fn host_key(path: &Path) -> Result<Arc<KeyPair>, String> {
+    use io::Read;
+    let failed = |e: &dyn std::fmt::Display| format!("host key {}: {e}", path.display());
+    let mut bytes = Vec::new();
+    let file = std::fs::File::open(path).map_err(|e| failed(&e))?;
+    file.take(MAX_KEY_FILE).read_to_end(&mut bytes).map_err(|e| failed(&e))?;
+    let key = PrivateKey::load(&bytes, None).map_err(|e| failed(&e))?;
+    key.key_pair(konko::core::provider::best()).map(Arc::new).map_err(|e| failed(&e))
+}
+
+fn users(args: &Args, settings: &Settings) -> Result<Users, String> {
+    let mut users = Users::new();
+    users.on_warning(|text| say(&format!("warning: {text}")));
+    if let Some(path) = &args.password_file {
+        users.add_password_file(expand(path)).map_err(|e| e.to_string())?;
+    }
+    for path in &args.authorized_keys {
+        users.add_key_file(KeyFile::new(expand(path)));
+    }
+    if users.is_empty() {
+        return Err("nobody could log in: give --authorized-keys or --password-file".into());
+    }
+    if let Some(methods) = &settings.methods {
+        users.require(methods.clone());
+    }
+    Ok(users)
+}
+
+/// The methods that somebody can log in with.
+fn usable(args: &Args, users: &Users) -> MethodSet {
+    let able = |method: &Method| match method {
+        Method::PublicKey => !args.authorized_keys.is_empty(),
+        _ => args.password_file.is_some(),
+    };
+    users.methods().iter().filter(able).collect()
+}
+
+fn programs(args: &Args) -> Result<Programs, String> {
+    let programs = match args.exec {
+        Exec::None => Programs::new(),
+        Exec::Builtin => builtin::programs(),
+        Exec::Shell => {
+            let system = System::new();
+            Programs::new().system(args.root.iter().fold(system, |system, dir| system.dir(dir)))
+        }
+    };
+    Ok(match sftp_root(args)? {
+        Some(root) => programs.sftp(root),
+        None => programs,
+    })
+}
+
+/// What SFTP clients see.
+fn sftp_root(args: &Args) -> Result<Option<Root>, String> {
+    let root = match (&args.root, args.exec) {
+        (Some(dir), _) => Root::open(dir).map_err(|e| format!("--root {}: {e}", dir.display()))?,
+        // Whoever has the shell can do the same with it.
+        (None, Exec::Shell) => {
+            let home = Account::current().home;
+            Root::host(&home).map_err(|e| format!("the home folder {}: {e}", home.display()))?
+        }
+        (None, _) if args.read_only => return Err("--read-only needs --root".into()),
+        (None, _) => return Ok(None),
+    };
+    if !args.read_only {
+        return Ok(Some(root));
+    }
+    if args.exec == Exec::Shell {
+        say("warning: --read-only is for SFTP; users can still write with the shell (see --exec)");
+    }
+    Ok(Some(root.read_only()))
+}

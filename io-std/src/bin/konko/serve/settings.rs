@@ -1,0 +1,200 @@
+//! The options of `-o`: names and meaning of sshd_config(5).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use konko::core::admission::AdmissionLimits;
+use konko::core::auth::{Method, MethodLists, MethodSet};
+use konko::core::crypto::Compression;
+use konko::core::transport::Keepalive;
+use konko::core::transport::limits::RekeyLimit;
+use konko::server::ServerOptions;
+
+use crate::algorithms::Lists;
+use crate::values::{self, expand, first, flag, number, optional, rekey, time};
+
+/// All settings, each `None` until said; the first word counts, as in OpenSSH.
+#[derive(Debug, Default)]
+pub struct Settings {
+    lists: Lists,
+    rekey: Option<RekeyLimit>,
+    auth_tries: Option<u32>,
+    login_grace: Option<Duration>,
+    pub methods: Option<MethodLists>,
+    banner: Option<PathBuf>,
+    compression: Option<bool>,
+    alive_interval: Option<Option<Duration>>,
+    alive_count: Option<u32>,
+    startups: Option<(usize, u8, usize)>,
+    per_source: Option<usize>,
+    max_sessions: Option<usize>,
+    accept_env: Vec<String>,
+    unused: Option<Option<Duration>>,
+    publickey: Option<bool>,
+    password: Option<bool>,
+    interactive: Option<bool>,
+    pub user_environment: Option<bool>,
+}
+
+impl Settings {
+    /// Takes one `-o`: `Key=Value` or `Key Value`.
+    pub fn set(&mut self, option: &str) -> Result<(), String> {
+        let (key, value) = values::split(option)?;
+        self.put(&key, value).map_err(|why| format!("-o {key}: {why}"))
+    }
+
+    fn put(&mut self, key: &str, value: &str) -> Result<(), String> {
+        if self.lists.put(key, value) {
+            return Ok(());
+        }
+        match key {
+            "rekeylimit" => first(&mut self.rekey, rekey(value)?),
+            "maxauthtries" => first(&mut self.auth_tries, number(value)?),
+            "logingracetime" => first(&mut self.login_grace, grace(value)?),
+            "authenticationmethods" => {
+                first(&mut self.methods, value.parse().map_err(|e| format!("{e}"))?);
+            }
+            "banner" => first(&mut self.banner, expand(value)),
+            "compression" => {
+                first(&mut self.compression, value.eq_ignore_ascii_case("delayed") || flag(value)?)
+            }
+            "clientaliveinterval" => first(&mut self.alive_interval, optional(value)?),
+            "clientalivecountmax" => first(&mut self.alive_count, number(value)?),
+            "maxstartups" => first(&mut self.startups, startups(value)?),
+            "persourcemaxstartups" => {
+                let none = value.eq_ignore_ascii_case("none");
+                first(&mut self.per_source, if none { usize::MAX } else { number(value)? });
+            }
+            "maxsessions" => first(&mut self.max_sessions, number(value)?),
+            "acceptenv" => self.accept_env.extend(value.split_whitespace().map(str::to_owned)),
+            "unusedconnectiontimeout" => first(&mut self.unused, optional(value)?),
+            "pubkeyauthentication" => first(&mut self.publickey, flag(value)?),
+            "passwordauthentication" => first(&mut self.password, flag(value)?),
+            "kbdinteractiveauthentication" | "challengeresponseauthentication" => {
+                first(&mut self.interactive, flag(value)?);
+            }
+            "permituserenvironment" => first(&mut self.user_environment, flag(value)?),
+            _ => return Err("this option is not known here".into()),
+        }
+        Ok(())
+    }
+
+    /// The library's options. `usable` are the methods that somebody can log in with.
+    pub fn apply(&self, mut options: ServerOptions, usable: MethodSet) -> Result<ServerOptions, String> {
+        let mut algorithms = self.lists.algorithms(konko::core::provider::best().fast_aes())?;
+        if self.compression == Some(false) {
+            algorithms.set_compression(&[Compression::None]);
+        }
+        options = options.algorithms(algorithms).methods(self.offered(usable)?);
+        if let Some(limit) = self.rekey {
+            options = options.rekey(limit);
+        }
+        if let Some(tries) = self.auth_tries {
+            options = options.max_auth_tries(tries);
+        }
+        if let Some(time) = self.login_grace {
+            options = options.login_grace(time);
+        }
+        if let Some(path) = &self.banner {
+            let text = std::fs::read(path).map_err(|e| format!("Banner {}: {e}", path.display()))?;
+            options = options.banner(String::from_utf8_lossy(&text));
+        }
+        if self.alive_interval.is_some() || self.alive_count.is_some() {
+            let default = Keepalive::default();
+            let interval = self.alive_interval.unwrap_or(Some(default.interval));
+            let count = self.alive_count.unwrap_or(default.count);
+            options = options.keepalive(interval.map(|interval| Keepalive { interval, count }));
+        }
+        let mut admission = AdmissionLimits::default();
+        if let Some((begin, rate, full)) = self.startups {
+            admission.startups_begin = begin;
+            admission.startups_rate = rate;
+            admission.startups_full = full;
+        }
+        admission.per_source = self.per_source.unwrap_or(admission.per_source);
+        options = options.admission(admission);
+        if let Some(sessions) = self.max_sessions {
+            options = options.max_sessions(sessions);
+        }
+        if !self.accept_env.is_empty() {
+            options = options.accept_env(&self.accept_env);
+        }
+        if let Some(timeout) = self.unused {
+            options = options.unused_timeout(timeout);
+        }
+        Ok(options)
+    }
+
+    /// The methods that a client may begin with.
+    fn offered(&self, usable: MethodSet) -> Result<MethodSet, String> {
+        let on = |method| match method {
+            Method::PublicKey => self.publickey != Some(false),
+            Method::Password => self.password != Some(false),
+            Method::KeyboardInteractive => self.interactive != Some(false),
+            _ => false,
+        };
+        let offered: MethodSet = usable.iter().filter(|method| on(*method)).collect();
+        if offered.is_empty() {
+            return Err("the options leave no way to log in".into());
+        }
+        Ok(offered)
+    }
+}
+
+/// `LoginGraceTime`, of which 0 means no limit.
+fn grace(value: &str) -> Result<Duration, String> {
+    let time = time(value)?;
+    Ok(if time.is_zero() { Duration::from_secs(u64::from(u32::MAX)) } else { time })
+}
+
+/// `MaxStartups`: `full`, or `begin:rate:full`.
+fn startups(value: &str) -> Result<(usize, u8, usize), String> {
+    let parts: Vec<&str> = value.split(':').collect();
+    let wrong = || format!("\"{value}\" is not a number, nor begin:rate:full such as 10:30:100");
+    match parts[..] {
+        [full] => {
+            let full = full.parse().map_err(|_| wrong())?;
+            Ok((full, 100, full))
+        }
+        [begin, rate, full] => {
+            let begin = begin.parse().map_err(|_| wrong())?;
+            let rate = rate.parse().ok().filter(|rate| (1..=100).contains(rate)).ok_or_else(wrong)?;
+            let full = full.parse().ok().filter(|full| *full >= begin).ok_or_else(wrong)?;
+            Ok((begin, rate, full))
+        }
+        _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_mean_what_they_mean_in_sshd_config() {
+        let mut s = Settings::default();
+        for option in [
+            "MaxAuthTries=3",
+            "maxauthtries 9",
+            "AuthenticationMethods publickey,password",
+            "Compression=delayed",
+        ] {
+            s.set(option).unwrap();
+        }
+        assert_eq!(s.auth_tries, Some(3));
+        assert_eq!(startups("10:30:60"), Ok((10, 30, 60)));
+        assert_eq!(startups("25"), Ok((25, 100, 25)));
+        for wrong in ["Nonsense=1", "MaxStartups=1:2", "MaxStartups=9:30:1", "MaxStartups=1:0:2", "Port=22"] {
+            assert!(s.set(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn at_least_one_way_to_log_in_is_left() {
+        let mut s = Settings::default();
+        s.set("PasswordAuthentication=no").unwrap();
+        let both = MethodSet::EMPTY.with(Method::PublicKey).with(Method::Password);
+        assert_eq!(s.offered(both), Ok(MethodSet::EMPTY.with(Method::PublicKey)));
+        assert!(s.offered(MethodSet::EMPTY.with(Method::Password)).is_err());
+    }
+}

@@ -1,0 +1,167 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use konko_core::channel::{ChannelId, OpenKind};
+use konko_core::error::Phase;
+use konko_core::transport::negotiate::Negotiated;
+use konko_core::wire::SshStr;
+
+use super::session::Slot;
+use super::threads::Threads;
+use crate::channel::Channel;
+use crate::client::Handle;
+use crate::error::{Error, ErrorKind};
+use crate::notice::Notice;
+use crate::shared::Shared;
+use crate::state::Sink;
+
+/// A client's connection to a server: a cheap handle, `Send` and `Sync`. The connection lives as
+/// long as the client wants it, whether or not handles are left.
+#[derive(Clone)]
+pub struct Connection(Arc<Inner>);
+
+struct Inner {
+    id: u64,
+    handle: Arc<Handle>,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    sessions: Mutex<BTreeMap<ChannelId, Slot>>,
+    max_sessions: usize,
+    threads: Threads,
+}
+
+impl Connection {
+    pub(super) fn new(
+        id: u64,
+        shared: Arc<Shared>,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        max_sessions: usize,
+        threads: Threads,
+    ) -> Self {
+        let handle = Handle { shared, reply_timeout: None, io_timeout: None, ends_when_dropped: false };
+        Connection(Arc::new(Inner {
+            id,
+            handle: Arc::new(handle),
+            peer,
+            local,
+            sessions: Mutex::default(),
+            max_sessions,
+            threads,
+        }))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0.handle.shared
+    }
+
+    pub(super) fn handle(&self) -> &Arc<Handle> {
+        &self.0.handle
+    }
+
+    /// The sessions whose programs have not started yet, and what controls those that have. Locked
+    /// after the connection's state, or alone: whoever holds it neither touches the connection nor
+    /// calls the application.
+    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Slot>> {
+        self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn sessions_full(&self) -> bool {
+        self.sessions().len() >= self.0.max_sessions
+    }
+
+    pub(super) fn threads(&self) -> &Threads {
+        &self.0.threads
+    }
+
+    pub(super) fn note_at_will(&self, notice: Notice) {
+        self.shared().with(|state| state.note_at_will(|_| notice));
+    }
+
+    /// A number that no other connection of this process has.
+    pub fn id(&self) -> u64 {
+        self.0.id
+    }
+
+    /// The client's address; `None` over a pipe or a stream of your own.
+    pub fn peer_addr(&self) -> Option<SocketAddr> {
+        self.0.peer
+    }
+
+    /// The address that the client connected to; `None` over a pipe or a stream of your own.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.local
+    }
+
+    /// The user who is in, or is trying to get in. From the client: escape it before it reaches a
+    /// terminal.
+    pub fn user(&self) -> Option<String> {
+        let mut state = self.shared().lock();
+        state.conn.server().user().map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned())
+    }
+
+    /// The algorithms in use, once negotiated.
+    pub fn negotiated(&self) -> Option<Negotiated> {
+        self.shared().lock().conn.negotiated().cloned()
+    }
+
+    /// The client's identification line, escaped.
+    pub fn peer_ident(&self) -> Option<String> {
+        self.shared().lock().conn.peer_ident().map(|ident| ident.to_string())
+    }
+
+    /// Key exchanges completed so far.
+    pub fn key_exchanges(&self) -> u64 {
+        self.shared().lock().conn.key_exchanges()
+    }
+
+    /// Where the connection is in its life.
+    pub fn phase(&self) -> Phase {
+        self.shared().lock().conn.phase()
+    }
+
+    /// Whether the user is in and the connection lives.
+    pub fn is_connected(&self) -> bool {
+        let state = self.shared().lock();
+        state.ended.is_none() && state.conn.is_authenticated()
+    }
+
+    /// Opens a channel to the client that tells of a connection to a port the client asked us to
+    /// listen on (RFC 4254 §7.2). Waits for the client's answer, so call it on a thread of your own,
+    /// not from a [`Handler`](super::Handler).
+    ///
+    /// # Errors
+    /// `OpenRefused` if the client does not want it.
+    pub fn forwarded_tcpip(&self, host: &str, port: u16, originator: SocketAddr) -> Result<Channel, Error> {
+        let from = originator.ip().to_string();
+        let kind = OpenKind::ForwardedTcpip {
+            host: SshStr::new(host.as_bytes()),
+            port: port.into(),
+            originator: SshStr::new(from.as_bytes()),
+            originator_port: originator.port().into(),
+        };
+        Channel::open(&self.0.handle, kind, Sink::Inbox(Default::default()))
+    }
+
+    /// Renews the keys.
+    ///
+    /// # Errors
+    /// `Usage` before authentication, and after the end.
+    pub fn rekey(&self) -> Result<(), Error> {
+        let shared = self.shared();
+        shared.with(|state| state.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
+    }
+
+    /// Says goodbye to the client with a text for its user, without waiting. Channels end.
+    pub fn disconnect(&self, why: &str) {
+        self.shared().disconnect(why);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Connection({} from {})", self.0.id, self.shared().peer)
+    }
+}

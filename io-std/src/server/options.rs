@@ -1,0 +1,253 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::admission::AdmissionLimits;
+use konko_core::auth::MethodSet;
+use konko_core::channel::WindowConfig;
+use konko_core::crypto::Provider;
+use konko_core::error::Phase;
+use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::transport::Keepalive;
+use konko_core::transport::limits::{Limits, RekeyLimit};
+use konko_core::transport::negotiate::{Algorithms, Policy};
+use konko_core::{Rng, ServerConfig, TransportConfig};
+
+use crate::error::{Error, ErrorKind};
+use crate::notice::Notice;
+
+/// How a server speaks, and how much it takes. The default is safe; only the host key is missing.
+#[derive(Clone)]
+pub struct ServerOptions {
+    pub(super) transport: TransportConfig,
+    pub(super) host_keys: Vec<Arc<KeyPair>>,
+    pub(super) window: WindowConfig,
+    pub(super) methods: Option<MethodSet>,
+    pub(super) banner: Option<String>,
+    pub(super) admission: AdmissionLimits,
+    pub(super) max_sessions: usize,
+    pub(super) accept_env: Arc<[String]>,
+    pub(super) unused_timeout: Option<Duration>,
+    pub(super) stall_timeout: Option<Duration>,
+    pub(super) on_notice: Option<ServerObserver>,
+}
+
+pub(super) type ServerObserver = Arc<dyn Fn(&ServerNotice<'_>) + Send + Sync>;
+
+/// A [`Notice`] of a server, with the connection it is about. `Display` is a line for a log.
+#[derive(Debug)]
+pub struct ServerNotice<'n> {
+    /// The connection's number; `None` if it was not let in, or concerns none.
+    pub connection: Option<u64>,
+    /// Who it is from: an address and port, or a word for a pipe.
+    pub peer: &'n str,
+    /// Where the connection was when it happened.
+    pub phase: Phase,
+    /// What happened.
+    pub notice: &'n Notice,
+}
+
+impl fmt::Display for ServerNotice<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.connection {
+            Some(id) => write!(f, "#{id} {} {}: {}", self.peer, self.phase, self.notice),
+            None => write!(f, "-- {}: {}", self.peer, self.notice),
+        }
+    }
+}
+
+impl ServerOptions {
+    /// The defaults with these host keys, of which there must be at least one; several of different
+    /// types let more clients in.
+    pub fn new(host_keys: impl IntoIterator<Item = Arc<KeyPair>>) -> Self {
+        ServerOptions {
+            transport: TransportConfig::new(konko_core::provider::best()),
+            host_keys: host_keys.into_iter().collect(),
+            window: WindowConfig::default(),
+            methods: None,
+            banner: None,
+            admission: AdmissionLimits::default(),
+            max_sessions: 10,
+            accept_env: ["LANG", "LC_*"].map(str::to_owned).into(),
+            unused_timeout: Some(Duration::from_secs(600)),
+            stall_timeout: Some(Duration::from_secs(120)),
+            on_notice: None,
+        }
+    }
+
+    /// The defaults with a host key made now. Clients that have seen another will not like it: keep
+    /// a key in a file for everything but tests and demonstrations.
+    ///
+    /// # Errors
+    /// `Local` if the system has no random numbers.
+    pub fn with_new_key() -> Result<Self, Error> {
+        let local = |text: String| Error::new(ErrorKind::Local(text), &Arc::from(""));
+        let seed = crate::seed().map_err(|e| local(format!("no random numbers: {e}")))?;
+        let pair = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&seed))
+            .and_then(|key| Ok(key.key_pair(konko_core::provider::best())?));
+        Ok(Self::new([Arc::new(pair.map_err(|e| local(e.to_string()))?)]))
+    }
+
+    /// The host keys.
+    pub fn host_keys(&self) -> &[Arc<KeyPair>] {
+        &self.host_keys
+    }
+
+    /// The algorithms of a policy.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.transport.algorithms = policy.algorithms(self.transport.provider.fast_aes());
+        self
+    }
+
+    /// Exactly these algorithms.
+    #[must_use]
+    pub fn algorithms(mut self, algorithms: Algorithms) -> Self {
+        self.transport.algorithms = algorithms;
+        self
+    }
+
+    /// Another provider of cryptography than the best of this build. Call it before `policy`.
+    #[must_use]
+    pub fn provider(mut self, provider: &'static dyn Provider) -> Self {
+        self.transport.provider = provider;
+        self
+    }
+
+    /// The authentication methods that a client may begin with: publickey and password unless said
+    /// otherwise. After a partial success, the methods said there.
+    #[must_use]
+    pub fn methods(mut self, methods: MethodSet) -> Self {
+        self.methods = Some(methods);
+        self
+    }
+
+    /// A text shown before authentication; at most 64 KiB of it.
+    #[must_use]
+    pub fn banner(mut self, banner: impl Into<String>) -> Self {
+        self.banner = Some(banner.into());
+        self
+    }
+
+    /// From the start to the user being in: 120 seconds (OpenSSH `LoginGraceTime`).
+    #[must_use]
+    pub fn login_grace(mut self, time: Duration) -> Self {
+        self.transport.limits.login_grace = time;
+        self
+    }
+
+    /// Failed attempts after which the connection ends: 6 (OpenSSH `MaxAuthTries`).
+    #[must_use]
+    pub fn max_auth_tries(mut self, tries: u32) -> Self {
+        self.transport.limits.auth_tries = tries;
+        self
+    }
+
+    /// Sessions of a connection at a time: 10 (OpenSSH `MaxSessions`).
+    #[must_use]
+    pub fn max_sessions(mut self, sessions: usize) -> Self {
+        self.max_sessions = sessions;
+        self
+    }
+
+    /// How many connections may be there (OpenSSH `MaxStartups`, `PerSourceMaxStartups`).
+    #[must_use]
+    pub fn admission(mut self, limits: AdmissionLimits) -> Self {
+        self.admission = limits;
+        self
+    }
+
+    /// Environment variables that clients may set, with `*` and `?` (OpenSSH `AcceptEnv`): `LANG`
+    /// and `LC_*`. The core refuses what no shell could have set.
+    #[must_use]
+    pub fn accept_env<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.accept_env = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// An authenticated connection without a channel ends after this time: 10 minutes (OpenSSH
+    /// `UnusedConnectionTimeout`). `None`: never.
+    #[must_use]
+    pub fn unused_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.unused_timeout = timeout;
+        self
+    }
+
+    /// A connection that takes none of the output that waits for it ends after this time: 2 minutes.
+    /// `None`: never. A client that does not read a channel while others move is not meant: the
+    /// channel's window stops that one alone.
+    #[must_use]
+    pub fn stall_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.stall_timeout = timeout;
+        self
+    }
+
+    /// Probing of a silent client after authentication: every 30 seconds, three times (OpenSSH
+    /// `ClientAliveInterval`, `ClientAliveCountMax`). `None`: never.
+    #[must_use]
+    pub fn keepalive(mut self, keepalive: Option<Keepalive>) -> Self {
+        self.transport.keepalive = keepalive;
+        self
+    }
+
+    /// When keys are renewed.
+    #[must_use]
+    pub fn rekey(mut self, limit: RekeyLimit) -> Self {
+        self.transport.rekey = limit;
+        self
+    }
+
+    /// Windows of channels.
+    #[must_use]
+    pub fn window(mut self, window: WindowConfig) -> Self {
+        self.window = window;
+        self
+    }
+
+    /// All other limits. Call it before `login_grace` and `max_auth_tries`.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.transport.limits = limits;
+        self
+    }
+
+    /// Gets a notice of each step of each connection. Called from whichever thread makes it; do not
+    /// block in it.
+    #[must_use]
+    pub fn on_notice(mut self, observer: impl Fn(&ServerNotice<'_>) + Send + Sync + 'static) -> Self {
+        self.on_notice = Some(Arc::new(observer));
+        self
+    }
+
+    /// What the core is configured with.
+    pub(super) fn config(&self) -> ServerConfig {
+        let mut config = ServerConfig::new(self.transport.clone(), self.host_keys.clone());
+        config.window = self.window;
+        config.banner = self.banner.clone();
+        config.methods = self.methods.unwrap_or(config.methods);
+        config
+    }
+
+    /// What keeps the options from working, if anything does.
+    pub(super) fn problem(&self) -> Option<String> {
+        if self.host_keys.is_empty() {
+            return Some("a server needs a host key".into());
+        }
+        if self.config().transport.algorithms.host_key.is_empty() {
+            let names: Vec<_> = self.transport.algorithms.host_key.iter().map(|a| a.name()).collect();
+            return Some(format!("no host key fits the allowed algorithms ({})", names.join(",")));
+        }
+        None
+    }
+}
+
+impl fmt::Debug for ServerOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerOptions")
+            .field("transport", &self.transport)
+            .field("host_keys", &self.host_keys.len())
+            .field("admission", &self.admission)
+            .field("max_sessions", &self.max_sessions)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,191 @@
+//! One connection: from its stream to its handler.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use konko_core::channel::ChannelId;
+use konko_core::hosts::pattern;
+use konko_core::{ServerConfig, ServerConnection};
+
+use super::ask::{Ask, Kind, Wish};
+use super::auth::{AuthAttempt, KeyProbe};
+use super::connection::Connection;
+use super::handler::Handler;
+use super::options::ServerOptions;
+use super::request::{ChannelOpen, GlobalRequest, Reply, Request};
+use super::threads::Threads;
+use crate::conn::Conn;
+use crate::error::{Error, ErrorKind};
+use crate::notice::Notice;
+use crate::shared::{Observer, Shared};
+use crate::stream::Stream;
+
+/// What the client is told when a handler panics.
+pub(super) const APPLICATION_FAILED: &str = "the server's application failed";
+
+/// What all connections of a server have in common.
+pub(super) struct Setup {
+    pub(super) options: ServerOptions,
+    pub(super) config: Arc<ServerConfig>,
+}
+
+impl Setup {
+    pub(super) fn new(options: ServerOptions) -> Result<Self, Error> {
+        if let Some(problem) = options.problem() {
+            return Err(Error::new(ErrorKind::Local(problem), &Arc::from("")));
+        }
+        let config = Arc::new(options.config());
+        Ok(Setup { options, config })
+    }
+
+    /// A connection over a stream; [`Serving::run`] drives it.
+    pub(super) fn connection(
+        &self,
+        id: u64,
+        stream: Box<dyn Stream>,
+        addresses: [Option<SocketAddr>; 2],
+        threads: Threads,
+    ) -> Result<Connection, Error> {
+        let [peer, local] = addresses;
+        let name: Arc<str> = peer.map_or_else(|| "pipe".into(), |addr| addr.to_string().into());
+        let seed = crate::seed()
+            .map_err(|e| Error::new(ErrorKind::Local(format!("no random numbers: {e}")), &name))?;
+        let observer = self.options.on_notice.clone().map(|observer| -> Observer {
+            let name = Arc::clone(&name);
+            Arc::new(move |phase, notice: &Notice| {
+                observer(&super::ServerNotice { connection: Some(id), peer: &name, phase, notice });
+            })
+        });
+        let config = Arc::clone(&self.config);
+        let conn = |now| Conn::Server(ServerConnection::new(config, seed, now));
+        let shared = Shared::new(conn, stream, name, observer);
+        {
+            let mut state = shared.lock();
+            state.watch.unused_limit = self.options.unused_timeout;
+            state.watch.stall_limit = self.options.stall_timeout;
+        }
+        Ok(Connection::new(id, shared, peer, local, self.options.max_sessions, threads))
+    }
+}
+
+/// A connection with its handler.
+pub(super) struct Serving<'s, H> {
+    pub(super) setup: &'s Setup,
+    pub(super) connection: Connection,
+    pub(super) handler: H,
+}
+
+impl<H: Handler> Serving<'_, H> {
+    /// Drives the connection until it has ended; why it did. A handler that panics ends this
+    /// connection and no other.
+    pub(super) fn run(mut self, mut authenticated: impl FnMut()) -> Error {
+        let shared = Arc::clone(self.connection.shared());
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            shared.run(&mut |ask| {
+                if matches!(ask, Ask::Authenticated) {
+                    authenticated();
+                }
+                self.dispatch(ask);
+            });
+        }));
+        if ran.is_err() {
+            shared.abandon(APPLICATION_FAILED);
+        }
+        // What listens to controls may hold on to the connection. Dropped without the lock.
+        let sessions = std::mem::take(&mut *self.connection.sessions());
+        drop(sessions);
+        let ended = shared.lock().ended.clone();
+        let why = ended.unwrap_or_else(|| shared.error(ErrorKind::ChannelClosed));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.handler.ended(&why)));
+        why
+    }
+
+    fn dispatch(&mut self, ask: Ask) {
+        let connection = &self.connection;
+        match ask {
+            Ask::Probe { ticket, user, key, alg } => {
+                self.handler.key_probe(KeyProbe::new(connection, ticket, user, key, alg));
+            }
+            Ask::Auth { ticket, user, credential } => {
+                // Answers come without the name: it is that of the attempt they belong to.
+                let user = user.or_else(|| connection.user()).unwrap_or_default();
+                self.handler.authenticate(AuthAttempt::new(connection, ticket, user, credential));
+            }
+            Ask::Authenticated => self.handler.authenticated(connection),
+            Ask::Open { ticket, kind } => {
+                let open = ChannelOpen::new(connection, ticket, kind);
+                if *open.kind() == Kind::Session && connection.sessions_full() {
+                    open.refuse_session();
+                } else {
+                    self.handler.open(open);
+                }
+            }
+            Ask::Request { channel, ticket, wish } => {
+                let reply = Reply::new(connection, ticket);
+                self.request(channel, reply, wish);
+            }
+            Ask::Global { ticket, name, fields } => {
+                self.handler.global_request(GlobalRequest::new(connection, ticket, name, fields));
+            }
+            Ask::Closed(channel) => {
+                let slot = connection.sessions().remove(&channel);
+                // Without the lock: its channel is closed with it.
+                drop(slot);
+            }
+        }
+    }
+
+    fn request(&mut self, channel: ChannelId, mut reply: Reply, wish: Wish) {
+        let connection = &self.connection;
+        let mut sessions = connection.sessions();
+        let Some(slot) = sessions.get_mut(&channel) else {
+            drop(sessions);
+            return self.handler.request(Request::new(reply, channel, wish));
+        };
+        match wish {
+            Wish::Env(name, value) if slot.is_new() => {
+                let accept = &self.setup.options.accept_env;
+                let wanted = accept.iter().any(|p| pattern::matches(p.as_bytes(), name.as_bytes()));
+                if wanted {
+                    slot.env.push((name, value));
+                }
+                drop(sessions);
+                reply.send(wanted);
+            }
+            Wish::Pty(pty) if slot.is_new() => {
+                drop(sessions);
+                let granted = self.handler.pty(&pty);
+                if let Some(slot) = connection.sessions().get_mut(&channel) {
+                    slot.pty = granted.then_some(pty);
+                }
+                reply.send(granted);
+            }
+            Wish::Control(control) => {
+                if let super::session::Control::WindowChange { columns, rows, width, height } = control
+                    && let Some(pty) = &mut slot.pty
+                {
+                    (pty.columns, pty.rows, pty.width, pty.height) = (columns, rows, width, height);
+                }
+                let controls = slot.controls.clone();
+                let started = !slot.is_new();
+                drop(sessions);
+                // Before the program is started, the size is that of the request for the terminal.
+                reply.send(started && controls.tell(control));
+            }
+            Wish::Start(program) if slot.is_new() => {
+                let session = slot.start(reply, program);
+                drop(sessions);
+                if let Some(session) = session {
+                    let line = format!("channel {channel} wants {}", session.program());
+                    connection.note_at_will(Notice::Session(line));
+                    self.handler.session(session);
+                }
+            }
+            other => {
+                drop(sessions);
+                self.handler.request(Request::new(reply, channel, other));
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+use std::sync::Arc;
+
+use konko_core::auth::{Method, Needs};
+use konko_core::authorized_keys::KeyOptions;
+use konko_core::client::Password;
+use konko_core::server::Challenge;
+
+use super::auth::{AuthAttempt, Credential, KeyProbe};
+use super::handler::Handler;
+use super::programs::Programs;
+use super::session::{Program, Session};
+use super::users::Users;
+use crate::channel::Pty;
+use crate::notice::Notice;
+
+/// Users and programs put together: the handler of a server that needs nothing special. One value
+/// serves one connection.
+///
+/// Passwords are asked for by both methods, `password` and `keyboard-interactive`. The options of the
+/// key that let the user in are kept: a forced command, no terminal.
+///
+/// ```no_run
+/// use konko::server::{Programs, Server, ServerOptions, Service};
+/// use konko::server::users::{User, Users};
+/// use std::sync::Arc;
+///
+/// let mut users = Users::new();
+/// users.add("alice", User::new().password("wonderland"))?;
+/// let programs = Programs::new().command("true", |_| 0u32);
+/// let service = Service::new(Arc::new(users), Arc::new(programs));
+/// let options = ServerOptions::with_new_key()?.methods(service.users().methods());
+/// let server = Server::listen("127.0.0.1:0", options, move |_| service.clone())?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Service {
+    users: Arc<Users>,
+    programs: Arc<Programs>,
+    succeeded: Vec<Method>,
+    /// Of the keys that proved who the user is: what all of them allow.
+    options: KeyOptions,
+    user_environment: bool,
+}
+
+impl Service {
+    /// Lets in `users` to run `programs`.
+    pub fn new(users: Arc<Users>, programs: Arc<Programs>) -> Self {
+        Service {
+            users,
+            programs,
+            succeeded: Vec::new(),
+            options: KeyOptions::default(),
+            user_environment: false,
+        }
+    }
+
+    /// Programs get the variables that the option `environment` of a key sets (OpenSSH
+    /// `PermitUserEnvironment`). Whoever may write the keys may then make programs do anything.
+    #[must_use]
+    pub fn permit_user_environment(mut self) -> Self {
+        self.user_environment = true;
+        self
+    }
+
+    /// The users. Their [`methods`](Users::methods) are what a server has to offer.
+    pub fn users(&self) -> &Arc<Users> {
+        &self.users
+    }
+
+    /// A method was right: the user is in, or goes on with the next.
+    fn succeed(&mut self, attempt: AuthAttempt) {
+        let method = attempt.credential().method();
+        if let Needs::OneOf(now) = self.users.needs(attempt.user(), &self.succeeded)
+            && !now.contains(method)
+        {
+            return attempt.reject();
+        }
+        self.succeeded.push(method);
+        match self.users.needs(attempt.user(), &self.succeeded) {
+            Needs::Nothing => attempt.accept(),
+            Needs::OneOf(methods) => attempt.partial(methods),
+        }
+    }
+
+    fn password(&mut self, attempt: AuthAttempt, right: bool) {
+        if right { self.succeed(attempt) } else { attempt.reject() }
+    }
+}
+
+impl Handler for Service {
+    fn authenticate(&mut self, attempt: AuthAttempt) {
+        let user = attempt.user();
+        let check = |password: &Password| self.users.check_password(user, password.expose());
+        match attempt.credential() {
+            Credential::Password(password) => {
+                let right = check(password);
+                self.password(attempt, right);
+            }
+            Credential::KeyboardInteractive { .. } => {
+                let prompts = vec![("Password: ".to_owned(), false)];
+                // It is a challenge that can be sent.
+                let _ = attempt.challenge(Challenge { prompts, ..Challenge::default() });
+            }
+            Credential::Answers(answers) => {
+                let right = matches!(&answers[..], [password] if check(password));
+                self.password(attempt, right);
+            }
+            Credential::PublicKey { key, .. } => {
+                let source = attempt.connection().peer_addr().map(|addr| addr.ip());
+                match self.users.key(user, key, source) {
+                    Some(entry) => match self.options.clone().and(entry.options) {
+                        Ok(both) => {
+                            self.options = both;
+                            self.succeed(attempt);
+                        }
+                        // Two keys that force different commands.
+                        Err(_) => attempt.reject(),
+                    },
+                    None => attempt.reject(),
+                }
+            }
+            _ => attempt.reject(),
+        }
+    }
+
+    fn key_probe(&mut self, probe: KeyProbe) {
+        let source = probe.connection().peer_addr().map(|addr| addr.ip());
+        match self.users.key(probe.user(), probe.key(), source) {
+            Some(_) => probe.would_do(),
+            None => probe.refuse(),
+        }
+    }
+
+    fn pty(&mut self, _pty: &Pty) -> bool {
+        self.options.pty
+    }
+
+    fn session(&mut self, mut session: Session) {
+        if self.user_environment {
+            for (name, value) in &self.options.environment {
+                session.set_env(name.clone(), String::from_utf8_lossy(value));
+            }
+        }
+        if let Some(command) = &self.options.command {
+            let original = match session.program() {
+                Program::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
+                Program::Subsystem(name) => Some(name.clone()),
+                Program::Shell => None,
+            };
+            if let Some(original) = original {
+                session.set_env("SSH_ORIGINAL_COMMAND", original);
+            }
+            session.replace_program(Program::Exec(command.to_vec()));
+            session.refuse_signals();
+        }
+        let connection = session.connection().clone();
+        if let Err(error) = self.programs.start(session) {
+            connection.note_at_will(Notice::Refused(error.to_string()));
+        }
+    }
+}
