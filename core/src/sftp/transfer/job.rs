@@ -115,6 +115,10 @@ pub(super) struct Job {
     pub(super) temporary: bool,
     pub(super) queued: bool,
     pub(super) started: bool,
+    /// It was said that the file is open.
+    pub(super) opened: bool,
+    /// What was written already is to stay.
+    pub(super) reopening: bool,
     /// Files that count as open for it.
     pub(super) opens: usize,
     /// copy-data did it.
@@ -137,8 +141,11 @@ impl core::fmt::Debug for Job {
 
 impl Job {
     pub(super) fn new(id: JobId, kind: Kind, path: &[u8], get: GetOptions, put: PutOptions) -> Self {
-        let (start, end, size, limit) = (get.offset, get.end, get.size, get.limit);
+        // A size from a listing is good for one READ, not to judge what came.
+        let size = get.size.filter(|_| kind == Kind::Read);
+        let (start, end, limit) = (get.offset, get.end, get.limit);
         let ordered = get.ordered || get.verify != Verify::Size;
+        let start = if matches!(kind, Kind::Put | Kind::Write) { put.offset } else { start };
         let sink = if kind == Kind::Copy { Sink::Remote } else { Sink::App };
         let mut job = Job {
             id,
@@ -171,6 +178,8 @@ impl Job {
             temporary: false,
             queued: false,
             started: false,
+            opened: false,
+            reopening: false,
             opens: 0,
             copied: false,
             rereading: false,
@@ -186,10 +195,7 @@ impl Job {
         match self.kind {
             Kind::Get => {
                 script.extend([Item::Open, Item::Wait]);
-                if self.get.size.is_none() || self.get.attrs {
-                    self.ranges.size_pending = true;
-                    script.push(Item::Stat);
-                }
+                script.push(Item::Stat);
                 script.push(Item::Read);
                 match self.get.verify {
                     Verify::Size => {}
@@ -241,6 +247,7 @@ impl Job {
 
     pub(super) fn flags(&self) -> OpenFlags {
         match self.kind {
+            Kind::Put if self.reopening => OpenFlags::WRITE,
             Kind::Put if self.put.resume => OpenFlags(self.put.flags.0 & !OpenFlags::TRUNCATE.0),
             Kind::Put => self.put.flags,
             _ => OpenFlags::READ,
@@ -277,10 +284,7 @@ impl Job {
 
     /// Contiguous bytes that are safe.
     pub(super) fn done(&self) -> u64 {
-        match self.kind {
-            Kind::Put | Kind::Write => self.first.saturating_add(self.acked),
-            _ => self.ranges.done(),
-        }
+        if self.kind == Kind::Put && self.rereading { self.next } else { self.ranges.done() }
     }
 
     pub(super) fn verify(&self) -> Verify {

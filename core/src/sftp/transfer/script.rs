@@ -35,6 +35,9 @@ enum Done {
 impl Transfers {
     /// Lets a job send what it can.
     pub(super) fn run(&mut self, client: &mut Client, job: &mut Job, now: Time) -> Turn {
+        if !job.started {
+            return Turn::Idle;
+        }
         loop {
             let Some(item) = job.script.front().copied() else {
                 if job.outstanding > 0 {
@@ -69,6 +72,10 @@ impl Transfers {
                 job.ranges.size_pending = true;
                 Done::Stay(Turn::Rotate)
             }
+            Item::Stat if self.fits_behind(job, self.read_len(client)).is_some() => {
+                job.ranges.size = job.get.size;
+                Done::Next
+            }
             Item::Reread => self.start_rereading(job),
             Item::HashHandle | Item::HashPath if !client.supports(Extension::CheckFile) => {
                 hash_by_reading(job);
@@ -84,10 +91,15 @@ impl Transfers {
 
     /// Sends a request that is not about data.
     fn control(&mut self, client: &mut Client, job: &mut Job, item: Item, now: Time) -> Done {
+        // A server that stalled before gets one thing at a time.
+        if self.window.has_stalled() && job.outstanding > 0 {
+            return Done::Stay(Turn::Idle);
+        }
         let Some(request) = request(client, job, item) else { return Done::Next };
-        match self.sent(job, item, (0, 0), request, now) {
+        match self.sent(job, item, (self.files as u64, 0), request, now) {
             Ok(()) => {
                 match item {
+                    Item::Stat => job.ranges.size_pending = true,
                     Item::Close => {
                         job.handle = None;
                         self.closed(job);
@@ -161,7 +173,7 @@ impl Transfers {
                 job.behind = true;
                 return Done::Next;
             }
-            if job.data % 8 == 0 {
+            if job.data.is_multiple_of(8) {
                 return Done::Stay(Turn::Rotate);
             }
         }
@@ -179,14 +191,15 @@ impl Transfers {
             && job.data == 0
             && job.ranges.done() == job.get.offset
             && !self.config.sequential;
-        let left = job.get.size.filter(|_| plain && !job.rereading)?.checked_sub(job.get.offset)?;
+        let told = job.ranges.size.or(job.get.size);
+        let left = told.filter(|_| plain && !job.rereading && !job.get.attrs)?.checked_sub(job.get.offset)?;
         let need = left.saturating_add(1).next_multiple_of(4096);
         u32::try_from(need).ok().filter(|need| *need <= len)
     }
 
     fn pump_fills(&mut self, client: &mut Client, job: &mut Job) -> Done {
         if job.ended && job.refill.is_empty() {
-            // A server that stalled before gets one thing at a time.
+            // So that what stalls can still be sent again.
             let careful = self.window.has_stalled() || job.kind == Kind::Write;
             return if careful && job.outstanding > 0 { Done::Stay(Turn::Idle) } else { Done::Next };
         }
@@ -319,7 +332,7 @@ impl Transfers {
         job.rereading = true;
         job.sink = Sink::Hash;
         // One byte more would come if the file were longer.
-        job.ranges = Ranges::new(start, None, Some(end), None);
+        job.ranges = Ranges::new(start, job.get.end.map(|_| end), Some(end), None);
         job.order = Some(Reorder::new(start));
         Done::Next
     }
