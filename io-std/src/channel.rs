@@ -368,6 +368,29 @@ impl Channel {
         }
     }
 
+    /// Waits for data and takes all that is there, in exchange for the memory of `batch`. False at the end.
+    /// The peer may send more at once: at most a window waits here while another is dealt with.
+    pub(crate) fn receive_batch(&self, batch: &mut Vec<u8>) -> io::Result<bool> {
+        let mut state = self.await_data(Wait::Data)?;
+        match inbox(&mut state, self.0.id, Wait::Data) {
+            Some(inbox) if !inbox.is_empty() => inbox.swap(batch),
+            _ => return Ok(false),
+        }
+        self.consumed(state, batch.len());
+        Ok(true)
+    }
+
+    /// Says whether the peer still waits for what is written here. Does not keep the channel open.
+    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
+        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
+        move || {
+            handle.upgrade().is_some_and(|handle| {
+                let state = handle.shared.lock();
+                state.ended.is_none() && state.channels.get(&id).is_some_and(|c| !c.closed)
+            })
+        }
+    }
+
     fn read_from(&self, wait: Wait, to: &mut [u8]) -> io::Result<usize> {
         if to.is_empty() {
             return Ok(0);
@@ -429,7 +452,7 @@ impl Channel {
                 return Err(error.clone().into());
             }
             match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable = false,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             }
             let written = state.conn.write(self.0.id, stream, data);
@@ -439,7 +462,8 @@ impl Channel {
                 shared.release(state);
                 return Ok(n);
             }
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed) || state.ended.is_some()
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed || c.shut)
+                || state.ended.is_some()
             {
                 continue;
             }
@@ -504,15 +528,16 @@ impl Channel {
         sent.map(|_| ())
     }
 
-    /// Waits until the peer has closed the channel or the connection has ended.
-    pub(crate) fn wait_closed(&self) {
-        let _ = self.await_control(Deadline::after(None), "the end of the channel", |_| None::<()>);
-    }
-
     /// Closes the channel without waiting. Dropping the last handle does the same.
     pub fn close(&self) {
         self.shared().with(|state| {
             let _ = state.conn.close_channel(self.0.id);
+            if let Some(chan) = state.channels.get_mut(&self.0.id) {
+                // Nobody has to wait for the peer to agree.
+                chan.eof = true;
+                chan.shut = true;
+                state.wake_channel(self.0.id);
+            }
         });
     }
 

@@ -250,6 +250,8 @@ impl Shared {
             let result = self.push(&mut out, patience, &mut moved);
             state = self.lock();
             state.flushing = false;
+            // The reader thread waits for the last words before it closes the stream.
+            state.wake_all |= state.ended.is_some();
             if state.broken || result.is_err() {
                 // What the peer said before it went away is still to be read; that ends the
                 // connection with the better error.
@@ -418,7 +420,11 @@ impl Shared {
     /// Sends the last words.
     fn linger(&self) {
         let deadline = Deadline::after(Some(LINGER));
-        let state = self.lock();
+        let mut state = self.lock();
+        // Who is writing may have them in hand.
+        while state.flushing && !deadline.passed() {
+            state = wait_on(&self.general, state, deadline);
+        }
         self.release(self.flush(state, Patience::Until(deadline)));
     }
 }

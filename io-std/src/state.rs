@@ -129,6 +129,8 @@ pub(crate) struct Chan {
     pub(crate) opened: Option<Result<(), ErrorKind>>,
     pub(crate) eof: bool,
     pub(crate) closed: bool,
+    /// It was closed here; the peer may not have agreed yet.
+    pub(crate) shut: bool,
     /// The peer reads no more.
     pub(crate) eow: bool,
     pub(crate) exit: Option<Exit>,
@@ -152,6 +154,7 @@ impl Chan {
             opened: None,
             eof: false,
             closed: false,
+            shut: false,
             eow: false,
             exit: None,
             writable: false,
@@ -398,10 +401,15 @@ impl State {
             self.ended = Some(error);
             self.wake_all = true;
             for chan in self.channels.values_mut() {
-                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
-                    wake(&mut self.wakes, chan, wait);
-                }
+                wake_all(&mut self.wakes, chan);
             }
+        }
+    }
+
+    /// Wakes everybody who waits for something on a channel.
+    pub(crate) fn wake_channel(&mut self, id: ChannelId) {
+        if let Some(chan) = self.channels.get_mut(&id) {
+            wake_all(&mut self.wakes, chan);
         }
     }
 
@@ -587,9 +595,7 @@ impl State {
             }
             ChannelEvent::Closed => {
                 chan.closed = true;
-                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
-                    wake(wakes, chan, wait);
-                }
+                wake_all(wakes, chan);
                 if chan.abandoned {
                     self.channels.remove(&id);
                 }
@@ -605,6 +611,12 @@ impl State {
 
 fn wait_of(stream: usize) -> Wait {
     if stream == 0 { Wait::Data } else { Wait::Stderr }
+}
+
+fn wake_all(wakes: &mut Wakes, chan: &mut Chan) {
+    for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
+        wake(wakes, chan, wait);
+    }
 }
 
 /// Remembers to wake whoever waits for that, once.

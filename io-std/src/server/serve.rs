@@ -168,8 +168,10 @@ impl<H: Handler> Serving<'_, H> {
                     (pty.columns, pty.rows, pty.width, pty.height) = (columns, rows, width, height);
                 }
                 let controls = slot.controls.clone();
+                let started = !slot.is_new();
                 drop(sessions);
-                reply.send(controls.tell(control));
+                // Before the program is started, the size is that of the request for the terminal.
+                reply.send(started && controls.tell(control));
             }
             Wish::Start(program) if slot.is_new() => {
                 let session = slot.start(reply, program);

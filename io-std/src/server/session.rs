@@ -56,28 +56,65 @@ type Listener = Box<dyn FnMut(Control) + Send>;
 
 /// Gets what the client tells a program.
 #[derive(Clone, Default)]
-pub(super) struct Controls(Arc<Mutex<Option<Listener>>>);
+pub(super) struct Controls(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    listener: Option<Listener>,
+    /// Signals are not passed on.
+    no_signals: bool,
+    /// What came while the program was being started.
+    early: Vec<Control>,
+}
+
+/// What is kept for a program that is being started; what comes beyond is dropped.
+const MAX_EARLY: usize = 16;
 
 impl Controls {
-    fn lock(&self) -> MutexGuard<'_, Option<Listener>> {
+    fn lock(&self) -> MutexGuard<'_, Told> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn listen(&self, listener: Listener) {
-        // The one before is dropped without the lock.
-        let _before = self.lock().replace(listener);
+    fn listen(&self, mut listener: Listener) {
+        let mut told = self.lock();
+        told.early.drain(..).for_each(&mut listener);
+        let before = told.listener.replace(listener);
+        // Dropped without the lock: it may hold anything.
+        drop(told);
+        drop(before);
     }
 
-    /// Whether anybody listened. Only the connection's thread tells anything.
+    /// Whether there is anybody to listen. Only the connection's thread tells anything.
     pub(super) fn tell(&self, control: Control) -> bool {
-        let Some(mut listener) = self.lock().take() else { return false };
+        let mut told = self.lock();
+        if told.no_signals && matches!(control, Control::Signal(_)) {
+            return false;
+        }
+        let Some(mut listener) = told.listener.take() else {
+            let room = told.early.len() < MAX_EARLY;
+            if room {
+                told.early.push(control);
+            }
+            return room;
+        };
+        drop(told);
         // Without the lock: it may listen anew.
         listener(control);
-        let mut now = self.lock();
-        if now.is_none() {
-            *now = Some(listener);
-        }
+        self.lock().listener.get_or_insert(listener);
         true
+    }
+
+    /// Nobody is told anything any more.
+    fn close(&self) {
+        // Dropped without the lock.
+        let told = std::mem::take(&mut *self.lock());
+        drop(told);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.controls.close();
     }
 }
 
@@ -164,6 +201,11 @@ impl Session {
     /// the connection's thread: do not block in it.
     pub fn on_control(&self, listener: impl FnMut(Control) + Send + 'static) {
         self.controls.listen(Box::new(listener));
+    }
+
+    /// Passes no signals of the client on, as sshd does for a forced command.
+    pub fn refuse_signals(&self) {
+        self.controls.lock().no_signals = true;
     }
 
     /// Says no.

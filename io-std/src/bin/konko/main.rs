@@ -6,6 +6,7 @@ mod demo;
 mod escape;
 mod serve;
 mod settings;
+mod sftp_server;
 mod ssh;
 mod terminal;
 mod values;
@@ -30,6 +31,8 @@ enum Command {
     Ssh(Box<ssh::Args>),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
+    /// Serve files on standard input and output, as the subsystem sftp of a server
+    SftpServer(sftp_server::Args),
 }
 
 fn main() -> ExitCode {
@@ -51,5 +54,6 @@ fn main() -> ExitCode {
         },
         Command::Ssh(args) => ssh::run(*args),
         Command::Serve(args) => serve::run(&args),
+        Command::SftpServer(args) => sftp_server::run(args),
     }
 }

@@ -1,0 +1,45 @@
+//! SFTP over channels: a server on directories of this machine.
+//!
+//! [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
+//! other [`FileSystem`], on a channel. The protocol itself is [`konko_core::sftp`].
+
+mod arguments;
+mod attrs;
+mod bulk;
+mod listing;
+mod names;
+mod object;
+mod resolve;
+mod root;
+mod rooted;
+mod serve;
+
+pub use konko_core::sftp::*;
+pub use root::{Access, Done, Root};
+pub use rooted::RootedFs;
+pub use serve::{serve, serve_streams};
+
+use std::io::{self, Write};
+
+use crate::server::Call;
+
+/// The program that serves a session: the subsystem `sftp`, and `internal-sftp` with its options.
+pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root>) -> u32 {
+    let channel = call.channel();
+    let root = choose(call).map_err(|e| e.to_string()).and_then(|root| {
+        let arguments = arguments::parse(call.argument(), call.user())?;
+        arguments.apply(root)
+    });
+    let served = root.and_then(|root| {
+        let waiting = channel.watcher();
+        let mut fs = root.session().cancel_when(move || !waiting());
+        serve(channel, root.config(), &mut fs).map_err(|e| e.to_string())
+    });
+    match served {
+        Ok(()) => 0,
+        Err(text) => {
+            let _ = writeln!(channel.stderr(), "sftp: {text}\r");
+            1
+        }
+    }
+}
