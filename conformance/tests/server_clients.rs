@@ -129,7 +129,7 @@ fn stream(serve: &Serve, client: &Client, cell: &Cell, bytes: Pattern) -> Result
     let user = client.to_string();
     let sent = call(serve).user(&user).feed(Feed::Pattern(bytes)).deadline(Duration::from_secs(600));
     let done = sent.try_run(client, "cat")?;
-    let log = serve.log_of(&user);
+    let log = serve.whole_log_of(&user);
     if done.code() != 0 || done.stdout.checksum != bytes.checksum() {
         return Err(format!("{done}\n{log}"));
     }
