@@ -137,10 +137,9 @@ impl<M: Send + 'static> Driver<M> {
                 }
                 self.hub.enqueue(id);
             }
-        } else if let Some(listener) = offset.checked_sub(1) {
-            if let Some(Some(listener)) = self.hub.listeners.get_mut(listener) {
-                listener.ready = true;
-            }
+        } else if let Some(Some(listener)) = offset.checked_sub(1).and_then(|n| self.hub.listeners.get_mut(n))
+        {
+            listener.ready = true;
         }
         true
     }

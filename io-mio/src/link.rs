@@ -16,6 +16,7 @@ use crate::socket::Stream;
 /// What a peer may still send while the last words go out to it.
 const MAX_DISCARDED: usize = 1 << 20;
 
+#[allow(clippy::large_enum_variant, reason = "it is in a box, and the small one does not last")]
 pub(crate) enum Side {
     Server(ServerConnection),
     Client(ClientConnection),
@@ -106,7 +107,9 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
-        self.admitted.take().map(|admitted| admission.ended(admitted));
+        if let Some(admitted) = self.admitted.take() {
+            admission.ended(admitted);
+        }
     }
 }
 

@@ -316,6 +316,8 @@ impl Client {
     fn enter(&mut self, pending: Pending) -> RequestId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
+            // So that taking replies never allocates.
+            self.free.reserve(self.slots.len());
             self.slots.len().saturating_sub(1) as u32
         });
         self.outstanding = self.outstanding.saturating_add(1);

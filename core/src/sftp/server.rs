@@ -562,6 +562,7 @@ impl Server {
         self.promised = self.promised.saturating_add(open.promised);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
+            self.free.reserve(self.slots.len());
             self.slots.len().saturating_sub(1) as u32
         });
         if let Some(entry) = self.slots.get_mut(slot as usize) {

@@ -100,6 +100,7 @@ pub fn run() {
         clients: BTreeMap::new(),
         task: Task::Open,
         failed: 0,
+        left: 0,
         pings: Vec::new(),
     };
     clients.run(&mut app).unwrap();
@@ -141,6 +142,8 @@ struct Clients {
     clients: BTreeMap<ConnId, Client>,
     task: Task,
     failed: usize,
+    /// Echoes that have not come back.
+    left: usize,
     pings: Vec<f64>,
 }
 
@@ -180,7 +183,7 @@ impl Clients {
                 self.open_more(hub);
             }
             "echo" => {
-                self.task = Task::Echo;
+                (self.task, self.left) = (Task::Echo, self.clients.len());
                 for (id, client) in &mut self.clients {
                     let Some(conn) = hub.client(*id) else { continue };
                     client.awaited = conn.write(client.channel.unwrap(), Stream::Data, &[b'e'; 64]).unwrap();
@@ -221,10 +224,12 @@ impl Clients {
         client.awaited = client.awaited.saturating_sub(n);
         match self.task {
             Task::Echo if client.awaited == 0 => {
-                if self.clients.values().all(|c| c.awaited == 0) {
-                    self.task = Task::None;
-                    say("echo", &[self.clients.len() as f64]);
+                self.left -= 1;
+                if self.left > 0 {
+                    return;
                 }
+                self.task = Task::None;
+                say("echo", &[self.clients.len() as f64]);
             }
             Task::Ping(pause) if client.awaited == 0 => {
                 self.pings.push(client.sent_at.elapsed().as_secs_f64() * 1000.0);

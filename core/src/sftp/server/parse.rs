@@ -203,6 +203,8 @@ impl Server {
                 Ok(None)
             }
             Operation::Read => self.read(id, r),
+            // One whose handle is too long to be one; others do not come as a whole.
+            Operation::Write => Err(No::Malformed),
             Operation::Open | Operation::Opendir => self.opening(op, r).map(Some),
             Operation::Close
             | Operation::Fstat

@@ -1,4 +1,5 @@
 //! A client driven by hand over a socket, which stops wherever it is told to.
+#![allow(dead_code)]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
