@@ -26,6 +26,7 @@ pub mod serve;
 pub mod sftp;
 pub mod sshd;
 pub mod table;
+pub mod tmux;
 
 pub use asyncssh::AsyncSshServer;
 pub use bad_peer::BadPeer;
@@ -40,3 +41,4 @@ pub use program::{Invocation, Program};
 pub use serve::Serve;
 pub use sshd::Sshd;
 pub use table::Table;
+pub use tmux::Tmux;

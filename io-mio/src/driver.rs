@@ -137,10 +137,9 @@ impl<M: Send + 'static> Driver<M> {
                 }
                 self.hub.enqueue(id);
             }
-        } else if let Some(listener) = offset.checked_sub(1) {
-            if let Some(Some(listener)) = self.hub.listeners.get_mut(listener) {
-                listener.ready = true;
-            }
+        } else if let Some(Some(listener)) = offset.checked_sub(1).and_then(|n| self.hub.listeners.get_mut(n))
+        {
+            listener.ready = true;
         }
         true
     }
@@ -173,8 +172,10 @@ impl<M: Send + 'static> Driver<M> {
             match item {
                 Mail::Message(message) => app.on_message(message, &mut self.hub),
                 Mail::Job(id, job) => {
-                    if let Some(conn) = self.hub.server(id) {
-                        let _ = conn.finish_job(*job);
+                    // Deriving the keys is work too: in the connection's turn.
+                    if let Some(link) = self.hub.slab.get_mut(id) {
+                        link.job = Some(job);
+                        self.hub.enqueue(id);
                     }
                 }
                 Mail::Signature(id, ticket, signature) => {

@@ -93,3 +93,23 @@ impl Slab {
         self.slots.get_mut(id.slot as usize).filter(|s| s.generation == id.generation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_used_again_and_its_old_identifier_is_not() {
+        let mut slab = Slab::default();
+        let (a, b) = (slab.reserve(), slab.reserve());
+        assert_eq!((slab.len(), slab.at(0), slab.at(1), slab.at(2)), (2, Some(a), Some(b), None));
+        slab.remove(a);
+        slab.remove(a);
+        assert_eq!((slab.len(), slab.at(0)), (1, None));
+        let c = slab.reserve();
+        assert_eq!((c.slot, slab.len(), slab.at(0)), (a.slot, 2, Some(c)));
+        assert_ne!(a, c);
+        slab.remove(a);
+        assert_eq!(slab.len(), 2, "that one is long gone");
+    }
+}

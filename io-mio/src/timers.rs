@@ -36,3 +36,29 @@ impl Timers {
         self.0.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::slab::Slab;
+
+    #[test]
+    fn entries_come_up_in_time_and_those_that_do_not_hold_do_not_pile_up() {
+        let (mut slab, mut timers) = (Slab::default(), Timers::default());
+        let (keeps, other) = (slab.reserve(), slab.reserve());
+        let at = Time::from_micros;
+        timers.push(at(5_000_000), keeps, 2, |_, _| true);
+        for n in 0..10_000 {
+            timers.push(at(1_000_000 + n), other, 2, |when, id| id == keeps || when == at(1_000_000 + n));
+        }
+        assert!(timers.len() < 100, "{}", timers.len());
+        assert_eq!((timers.next(), timers.due(at(1_000_000))), (timers.next(), None));
+        let mut last = Time::ZERO;
+        while let Some((when, id)) = timers.due(at(5_000_000)) {
+            assert!(when >= last);
+            last = when;
+            assert!(id == other || when == at(5_000_000));
+        }
+        assert_eq!((last, timers.next()), (at(5_000_000), None));
+    }
+}

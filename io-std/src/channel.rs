@@ -119,6 +119,7 @@ struct Inner {
 impl Channel {
     pub(crate) fn open(handle: &Arc<Handle>, kind: OpenKind<'_>, sink: Sink) -> Result<Self, Error> {
         let shared = &handle.shared;
+        shared.may_wait("the answer to the channel open")?;
         let deadline = Deadline::after(handle.reply_timeout);
         let id = shared.with(|state| {
             if let Some(error) = &state.ended {
@@ -226,6 +227,9 @@ impl Channel {
             ChannelRequest::Subsystem(_) => "subsystem",
             _ => "channel request",
         };
+        if request.may_want_reply() {
+            self.shared().may_wait("the answer to a channel request")?;
+        }
         let deadline = Deadline::after(self.0.handle.reply_timeout);
         let number = self.send_request(request, true)?;
         if !request.may_want_reply() {
@@ -459,7 +463,7 @@ impl Channel {
             }
             let written = state.conn.write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
-            state = shared.flush(state, Patience::Until(deadline));
+            state = shared.flush(state, shared.patience(deadline));
             if n > 0 {
                 shared.release(state);
                 return Ok(n);
@@ -569,7 +573,8 @@ fn inbox<'s>(state: &'s mut Guard<'_>, id: ChannelId, wait: Wait) -> Option<&'s 
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.handle.shared.with(|state| {
+        let shared = &self.handle.shared;
+        shared.with(|state| {
             let Some(chan) = state.channels.get_mut(&self.id) else { return };
             let opening = chan.opened.is_none() && !chan.closed && state.ended.is_none();
             chan.abandoned = true;
@@ -578,6 +583,8 @@ impl Drop for Inner {
             if gone && !opening {
                 state.channels.remove(&self.id);
             }
+            // It may have been the last in use.
+            state.patrol(shared.now());
         });
     }
 }

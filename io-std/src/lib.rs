@@ -33,6 +33,7 @@ mod options;
 pub mod server;
 pub mod sftp;
 mod shared;
+mod sparing;
 mod state;
 mod stream;
 mod watch;

@@ -16,6 +16,7 @@ use crate::conn::{Conn, Event};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 pub(crate) use crate::server::ask::Ask;
+use crate::sparing::{Say, Sparing};
 use crate::watch::Watch;
 
 /// What a thread can wait for on a channel; each has a condition variable of its own, so that data
@@ -230,9 +231,6 @@ impl Plan {
     }
 }
 
-/// Notices that a peer can cause at will, before they stop.
-const MAX_AT_WILL: u32 = 1000;
-
 /// Who is to be woken once the lock is released.
 pub(crate) type Wakes = Vec<(Arc<Waits>, Wait)>;
 
@@ -266,8 +264,10 @@ pub(crate) struct State {
     pub(crate) wake_all: bool,
     pub(crate) notices: Vec<(Phase, Notice)>,
     pub(crate) noticing: bool,
-    /// Notices that a peer can cause at will: how many there were.
-    at_will: u32,
+    /// Notices that a peer can cause at will.
+    at_will: Sparing,
+    /// When it was polled last.
+    now: Time,
 }
 
 impl State {
@@ -294,7 +294,8 @@ impl State {
             wake_all: false,
             notices: Vec::new(),
             noticing,
-            at_will: 0,
+            at_will: Sparing::default(),
+            now: Time::ZERO,
         }
     }
 
@@ -327,6 +328,7 @@ impl State {
         if self.ended.is_some() {
             return Stepped::Blocked;
         }
+        self.now = now;
         match self.conn.poll(now, rx) {
             Ok(Step::Event(Event::Channel(id, ChannelEvent::Data { stream, data }))) => {
                 let stream = stream as usize;
@@ -435,7 +437,8 @@ impl State {
         if self.ended.is_some() {
             return;
         }
-        let unused = self.conn.is_authenticated() && self.channels.is_empty();
+        // A channel that nobody here has a handle of is only waited for to be closed by the peer.
+        let unused = self.conn.is_authenticated() && self.channels.values().all(|chan| chan.abandoned);
         let Some((awaited, after)) = self.watch.expired(now, unused) else { return };
         let error = self.error(ErrorKind::Timeout { awaited, after, phase: self.conn.phase() });
         self.conn.disconnect(DisconnectCode::BY_APPLICATION, &format!("{awaited} did not come in time"));
@@ -451,11 +454,13 @@ impl State {
 
     /// For what a peer can cause as often as it likes: no flood of lines comes of it.
     pub(crate) fn note_at_will(&mut self, notice: impl FnOnce(&Self) -> Notice) {
-        self.at_will = self.at_will.saturating_add(1);
-        match self.at_will.cmp(&MAX_AT_WILL) {
-            std::cmp::Ordering::Less => self.note(notice),
-            std::cmp::Ordering::Equal => self.note(|_| Notice::Quiet),
-            std::cmp::Ordering::Greater => {}
+        if !self.noticing {
+            return;
+        }
+        match self.at_will.next(self.now.since(Time::ZERO)) {
+            Say::It => self.note(notice),
+            Say::Enough => self.note(|_| Notice::Quiet),
+            Say::Nothing => {}
         }
     }
 
@@ -480,7 +485,7 @@ impl State {
             }
             ClientEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
             ClientEvent::Negotiated => self.on_negotiated(),
-            ClientEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ClientEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
             ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
             ClientEvent::AuthNeeded { methods, partial_success } => {
@@ -519,7 +524,7 @@ impl State {
             }
             ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
             ServerEvent::Negotiated => self.on_negotiated(),
-            ServerEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ServerEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             other => self.asks.extend(Ask::of(other)),
         }
         self.wake_all = true;
@@ -527,7 +532,7 @@ impl State {
 
     fn on_negotiated(&mut self) {
         let Some(algorithms) = self.conn.negotiated().cloned().map(Box::new) else { return };
-        self.note(|s| Notice::Negotiated {
+        self.note_at_will(|s| Notice::Negotiated {
             ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
             algorithms,
             strict: s.conn.strict_kex(),

@@ -2,6 +2,7 @@
 //! left of the bad ones. A process of its own, so that what is counted is ours; one storm at a time.
 
 mod census;
+mod raw_client;
 
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
@@ -9,11 +10,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use census::Census;
-use census::raw::{Raw, Stop, connect};
 use konko::core::admission::AdmissionLimits;
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server, ServerOptions, Service};
 use konko::{Auth, Client, ClientOptions, FdStream, HostKeys};
+use raw_client::{Raw, Stop, connect};
 
 /// Bad clients of a storm.
 const MANY: usize = 200;

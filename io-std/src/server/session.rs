@@ -78,24 +78,35 @@ impl Controls {
     fn listen(&self, mut listener: Listener) {
         let mut told = self.lock();
         told.early.drain(..).for_each(&mut listener);
-        told.listener = Some(listener);
+        let before = told.listener.replace(listener);
+        // Dropped without the lock: it may hold anything.
+        drop(told);
+        drop(before);
     }
 
-    /// Whether there is anybody to listen.
+    /// Whether there is anybody to listen. Only the connection's thread tells anything.
     pub(super) fn tell(&self, control: Control) -> bool {
-        let Told { listener, no_signals, early } = &mut *self.lock();
-        match listener {
-            _ if *no_signals && matches!(control, Control::Signal(_)) => return false,
-            Some(listener) => listener(control),
-            None if early.len() < MAX_EARLY => early.push(control),
-            None => return false,
+        let mut told = self.lock();
+        if told.no_signals && matches!(control, Control::Signal(_)) {
+            return false;
         }
+        let Some(mut listener) = told.listener.take() else {
+            let room = told.early.len() < MAX_EARLY;
+            if room {
+                told.early.push(control);
+            }
+            return room;
+        };
+        drop(told);
+        // Without the lock: it may listen anew.
+        listener(control);
+        self.lock().listener.get_or_insert(listener);
         true
     }
 
     /// Nobody is told anything any more.
     fn close(&self) {
-        // Dropped without the lock: it may hold anything.
+        // Dropped without the lock.
         let told = std::mem::take(&mut *self.lock());
         drop(told);
     }
@@ -126,7 +137,7 @@ impl Slot {
         self.channel.is_some()
     }
 
-    /// Makes the session of a program, once.
+    /// Makes the session of a program, once: for a slot that is new.
     pub(super) fn start(&mut self, reply: Reply, program: Program) -> Option<Session> {
         Some(Session {
             channel: self.channel.take()?,

@@ -1,8 +1,6 @@
 //! What this process holds: threads of konko, descriptors, memory. For tests that have a process to
 //! themselves.
 
-pub mod raw;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fmt;
 use std::fs;

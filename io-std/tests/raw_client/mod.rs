@@ -1,4 +1,5 @@
 //! A client driven by hand over a socket, which stops wherever it is told to.
+#![allow(dead_code)]
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -110,6 +111,26 @@ impl Raw {
             _ => {}
         }
         None
+    }
+
+    /// Sends a global request; whether it is granted.
+    pub fn request_global(&mut self, name: &str, fields: &[u8]) -> bool {
+        self.conn.request_global(name, fields, true).unwrap();
+        loop {
+            let now = Time::ZERO + self.start.elapsed();
+            while let Step::Event(event) = self.conn.poll(now, &mut self.rx).unwrap() {
+                if let ClientEvent::GlobalReply { ok, .. } = event {
+                    return ok;
+                }
+            }
+            let tx = self.conn.tx();
+            self.socket.write_all(tx.pending()).unwrap();
+            let all = tx.len();
+            tx.consume(all);
+            let n = self.socket.read(self.rx.spare()).unwrap();
+            assert!(n > 0, "the server hung up");
+            self.rx.filled(n);
+        }
     }
 
     /// Waits until the server has hung up.
