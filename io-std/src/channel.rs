@@ -380,6 +380,12 @@ impl Channel {
         Ok(true)
     }
 
+    /// The peer's identification line.
+    pub(crate) fn peer_ident(&self) -> Vec<u8> {
+        let state = self.shared().lock();
+        state.conn.peer_ident().map(|ident| ident.as_bytes().to_vec()).unwrap_or_default()
+    }
+
     /// Says whether the peer still waits for what is written here. Does not keep the channel open.
     pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
         let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
