@@ -522,23 +522,21 @@ impl Channel {
             }
             Exit::Missing => None,
         };
-        let sent = request.map_or(Ok(0), |request| self.send_request(&request, false));
-        let _ = self.send_eof();
-        self.close();
-        sent.map(|_| ())
+        // All at once: one write, and the client wakes up once.
+        self.shared().with(|state| {
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            let sent = request.map_or(Ok(()), |request| state.conn.request(self.0.id, request, false));
+            let _ = state.conn.finish(self.0.id);
+            state.close_channel(self.0.id);
+            sent.map_err(|e| state.error(usage(e)))
+        })
     }
 
     /// Closes the channel without waiting. Dropping the last handle does the same.
     pub fn close(&self) {
-        self.shared().with(|state| {
-            let _ = state.conn.close_channel(self.0.id);
-            if let Some(chan) = state.channels.get_mut(&self.0.id) {
-                // Nobody has to wait for the peer to agree.
-                chan.eof = true;
-                chan.shut = true;
-                state.wake_channel(self.0.id);
-            }
-        });
+        self.shared().with(|state| state.close_channel(self.0.id));
     }
 
     /// Takes what a collecting channel has collected.

@@ -262,6 +262,8 @@ pub(crate) struct State {
     no_input: RxBuf,
     pub(crate) wakes: Wakes,
     pub(crate) wake_all: bool,
+    /// Threads that wait for what concerns no single channel.
+    pub(crate) waiters: usize,
     pub(crate) notices: Vec<(Phase, Notice)>,
     pub(crate) noticing: bool,
     /// Notices that a peer can cause at will.
@@ -292,6 +294,7 @@ impl State {
             no_input: RxBuf::new(),
             wakes: Vec::new(),
             wake_all: false,
+            waiters: 0,
             notices: Vec::new(),
             noticing,
             at_will: Sparing::default(),
@@ -406,9 +409,12 @@ impl State {
         }
     }
 
-    /// Wakes everybody who waits for something on a channel.
-    pub(crate) fn wake_channel(&mut self, id: ChannelId) {
+    /// Closes a channel from here; nobody has to wait for the peer to agree.
+    pub(crate) fn close_channel(&mut self, id: ChannelId) {
+        let _ = self.conn.close_channel(id);
         if let Some(chan) = self.channels.get_mut(&id) {
+            chan.eof = true;
+            chan.shut = true;
             wake_all(&mut self.wakes, chan);
         }
     }
