@@ -451,10 +451,10 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone().into());
             }
-            match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable = false,
+            let told = match state.channels.get(&self.0.id) {
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
-            }
+            };
             let written = state.conn.write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
             state = shared.flush(state, shared.patience(deadline));
@@ -462,7 +462,8 @@ impl Channel {
                 shared.release(state);
                 return Ok(n);
             }
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed || c.shut)
+            // The lock may have been released, and another writer may have taken the room meanwhile.
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable != told || c.closed || c.shut)
                 || state.ended.is_some()
             {
                 continue;

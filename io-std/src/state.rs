@@ -134,8 +134,8 @@ pub(crate) struct Chan {
     /// The peer reads no more.
     pub(crate) eow: bool,
     pub(crate) exit: Option<Exit>,
-    /// Data can be written again.
-    pub(crate) writable: bool,
+    /// How often data could be written again: each writer has to notice by itself.
+    pub(crate) writable: u64,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
     pub(crate) asked: u64,
     answered: u64,
@@ -157,7 +157,7 @@ impl Chan {
             shut: false,
             eow: false,
             exit: None,
-            writable: false,
+            writable: 0,
             asked: 0,
             answered: 0,
             answers: Vec::new(),
@@ -568,7 +568,7 @@ impl State {
         let wakes = &mut self.wakes;
         match event {
             ChannelEvent::Writable => {
-                chan.writable = true;
+                chan.writable += 1;
                 wake(wakes, chan, Wait::Write);
             }
             ChannelEvent::Eof => {
