@@ -129,7 +129,8 @@ async def terminal(conn):
     process.stdin.write("stty size\n")
     await expect(r"\n40 90\r\n")
     print("terminal resized", file=sys.stderr)
-    process.stdin.write("echo sleeping; sleep 1000\n")
+    # Said by what is in the foreground then: a shell that is about to start it would get the interrupt itself.
+    process.stdin.write("sh -c 'echo sleeping; exec sleep 1000'\n")
     await expect(r"\nsleeping\r\n")
     process.stdin.write("\x03")
     process.stdin.write("echo after $((40 + 2))\n")

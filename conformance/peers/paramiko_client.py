@@ -118,7 +118,8 @@ def terminal(transport):
     channel.sendall("stty size\n")
     expect(r"\n40 90\r\n")
     print("terminal resized", file=sys.stderr)
-    channel.sendall("echo sleeping; sleep 1000\n")
+    # Said by what is in the foreground then: a shell that is about to start it would get the interrupt itself.
+    channel.sendall("sh -c 'echo sleeping; exec sleep 1000'\n")
     expect(r"\nsleeping\r\n")
     channel.sendall("\x03")
     channel.sendall("echo after $((40 + 2))\n")

@@ -79,6 +79,12 @@ impl Client {
     }
 }
 
+/// Paramiko and AsyncSSH, as far as they are there.
+pub fn python_clients() -> Vec<Client> {
+    let python = |c: &Client| matches!(c, Client::Paramiko(_) | Client::AsyncSsh(_));
+    Client::others().into_iter().filter(python).collect()
+}
+
 /// The number of name-lists in a KEXINIT.
 pub const LISTS: usize = 10;
 

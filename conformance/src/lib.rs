@@ -25,6 +25,7 @@ pub mod program;
 pub mod serve;
 pub mod sshd;
 pub mod table;
+pub mod tmux;
 
 pub use asyncssh::AsyncSshServer;
 pub use bad_peer::BadPeer;
@@ -39,3 +40,4 @@ pub use program::{Invocation, Program};
 pub use serve::Serve;
 pub use sshd::Sshd;
 pub use table::Table;
+pub use tmux::Tmux;

@@ -101,7 +101,7 @@ impl Pair for WithServe {
             call = call.args(&["-v"]);
         }
         let done = call.deadline(load.deadline).try_run("cat")?;
-        let log = self.serve.log_of(&user);
+        let log = self.serve.whole_log_of(&user);
         let checked = (|| {
             expect(&done, 0, bytes)?;
             konko_negotiated(cell, &log)?;

@@ -254,7 +254,8 @@ impl Drop for Server {
     }
 }
 
-fn descendants(root: u32) -> Vec<u32> {
+/// The processes that a process started, and those that they started.
+pub fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };

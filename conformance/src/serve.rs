@@ -198,6 +198,16 @@ impl Serve {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// The same, when the server has noticed that the connection ended, so that nothing is missing.
+    ///
+    /// # Panics
+    /// When it does not notice within 10 s.
+    #[track_caller]
+    pub fn whole_log_of(&self, user: &str) -> String {
+        self.expect_log(user, "connection ended");
+        self.log_of(user)
+    }
+
     /// Waits until the log of `user` has `text`, which may come a little after the client ended.
     ///
     /// # Panics

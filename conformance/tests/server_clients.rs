@@ -1,6 +1,6 @@
 //! Real clients on `konko serve`: every algorithm that they have, every way to log in, commands, terminals.
 
-use konko_conformance::clients::LISTS;
+use konko_conformance::clients::{LISTS, python_clients};
 use konko_conformance::keys::KINDS;
 use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
@@ -129,7 +129,7 @@ fn stream(serve: &Serve, client: &Client, cell: &Cell, bytes: Pattern) -> Result
     let user = client.to_string();
     let sent = call(serve).user(&user).feed(Feed::Pattern(bytes)).deadline(Duration::from_secs(600));
     let done = sent.try_run(client, "cat")?;
-    let log = serve.log_of(&user);
+    let log = serve.whole_log_of(&user);
     if done.code() != 0 || done.stdout.checksum != bytes.checksum() {
         return Err(format!("{done}\n{log}"));
     }
@@ -310,9 +310,7 @@ fn much_output_and_much_error() {
 fn output_before_error_and_error_before_output() {
     let Some(serve) = Serve::start(&["Compression=no"]) else { return };
     let zeros = zeros();
-    let python = |c: &Client| matches!(c, Client::Paramiko(_) | Client::AsyncSsh(_));
-    let clients: Vec<Client> = Client::others().into_iter().filter(python).collect();
-    for_all(&clients, |client| {
+    for_all(&python_clients(), |client| {
         for order in ["output", "errors"] {
             let done = call(&serve).more(&["--order", order]).run(client, &format!("both {MUCH}"));
             done.expect_code(0).expect_stderr(&[&format!("stderr {MUCH} {zeros}")]);

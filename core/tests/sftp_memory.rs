@@ -89,9 +89,9 @@ fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more(
     });
     assert!(server.is_full() && left > flood.len() - 10 * read.len(), "nothing more is parsed");
     assert!(held <= 2 << 20, "{held}");
-    // A million of them, a few answered at a time: still the same.
+    // Many of them, a few answered at a time: still the same.
     let (held, _) = during(|| {
-        for _ in 0..100 {
+        for _ in 0..10 {
             let mut input = &flood[..];
             while !input.is_empty() {
                 server.run(&mut fs.with(&mut handles), &mut rx, &mut input).unwrap();

@@ -138,7 +138,7 @@ impl Echo {
 
     fn run(&mut self, id: ConnId, conn: &mut ServerConnection, channel: ChannelId, command: &str) {
         match command.split_once(' ').unwrap_or((command, "")) {
-            ("cat", _) => return,
+            ("cat", _) => {}
             ("true", _) => exit(conn, channel, 0),
             ("false", _) => exit(conn, channel, 1),
             ("exit", status) => exit(conn, channel, status.parse().unwrap_or(255)),

@@ -172,8 +172,10 @@ impl<M: Send + 'static> Driver<M> {
             match item {
                 Mail::Message(message) => app.on_message(message, &mut self.hub),
                 Mail::Job(id, job) => {
-                    if let Some(conn) = self.hub.server(id) {
-                        let _ = conn.finish_job(*job);
+                    // Deriving the keys is work too: in the connection's turn.
+                    if let Some(link) = self.hub.slab.get_mut(id) {
+                        link.job = Some(job);
+                        self.hub.enqueue(id);
                     }
                 }
                 Mail::Signature(id, ticket, signature) => {

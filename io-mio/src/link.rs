@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use konko_core::admission::{Admission, Admitted};
 use konko_core::error::EndedBy;
 use konko_core::msg::DisconnectCode;
+use konko_core::transport::DoneJob;
 use konko_core::{Blocked, ClientConnection, Error, RxBuf, ServerConnection, ServerEvent, Step, Time, TxBuf};
 
 use crate::app::{App, Closed};
@@ -121,6 +122,8 @@ pub(crate) struct Link {
     /// Input that could not be dealt with yet: part of a packet, mostly. Absent when idle.
     rx: Option<Box<RxBuf>>,
     place: Option<Place>,
+    /// A job that came back.
+    pub(crate) job: Option<Box<DoneJob>>,
     /// The connection has output memory, from the loop's pool.
     pub(crate) has_tx: bool,
     /// A deadline of the link's own: to connect, to take output, to end.
@@ -152,6 +155,7 @@ impl Link {
             stage: if connect_until.is_some() { Stage::Connecting } else { Stage::Open },
             rx: None,
             place: None,
+            job: None,
             has_tx: true,
             patience: connect_until,
             armed: None,
@@ -217,6 +221,9 @@ impl Link {
             return Err(Closed::Stalled);
         }
         hub.lend_output(self);
+        if let (Some(job), Side::Server(conn)) = (self.job.take(), &mut self.side) {
+            let _ = conn.finish_job(*job);
+        }
         let mut own = self.rx.take();
         let result = self.pump(&mut own, shared, app, hub);
         self.rx = match own {

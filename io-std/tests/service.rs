@@ -141,7 +141,11 @@ fn signals_sizes_and_hang_ups_reach_the_program() {
     let channel = client.session().unwrap();
     channel.request_pty(&Pty { columns: 81, rows: 25, ..Pty::default() }).unwrap();
     channel
-        .exec("stty -echo; trap 'stty size' WINCH; stty size; read line; echo \"got $line\"; read x")
+        // A shell looks at its traps between commands, not while it reads.
+        .exec(
+            "stty -echo; trap 'stty size; s=1' WINCH; stty size; while [ -z $s ]; do sleep 0.02; done; \
+               read line; echo \"got $line\"; read x",
+        )
         .unwrap();
     let mut read = lines(&channel);
     assert_eq!(read(), "25 81");

@@ -3,13 +3,14 @@
 //! `open N AT_ONCE` logs N clients in, so many at a time; each has a channel that echoes. `echo` sends 64 bytes
 //! on each and waits for them to come back. `busy N SECONDS` keeps N of them sending and receiving as
 //! fast as they can. `ping N MILLISECONDS` sends a few bytes on N of them, each again and again with a
-//! pause, until `pings`, which tells the latencies. Each command answers with one line.
+//! pause, until `pings`, which tells the latencies. `plain PORT` and `plains` do the same over plain TCP,
+//! from a thread of its own: what the machine can do. Each command answers with one line.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
@@ -102,6 +103,7 @@ pub fn run() {
         failed: 0,
         left: 0,
         pings: Vec::new(),
+        plain: Arc::default(),
     };
     clients.run(&mut app).unwrap();
 }
@@ -145,6 +147,27 @@ struct Clients {
     /// Echoes that have not come back.
     left: usize,
     pings: Vec<f64>,
+    plain: Arc<Mutex<Vec<f64>>>,
+}
+
+/// How many, and the median, the 99th percentile and the longest.
+fn percentiles(mut samples: Vec<f64>) -> [f64; 4] {
+    samples.sort_by(f64::total_cmp);
+    let at = |share: f64| samples[((samples.len() - 1) as f64 * share) as usize];
+    [samples.len() as f64, at(0.5), at(0.99), at(1.0)]
+}
+
+fn ping_plain(addr: SocketAddr, samples: &Mutex<Vec<f64>>) {
+    let mut socket = TcpStream::connect(addr).unwrap();
+    socket.set_nodelay(true).unwrap();
+    loop {
+        let start = Instant::now();
+        if socket.write_all(b"ping").and_then(|()| socket.read_exact(&mut [0; 4])).is_err() {
+            return;
+        }
+        samples.lock().unwrap().push(start.elapsed().as_secs_f64() * 1000.0);
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn say(word: &str, numbers: &[f64]) {
@@ -207,12 +230,13 @@ impl Clients {
                 }
                 say("ping", &[]);
             }
-            "pings" => {
-                self.pings.sort_by(f64::total_cmp);
-                let at = |share: f64| self.pings[((self.pings.len() - 1) as f64 * share) as usize];
-                say("pings", &[self.pings.len() as f64, at(0.5), at(0.99), at(1.0)]);
-                self.pings.clear();
+            "pings" => say("pings", &percentiles(std::mem::take(&mut self.pings))),
+            "plain" => {
+                let (addr, samples) = (SocketAddr::new(self.addr.ip(), number(1) as u16), self.plain.clone());
+                std::thread::spawn(move || ping_plain(addr, &samples));
+                say("plain", &[]);
             }
+            "plains" => say("plains", &percentiles(std::mem::take(&mut self.plain.lock().unwrap()))),
             other => panic!("{other}"),
         }
     }
