@@ -46,7 +46,10 @@ impl Setup {
         let lines: Vec<String> =
             KINDS.iter().map(|(kind, _)| keys.public_line(&format!("user_{kind}"))).collect();
         private(&folder.path().join("authorized_keys"), &(lines.join("\n") + "\n"));
-        private(&folder.path().join("passwords"), &format!("plain:plain:secret\nhashed:{HASH}\n"));
+        private(
+            &folder.path().join("passwords"),
+            &format!("{}:plain:{}\n{}:{HASH}\n", PLAIN.0, PLAIN.1, HASHED.0),
+        );
         let options = options.iter().map(|o| (*o).to_owned()).collect();
         Some(Self { program, folder, keys, options, exec: "builtin", root: None })
     }
