@@ -17,6 +17,7 @@ mod message;
 mod operation;
 mod server;
 mod status;
+pub mod transfer;
 
 pub use attrs::{Attrs, FileType, ModeText, Owner, Times};
 pub use client::{Client, ClientConfig, Entry, Event, Handle, Names, OpenFlags, Reply, RequestId};

@@ -55,7 +55,11 @@ impl Got {
 }
 
 /// All events that `bytes` make, whatever comes in parts put together.
-pub fn feed(client: &mut Client, rx: &mut MsgBuf, bytes: &[u8]) -> Result<Vec<(Option<RequestId>, Got)>, Error> {
+pub fn feed(
+    client: &mut Client,
+    rx: &mut MsgBuf,
+    bytes: &[u8],
+) -> Result<Vec<(Option<RequestId>, Got)>, Error> {
     let mut input = bytes;
     let mut out: Vec<(Option<RequestId>, Got)> = Vec::new();
     while let Some(event) = client.poll(rx, &mut input)? {
@@ -132,7 +136,9 @@ impl Joined {
             let mut taken = 0;
             for piece in self.to_server.chunks(self.chunk) {
                 let mut input = piece;
-                self.server.run(&mut self.fs.with(&mut self.handles), &mut self.server_rx, &mut input).unwrap();
+                self.server
+                    .run(&mut self.fs.with(&mut self.handles), &mut self.server_rx, &mut input)
+                    .unwrap();
                 taken += piece.len() - input.len();
                 if !input.is_empty() {
                     break;

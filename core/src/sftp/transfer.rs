@@ -1,0 +1,324 @@
+//! Whole files over a [`Client`]: get, put, copy and file objects, with many requests in flight.
+//!
+//! [`Transfers`] runs any number of jobs over one client. It is as pure as the rest: remote data is lent
+//! as it arrives ([`Handled::Data`]), local data is asked for ([`Notice::Fill`]) and read straight into
+//! the output. A job never ends well with bytes that are not the file's: every interval that was asked
+//! for is accounted for, short reads are repaired, and an early end is an error.
+//!
+//! ```text
+//!        loop: bytes ──> client.poll ──> Event ──> transfers.on_event ──> Handled
+//!              transfers.poll(&mut client, now) until None ──> Notice
+//!              client.tx ──> bytes;  wait until input or transfers.deadline()
+//! ```
+
+mod engine;
+mod job;
+mod ranges;
+mod reply;
+mod script;
+mod window;
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::crypto::{HashAlg, Provider};
+
+use super::attrs::Attrs;
+use super::client::{Event, OpenFlags};
+use super::error::Error;
+use super::operation::Operation;
+use super::status::Status;
+
+pub use engine::Transfers;
+
+/// How transfers run. The defaults suit every server that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct TransferConfig {
+    /// Bytes in flight at most.
+    pub max_bytes: usize,
+    /// READ and WRITE requests in flight at most.
+    pub max_requests: usize,
+    /// Requests in flight at first; it grows while replies come without delay.
+    pub start_requests: usize,
+    /// Files open at a time; less if the server says so.
+    pub max_files: usize,
+    /// Bytes of a READ or WRITE; `None`: what the server takes, 32 KiB if it does not say.
+    pub request_len: Option<u32>,
+    /// One request of a file at a time, for servers that cannot do more. Otherwise several are in
+    /// flight, with offsets that only go up.
+    pub sequential: bool,
+    /// When no reply has come for so long, fewer requests are sent, and unanswered ones again.
+    pub stall: Duration,
+    /// Stalls in a row after which a job fails.
+    pub max_stalls: u32,
+    /// Hashes for [`Verify::Hash`]; without one it is an error.
+    pub provider: Option<&'static dyn Provider>,
+}
+
+impl Default for TransferConfig {
+    fn default() -> Self {
+        TransferConfig {
+            max_bytes: 32 << 20,
+            max_requests: 1024,
+            start_requests: 8,
+            max_files: 256,
+            request_len: None,
+            sequential: false,
+            stall: Duration::from_secs(10),
+            max_stalls: 6,
+            provider: None,
+        }
+    }
+}
+
+/// A job of a [`Transfers`]. Never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(u64);
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobId({})", self.0)
+    }
+}
+
+/// How the result is checked. The number of bytes always is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Verify {
+    /// By size alone, where the server tells it.
+    #[default]
+    Size,
+    /// By a hash that the server makes (check-file); if it cannot, by reading everything again.
+    Hash(HashAlg),
+    /// By reading everything again and comparing hashes.
+    Reread(HashAlg),
+}
+
+/// How a remote file is fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GetOptions {
+    /// Where to start: what is before it is here already (resume).
+    pub offset: u64,
+    /// Where to stop; `None`: at the end of the file.
+    pub end: Option<u64>,
+    /// The size, if a listing told it: small files then take one round trip less. It may be out of date.
+    pub size: Option<u64>,
+    /// Lend the data in order. Otherwise it comes as the server sends it.
+    pub ordered: bool,
+    /// Ask for attributes even if the size is known, to preserve them.
+    pub attrs: bool,
+    /// Checks.
+    pub verify: Verify,
+    /// Data beyond this offset is not asked for until [`Transfers::allow`] says so.
+    pub limit: Option<u64>,
+}
+
+/// How a local file is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutOptions {
+    /// How the remote file is opened.
+    pub flags: OpenFlags,
+    /// Attributes for a file that is made.
+    pub create: Attrs,
+    /// Where the first byte goes (resume: with flags that do not cut the file).
+    pub offset: u64,
+    /// Go on where the remote file ends; asks for its size. Implies flags without TRUNCATE.
+    pub resume: bool,
+    /// Send to this path, and put it in the place of the real one when all is well; removed otherwise.
+    /// Needs posix-rename@openssh.com to replace a file.
+    pub temporary: Option<Vec<u8>>,
+    /// fsync@openssh.com before the file is closed, if the server has it.
+    pub fsync: bool,
+    /// Set when everything is written: mode, times. A refusal is in the summary, and no error unless
+    /// `require_attrs`.
+    pub attrs: Option<Attrs>,
+    /// A refusal of `attrs` is an error.
+    pub require_attrs: bool,
+    /// Checks.
+    pub verify: Verify,
+    /// Local data can be asked for again, so that a stalled server can be helped.
+    pub seekable: bool,
+}
+
+impl Default for PutOptions {
+    /// WRITE, CREATE and TRUNCATE: what every server takes.
+    fn default() -> Self {
+        PutOptions {
+            flags: OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE,
+            create: Attrs::new(),
+            offset: 0,
+            resume: false,
+            temporary: None,
+            fsync: false,
+            attrs: None,
+            require_attrs: false,
+            verify: Verify::Size,
+            seekable: true,
+        }
+    }
+}
+
+/// What becomes of an event of the client.
+#[derive(Debug)]
+pub enum Handled<'b> {
+    /// It belongs to no job: it answers a request of the application's own.
+    Other(Event<'b>),
+    /// It was for a job.
+    Done,
+    /// Data of a file, straight from the input: write it at `offset` now.
+    Data {
+        /// Whose.
+        job: JobId,
+        /// Where it belongs.
+        offset: u64,
+        /// The data.
+        data: &'b [u8],
+    },
+}
+
+/// What a job has to say.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The remote file is open: what is local can be opened as well.
+    Opened {
+        /// Whose.
+        job: JobId,
+        /// Where the transfer starts; where the remote file ended, for a resumed put.
+        offset: u64,
+    },
+    /// Local data is wanted: call [`Transfers::fill`].
+    Fill {
+        /// Whose.
+        job: JobId,
+        /// From where.
+        offset: u64,
+        /// How much at most.
+        len: usize,
+    },
+    /// Data of an ordered job that had come too early, in its turn.
+    Data {
+        /// Whose.
+        job: JobId,
+        /// Where it belongs.
+        offset: u64,
+        /// The data.
+        data: Vec<u8>,
+    },
+    /// The server has taken so much, of all that will be sent.
+    Progress {
+        /// Whose.
+        job: JobId,
+        /// Bytes.
+        done: u64,
+    },
+    /// The job has ended, well or not.
+    Finished {
+        /// Which.
+        job: JobId,
+        /// How.
+        result: Result<Summary, TransferError>,
+    },
+}
+
+/// Local data, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// So many bytes were put into the room; 0 is the end.
+    Data(usize),
+    /// None now: [`Transfers::resume`] says when there is some.
+    Later,
+    /// Reading failed: the job ends.
+    Failed,
+}
+
+/// What a job that ended well did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Bytes that were moved.
+    pub bytes: u64,
+    /// The size of the file, as far as it is known now.
+    pub size: u64,
+    /// The server told the size, and it is right.
+    pub size_verified: bool,
+    /// A hash was compared.
+    pub hash_verified: bool,
+    /// fsync was done.
+    pub synced: bool,
+    /// The attributes were set.
+    pub attrs_set: bool,
+    /// What the server said of the file when it was opened.
+    pub attrs: Option<Attrs>,
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The server refused a request.
+    Remote {
+        /// Which.
+        op: Operation,
+        /// Why.
+        status: Status,
+    },
+    /// The file ended early, or was cut while it was read.
+    Truncated {
+        /// Its size, as the server had said.
+        expected: u64,
+        /// What came.
+        got: u64,
+    },
+    /// The file changed while it was read, in a way that leaves no right copy.
+    Changed,
+    /// What arrived has another size than what was sent.
+    SizeMismatch {
+        /// Bytes that the file should have.
+        expected: u64,
+        /// Bytes it has.
+        got: u64,
+    },
+    /// What arrived is not what was sent.
+    HashMismatch,
+    /// The server stopped answering.
+    Stalled,
+    /// [`Transfers::cancel`] was called.
+    Cancelled,
+    /// The local side failed.
+    Local,
+    /// The session ended. Everything before `done` is safe: go on there, and with fewer requests in
+    /// flight than `in_flight` if the server hangs up at that.
+    Lost {
+        /// Contiguous bytes that arrived.
+        done: u64,
+        /// Requests that were in flight at most.
+        in_flight: usize,
+        /// Why.
+        error: Error,
+    },
+    /// A hash was wanted and [`TransferConfig::provider`] is not set.
+    NoProvider,
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Remote { op, status } => write!(f, "{op}: {status}"),
+            Self::Truncated { expected, got } => {
+                write!(f, "the remote file ended at {got} of {expected} bytes")
+            }
+            Self::Changed => f.write_str("the remote file changed while it was read"),
+            Self::SizeMismatch { expected, got } => {
+                write!(f, "the remote file has {got} bytes where it should have {expected}")
+            }
+            Self::HashMismatch => f.write_str("the hashes of the two files differ"),
+            Self::Stalled => f.write_str("the server stopped answering"),
+            Self::Cancelled => f.write_str("cancelled"),
+            Self::Local => f.write_str("the local file could not be read or written"),
+            Self::Lost { done, error, .. } => write!(f, "after {done} bytes: {error}"),
+            Self::NoProvider => f.write_str("no provider for hashes is configured"),
+        }
+    }
+}
+
+impl core::error::Error for TransferError {}

@@ -1,0 +1,183 @@
+//! How much may be in flight.
+
+use core::time::Duration;
+
+use crate::time::Time;
+
+use super::TransferConfig;
+
+/// Latency that is never taken for a queue: what a busy local machine has.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// A window in bytes and requests. It opens by what is acknowledged as long as replies are not much
+/// slower than the fastest one, so it doubles each round trip until something on the way is full; it
+/// closes when a server stalls, and then stays below what stalled it.
+#[derive(Debug)]
+pub(super) struct Window {
+    /// What may be in flight now.
+    bytes: usize,
+    max_bytes: usize,
+    requests: usize,
+    in_bytes: usize,
+    in_requests: usize,
+    /// Most requests that ever were.
+    pub(super) peak: usize,
+    fastest: Option<Duration>,
+    /// The last sign of progress.
+    progress: Time,
+    stall: Duration,
+    /// Stalls since the last reply.
+    pub(super) stalls: u32,
+    stalled: bool,
+}
+
+impl Window {
+    pub(super) fn new(config: &TransferConfig) -> Self {
+        Window {
+            bytes: config.start_requests.max(1).saturating_mul(32 * 1024).min(config.max_bytes),
+            max_bytes: config.max_bytes,
+            requests: config.max_requests.max(1),
+            in_bytes: 0,
+            in_requests: 0,
+            peak: 0,
+            fastest: None,
+            progress: Time::ZERO,
+            stall: config.stall,
+            stalls: 0,
+            stalled: false,
+        }
+    }
+
+    /// The size of requests became known: at least so many of them.
+    pub(super) fn at_least(&mut self, bytes: usize) {
+        if !self.stalled {
+            self.bytes = self.bytes.max(bytes).min(self.max_bytes);
+        }
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.in_requests == 0 || (self.in_requests < self.requests && self.in_bytes < self.bytes)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_requests
+    }
+
+    pub(super) fn sent(&mut self, len: usize, now: Time) {
+        if self.in_requests == 0 {
+            self.progress = now;
+        }
+        self.in_bytes = self.in_bytes.saturating_add(len);
+        self.in_requests = self.in_requests.saturating_add(1);
+        self.peak = self.peak.max(self.in_requests);
+    }
+
+    /// A request is over without a word about how fast the server is.
+    pub(super) fn forget(&mut self, len: usize) {
+        self.in_bytes = self.in_bytes.saturating_sub(len);
+        self.in_requests = self.in_requests.saturating_sub(1);
+    }
+
+    /// The reply to a request of `len` bytes that was sent at `sent`.
+    pub(super) fn acked(&mut self, len: usize, sent: Time, now: Time) {
+        let was_full = !self.has_room();
+        self.forget(len);
+        (self.progress, self.stalls) = (now, 0);
+        let took = now.since(sent);
+        let fastest = self.fastest.map_or(took, |f| f.min(took));
+        self.fastest = Some(fastest);
+        let quick = took <= fastest.saturating_mul(4).saturating_add(GRACE);
+        if quick && (was_full || self.in_bytes.saturating_mul(2) > self.bytes) {
+            self.bytes = self.bytes.saturating_add(len).min(self.max_bytes);
+        }
+    }
+
+    /// Something came that shows that the server lives.
+    pub(super) fn alive(&mut self, now: Time) {
+        self.progress = now;
+    }
+
+    /// When the server counts as stalled, if anything is waited for.
+    pub(super) fn deadline(&self, waiting: bool) -> Option<Time> {
+        waiting.then(|| self.progress + self.stall)
+    }
+
+    /// Whether it ever stalled.
+    pub(super) fn has_stalled(&self) -> bool {
+        self.stalled
+    }
+
+    /// No reply for too long: a quarter of what was in flight from now on.
+    pub(super) fn stalled(&mut self, now: Time) {
+        self.requests = (self.in_requests.min(self.requests) / 4).max(1);
+        self.bytes = (self.bytes / 4).max(32 * 1024);
+        self.stalls = self.stalls.saturating_add(1);
+        self.stalled = true;
+        self.progress = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Time {
+        Time::from_micros(ms * 1000)
+    }
+
+    #[test]
+    fn it_doubles_each_round_trip_and_stops_at_the_limit() {
+        let mut w = Window::new(&TransferConfig::default());
+        let mut now = 0;
+        let mut rounds = 0;
+        while w.bytes < 32 << 20 {
+            let mut n = 0;
+            while w.has_room() {
+                w.sent(32 << 10, at(now));
+                n += 1;
+            }
+            (0..n).for_each(|_| w.acked(32 << 10, at(now), at(now + 100)));
+            now += 100;
+            rounds += 1;
+        }
+        assert_eq!(rounds, 7, "8 requests to 1024");
+        assert_eq!(w.peak, 1024 / 2);
+    }
+
+    #[test]
+    fn it_does_not_grow_into_a_queue() {
+        let mut w = Window::new(&TransferConfig::default());
+        // One request a millisecond is all the link takes.
+        w.sent(1, at(0));
+        w.acked(1, at(0), at(10));
+        let mut queue = alloc::collections::VecDeque::new();
+        for now in 0..10_000 {
+            while w.has_room() {
+                w.sent(32 << 10, at(now));
+                queue.push_back(now);
+            }
+            if let Some(sent) = queue.pop_front() {
+                w.acked(32 << 10, at(sent), at(now + 10));
+            }
+        }
+        assert!(w.bytes < 64 * (32 << 10), "{}", w.bytes);
+    }
+
+    #[test]
+    fn u_02_a_stall_closes_it_for_good() {
+        let mut w = Window::new(&TransferConfig::default());
+        (0..8).for_each(|_| w.sent(32 << 10, at(0)));
+        assert_eq!(w.deadline(true), Some(at(10_000)));
+        w.stalled(at(10_000));
+        (0..8).for_each(|_| w.forget(32 << 10));
+        for _ in 0..100 {
+            let mut n = 0;
+            while w.has_room() {
+                w.sent(32 << 10, at(0));
+                n += 1;
+            }
+            assert!(n <= 2);
+            (0..n).for_each(|_| w.acked(32 << 10, at(0), at(1)));
+        }
+    }
+}
