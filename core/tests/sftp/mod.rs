@@ -1,6 +1,9 @@
 //! An SFTP client and a server joined in memory, with no channel between them.
 #![allow(dead_code)]
 
+pub mod drive;
+pub mod fake;
+
 use konko_core::Seed;
 use konko_core::provider;
 use konko_core::sftp::*;

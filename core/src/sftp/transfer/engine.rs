@@ -36,7 +36,6 @@ pub struct Transfers {
     pub(super) most_files: usize,
     /// The longest reply that a server gives, where it is less than what limits say.
     pub(super) longest: u32,
-    lost: Option<Error>,
 }
 
 impl Transfers {
@@ -55,7 +54,6 @@ impl Transfers {
             notices: VecDeque::new(),
             files: 0,
             longest: u32::MAX,
-            lost: None,
         }
     }
 
@@ -76,10 +74,17 @@ impl Transfers {
             (Some(_), None) => job.fail(TransferError::NoProvider),
             (None, _) => {}
         }
+        // What has a handle already need not wait for others to be closed.
+        let open = job.handle.is_some();
+        (job.started, job.queued) = (open, open);
         if let Some(place) = self.jobs.get_mut(slot as usize) {
             *place = Some(Box::new(job));
         }
-        self.queue.push_back(id);
+        if open {
+            self.ready.push_back(id)
+        } else {
+            self.queue.push_back(id)
+        }
         id
     }
 
@@ -193,7 +198,6 @@ impl Transfers {
 
     /// The session has ended: so have all jobs, and `Finished` says how far each of them came.
     pub fn lost(&mut self, error: &Error) {
-        self.lost = Some(error.clone());
         self.flights.clear();
         let in_flight = self.window.peak;
         for slot in 0..self.jobs.len() {
@@ -274,6 +278,11 @@ impl Transfers {
         self.ready.push_back(id);
     }
 
+    /// A job waits for its start once more.
+    pub(super) fn requeue(&mut self, id: JobId) {
+        self.queue.push_back(id);
+    }
+
     /// Starts jobs while the server bears more open files.
     fn start(&mut self, client: &Client) {
         let said = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
@@ -313,7 +322,7 @@ impl Transfers {
     ) -> Result<(), UsageError> {
         let id = request?;
         if self.flights.is_empty() {
-            self.window.alive(now);
+            self.window.start_clock(now);
         }
         job.outstanding = job.outstanding.saturating_add(1);
         if matches!(item, Item::Read | Item::Fill) {
@@ -365,14 +374,17 @@ impl Transfers {
                 self.abandon(client, id);
                 continue;
             }
+            self.drop_questions(client, id);
             let mine = self.flights.values().filter(|f| f.job == id);
             let again: Vec<Flight> =
                 mine.filter(|f| matches!(f.item, Item::Read | Item::Fill)).copied().collect();
             let Some(job) = self.job_mut(id) else { continue };
             // What was written from a pipe cannot be asked for again: perhaps it is only slow.
-            if again.is_empty() || (job.is_upload() && !(job.put.seekable && job.is_filling())) {
+            let lasting = job.is_upload() && !(job.kind == Kind::Put && job.put.seekable);
+            if again.is_empty() || lasting || job.error.is_some() {
                 continue;
             }
+            let closed = job.is_upload() && !job.is_filling();
             for f in again {
                 let (offset, len) = (f.offset.saturating_add(u64::from(f.got)), f.len.saturating_sub(f.got));
                 match f.item {
@@ -381,8 +393,56 @@ impl Transfers {
                 }
             }
             self.drop_data(client, id);
+            if closed {
+                self.write_again(client, id);
+            }
             self.wake(id);
         }
+    }
+
+    /// A file was closed behind writes that were never answered: it is opened once more for them.
+    fn write_again(&mut self, client: &mut Client, id: JobId) {
+        self.drop_flights(client, id);
+        let Some(job) = self.job_mut(id) else { return };
+        if job.handle.is_some() {
+            return job.script.push_front(Item::Fill);
+        }
+        job.reopening = true;
+        job.opens = job.opens.saturating_add(1);
+        let mut steps = alloc::vec![Item::Open, Item::Wait, Item::Fill];
+        steps.extend(job.put.attrs.as_ref().map(|_| Item::SetAttrs));
+        steps.extend(job.put.fsync.then_some(Item::Fsync));
+        steps.extend([Item::Close, Item::StatPath]);
+        steps.into_iter().rev().for_each(|i| job.script.push_front(i));
+        self.files = self.files.saturating_add(1);
+    }
+
+    /// Nothing is waited for any more.
+    fn drop_flights(&mut self, client: &mut Client, id: JobId) {
+        let gone: Vec<RequestId> =
+            self.flights.iter().filter(|(_, f)| f.job == id).map(|(r, _)| *r).collect();
+        for request in gone {
+            client.cancel(request);
+            self.flights.remove(&request);
+        }
+        if let Some(job) = self.job_mut(id) {
+            job.outstanding = 0;
+        }
+    }
+
+    /// Does without what would only have been good to know.
+    fn drop_questions(&mut self, client: &mut Client, id: JobId) {
+        let mine = |f: &Flight| f.job == id && matches!(f.item, Item::Stat | Item::StatPath);
+        let gone: Vec<RequestId> = self.flights.iter().filter(|(_, f)| mine(f)).map(|(r, _)| *r).collect();
+        for request in gone {
+            client.cancel(request);
+            self.flights.remove(&request);
+            if let Some(job) = self.job_mut(id).filter(|j| !j.put.resume) {
+                job.outstanding = job.outstanding.saturating_sub(1);
+                job.ranges.size_pending = false;
+            }
+        }
+        self.wake(id);
     }
 
     /// Ends a job without waiting for anything.

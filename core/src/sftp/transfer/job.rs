@@ -115,6 +115,10 @@ pub(super) struct Job {
     pub(super) temporary: bool,
     pub(super) queued: bool,
     pub(super) started: bool,
+    /// It was said that the file is open.
+    pub(super) opened: bool,
+    /// What was written already is to stay.
+    pub(super) reopening: bool,
     /// Files that count as open for it.
     pub(super) opens: usize,
     /// copy-data did it.
@@ -139,6 +143,7 @@ impl Job {
     pub(super) fn new(id: JobId, kind: Kind, path: &[u8], get: GetOptions, put: PutOptions) -> Self {
         let (start, end, size, limit) = (get.offset, get.end, get.size, get.limit);
         let ordered = get.ordered || get.verify != Verify::Size;
+        let start = if matches!(kind, Kind::Put | Kind::Write) { put.offset } else { start };
         let sink = if kind == Kind::Copy { Sink::Remote } else { Sink::App };
         let mut job = Job {
             id,
@@ -171,6 +176,8 @@ impl Job {
             temporary: false,
             queued: false,
             started: false,
+            opened: false,
+            reopening: false,
             opens: 0,
             copied: false,
             rereading: false,
@@ -241,6 +248,7 @@ impl Job {
 
     pub(super) fn flags(&self) -> OpenFlags {
         match self.kind {
+            Kind::Put if self.reopening => OpenFlags::WRITE,
             Kind::Put if self.put.resume => OpenFlags(self.put.flags.0 & !OpenFlags::TRUNCATE.0),
             Kind::Put => self.put.flags,
             _ => OpenFlags::READ,
@@ -277,10 +285,7 @@ impl Job {
 
     /// Contiguous bytes that are safe.
     pub(super) fn done(&self) -> u64 {
-        match self.kind {
-            Kind::Put | Kind::Write => self.first.saturating_add(self.acked),
-            _ => self.ranges.done(),
-        }
+        if self.kind == Kind::Put && self.rereading { self.next } else { self.ranges.done() }
     }
 
     pub(super) fn verify(&self) -> Verify {

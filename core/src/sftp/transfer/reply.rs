@@ -7,6 +7,7 @@ use crate::time::Time;
 
 use super::engine::Transfers;
 use super::job::{Flight, Item, Job, Kind, Sink};
+use super::ranges::Ranges;
 use super::script::{hash_by_reading, operation};
 use super::{Handled, Notice, TransferError};
 
@@ -122,9 +123,11 @@ impl Transfers {
         match (flight.item, reply) {
             (Item::Open | Item::Reopen, Reply::Handle(handle)) => {
                 job.handle = Some(handle);
+                self.most_files = self.most_files.saturating_add(1).min(self.config.max_files);
                 job.temporary |= job.put.temporary.is_some() && flight.item == Item::Open;
-                if flight.item == Item::Open && !job.put.resume && job.error.is_none() {
-                    let offset = if job.is_upload() { job.first } else { job.ranges.done() };
+                if flight.item == Item::Open && !job.put.resume && job.error.is_none() && !job.opened {
+                    job.opened = true;
+                    let offset = job.ranges.done();
                     self.notices.push_back(Notice::Opened { job: job.id, offset });
                 }
                 if flight.item == Item::Reopen {
@@ -138,6 +141,7 @@ impl Transfers {
                 if job.kind == Kind::Put {
                     let offset = attrs.size.unwrap_or(0);
                     (job.next, job.first) = (offset, offset);
+                    job.ranges = Ranges::new(offset, None, None, None);
                     self.notices.push_back(Notice::Opened { job: job.id, offset });
                 } else {
                     job.ranges.size = attrs.size;
@@ -156,6 +160,9 @@ impl Transfers {
             }
             (Item::Fill, Reply::Status(status)) if status.is_ok() => {
                 job.acked = job.acked.saturating_add(u64::from(flight.len));
+                if job.is_upload() {
+                    job.ranges.got(flight.offset, flight.len as usize);
+                }
                 let done = job.acked;
                 if job.kind != Kind::Write {
                     self.notices.push_back(Notice::Progress { job: job.id, done });
@@ -171,25 +178,28 @@ impl Transfers {
                 Item::CopyData => job.copied = true,
                 _ => {}
             },
-            (item, Reply::Status(status)) => self.on_refusal(job, item, status),
+            (item, Reply::Status(status)) => self.on_refusal(job, item, flight.offset, status),
             // The client checks that replies fit.
             _ => {}
         }
     }
 
-    fn on_refusal(&mut self, job: &mut Job, item: Item, status: Status) {
+    /// `others`: files that were open when an OPEN was sent.
+    fn on_refusal(&mut self, job: &mut Job, item: Item, others: u64, status: Status) {
         let remote = |status| TransferError::Remote { op: operation(item), status };
         match item {
             Item::Open | Item::OpenTarget => {
-                let full = status.code == StatusCode::FAILURE && self.files > 1 && job.tries < MAX_TRIES;
+                self.closed(job);
+                let full = status.code == StatusCode::FAILURE && others > 1 && job.tries < MAX_TRIES;
                 if full && job.kind != Kind::Copy && job.error.is_none() {
                     // Perhaps too many are open: again, when there are fewer.
                     job.tries = job.tries.saturating_add(1);
-                    self.most_files = (self.files / 2).max(1);
+                    self.most_files = self.files.max(1);
                     job.script.push_front(Item::Open);
+                    job.started = false;
+                    self.requeue(job.id);
                     return;
                 }
-                self.closed(job);
                 job.fail(remote(status));
             }
             Item::Reopen => job.fail(remote(status)),
@@ -275,6 +285,9 @@ fn on_size(job: &mut Job, size: Option<u64>) {
 fn finish(job: &mut Job) -> Result<(), TransferError> {
     match job.kind {
         Kind::Put | Kind::Write => {
+            if job.done() != job.next {
+                return Err(TransferError::Changed);
+            }
             job.summary.bytes = job.acked;
             job.summary.size = job.next;
         }

@@ -35,6 +35,9 @@ enum Done {
 impl Transfers {
     /// Lets a job send what it can.
     pub(super) fn run(&mut self, client: &mut Client, job: &mut Job, now: Time) -> Turn {
+        if !job.started {
+            return Turn::Idle;
+        }
         loop {
             let Some(item) = job.script.front().copied() else {
                 if job.outstanding > 0 {
@@ -84,8 +87,12 @@ impl Transfers {
 
     /// Sends a request that is not about data.
     fn control(&mut self, client: &mut Client, job: &mut Job, item: Item, now: Time) -> Done {
+        // A server that stalled before gets one thing at a time.
+        if self.window.has_stalled() && job.outstanding > 0 {
+            return Done::Stay(Turn::Idle);
+        }
         let Some(request) = request(client, job, item) else { return Done::Next };
-        match self.sent(job, item, (0, 0), request, now) {
+        match self.sent(job, item, (self.files as u64, 0), request, now) {
             Ok(()) => {
                 match item {
                     Item::Close => {
@@ -186,7 +193,7 @@ impl Transfers {
 
     fn pump_fills(&mut self, client: &mut Client, job: &mut Job) -> Done {
         if job.ended && job.refill.is_empty() {
-            // A server that stalled before gets one thing at a time.
+            // So that what stalls can still be sent again.
             let careful = self.window.has_stalled() || job.kind == Kind::Write;
             return if careful && job.outstanding > 0 { Done::Stay(Turn::Idle) } else { Done::Next };
         }
@@ -319,7 +326,7 @@ impl Transfers {
         job.rereading = true;
         job.sink = Sink::Hash;
         // One byte more would come if the file were longer.
-        job.ranges = Ranges::new(start, None, Some(end), None);
+        job.ranges = Ranges::new(start, job.get.end.map(|_| end), Some(end), None);
         job.order = Some(Reorder::new(start));
         Done::Next
     }

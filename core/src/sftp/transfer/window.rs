@@ -94,6 +94,11 @@ impl Window {
 
     /// Something came that shows that the server lives.
     pub(super) fn alive(&mut self, now: Time) {
+        (self.progress, self.stalls) = (now, 0);
+    }
+
+    /// The first request after a time when nothing was waited for.
+    pub(super) fn start_clock(&mut self, now: Time) {
         self.progress = now;
     }
 

@@ -1,0 +1,251 @@
+//! A server that misbehaves as it is told, and remembers what it was asked.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use konko_core::wire::{Reader, Sink};
+
+use super::packet;
+
+/// What is wrong with it.
+#[derive(Clone, Debug, Default)]
+pub struct Habits {
+    /// Seed of its whims.
+    pub seed: u64,
+    /// READs get at most so many bytes; 0: all.
+    pub most: usize,
+    /// READs get a random part.
+    pub short: bool,
+    /// Replies come in any order.
+    pub reorder: bool,
+    /// Requests beyond so many outstanding are never answered.
+    pub answers: Option<usize>,
+    /// Hangs up when more are outstanding.
+    pub hangs_up: Option<usize>,
+    /// This request (by number) is refused with FAILURE.
+    pub refuses: Option<u8>,
+    /// The file changes when so many READs were answered: its new length.
+    pub changes: Option<(usize, usize)>,
+    /// No attributes at all in the replies to STAT and FSTAT.
+    pub mute: bool,
+    /// What FSTAT says of the size.
+    pub lies: Option<u64>,
+    /// Every so many replies, one comes twice, or with an unknown number.
+    pub repeats: Option<usize>,
+    pub strays: Option<usize>,
+    /// Text before VERSION.
+    pub preamble: Vec<u8>,
+    /// Says EOF with the data of the next READ still to come: an early end.
+    pub early_eof: Option<u64>,
+    /// CLOSE overtakes what came before it.
+    pub closes_first: bool,
+}
+
+#[derive(Default)]
+pub struct Fake {
+    pub habits: Habits,
+    pub files: BTreeMap<Vec<u8>, Vec<u8>>,
+    handles: BTreeMap<u32, Vec<u8>>,
+    next: u32,
+    input: Vec<u8>,
+    /// Not answered yet.
+    queue: VecDeque<(u8, u32, Vec<u8>)>,
+    pub out: Vec<u8>,
+    pub gone: bool,
+    pub reads: usize,
+    replies: usize,
+    dice: u64,
+    pub peak: usize,
+    /// Every request: number.
+    pub log: Vec<u8>,
+}
+
+impl Fake {
+    pub fn new(habits: Habits) -> Self {
+        let dice = habits.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        Fake { habits, dice, ..Fake::default() }
+    }
+
+    fn roll(&mut self, n: usize) -> usize {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        (self.dice >> 33) as usize % n.max(1)
+    }
+
+    /// Takes bytes, and answers what it likes.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        while let Some(head) = self.input.first_chunk::<4>() {
+            let end = 4 + u32::from_be_bytes(*head) as usize;
+            if self.input.len() < end {
+                break;
+            }
+            let message: Vec<u8> = self.input.drain(..end).skip(4).collect();
+            if message[0] == 1 {
+                let version = packet(2, &[0, 0, 0, 3]);
+                self.out.extend_from_slice(&self.habits.preamble.clone());
+                self.out.extend_from_slice(&version);
+                continue;
+            }
+            let id = u32::from_be_bytes(message[1..5].try_into().unwrap());
+            self.log.push(message[0]);
+            if self.habits.answers.is_some_and(|n| self.queue.len() >= n) {
+                continue;
+            }
+            self.queue.push_back((message[0], id, message[5..].to_vec()));
+            self.peak = self.peak.max(self.queue.len());
+            if self.habits.hangs_up.is_some_and(|n| self.queue.len() > n) {
+                self.gone = true;
+                return;
+            }
+        }
+    }
+
+    /// Answers everything that is waiting.
+    pub fn work(&mut self) {
+        if self.habits.closes_first {
+            self.queue.make_contiguous().sort_by_key(|(n, id, _)| (*n != 4, *id));
+        }
+        let mut replies = Vec::new();
+        while let Some((number, id, fields)) = self.queue.pop_front() {
+            let reply = self.answer(number, id, &fields);
+            replies.push(reply);
+        }
+        if self.habits.reorder {
+            for i in (1..replies.len()).rev() {
+                let j = self.roll(i + 1);
+                replies.swap(i, j);
+            }
+        }
+        for reply in replies {
+            self.replies += 1;
+            self.out.extend_from_slice(&reply);
+            if self.habits.repeats.is_some_and(|n| self.replies % n == 0) {
+                self.out.extend_from_slice(&reply);
+            }
+            if self.habits.strays.is_some_and(|n| self.replies % n == 0) {
+                self.out.extend_from_slice(&status(0xffff_fff0, 0));
+            }
+        }
+    }
+
+    fn answer(&mut self, number: u8, id: u32, fields: &[u8]) -> Vec<u8> {
+        if self.habits.refuses == Some(number) {
+            return status(id, 4);
+        }
+        let mut r = Reader::new(fields);
+        match number {
+            3 => {
+                let path = r.string().unwrap().to_vec();
+                let flags = r.u32().unwrap();
+                if flags & 0x10 != 0 || (flags & 8 != 0 && !self.files.contains_key(&path)) {
+                    self.files.insert(path.clone(), Vec::new());
+                }
+                if !self.files.contains_key(&path) {
+                    return status(id, 2);
+                }
+                self.next += 1;
+                self.handles.insert(self.next, path);
+                let mut f = id.to_be_bytes().to_vec();
+                f.put_string(&self.next.to_be_bytes());
+                packet(102, &f)
+            }
+            4 => {
+                let known = self.handles.remove(&handle(&mut r)).is_some();
+                status(id, if known { 0 } else { 4 })
+            }
+            5 => self.read(id, &mut r),
+            6 => {
+                let Some(path) = self.handles.get(&handle(&mut r)).cloned() else { return status(id, 4) };
+                let (offset, data) = (r.u64().unwrap() as usize, r.string().unwrap());
+                let file = self.files.get_mut(&path).unwrap();
+                file.resize(file.len().max(offset + data.len()), 0);
+                file[offset..][..data.len()].copy_from_slice(data);
+                status(id, 0)
+            }
+            8 => {
+                let path = self.handles.get(&handle(&mut r)).cloned();
+                self.attrs(id, path)
+            }
+            17 => {
+                let path = r.string().unwrap().to_vec();
+                self.attrs(id, Some(path))
+            }
+            10 => status(id, 0),
+            13 => {
+                let gone = self.files.remove(r.string().unwrap()).is_some();
+                status(id, if gone { 0 } else { 2 })
+            }
+            18 => {
+                let (from, to) = (r.string().unwrap().to_vec(), r.string().unwrap().to_vec());
+                match self.files.remove(&from) {
+                    Some(data) => {
+                        self.files.insert(to, data);
+                        status(id, 0)
+                    }
+                    None => status(id, 2),
+                }
+            }
+            _ => status(id, 8),
+        }
+    }
+
+    fn attrs(&mut self, id: u32, path: Option<Vec<u8>>) -> Vec<u8> {
+        let Some(size) = path.and_then(|p| self.files.get(&p)).map(|d| d.len() as u64) else {
+            return status(id, 2);
+        };
+        let mut f = id.to_be_bytes().to_vec();
+        if self.habits.mute {
+            f.put_u32(0);
+        } else {
+            f.put_u32(1);
+            f.put_u64(self.habits.lies.unwrap_or(size));
+        }
+        packet(105, &f)
+    }
+
+    fn read(&mut self, id: u32, r: &mut Reader<'_>) -> Vec<u8> {
+        let Some(path) = self.handles.get(&handle(r)).cloned() else { return status(id, 4) };
+        let (offset, len) = (r.u64().unwrap(), r.u32().unwrap() as usize);
+        self.reads += 1;
+        if let Some((after, len)) = self.habits.changes
+            && self.reads > after
+        {
+            let file = self.files.get_mut(&path).unwrap();
+            let from = file.len();
+            file.resize(len, 0);
+            file.iter_mut().enumerate().skip(from).for_each(|(i, b)| *b = i as u8);
+        }
+        if self.habits.early_eof.is_some_and(|at| offset >= at) {
+            return status(id, 1);
+        }
+        let file = &self.files[&path];
+        let data = file.get(offset as usize..).unwrap_or_default();
+        let mut n = data.len().min(len);
+        if n == 0 {
+            return status(id, 1);
+        }
+        let data = data.to_vec();
+        if self.habits.most > 0 {
+            n = n.min(self.habits.most);
+        }
+        if self.habits.short {
+            n = 1 + self.roll(n);
+        }
+        let mut f = id.to_be_bytes().to_vec();
+        f.put_string(&data[..n]);
+        packet(103, &f)
+    }
+}
+
+fn handle(r: &mut Reader<'_>) -> u32 {
+    u32::from_be_bytes(r.string().unwrap().try_into().unwrap())
+}
+
+pub fn status(id: u32, code: u32) -> Vec<u8> {
+    let mut f = id.to_be_bytes().to_vec();
+    f.put_u32(code);
+    f.put_string(b"");
+    f.put_string(b"");
+    packet(101, &f)
+}
