@@ -53,6 +53,8 @@ pub enum ErrorKind {
     ChannelClosed,
     /// The call made no sense.
     Usage(UsageError),
+    /// An SFTP operation.
+    Sftp(Box<crate::sftp::Error>),
     /// Something on this machine: a file, a key, an option. The text says what.
     Local(String),
 }
@@ -197,7 +199,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !matches!(self.kind(), ErrorKind::Local(_)) {
+        if !matches!(self.kind(), ErrorKind::Local(_) | ErrorKind::Sftp(_)) {
             write!(f, "{}: ", konko_core::wire::SshStr::new(self.0.peer.as_bytes()))?;
         }
         self.kind().fmt(f)
@@ -231,6 +233,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::RequestRefused(what) => write!(f, "the peer refused the request: {what}"),
             ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
             ErrorKind::Usage(e) => write!(f, "{e}"),
+            ErrorKind::Sftp(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),
         }
     }
@@ -248,6 +251,7 @@ impl std::error::Error for Error {
             ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => Some(&**e),
             ErrorKind::Ssh(e) => Some(e),
             ErrorKind::Usage(e) => Some(e),
+            ErrorKind::Sftp(e) => Some(&**e),
             _ => None,
         }
     }

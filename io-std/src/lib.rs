@@ -30,6 +30,7 @@ mod hosts;
 mod notice;
 mod options;
 pub mod server;
+pub mod sftp;
 mod shared;
 mod state;
 mod stream;
@@ -44,6 +45,7 @@ pub use hosts::{Answer, HostKeyProblem, HostKeys, KnownHostsFiles, UnknownHost};
 pub use konko_core as core;
 pub use notice::Notice;
 pub use options::ClientOptions;
+pub use sftp::Sftp;
 pub use stream::{FdStream, Stream};
 
 /// 32 random bytes from the operating system.

@@ -26,11 +26,13 @@ pub(crate) enum Wait {
     Stderr,
     Write,
     Control,
+    /// Data, standard error, or room to write: whatever comes first.
+    Any,
 }
 
 /// The condition variables of a channel.
 #[derive(Debug, Default)]
-pub(crate) struct Waits([Condvar; 4]);
+pub(crate) struct Waits([Condvar; 5]);
 
 impl Waits {
     pub(crate) fn of(&self, wait: Wait) -> &Condvar {
@@ -133,6 +135,8 @@ pub(crate) struct Chan {
     pub(crate) exit: Option<Exit>,
     /// Data can be written again.
     pub(crate) writable: bool,
+    /// Whoever waits for [`Wait::Any`] is to come back.
+    pub(crate) nudged: bool,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
     pub(crate) asked: u64,
     answered: u64,
@@ -154,6 +158,7 @@ impl Chan {
             eow: false,
             exit: None,
             writable: false,
+            nudged: false,
             asked: 0,
             answered: 0,
             answers: Vec::new(),
@@ -389,6 +394,14 @@ impl State {
         }
     }
 
+    /// Ends the wait for [`Wait::Any`] on a channel, now or when it is next begun.
+    pub(crate) fn nudge(&mut self, id: ChannelId) {
+        if let Some(chan) = self.channels.get_mut(&id) {
+            chan.nudged = true;
+            wake(&mut self.wakes, chan, Wait::Any);
+        }
+    }
+
     /// The connection is over; everybody learns of it.
     pub(crate) fn end(&mut self, error: Error) {
         if self.ended.is_none() {
@@ -604,9 +617,12 @@ fn wait_of(stream: usize) -> Wait {
 
 /// Remembers to wake whoever waits for that, once.
 fn wake(wakes: &mut Wakes, chan: &mut Chan, wait: Wait) {
-    let bit = 1 << wait as u8;
-    if chan.waiting & bit != 0 {
-        chan.waiting &= !bit;
-        wakes.push((Arc::clone(&chan.waits), wait));
+    let any = (wait != Wait::Control).then_some(Wait::Any);
+    for wait in [Some(wait), any].into_iter().flatten() {
+        let bit = 1 << wait as u8;
+        if chan.waiting & bit != 0 {
+            chan.waiting &= !bit;
+            wakes.push((Arc::clone(&chan.waits), wait));
+        }
     }
 }
