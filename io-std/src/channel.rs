@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use konko_core::{TxBuf, UsageError};
 use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind, PtyModes, PtyRequest};
 use konko_core::wire::SshStr;
+use konko_core::{TxBuf, UsageError};
 
 use crate::client::Handle;
 use crate::error::{Error, ErrorKind};
@@ -547,10 +547,6 @@ impl Channel {
         self.shared().with(|state| state.nudge(self.0.id));
     }
 
-    pub(crate) fn peer(&self) -> &Arc<str> {
-        &self.shared().peer
-    }
-
     pub(crate) fn reply_timeout(&self) -> Option<Duration> {
         self.0.handle.reply_timeout
     }
@@ -607,11 +603,6 @@ impl Channel {
         let _ = self.send_eof();
         self.close();
         sent.map(|_| ())
-    }
-
-    /// Waits until the peer has closed the channel or the connection has ended.
-    pub(crate) fn wait_closed(&self) {
-        let _ = self.await_control(Deadline::after(None), "the end of the channel", |_| None::<()>);
     }
 
     /// Closes the channel without waiting. Dropping the last handle does the same.

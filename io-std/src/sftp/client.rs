@@ -111,11 +111,8 @@ impl Sftp {
         let (Some(input), Some(output)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::invalid("the program has no standard streams"));
         };
-        let stream = FdStream::pair(
-            std::os::fd::OwnedFd::from(output),
-            std::os::fd::OwnedFd::from(input),
-        )
-        .map_err(local)?;
+        let stream = FdStream::pair(std::os::fd::OwnedFd::from(output), std::os::fd::OwnedFd::from(input))
+            .map_err(local)?;
         let link = Box::new(StreamLink::new(stream, Some(child)));
         Self::start(link, options, Some(Duration::from_secs(60)))
     }
@@ -174,11 +171,17 @@ impl Sftp {
     /// If it is no directory.
     pub fn set_current_dir(&mut self, path: impl RemotePath) -> Result<(), Error> {
         let dir = self.canonicalize(&path)?;
-        if self.metadata(&dir)?.file_type().is_some_and(|kind| kind != konko_core::sftp::FileType::Directory) {
+        if self.metadata(&dir)?.file_type().is_some_and(|kind| kind != konko_core::sftp::FileType::Directory)
+        {
             return Err(Error::invalid("it is not a directory").of("set_current_dir", &[path.as_remote()]));
         }
         self.dir = dir.into();
         Ok(())
+    }
+
+    /// Relative paths of this handle start where the server starts again.
+    pub fn reset_current_dir(&mut self) {
+        self.dir = Arc::from(&b""[..]);
     }
 
     /// Where relative paths of this handle start; `None`: where the server starts.

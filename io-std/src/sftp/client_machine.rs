@@ -244,6 +244,8 @@ impl Machine {
         }
         let more = self.pump(now());
         let wait = match block {
+            // Somebody has what it waited for.
+            _ if !self.done.is_empty() => Await::Nothing,
             None => Await::Nothing,
             Some(deadline) if more => Await::Output(deadline),
             Some(deadline) => Await::Input(deadline),

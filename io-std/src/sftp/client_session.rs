@@ -157,7 +157,8 @@ impl Session {
         }
         for (call, answer) in machine.done.drain(..) {
             if let Some(pending) = state.calls.get_mut(&call) {
-                if matches!(answer, Answer::Touched) && matches!(pending.answers.back(), Some(Answer::Touched))
+                if matches!(answer, Answer::Touched)
+                    && matches!(pending.answers.back(), Some(Answer::Touched))
                 {
                     continue;
                 }

@@ -795,7 +795,8 @@ impl Seek for &File {
             SeekFrom::Start(at) => at,
             SeekFrom::Current(by) => self.lock().pos.checked_add_signed(by).ok_or_else(wrong)?,
             SeekFrom::End(by) => {
-                let size = self.metadata()?.size().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
+                let size =
+                    self.metadata()?.size().ok_or_else(|| io::Error::from(io::ErrorKind::Unsupported))?;
                 size.checked_add_signed(by).ok_or_else(wrong)?
             }
         };

@@ -17,5 +17,5 @@ pub use client_dir::{DirEntry, Metadata};
 pub use client_error::{Error, ErrorKind};
 pub use file::{File, OpenOptions};
 pub use path::RemotePath;
-pub use transfer::{Cancel, GetOptions, Progress, PutOptions, Summary, Verify};
+pub use transfer::{Cancel, GetOptions, OnProgress, Progress, PutOptions, Summary, Verify};
 pub use tree::{ReadDir, TreeReport, Walk};

@@ -7,11 +7,11 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
+use konko_core::sftp::Attrs;
 use konko_core::sftp::transfer::{self, Local};
 pub use konko_core::sftp::transfer::{Summary, Verify};
-use konko_core::sftp::{Attrs, OpenFlags};
 
 use super::client::Sftp;
 use super::client_dir::Metadata;
@@ -35,7 +35,8 @@ pub struct Progress<'a> {
     pub finished: bool,
 }
 
-type OnProgress = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
+/// Gets told how far files have come.
+pub type OnProgress = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
 
 /// Ends transfers from another thread, or from a progress callback.
 #[derive(Clone, Debug, Default)]
@@ -97,8 +98,10 @@ pub struct GetOptions {
     pub verify: Verify,
     /// Follow no symbolic link at the local name.
     pub no_follow: bool,
-    pub(crate) progress: Option<OnProgress>,
-    pub(crate) cancel: Option<Cancel>,
+    /// See `on_progress`.
+    pub progress: Option<OnProgress>,
+    /// See `cancelled_by`.
+    pub cancel: Option<Cancel>,
 }
 
 /// How files are sent.
@@ -117,8 +120,10 @@ pub struct PutOptions {
     pub mode: Option<u32>,
     /// How the result is checked.
     pub verify: Verify,
-    pub(crate) progress: Option<OnProgress>,
-    pub(crate) cancel: Option<Cancel>,
+    /// See `on_progress`.
+    pub progress: Option<OnProgress>,
+    /// See `cancelled_by`.
+    pub cancel: Option<Cancel>,
 }
 
 macro_rules! observed {
@@ -280,7 +285,9 @@ impl Side for PutFile {
             self.file = Some(fs::File::open(&self.teller.local)?);
         }
         if self.resumes && self.teller.total.is_some_and(|total| offset > total) {
-            return Err(io::Error::other("the remote file is longer than the local one; it cannot be resumed"));
+            return Err(io::Error::other(
+                "the remote file is longer than the local one; it cannot be resumed",
+            ));
         }
         (self.teller.done, self.teller.told) = (offset, offset);
         Ok(())
@@ -552,11 +559,6 @@ impl Sftp {
     }
 }
 
-/// Seconds of a local time, for attributes.
-pub(crate) fn since_epoch(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
-}
-
 impl Error {
     /// Under the name of the operation that it was part of.
     pub(crate) fn again(self, op: &'static str) -> Self {
@@ -566,6 +568,3 @@ impl Error {
         Error::new(kind).of(op, &paths)
     }
 }
-
-/// Flags of a put that keeps what is there.
-pub(crate) const KEEP: OpenFlags = OpenFlags(OpenFlags::WRITE.0 | OpenFlags::CREATE.0);

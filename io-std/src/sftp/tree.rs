@@ -280,7 +280,10 @@ impl Sftp {
         &self,
         op: &'static str,
         paths: &[Vec<u8>],
-        send: impl Fn(&mut konko_core::sftp::Client, &[u8]) -> Result<konko_core::sftp::RequestId, konko_core::sftp::UsageError>
+        send: impl Fn(
+            &mut konko_core::sftp::Client,
+            &[u8],
+        ) -> Result<konko_core::sftp::RequestId, konko_core::sftp::UsageError>
         + Copy
         + Send
         + 'static,
@@ -511,7 +514,8 @@ impl TreeGet<'_> {
             let name = entry.file_name();
             let path = join(remote, name);
             if !is_safe_name(name) {
-                let why = format!("the name \"{}\" could lead elsewhere; it is passed over", SshStr::new(name));
+                let why =
+                    format!("the name \"{}\" could lead elsewhere; it is passed over", SshStr::new(name));
                 self.report.fail(Error::new(ErrorKind::Unsafe(why)).of("get", &[remote]))?;
                 continue;
             }
