@@ -37,6 +37,38 @@ pub fn folder() -> PathBuf {
     }
 }
 
+/// The `konko` that was built last, as a release. `None`, and recorded as not run, when there is none.
+///
+/// # Panics
+/// With `CI=true`, when there is none.
+pub fn konko() -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let konko = workspace().join(target).join("release/konko");
+    if !konko.exists() {
+        not_run("the konko program", &format!("{} was not built", konko.display()));
+        return None;
+    }
+    Some(konko)
+}
+
+/// A program of the system; `None`, and recorded as not run, when it is not installed.
+///
+/// # Panics
+/// With `CI=true`, when it is not installed.
+pub fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|p| p.exists());
+    if found.is_none() {
+        not_run(name, "not installed");
+    }
+    found
+}
+
+/// The top of this checkout.
+pub fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the workspace")
+}
+
 /// The Python of the virtual environment that has AsyncSSH, when it is there.
 pub fn python() -> Option<PathBuf> {
     Some(folder().join("venv/bin/python")).filter(|p| p.exists())

@@ -1,45 +1,11 @@
 //! What the program under test offers: asked for by option, read from its KEXINIT (RFC 4253 §7.1) on the wire.
 
+use crate::matrix::List;
 use crate::program::Program;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::thread;
 use std::time::Duration;
-
-/// A list of KEXINIT that an option of the program sets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
-    /// `KexAlgorithms`.
-    Kex,
-    /// `HostKeyAlgorithms`.
-    HostKey,
-    /// `Ciphers`.
-    Cipher,
-    /// `MACs`.
-    Mac,
-}
-
-impl List {
-    /// The option that sets it.
-    pub fn option(self) -> &'static str {
-        match self {
-            Self::Kex => "KexAlgorithms",
-            Self::HostKey => "HostKeyAlgorithms",
-            Self::Cipher => "Ciphers",
-            Self::Mac => "MACs",
-        }
-    }
-
-    /// Its place among the name-lists of KEXINIT.
-    fn place(self) -> usize {
-        match self {
-            Self::Kex => 0,
-            Self::HostKey => 1,
-            Self::Cipher => 2,
-            Self::Mac => 4,
-        }
-    }
-}
 
 /// Those of `names` that the program offers when it is asked to.
 ///
@@ -51,22 +17,29 @@ pub fn offered(program: &Program, list: List, names: &[String]) -> Vec<String> {
 
 fn offers(program: &Program, list: List, name: &str) -> bool {
     let home = tempfile::tempdir().expect("a temporary folder");
+    let mut ended = false;
+    let lists = lists_of(|port| {
+        let call = program.call(home.path(), port).option("BatchMode", "yes").option(list.option(), name);
+        ended = call.deadline(Duration::from_secs(20)).try_run("true").is_ok();
+    });
+    ended && lists.is_some_and(|lists| lists.get(list.place()).is_some_and(|l| l.iter().any(|n| n == name)))
+}
+
+/// The ten name-lists that a client offers: `run` runs it against a port of 127.0.0.1, where nobody answers its
+/// KEXINIT.
+///
+/// # Panics
+/// When loopback does not work.
+pub fn lists_of(run: impl FnOnce(u16)) -> Option<Vec<Vec<String>>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
     let port = listener.local_addr().expect("bound").port();
     // A program that does not know the name ends before it connects; then nothing comes, and the listener is told so
     // by a connection that says nothing.
     let reader = thread::spawn(move || listener.accept().ok().and_then(|(stream, _)| kexinit(stream)));
-    let ended = program
-        .call(home.path(), port)
-        .option("BatchMode", "yes")
-        .option(list.option(), name)
-        .deadline(Duration::from_secs(20))
-        .try_run("true");
+    run(port);
     // Ends the reader when the program never connected.
     drop(TcpStream::connect((Ipv4Addr::LOCALHOST, port)));
-    let lists = reader.join().expect("the reader does not panic");
-    ended.is_ok()
-        && lists.is_some_and(|lists| lists.get(list.place()).is_some_and(|l| l.iter().any(|n| n == name)))
+    reader.join().expect("the reader does not panic")
 }
 
 /// The name-lists of the first packet.

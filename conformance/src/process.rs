@@ -228,7 +228,10 @@ impl Finished {
 
 impl fmt::Display for Finished {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let short = |c: &Captured| c.text().chars().take(4000).collect::<String>();
+        let short = |c: &Captured| match std::str::from_utf8(&c.bytes) {
+            Ok(text) => text.chars().take(4000).collect::<String>(),
+            Err(_) => "(not text)".into(),
+        };
         writeln!(f, "{}\nended with {} after {:?}", self.name, self.status, self.elapsed)?;
         writeln!(f, "--- stdout, {}\n{}", self.stdout.checksum, short(&self.stdout))?;
         writeln!(f, "--- stderr, {}\n{}", self.stderr.checksum, short(&self.stderr))
@@ -251,7 +254,8 @@ impl Drop for Server {
     }
 }
 
-fn descendants(root: u32) -> Vec<u32> {
+/// The processes that a process started, and those that they started.
+pub fn descendants(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|n| n.parse().ok()) else { continue };

@@ -1,7 +1,7 @@
 //! The program under test.
 
 use crate::keys::KeyRing;
-use crate::peers::not_run;
+use crate::peers::{konko, workspace};
 use crate::process::{Feed, Finished, Process};
 use crate::sshd::{Sshd, login};
 use std::ffi::OsString;
@@ -28,17 +28,19 @@ impl Program {
             let mut words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
             if words[0].to_string_lossy().contains('/') {
                 // Cargo runs tests in the folder of their package.
-                words[0] = root().join(&words[0]).into();
+                words[0] = workspace().join(&words[0]).into();
             }
             return Some(Self::new(words));
         }
-        let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-        let konko = root().join(target).join("release/konko");
-        if !konko.exists() {
-            not_run("the konko program", &format!("{} was not built", konko.display()));
-            return None;
-        }
-        Some(Self::new(vec![konko.into(), "ssh".into()]))
+        Self::konko()
+    }
+
+    /// The `konko ssh` that was built last; `None`, and recorded as not run, when there is none.
+    ///
+    /// # Panics
+    /// With `CI=true`, when there is none.
+    pub fn konko() -> Option<Self> {
+        Some(Self::new(vec![konko()?.into(), "ssh".into()]))
     }
 
     /// The program of these words.
@@ -173,8 +175,4 @@ impl Invocation {
         }
         self.command
     }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the package is a folder of the workspace")
 }

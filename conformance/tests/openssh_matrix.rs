@@ -3,14 +3,11 @@
 //! new keys after 64 MiB.
 
 use konko_conformance::log::say;
-use konko_conformance::matrix::{Load, Matrix};
+use konko_conformance::matrix::{AEAD, FOR_KEX};
 use konko_conformance::peers::full;
-use konko_conformance::probe::{List, offered};
-use konko_conformance::{Cell, OpenSsh, Program, not_run};
-use konko_core::crypto::algorithms;
+use konko_conformance::probe::offered;
+use konko_conformance::{Cell, List, Load, Matrix, OpenSsh, Program, WithSshd, not_run};
 use std::collections::BTreeSet;
-
-const AEAD: [&str; 3] = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com"];
 
 fn system() -> Option<(Program, OpenSsh)> {
     let program = Program::under_test()?;
@@ -33,31 +30,16 @@ fn ten() -> Option<(Program, OpenSsh)> {
 /// What both have: the server's list, less what the program does not offer. All that konko knows by name must be
 /// there, so that an algorithm cannot leave the table unseen.
 fn common(program: &Program, openssh: &OpenSsh, list: List) -> Vec<String> {
-    let query = match list {
-        List::Kex => "kex",
-        List::HostKey => "HostKeyAlgorithms",
-        List::Cipher => "cipher",
-        List::Mac => "mac",
-    };
     // No DSA, and no security keys: there is no such host key to present.
     let usable = |n: &String| !n.starts_with("ssh-dss") && !n.contains("sk-");
-    let server: Vec<String> = openssh.query(query).into_iter().filter(usable).collect();
+    let server: Vec<String> = openssh.query(list.query()).into_iter().filter(usable).collect();
     let common = offered(program, list, &server);
     let have: BTreeSet<&str> = common.iter().map(String::as_str).collect();
-    let known = known(list);
+    let known = list.known();
     let missing: Vec<&str> =
         known.into_iter().filter(|n| server.iter().any(|s| s == n) && !have.contains(n)).collect();
     assert!(missing.is_empty(), "the program does not offer {missing:?}");
     common
-}
-
-fn known(list: List) -> Vec<&'static str> {
-    match list {
-        List::Kex => algorithms::Kex::ALL.iter().map(|a| a.name()).collect(),
-        List::HostKey => algorithms::SigAlg::ALL.iter().map(|a| a.name()).collect(),
-        List::Cipher => algorithms::Cipher::ALL.iter().map(|a| a.name()).collect(),
-        List::Mac => algorithms::Mac::ALL.iter().map(|a| a.name()).collect(),
-    }
 }
 
 fn some(name: &str) -> Option<String> {
@@ -72,16 +54,12 @@ fn load() -> Load {
 fn ciphers_and_macs(zlib: bool) {
     let Some((program, openssh)) = system() else { return };
     let ciphers = common(&program, &openssh, List::Cipher);
-    let mut macs = common(&program, &openssh, List::Mac);
-    macs.push("(own)".into());
-    let cell = |cipher: &str, mac: &str| {
-        let own = mac == "(own)";
-        let mac = some(mac).filter(|_| !own);
-        let kex = some("curve25519-sha256");
-        (own == AEAD.contains(&cipher)).then(|| Cell { kex, cipher: some(cipher), mac, zlib, host_key: None })
-    };
-    let name = format!("cipher x MAC, zlib {}", if zlib { "on" } else { "off" });
-    Matrix::new(name, &ciphers, &macs, cell).run(&program, &openssh, load());
+    let macs = common(&program, &openssh, List::Mac);
+    run(&Matrix::ciphers_and_macs(&ciphers, &macs, zlib), &program, &openssh, load());
+}
+
+fn run(matrix: &Matrix, program: &Program, openssh: &OpenSsh, load: Load) {
+    matrix.run(&WithSshd { program, openssh }, load);
 }
 
 #[test]
@@ -94,18 +72,12 @@ fn every_cipher_with_every_mac_compressed() {
     ciphers_and_macs(true);
 }
 
-/// A cipher that asks for 128 bits: with 256, OpenSSH's group exchange takes a group of 8192 bits, for every rekey.
-const FOR_KEX: &str = "aes128-gcm@openssh.com";
-
 #[test]
 fn every_key_exchange_with_every_host_key() {
     let Some((program, openssh)) = system() else { return };
     let kex = common(&program, &openssh, List::Kex);
     let host_keys = common(&program, &openssh, List::HostKey);
-    let cell = |k: &str, h: &str| {
-        Some(Cell { kex: some(k), host_key: some(h), cipher: some(FOR_KEX), ..Cell::default() })
-    };
-    Matrix::new("key exchange x host key", &kex, &host_keys, cell).run(&program, &openssh, load());
+    run(&Matrix::key_exchanges(&kex, &host_keys), &program, &openssh, load());
 }
 
 #[test]
@@ -114,7 +86,7 @@ fn every_key_exchange_compressed() {
     let kex = common(&program, &openssh, List::Kex);
     let cell =
         |k: &str, _: &str| Some(Cell { kex: some(k), cipher: some(FOR_KEX), zlib: true, ..Cell::default() });
-    Matrix::new("key exchange, zlib on", &kex, &["zlib".into()], cell).run(&program, &openssh, load());
+    run(&Matrix::new("key exchange, zlib on", &kex, &["zlib".into()], cell), &program, &openssh, load());
 }
 
 #[test]
@@ -132,7 +104,8 @@ fn ml_kem_with_every_host_key() {
         Some(Cell { kex: some(name), host_key: some(h), cipher, zlib: zlib == "zlib", ..Cell::default() })
     };
     let title = format!("{name}, OpenSSH {}.{}", openssh.version().0, openssh.version().1);
-    Matrix::new(title, &host_keys, &["none".into(), "zlib".into()], cell).run(
+    run(
+        &Matrix::new(title, &host_keys, &["none".into(), "zlib".into()], cell),
         &program,
         &openssh,
         Load::SHORT,
@@ -146,7 +119,7 @@ fn new_keys_before_every_packet() {
     let columns =
         ["aes128-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"].map(str::to_owned);
     let cell = |k: &str, c: &str| Some(Cell { kex: some(k), cipher: some(c), ..Cell::default() });
-    Matrix::new("a storm of rekeys", &rows, &columns, cell).run(&program, &openssh, Load::STORM);
+    run(&Matrix::new("a storm of rekeys", &rows, &columns, cell), &program, &openssh, Load::STORM);
 }
 
 #[test]
@@ -155,7 +128,7 @@ fn defaults_with_openssh_10() {
     let cell = |_: &str, zlib: &str| Some(Cell { zlib: zlib == "zlib", ..Cell::default() });
     let matrix =
         Matrix::new("defaults, OpenSSH 10", &["defaults".into()], &["none".into(), "zlib".into()], cell);
-    matrix.run(&program, &openssh, Load::SHORT);
+    run(&matrix, &program, &openssh, Load::SHORT);
 }
 
 #[test]
@@ -169,7 +142,8 @@ fn one_gibibyte_each_way() {
         let mac = some("hmac-sha2-256-etm@openssh.com").filter(|_| !AEAD.contains(&cipher));
         Some(Cell { cipher: some(cipher), mac, zlib: zlib == "zlib", ..Cell::default() })
     };
-    Matrix::new("1 GiB each way", &rows, &["none".into(), "zlib".into()], cell).run(
+    run(
+        &Matrix::new("1 GiB each way", &rows, &["none".into(), "zlib".into()], cell),
         &program,
         &openssh,
         Load::LONG,

@@ -557,6 +557,11 @@ impl<S: Logic> Connection<S> {
         self.core.transport.phase()
     }
 
+    /// Channels that are open, being opened or being closed.
+    pub fn open_channels(&self) -> usize {
+        self.core.channels.len()
+    }
+
     /// The configuration of the transport.
     pub fn config(&self) -> &Arc<TransportConfig> {
         &self.core.transport.config

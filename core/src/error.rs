@@ -248,6 +248,8 @@ pub enum Fault {
     WindowOverflow,
     /// More unanswered requests than the limits allow.
     TooManyRequests,
+    /// A session after the client had promised that there would be no more (OpenSSH PROTOCOL 2.2).
+    NoMoreSessions,
 }
 
 impl Fault {
@@ -301,6 +303,7 @@ impl fmt::Display for Fault {
             Self::WindowExceeded => "the peer sent more data than the channel's window or packet size allows",
             Self::WindowOverflow => "the peer grew a channel's window beyond 4 GiB",
             Self::TooManyRequests => "the peer left too many requests unanswered or undecided",
+            Self::NoMoreSessions => "the client opened a session after it had promised to open no more",
         })
     }
 }

@@ -148,14 +148,45 @@ fn as03_services_come_in_order_and_by_name() {
         rig.assert_fault(Fault::ServiceNotAvailable);
     }
     let mut rig = server();
-    rig.send(&strings(5, &[b"ssh-userauth"]));
-    rig.assert_fault(Fault::UnexpectedMessage);
+    rig.send(&strings(5, &[b"ssh-connection"]));
+    rig.assert_fault(Fault::ServiceNotAvailable);
     let mut rig = server();
     let mut wrong = strings(50, &[b"alice", b"ssh-admin", b"password"]);
     wrong.push(0);
     wrong.put_string(PASSWORD.as_bytes());
     refused(&mut rig, &wrong);
     assert_eq!(rig.events_with("Auth {"), 0);
+}
+
+/// Paramiko asks for the service again before each method. That changes nothing.
+#[test]
+fn as03_the_service_may_be_asked_for_again() {
+    let key = user_key();
+    let again = strings(5, &[b"ssh-userauth"]);
+    let mut rig = server_for(&key);
+    rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
+    let id = rig.peer.session_id.clone();
+    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    rig.send(&signed);
+    assert_eq!(rig.expect(51), failure("password", true));
+    rig.send(&again);
+    assert_eq!(rig.expect(6), strings(6, &[b"ssh-userauth"]));
+    rig.assert_alive();
+    // What was proven still counts, and the user is still the one who proved it.
+    rig.send(&Rig::password_request("alice", PASSWORD));
+    rig.expect(52);
+    // Nor is anything open to others after it, and nobody gets answers for ever.
+    let mut rig = server();
+    for _ in 0..transport(Policy::Modern).limits.auth_requests {
+        rig.send(&again);
+        rig.expect(6);
+    }
+    rig.send(&again);
+    rig.assert_fault(Fault::TooManyAuthAttempts);
+    let mut rig = Rig::new(Role::Server);
+    rig.login();
+    rig.send(&again);
+    rig.assert_fault(Fault::UnexpectedMessage);
 }
 
 #[test]

@@ -213,3 +213,39 @@ fn a_cancelled_request_makes_no_event_and_its_handle_is_closed() {
     assert_eq!(j.exchange(), []);
     assert_eq!((j.client.outstanding(), j.server.open_handles()), (0, 1));
 }
+
+#[test]
+fn a_close_waits_for_what_came_before_it() {
+    let mut j = Joined::new();
+    j.fs.insert(b"f", b"data".to_vec()).unwrap();
+    let h = j.open("f", RW);
+    // A file system that answers late, and backwards.
+    let read = j.client.read(&h, 0, 10).unwrap();
+    let write = j.client.write(&h, 0, b"DATA").unwrap();
+    let close = j.client.close(&h).unwrap();
+    let late = j.client.read(&h, 0, 10).unwrap();
+    let bytes = j.client.tx().pending().to_vec();
+    let mut input = &bytes[..];
+    let mut tickets = Vec::new();
+    while let Some(request) = j.server.poll(&mut j.server_rx, &mut input).unwrap() {
+        tickets.push(request.ticket);
+    }
+    let asked: Vec<Operation> = tickets.iter().map(Ticket::operation).collect();
+    assert_eq!(asked, [Operation::Read, Operation::Write], "no CLOSE, and no READ behind it");
+    j.server.reply_status(tickets.pop().unwrap(), StatusCode::OK).unwrap();
+    assert!(j.server.poll(&mut j.server_rx, &mut input).unwrap().is_none());
+    j.server.reply_bytes(tickets.pop().unwrap(), b"data").unwrap();
+    let request = j.server.poll(&mut j.server_rx, &mut input).unwrap().unwrap();
+    assert!(matches!(request.op, Op::Close { .. }));
+    j.server.reply_status(request.ticket, StatusCode::OK).unwrap();
+    let out = j.server.tx().pending().to_vec();
+    let got = feed(&mut j.client, &mut j.client_rx, &out).unwrap();
+    let expected = [
+        (Some(late), Got::Status(StatusCode::FAILURE)),
+        (Some(write), OK),
+        (Some(read), Got::Data(b"data".to_vec())),
+        (Some(close), OK),
+    ];
+    assert_eq!(got, expected);
+    assert_eq!(j.server.open_handles(), 0);
+}

@@ -6,6 +6,8 @@
 //! | `mitm` | two real machines and a man in the middle who drops, inserts, repeats, swaps, cuts and changes | if the client gets to the end, everything it saw is what it would have seen without him |
 //! | `channels` | two machines and any sequence of calls | neither finds fault with the other; nothing follows CLOSE; no window is exceeded |
 //! | `packets` | every real packet protection | nothing but what was sealed opens |
+//! | `sftp_client`, `sftp_server` | one end of SFTP; decisions, then what the peer sends | no panic; the same events however the input is cut; limits hold; nothing changes in read-only mode |
+//! | `sftp_pair` | get, put and copy between the two ends, bytes cut and delayed | neither finds fault with the other; what ends well is right |
 //! | `wire`, `msgs`, `private_key`, `public_key`, `known_hosts`, `authorized_keys`, `transcript` | the parsers | no panic; what parses comes out again the same |
 //!
 //! The targets for libFuzzer are in `fuzz_targets`; on stable, `tests/corpus.rs` runs every body over
@@ -20,6 +22,7 @@ pub mod packets;
 pub mod parsers;
 pub mod peer;
 pub mod seeds;
+pub mod sftp;
 
 /// The name of a target and its body.
 pub type Target = (&'static str, fn(&[u8]));
@@ -31,6 +34,9 @@ pub const TARGETS: &[Target] = &[
     ("mitm", mitm::mitm),
     ("channels", channels::channels),
     ("packets", packets::packets),
+    ("sftp_client", sftp::client),
+    ("sftp_server", sftp::server),
+    ("sftp_pair", sftp::pair),
     ("wire", parsers::wire),
     ("msgs", parsers::msgs),
     ("private_key", parsers::private_key),

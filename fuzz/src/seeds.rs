@@ -24,6 +24,9 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "mitm" => mitm(),
         "channels" => channels(),
         "packets" => packets(),
+        "sftp_client" => sftp_client(),
+        "sftp_server" => sftp_server(),
+        "sftp_pair" => sftp_pair(),
         "wire" => wire(),
         "msgs" => payloads(),
         "private_key" => private_keys(),
@@ -269,4 +272,119 @@ fn transcripts() -> Vec<Vec<u8>> {
     }
     let take = |t: Option<replay::SecretTranscript>| t.map(|t| t.to_bytes().to_vec()).unwrap_or_default();
     vec![take(c.take_transcript()), take(s.take_transcript())]
+}
+
+/// A message of SFTP: number, request, fields.
+fn sftp(number: u8, id: u32, fields: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    out.put_u32(fields.len() as u32 + 5);
+    out.put_u8(number);
+    out.put_u32(id);
+    out.put(fields);
+    out
+}
+
+fn fields(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+/// VERSION, and each kind of reply to the first requests.
+fn sftp_client() -> Vec<Vec<u8>> {
+    let version = [
+        &sftp(2, 3, &[])[..],
+        &sftp(
+            2,
+            3,
+            &fields(|f| {
+                f.put_string(b"limits@openssh.com");
+                f.put_string(b"1");
+            }),
+        ),
+    ]
+    .map(<[u8]>::to_vec);
+    let status = |id| sftp(101, id, &[0, 0, 0, 4]);
+    let name = fields(|f| {
+        f.put_u32(1);
+        f.put_string(b"n");
+        f.put_string(b"-rw n");
+        f.put_u32(0);
+    });
+    let mut out = Vec::new();
+    for kind in 0..12u8 {
+        let steps = [0, 0, 1, kind, 0, 1, 10, 0, 2, 11, 0, 0, kind, 0, 0, kind, 15];
+        for version in &version {
+            for id in 0..3 {
+                let replies = [
+                    sftp(102, id, &fields(|f| f.put_string(b"handle"))),
+                    sftp(103, id, &fields(|f| f.put_string(b"some data"))),
+                    sftp(104, id, &name),
+                    sftp(105, id, &[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9]),
+                    sftp(201, id, &[0; 88]),
+                ];
+                let at = usize::from(kind) % replies.len();
+                let body = [&version[..], &replies[at], &status(id + 1), &replies[(at + 1) % 5]].concat();
+                out.push([&[steps.len() as u8][..], &steps, &body].concat());
+            }
+        }
+    }
+    out
+}
+
+/// INIT and every request.
+fn sftp_server() -> Vec<Vec<u8>> {
+    let path = fields(|f| f.put_string(b"/d/f"));
+    let open = fields(|f| {
+        f.put_string(b"/d/f");
+        f.put_u32(3);
+        f.put_u32(0);
+    });
+    let mut all = sftp(1, 3, &[]);
+    // INIT has a version where the others have a number.
+    for number in 3..=20u8 {
+        let fields = match number {
+            3 => open.clone(),
+            18 | 20 => [&path[..], &path].concat(),
+            9 | 14 => [&path[..], &[0, 0, 0, 4, 0, 0, 1, 0xff]].concat(),
+            4..=6 | 8 | 10 | 12 => fields(|f| {
+                f.put_string(&[0; 12]);
+                f.put_u64(0);
+                f.put_string(b"data");
+            }),
+            _ => path.clone(),
+        };
+        all.extend(sftp(number, u32::from(number), &fields));
+    }
+    for extension in konko_core::sftp::Extension::all() {
+        let name = extension.name();
+        all.extend(sftp(
+            200,
+            50,
+            &fields(|f| {
+                f.put_string(name.as_bytes());
+                f.put(&path);
+                f.put(&path);
+            }),
+        ));
+    }
+    [[0u8, 3, 63], [1, 3, 63], [2, 0, 0], [3, 1, 6]]
+        .iter()
+        .map(|steps| [&[3u8][..], &steps[..], &all].concat())
+        .collect()
+}
+
+/// Sizes, request sizes, hints, and cuts.
+fn sftp_pair() -> Vec<Vec<u8>> {
+    let mut out = Vec::new();
+    for size in [0u16, 1, 4096, 20_000] {
+        for (handles, flags) in [(0u8, 0u8), (3, 1), (1, 0)] {
+            for hint in 0..3u8 {
+                let head = [(size >> 8) as u8, size as u8, handles, flags, 0x0f, 0xff, hint, hint & 1];
+                let cuts: Vec<u8> = (0..200u8).map(|i| i.wrapping_mul(37)).collect();
+                out.push([&head[..], &cuts].concat());
+            }
+        }
+    }
+    out
 }

@@ -119,6 +119,7 @@ struct Inner {
 impl Channel {
     pub(crate) fn open(handle: &Arc<Handle>, kind: OpenKind<'_>, sink: Sink) -> Result<Self, Error> {
         let shared = &handle.shared;
+        shared.may_wait("the answer to the channel open")?;
         let deadline = Deadline::after(handle.reply_timeout);
         let id = shared.with(|state| {
             if let Some(error) = &state.ended {
@@ -226,6 +227,9 @@ impl Channel {
             ChannelRequest::Subsystem(_) => "subsystem",
             _ => "channel request",
         };
+        if request.may_want_reply() {
+            self.shared().may_wait("the answer to a channel request")?;
+        }
         let deadline = Deadline::after(self.0.handle.reply_timeout);
         let number = self.send_request(request, true)?;
         if !request.may_want_reply() {
@@ -364,6 +368,29 @@ impl Channel {
         }
     }
 
+    /// Waits for data and takes all that is there, in exchange for the memory of `batch`. False at the end.
+    /// The peer may send more at once: at most a window waits here while another is dealt with.
+    pub(crate) fn receive_batch(&self, batch: &mut Vec<u8>) -> io::Result<bool> {
+        let mut state = self.await_data(Wait::Data)?;
+        match inbox(&mut state, self.0.id, Wait::Data) {
+            Some(inbox) if !inbox.is_empty() => inbox.swap(batch),
+            _ => return Ok(false),
+        }
+        self.consumed(state, batch.len());
+        Ok(true)
+    }
+
+    /// Says whether the peer still waits for what is written here. Does not keep the channel open.
+    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
+        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
+        move || {
+            handle.upgrade().is_some_and(|handle| {
+                let state = handle.shared.lock();
+                state.ended.is_none() && state.channels.get(&id).is_some_and(|c| !c.closed)
+            })
+        }
+    }
+
     fn read_from(&self, wait: Wait, to: &mut [u8]) -> io::Result<usize> {
         if to.is_empty() {
             return Ok(0);
@@ -425,17 +452,18 @@ impl Channel {
                 return Err(error.clone().into());
             }
             match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable = false,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             }
             let written = state.conn.write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
-            state = shared.flush(state, Patience::Until(deadline));
+            state = shared.flush(state, shared.patience(deadline));
             if n > 0 {
                 shared.release(state);
                 return Ok(n);
             }
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed) || state.ended.is_some()
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed || c.shut)
+                || state.ended.is_some()
             {
                 continue;
             }
@@ -609,6 +637,12 @@ impl Channel {
     pub fn close(&self) {
         self.shared().with(|state| {
             let _ = state.conn.close_channel(self.0.id);
+            if let Some(chan) = state.channels.get_mut(&self.0.id) {
+                // Nobody has to wait for the peer to agree.
+                chan.eof = true;
+                chan.shut = true;
+                state.wake_channel(self.0.id);
+            }
         });
     }
 
@@ -658,7 +692,8 @@ fn inbox<'s>(state: &'s mut Guard<'_>, id: ChannelId, wait: Wait) -> Option<&'s 
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.handle.shared.with(|state| {
+        let shared = &self.handle.shared;
+        shared.with(|state| {
             let Some(chan) = state.channels.get_mut(&self.id) else { return };
             let opening = chan.opened.is_none() && !chan.closed && state.ended.is_none();
             chan.abandoned = true;
@@ -667,6 +702,8 @@ impl Drop for Inner {
             if gone && !opening {
                 state.channels.remove(&self.id);
             }
+            // It may have been the last in use.
+            state.patrol(shared.now());
         });
     }
 }

@@ -51,6 +51,9 @@ pub enum ErrorKind {
     RequestRefused(&'static str),
     /// The channel was closed.
     ChannelClosed,
+    /// The call would wait for ever: it was made on the connection's own thread, by a handler of the
+    /// server or from a notice, and what it waits for comes by that thread. Make it on another one.
+    WouldDeadlock(&'static str),
     /// The call made no sense.
     Usage(UsageError),
     /// An SFTP operation.
@@ -188,6 +191,7 @@ impl Error {
             ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => e.kind(),
             ErrorKind::HostKey(_) | ErrorKind::Auth(_) => io::ErrorKind::PermissionDenied,
             ErrorKind::ChannelClosed => io::ErrorKind::BrokenPipe,
+            ErrorKind::WouldDeadlock(_) => io::ErrorKind::Deadlock,
             ErrorKind::Ssh(konko_core::Error::Disconnected(d)) if d.by != EndedBy::Us => {
                 io::ErrorKind::ConnectionReset
             }
@@ -232,6 +236,9 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::RequestRefused(what) => write!(f, "the peer refused the request: {what}"),
             ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
+            ErrorKind::WouldDeadlock(awaited) => {
+                write!(f, "this thread drives the connection and cannot wait for {awaited}; use another")
+            }
             ErrorKind::Usage(e) => write!(f, "{e}"),
             ErrorKind::Sftp(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),

@@ -65,7 +65,8 @@ pub enum Notice {
     Session(String),
     /// Something a client wanted was refused: what and why, escaped.
     Refused(String),
-    /// The peer caused so many notices that no more of that kind follow.
+    /// What others can cause at will happened a hundred times within a minute; the rest of that minute
+    /// nothing more is said about it.
     Quiet,
     /// The server opened a channel that nobody here wants; it was refused. Its type, escaped.
     OpenRefused(String),
@@ -120,7 +121,7 @@ impl fmt::Display for Notice {
             }
             Self::Session(text) => f.write_str(text),
             Self::Refused(text) => write!(f, "refused: {text}"),
-            Self::Quiet => f.write_str("the peer does this very often; no more lines about it"),
+            Self::Quiet => f.write_str("this happens very often; no more lines about it for a minute"),
             Self::OpenRefused(kind) => write!(f, "refused a channel that the server opened: {kind}"),
             Self::GlobalRequest(name) => write!(f, "the server says {name}"),
             Self::Ended(why) => write!(f, "connection ended: {why}"),

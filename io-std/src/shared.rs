@@ -7,7 +7,8 @@
 //! is ready again.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use konko_core::error::Phase;
@@ -35,6 +36,8 @@ pub(crate) struct Shared {
     state: Mutex<State>,
     /// For what concerns no single channel.
     general: Condvar,
+    /// The thread that drives the connection.
+    driver: OnceLock<ThreadId>,
     observer: Option<Observer>,
     pub(crate) peer: Arc<str>,
 }
@@ -102,6 +105,7 @@ impl Shared {
             stream,
             state: Mutex::new(state),
             general: Condvar::new(),
+            driver: OnceLock::new(),
             observer,
             peer,
         })
@@ -171,6 +175,20 @@ impl Shared {
         self.stream.shutdown();
     }
 
+    /// Whether this is the thread that drives the connection: it must not wait for what it brings
+    /// itself.
+    fn is_driver(&self) -> bool {
+        self.driver.get() == Some(&std::thread::current().id())
+    }
+
+    /// Before something is sent whose answer is waited for.
+    ///
+    /// # Errors
+    /// `WouldDeadlock` on the thread that drives the connection.
+    pub(crate) fn may_wait(&self, awaited: &'static str) -> Result<(), Error> {
+        if self.is_driver() { Err(self.error(ErrorKind::WouldDeadlock(awaited))) } else { Ok(()) }
+    }
+
     /// Waits until `ready` finds something. For what concerns no single channel.
     pub(crate) fn wait<T>(
         &self,
@@ -187,19 +205,24 @@ impl Shared {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            if deadline.passed() {
+            if deadline.passed() || self.is_driver() {
                 return Err(self.timed_out(&state, deadline, awaited));
             }
             state = wait_on(&self.general, state, deadline);
         }
     }
 
+    /// Why there is no waiting (any more).
     pub(crate) fn timed_out(&self, state: &State, deadline: Deadline, awaited: &'static str) -> Error {
+        if let Err(error) = self.may_wait(awaited) {
+            return error;
+        }
         let phase = state.conn.phase();
         self.error(ErrorKind::Timeout { awaited, after: deadline.after, phase })
     }
 
-    /// Waits for something on a channel. `Err` when the deadline has passed.
+    /// Waits for something on a channel. `Err` when the deadline has passed, and on the thread that
+    /// drives the connection: see [`timed_out`](Self::timed_out).
     pub(crate) fn wait_channel<'a>(
         &'a self,
         mut state: Guard<'a>,
@@ -207,7 +230,7 @@ impl Shared {
         wait: Wait,
         deadline: Deadline,
     ) -> Result<Guard<'a>, Guard<'a>> {
-        if deadline.passed() {
+        if deadline.passed() || self.is_driver() {
             return Err(state);
         }
         let Some(chan) = state.channels.get_mut(&id) else { return Ok(state) };
@@ -238,6 +261,8 @@ impl Shared {
             let result = self.push(&mut out, patience, &mut moved);
             state = self.lock();
             state.flushing = false;
+            // The reader thread waits for the last words before it closes the stream.
+            state.wake_all |= state.ended.is_some();
             if state.broken || result.is_err() {
                 // What the peer said before it went away is still to be read; that ends the
                 // connection with the better error.
@@ -252,6 +277,11 @@ impl Shared {
                 return state;
             }
         }
+    }
+
+    /// How long a writer may wait for the stream.
+    pub(crate) fn patience(&self, deadline: Deadline) -> Patience {
+        if self.is_driver() { Patience::None } else { Patience::Until(deadline) }
     }
 
     fn push(&self, out: &mut TxBuf, patience: Patience, moved: &mut bool) -> io::Result<()> {
@@ -309,6 +339,7 @@ impl Shared {
     /// Drives the connection until it has ended. What only the application can decide goes to
     /// `ask`, without the lock.
     pub(crate) fn run(&self, ask: &mut dyn FnMut(Ask)) {
+        let _ = self.driver.set(std::thread::current().id());
         let mut rx = RxBuf::new();
         let mut busy = false;
         loop {
@@ -400,7 +431,11 @@ impl Shared {
     /// Sends the last words.
     fn linger(&self) {
         let deadline = Deadline::after(Some(LINGER));
-        let state = self.lock();
+        let mut state = self.lock();
+        // Who is writing may have them in hand.
+        while state.flushing && !deadline.passed() {
+            state = wait_on(&self.general, state, deadline);
+        }
         self.release(self.flush(state, Patience::Until(deadline)));
     }
 }

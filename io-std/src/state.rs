@@ -16,6 +16,7 @@ use crate::conn::{Conn, Event};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 pub(crate) use crate::server::ask::Ask;
+use crate::sparing::{Say, Sparing};
 use crate::watch::Watch;
 
 /// What a thread can wait for on a channel; each has a condition variable of its own, so that data
@@ -130,6 +131,8 @@ pub(crate) struct Chan {
     pub(crate) opened: Option<Result<(), ErrorKind>>,
     pub(crate) eof: bool,
     pub(crate) closed: bool,
+    /// It was closed here; the peer may not have agreed yet.
+    pub(crate) shut: bool,
     /// The peer reads no more.
     pub(crate) eow: bool,
     pub(crate) exit: Option<Exit>,
@@ -155,6 +158,7 @@ impl Chan {
             opened: None,
             eof: false,
             closed: false,
+            shut: false,
             eow: false,
             exit: None,
             writable: false,
@@ -232,9 +236,6 @@ impl Plan {
     }
 }
 
-/// Notices that a peer can cause at will, before they stop.
-const MAX_AT_WILL: u32 = 1000;
-
 /// Who is to be woken once the lock is released.
 pub(crate) type Wakes = Vec<(Arc<Waits>, Wait)>;
 
@@ -268,8 +269,10 @@ pub(crate) struct State {
     pub(crate) wake_all: bool,
     pub(crate) notices: Vec<(Phase, Notice)>,
     pub(crate) noticing: bool,
-    /// Notices that a peer can cause at will: how many there were.
-    at_will: u32,
+    /// Notices that a peer can cause at will.
+    at_will: Sparing,
+    /// When it was polled last.
+    now: Time,
 }
 
 impl State {
@@ -296,7 +299,8 @@ impl State {
             wake_all: false,
             notices: Vec::new(),
             noticing,
-            at_will: 0,
+            at_will: Sparing::default(),
+            now: Time::ZERO,
         }
     }
 
@@ -329,6 +333,7 @@ impl State {
         if self.ended.is_some() {
             return Stepped::Blocked;
         }
+        self.now = now;
         match self.conn.poll(now, rx) {
             Ok(Step::Event(Event::Channel(id, ChannelEvent::Data { stream, data }))) => {
                 let stream = stream as usize;
@@ -409,10 +414,15 @@ impl State {
             self.ended = Some(error);
             self.wake_all = true;
             for chan in self.channels.values_mut() {
-                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
-                    wake(&mut self.wakes, chan, wait);
-                }
+                wake_all(&mut self.wakes, chan);
             }
+        }
+    }
+
+    /// Wakes everybody who waits for something on a channel.
+    pub(crate) fn wake_channel(&mut self, id: ChannelId) {
+        if let Some(chan) = self.channels.get_mut(&id) {
+            wake_all(&mut self.wakes, chan);
         }
     }
 
@@ -440,7 +450,8 @@ impl State {
         if self.ended.is_some() {
             return;
         }
-        let unused = self.conn.is_authenticated() && self.channels.is_empty();
+        // A channel that nobody here has a handle of is only waited for to be closed by the peer.
+        let unused = self.conn.is_authenticated() && self.channels.values().all(|chan| chan.abandoned);
         let Some((awaited, after)) = self.watch.expired(now, unused) else { return };
         let error = self.error(ErrorKind::Timeout { awaited, after, phase: self.conn.phase() });
         self.conn.disconnect(DisconnectCode::BY_APPLICATION, &format!("{awaited} did not come in time"));
@@ -456,11 +467,13 @@ impl State {
 
     /// For what a peer can cause as often as it likes: no flood of lines comes of it.
     pub(crate) fn note_at_will(&mut self, notice: impl FnOnce(&Self) -> Notice) {
-        self.at_will = self.at_will.saturating_add(1);
-        match self.at_will.cmp(&MAX_AT_WILL) {
-            std::cmp::Ordering::Less => self.note(notice),
-            std::cmp::Ordering::Equal => self.note(|_| Notice::Quiet),
-            std::cmp::Ordering::Greater => {}
+        if !self.noticing {
+            return;
+        }
+        match self.at_will.next(self.now.since(Time::ZERO)) {
+            Say::It => self.note(notice),
+            Say::Enough => self.note(|_| Notice::Quiet),
+            Say::Nothing => {}
         }
     }
 
@@ -485,7 +498,7 @@ impl State {
             }
             ClientEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
             ClientEvent::Negotiated => self.on_negotiated(),
-            ClientEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ClientEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
             ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
             ClientEvent::AuthNeeded { methods, partial_success } => {
@@ -524,7 +537,7 @@ impl State {
             }
             ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
             ServerEvent::Negotiated => self.on_negotiated(),
-            ServerEvent::Rekeyed => self.note(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ServerEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             other => self.asks.extend(Ask::of(other)),
         }
         self.wake_all = true;
@@ -532,7 +545,7 @@ impl State {
 
     fn on_negotiated(&mut self) {
         let Some(algorithms) = self.conn.negotiated().cloned().map(Box::new) else { return };
-        self.note(|s| Notice::Negotiated {
+        self.note_at_will(|s| Notice::Negotiated {
             ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
             algorithms,
             strict: s.conn.strict_kex(),
@@ -595,9 +608,7 @@ impl State {
             }
             ChannelEvent::Closed => {
                 chan.closed = true;
-                for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
-                    wake(wakes, chan, wait);
-                }
+                wake_all(wakes, chan);
                 if chan.abandoned {
                     self.channels.remove(&id);
                 }
@@ -613,6 +624,12 @@ impl State {
 
 fn wait_of(stream: usize) -> Wait {
     if stream == 0 { Wait::Data } else { Wait::Stderr }
+}
+
+fn wake_all(wakes: &mut Wakes, chan: &mut Chan) {
+    for wait in [Wait::Data, Wait::Stderr, Wait::Write, Wait::Control] {
+        wake(wakes, chan, wait);
+    }
 }
 
 /// Remembers to wake whoever waits for that, once.

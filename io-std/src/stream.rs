@@ -40,8 +40,43 @@ pub struct FdStream {
     read: OwnedFd,
     /// Absent for a socket, which is both.
     write: Option<OwnedFd>,
-    waker: OwnedFd,
+    waker: Waker,
+}
+
+/// Ends a wait from another thread.
+#[derive(Debug)]
+struct Waker {
+    /// Readable once woken.
     woken: OwnedFd,
+    /// What is written to; absent where one descriptor does both.
+    wake: Option<OwnedFd>,
+}
+
+impl Waker {
+    /// One descriptor and one system call where there is such a thing: it is made for each connection.
+    #[cfg(target_os = "linux")]
+    fn new() -> io::Result<Self> {
+        use rustix::event::{EventfdFlags, eventfd};
+        let woken = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
+        Ok(Waker { woken, wake: None })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn new() -> io::Result<Self> {
+        let (woken, wake) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&woken, true)?;
+        rustix::io::ioctl_fionbio(&wake, true)?;
+        Ok(Waker { woken: woken.into(), wake: Some(wake.into()) })
+    }
+
+    fn wake(&self) {
+        // Eight bytes are what an eventfd takes. One that is full wakes just as well.
+        let _ = rustix::io::write(self.wake.as_ref().unwrap_or(&self.woken), &1u64.to_ne_bytes());
+    }
+
+    fn clear(&self) {
+        let _ = rustix::io::read(&self.woken, &mut [0u8; 64]);
+    }
 }
 
 impl FdStream {
@@ -60,10 +95,7 @@ impl FdStream {
         if let Some(write) = &write {
             rustix::io::ioctl_fionbio(write, true)?;
         }
-        let (woken, waker) = std::io::pipe()?;
-        rustix::io::ioctl_fionbio(&woken, true)?;
-        rustix::io::ioctl_fionbio(&waker, true)?;
-        Ok(FdStream { read, write, waker: waker.into(), woken: woken.into() })
+        Ok(FdStream { read, write, waker: Waker::new()? })
     }
 
     fn output(&self) -> BorrowedFd<'_> {
@@ -101,17 +133,19 @@ impl Stream for FdStream {
     }
 
     fn wait(&self, read: bool, write: bool, timeout: Option<Duration>) -> io::Result<()> {
-        let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
-        // Without a flag poll would still report a closed peer, at once and again and again.
-        if read {
-            fds.push(PollFd::new(&self.read, PollFlags::IN));
-        }
-        if write {
-            fds.push(PollFd::from_borrowed_fd(self.output(), PollFlags::OUT));
-        }
-        poll(&mut fds, timeout)?;
-        if fds.first().is_some_and(|f| !f.revents().is_empty()) {
-            let _ = rustix::io::read(&self.woken, &mut [0u8; 64]);
+        let woken = PollFd::new(&self.waker.woken, PollFlags::IN);
+        let input = PollFd::new(&self.read, PollFlags::IN);
+        let output = PollFd::from_borrowed_fd(self.output(), PollFlags::OUT);
+        // Without a flag poll would still report a closed peer, at once and again and again, so what
+        // is not asked for is left out.
+        let woken = match (read, write) {
+            (false, false) => first_of([woken], timeout),
+            (true, false) => first_of([woken, input], timeout),
+            (false, true) => first_of([woken, output], timeout),
+            (true, true) => first_of([woken, input, output], timeout),
+        };
+        if woken? {
+            self.waker.clear();
         }
         Ok(())
     }
@@ -121,8 +155,7 @@ impl Stream for FdStream {
     }
 
     fn wake(&self) {
-        // A full pipe wakes just as well.
-        let _ = rustix::io::write(&self.waker, &[1]);
+        self.waker.wake();
     }
 
     fn shutdown(&self) {
@@ -130,6 +163,12 @@ impl Stream for FdStream {
         let _ = rustix::net::shutdown(&self.read, rustix::net::Shutdown::Both);
         self.wake();
     }
+}
+
+/// Whether anything has happened to the first when the wait is over.
+fn first_of<const N: usize>(mut fds: [PollFd<'_>; N], timeout: Option<Duration>) -> io::Result<bool> {
+    poll(&mut fds, timeout)?;
+    Ok(fds.first().is_some_and(|fd| !fd.revents().is_empty()))
 }
 
 pub(crate) fn poll(fds: &mut [PollFd<'_>], timeout: Option<Duration>) -> io::Result<()> {

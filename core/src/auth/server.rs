@@ -211,14 +211,18 @@ impl ServerAuth {
 
     pub(crate) fn on_service(&mut self, transport: &mut Transport, payload: &[u8]) -> Result<(), Failure> {
         let m = Transport::parse::<ServiceRequest<'_>>(payload)?;
-        if transport.base() != State::Service || m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
+        if m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
             return Err(Failure::text(
                 Fault::ServiceNotAvailable,
                 alloc::format!("\"{}\"", m.service.excerpt(100)),
             ));
         }
-        transport.enter(State::Auth);
         transport.sender.send(&ServiceAccept::new(m.service));
+        if transport.base() != State::Service {
+            // Paramiko asks again before each method. That changes nothing, and is not to be had for ever.
+            return self.count(transport);
+        }
+        transport.enter(State::Auth);
         if let Some(banner) = self.banner.take() {
             let end = (0..=MAX_TEXT.min(banner.len())).rev().find(|i| banner.is_char_boundary(*i));
             let text = banner.get(..end.unwrap_or(0)).unwrap_or_default();
@@ -250,6 +254,14 @@ impl ServerAuth {
         }
     }
 
+    fn count(&mut self, transport: &Transport) -> Result<(), Failure> {
+        self.requests = self.requests.saturating_add(1);
+        if self.requests > transport.config.limits.auth_requests {
+            return Err(Fault::TooManyAuthAttempts.into());
+        }
+        Ok(())
+    }
+
     fn on_request(
         &mut self,
         transport: &mut Transport,
@@ -257,10 +269,7 @@ impl ServerAuth {
         payload: &[u8],
     ) -> Result<Option<RawAuth>, Failure> {
         let m = Transport::parse::<UserauthRequest<'_>>(payload)?;
-        self.requests = self.requests.saturating_add(1);
-        if self.requests > transport.config.limits.auth_requests {
-            return Err(Fault::TooManyAuthAttempts.into());
-        }
+        self.count(transport)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
         // With another user or service, what was proven before must not count (RFC 4252 §5).

@@ -19,6 +19,7 @@ use crate::msg::{
 };
 use crate::time::Time;
 use crate::transport::Transport;
+use crate::transport::negotiate::Role;
 use crate::wire::{Sink, SshStr};
 
 /// Most data we put into one packet, whatever the peer allows.
@@ -111,6 +112,8 @@ pub(crate) struct Channels {
     generation: u32,
     live: usize,
     undecided: usize,
+    /// The client has promised to open no more sessions.
+    no_more_sessions: bool,
     /// Channels with control output (replies, adjusts, EOF, CLOSE).
     ready: VecDeque<u32>,
     /// Channels whose writer waits for room, not for the window.
@@ -135,6 +138,7 @@ impl Channels {
             generation: 0,
             live: 0,
             undecided: 0,
+            no_more_sessions: false,
             ready: VecDeque::new(),
             stalled: VecDeque::new(),
             decisions: VecDeque::new(),
@@ -577,6 +581,9 @@ impl Channels {
         let m = Transport::parse::<ChannelOpen<'_>>(payload)?;
         let kind =
             OpenKind::decode(m.kind, m.fields).map_err(|e| Failure::malformed(ChannelOpen::NUMBER, e))?;
+        if self.no_more_sessions && matches!(kind, OpenKind::Session) {
+            return Err(Fault::NoMoreSessions.into());
+        }
         let limits = &transport.config.limits;
         let refuse = if let Some(text) = refusal(transport.role, &kind) {
             Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, text))
@@ -708,6 +715,15 @@ impl Channels {
         payload: &[u8],
     ) -> Result<Option<RawChannel>, Failure> {
         let m = Transport::parse::<GlobalRequest<'_>>(payload)?;
+        if m.name.as_bytes() == b"no-more-sessions@openssh.com" && transport.role == Role::Server {
+            // What takes the client over later gets no shell by this connection (OpenSSH PROTOCOL 2.2).
+            self.no_more_sessions = true;
+            if m.want_reply {
+                let number = self.globals.incoming(transport.config.limits.global_requests)?;
+                let _ = self.globals.decide(number, true, None);
+            }
+            return Ok(None);
+        }
         if !m.want_reply {
             return Ok(Some(RawChannel::Global(None)));
         }

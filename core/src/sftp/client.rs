@@ -12,7 +12,7 @@ use crate::wire::Reader;
 
 use super::error::{Error, Fault, quote};
 use super::extension::Limits;
-use super::message::{FrameKind, Framer, MsgBuf, Plan, number, send};
+use super::message::{FrameKind, Framer, MAX_MESSAGE, MsgBuf, Plan, number, send};
 use super::operation::{Extension, ExtensionSet, Operation};
 
 pub use reply::{Entry, Event, Names, Reply};
@@ -22,6 +22,8 @@ pub use request::OpenFlags;
 const MAX_SLOTS: usize = 4096;
 /// Bits of a request's number that say its slot.
 const SLOT_BITS: u32 = 12;
+/// Bytes of VERSION up to the lowest byte of its number.
+const START: usize = 8;
 /// Number, request id and length of the data, before the data of DATA.
 const DATA_HEAD: usize = 9;
 /// What may wait in `tx` before further requests are refused. More than one message of any size.
@@ -316,6 +318,8 @@ impl Client {
     fn enter(&mut self, pending: Pending) -> RequestId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
+            // So that taking replies never allocates.
+            self.free.reserve(self.slots.len());
             self.slots.len().saturating_sub(1) as u32
         });
         self.outstanding = self.outstanding.saturating_add(1);
@@ -330,21 +334,18 @@ impl Client {
     // ---- the start ----
 
     /// False: the start of VERSION is not here yet. An error if it is something else.
-    fn starts_well(&mut self, rx: &MsgBuf, input: &mut &[u8]) -> Result<bool, Error> {
-        if self.framer.is_within(rx) {
-            return Ok(true);
-        }
-        while !input.is_empty() {
-            if plausible(input) {
-                return Ok(true);
+    fn starts_well(&mut self, rx: &mut MsgBuf, input: &mut &[u8]) -> Result<bool, Error> {
+        loop {
+            let start = rx.start(input, START);
+            if start.is_empty() || plausible(&start) {
+                return Ok(!start.is_empty());
             }
             if self.skipped >= self.config.skip_preamble {
-                return Err(self.not_sftp(input));
+                return Err(self.not_sftp(&rx.start(input, 256)));
             }
             self.skipped = self.skipped.saturating_add(1);
-            *input = input.get(1..).unwrap_or_default();
+            rx.skip_first(input);
         }
-        Ok(false)
     }
 
     fn not_sftp(&self, input: &[u8]) -> Error {
@@ -393,11 +394,15 @@ fn plan(body: &[u8]) -> Plan {
     }
 }
 
-/// Whether `input` can be the start of VERSION: a sane length, the number, version below 256.
-fn plausible(input: &[u8]) -> bool {
-    let start = [0u8, 0, 0, 0, number::VERSION, 0, 0, 0];
-    // Of the length only the highest byte is fixed, and the one behind it is small.
-    input.iter().zip(start).enumerate().all(|(i, (byte, expected))| match i {
+/// Whether `start` can be the start of VERSION: a sane length, the number, version below 256.
+fn plausible(start: &[u8]) -> bool {
+    if let Some((len, _)) = start.split_first_chunk::<4>()
+        && !(5..=MAX_MESSAGE).contains(&(u32::from_be_bytes(*len) as usize))
+    {
+        return false;
+    }
+    let expected = [0u8, 0, 0, 0, number::VERSION, 0, 0, 0];
+    start.iter().zip(expected).enumerate().all(|(i, (byte, expected))| match i {
         1 => *byte <= 4,
         2 | 3 => true,
         _ => *byte == expected,

@@ -186,7 +186,7 @@ impl FileHash {
         }
         let alg = hash_from_name(name).ok_or(DecodeError::Invalid)?;
         let digests = r.rest();
-        if digests.is_empty() || digests.len() % alg.len() != 0 {
+        if digests.is_empty() || !digests.len().is_multiple_of(alg.len()) {
             return Err(DecodeError::Invalid);
         }
         Ok(FileHash { alg, digests: digests.to_vec() })

@@ -52,6 +52,21 @@ impl MsgBuf {
         }
     }
 
+    /// The first `max` bytes of a message, of which the front may be here already.
+    pub(crate) fn start(&self, input: &[u8], max: usize) -> Vec<u8> {
+        let here = if self.done { &[][..] } else { &self.buf };
+        here.iter().chain(input).take(max).copied().collect()
+    }
+
+    /// Passes over the first of them.
+    pub(crate) fn skip_first(&mut self, input: &mut &[u8]) {
+        if self.done || self.buf.is_empty() {
+            *input = input.get(1..).unwrap_or_default();
+        } else {
+            self.buf.remove(0);
+        }
+    }
+
     /// Copies from the front of `input` until `need` bytes are here. False when they are not.
     fn gather(&mut self, need: usize, input: &mut &[u8]) -> bool {
         let missing = need.saturating_sub(self.buf.len());

@@ -355,6 +355,16 @@ impl OperationSet {
         Self(self.0 & !(1 << op as u64))
     }
 
+    /// With everything of another set.
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// What is in both.
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Whether it is in the set.
     pub fn contains(self, op: Operation) -> bool {
         self.0 & 1 << op as u64 != 0

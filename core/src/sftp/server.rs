@@ -468,8 +468,10 @@ impl Server {
             let Some(frame) = self.framer.next(rx, input, parse::plan)? else { return Ok(None) };
             match frame.kind {
                 FrameKind::Bulk(data) => {
-                    if self.on_write_head(frame.bytes(rx), data)? {
-                        return Ok(self.on_write_data(&[], 0));
+                    if self.on_write_head(frame.bytes(rx), data)?
+                        && let Some(request) = self.on_write_data(&[], 0)
+                    {
+                        return Ok(Some(request));
                     }
                 }
                 FrameKind::Data(left) => {
@@ -478,7 +480,7 @@ impl Server {
                     }
                 }
                 FrameKind::Message => {
-                    if self.is_request(frame.bytes(rx))? {
+                    if self.is_request(frame.bytes(rx))? && !self.answers(frame.bytes(rx)) {
                         return Ok(self.on_request(frame.bytes(rx)));
                     }
                 }
@@ -562,6 +564,7 @@ impl Server {
         self.promised = self.promised.saturating_add(open.promised);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
+            self.free.reserve(self.slots.len());
             self.slots.len().saturating_sub(1) as u32
         });
         if let Some(entry) = self.slots.get_mut(slot as usize) {

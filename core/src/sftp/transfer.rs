@@ -3,7 +3,9 @@
 //! [`Transfers`] runs any number of jobs over one client. It is as pure as the rest: remote data is lent
 //! as it arrives ([`Handled::Data`]), local data is asked for ([`Notice::Fill`]) and read straight into
 //! the output. A job never ends well with bytes that are not the file's: every interval that was asked
-//! for is accounted for, short reads are repaired, and an early end is an error.
+//! for is accounted for, short reads are repaired, and an early end is an error. Of a file that grows
+//! while it is read comes at least what it had; where a server tells no size, its word for the end is all
+//! there is.
 //!
 //! ```text
 //!        loop: bytes ──> client.poll ──> Event ──> transfers.on_event ──> Handled

@@ -118,6 +118,8 @@ pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
         State::Auth => match info.category {
             Category::Auth | Category::AuthMethod => Handle,
             Category::ExtInfo if role == Role::Client => Handle,
+            // Paramiko asks for the service again before each method; OpenSSH answers it too.
+            Category::Service if role == Role::Server => Handle,
             Category::Filler | Category::Ping => Ignore,
             Category::KexInit if role == Role::Client => Handle,
             _ => Refuse,

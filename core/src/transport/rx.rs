@@ -114,6 +114,20 @@ impl RxBuf {
         }
     }
 
+    /// Moves what was not taken yet into a buffer of its own, no larger than that, and leaves this one
+    /// empty with its memory: so one large buffer serves a whole loop of connections, and only those
+    /// in the middle of a packet hold one.
+    pub fn split_off(&mut self) -> RxBuf {
+        let rest = self.unread();
+        let fresh = self.fresh.min(rest.len());
+        let mut buf = Vec::with_capacity(rest.len());
+        buf.extend_from_slice(rest);
+        let tail = buf.len();
+        let eof = core::mem::take(&mut self.eof);
+        (self.head, self.tail, self.fresh) = (0, 0, 0);
+        RxBuf { buf, head: 0, tail, want: 0, fresh, eof, inflated: Vec::new() }
+    }
+
     pub(crate) fn at_eof(&self) -> bool {
         self.eof
     }

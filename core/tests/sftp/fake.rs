@@ -120,10 +120,10 @@ impl Fake {
         for reply in replies {
             self.replies += 1;
             self.out.extend_from_slice(&reply);
-            if self.habits.repeats.is_some_and(|n| self.replies % n == 0) {
+            if self.habits.repeats.is_some_and(|n| self.replies.is_multiple_of(n)) {
                 self.out.extend_from_slice(&reply);
             }
-            if self.habits.strays.is_some_and(|n| self.replies % n == 0) {
+            if self.habits.strays.is_some_and(|n| self.replies.is_multiple_of(n)) {
                 self.out.extend_from_slice(&status(0xffff_fff0, 0));
             }
         }

@@ -144,6 +144,7 @@ impl Joined {
                     .unwrap();
                 taken += piece.len() - input.len();
                 if !input.is_empty() {
+                    assert!(self.server.is_full(), "what can be taken is taken");
                     break;
                 }
             }

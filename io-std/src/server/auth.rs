@@ -107,26 +107,26 @@ impl KeyProbe {
 
     /// The key would do: the client may sign with it.
     pub fn would_do(mut self) {
-        let _ = self.pending.decide(Verdict::Accept);
+        let _ = self.pending.decide(Verdict::Accept, None);
     }
 
     /// The key would not do. Dropping does the same.
     pub fn refuse(mut self) {
-        self.note_refusal();
-        let _ = self.pending.decide(Verdict::Reject);
+        self.answer_no();
     }
 
-    fn note_refusal(&self) {
-        let (user, key) = (&self.user, &self.key);
-        self.pending.note(Method::PublicKey, user, Some(key), Outcome::Rejected);
+    fn answer_no(&mut self) {
+        if self.pending.ticket.is_none() {
+            return;
+        }
+        let notice = login(Method::PublicKey, &self.user, Some(&self.key), Outcome::Rejected);
+        let _ = self.pending.decide(Verdict::Reject, Some(notice));
     }
 }
 
 impl Drop for KeyProbe {
     fn drop(&mut self) {
-        if self.pending.ticket.is_some() {
-            self.note_refusal();
-        }
+        self.answer_no();
     }
 }
 
@@ -171,8 +171,7 @@ impl AuthAttempt {
 
     /// Lets the user in.
     pub fn accept(mut self) {
-        self.note(Outcome::Accepted);
-        let _ = self.pending.decide(Verdict::Accept);
+        let _ = self.decide(Verdict::Accept, Some(Outcome::Accepted));
     }
 
     /// Says no, after a delay that does not tell why. Dropping does the same.
@@ -180,8 +179,7 @@ impl AuthAttempt {
 
     /// Right so far, and one of these methods is needed too.
     pub fn partial(mut self, methods: MethodSet) {
-        self.note(Outcome::Partial);
-        let _ = self.pending.decide(Verdict::Partial(methods));
+        let _ = self.decide(Verdict::Partial(methods), Some(Outcome::Partial));
     }
 
     /// Asks the user something; an attempt with [`Credential::Answers`] follows.
@@ -190,7 +188,7 @@ impl AuthAttempt {
     /// `Usage` if this is no keyboard-interactive, or if the challenge is none that can be sent
     /// (more than 64 prompts, an empty prompt, 64 KiB of text). The attempt is rejected then.
     pub fn challenge(mut self, challenge: Challenge) -> Result<(), Error> {
-        self.pending.decide(Verdict::Challenge(challenge))
+        self.decide(Verdict::Challenge(challenge), None)
     }
 
     /// The password was right but has expired; an attempt with [`Credential::PasswordChange`] may
@@ -199,20 +197,24 @@ impl AuthAttempt {
     /// # Errors
     /// `Usage` if no password was offered. The attempt is rejected then.
     pub fn password_expired(mut self, prompt: impl Into<String>) -> Result<(), Error> {
-        self.pending.decide(Verdict::PasswordExpired { prompt: prompt.into() })
+        self.decide(Verdict::PasswordExpired { prompt: prompt.into() }, None)
     }
 
-    fn note(&self, outcome: Outcome) {
-        self.pending.note(self.credential.method(), &self.user, self.credential.key(), outcome);
+    fn decide(&mut self, verdict: Verdict, outcome: Option<Outcome>) -> Result<(), Error> {
+        if self.pending.ticket.is_none() {
+            return Ok(());
+        }
+        let (method, key) = (self.credential.method(), self.credential.key());
+        let notice = outcome.map(|outcome| login(method, &self.user, key, outcome));
+        self.pending.decide(verdict, notice)
     }
 }
 
 impl Drop for AuthAttempt {
     fn drop(&mut self) {
         // Everybody asks with "none" what there is; that is no news.
-        if self.pending.ticket.is_some() && self.credential.method() != Method::None {
-            self.note(Outcome::Rejected);
-        }
+        let news = self.credential.method() != Method::None;
+        let _ = self.decide(Verdict::Reject, news.then_some(Outcome::Rejected));
     }
 }
 
@@ -233,27 +235,33 @@ impl Pending {
         Pending { connection: connection.clone(), ticket: Some(ticket) }
     }
 
-    fn decide(&mut self, verdict: Verdict) -> Result<(), Error> {
+    /// Decides, once, and tells of it if it counted.
+    fn decide(&mut self, verdict: Verdict, notice: Option<Notice>) -> Result<(), Error> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
-        let decided = self.connection.shared().with(|state| state.conn.server().decide_auth(ticket, verdict));
+        let decided = self.connection.shared().with(|state| {
+            let decided = state.conn.server().decide_auth(ticket, verdict);
+            if let Some(notice) = notice.filter(|_| decided.is_ok() && state.ended.is_none()) {
+                state.note(|_| notice);
+            }
+            decided
+        });
         match decided {
             // The connection has gone meanwhile; nobody waits for the answer.
             Ok(()) | Err(UsageError::Closed) => Ok(()),
             Err(e) => Err(self.connection.usage(e)),
         }
     }
-
-    fn note(&self, method: Method, user: &str, key: Option<&PublicKey>, outcome: Outcome) {
-        let key = key.map(|key| (key.key_type(), key.fingerprint(HashAlg::Sha256)));
-        let notice = Notice::Login { user: user.to_owned(), method: method.name(), key, outcome };
-        self.connection.shared().with(|state| state.note(|_| notice));
-    }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let _ = self.decide(Verdict::Reject);
+        let _ = self.decide(Verdict::Reject, None);
     }
+}
+
+fn login(method: Method, user: &str, key: Option<&PublicKey>, outcome: Outcome) -> Notice {
+    let key = key.map(|key| (key.key_type(), key.fingerprint(HashAlg::Sha256)));
+    Notice::Login { user: user.to_owned(), method: method.name(), key, outcome }
 }
 
 impl Connection {

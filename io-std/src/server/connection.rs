@@ -28,6 +28,7 @@ struct Inner {
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     sessions: Mutex<BTreeMap<ChannelId, Slot>>,
+    max_sessions: usize,
     threads: Threads,
 }
 
@@ -37,6 +38,7 @@ impl Connection {
         shared: Arc<Shared>,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
+        max_sessions: usize,
         threads: Threads,
     ) -> Self {
         let handle = Handle { shared, reply_timeout: None, io_timeout: None, ends_when_dropped: false };
@@ -46,6 +48,7 @@ impl Connection {
             peer,
             local,
             sessions: Mutex::default(),
+            max_sessions,
             threads,
         }))
     }
@@ -58,9 +61,15 @@ impl Connection {
         &self.0.handle
     }
 
-    /// The sessions whose programs have not started yet, and what controls those that have.
+    /// The sessions whose programs have not started yet, and what controls those that have. Locked
+    /// after the connection's state, or alone: whoever holds it neither touches the connection nor
+    /// calls the application.
     pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Slot>> {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn sessions_full(&self) -> bool {
+        self.sessions().len() >= self.0.max_sessions
     }
 
     pub(super) fn threads(&self) -> &Threads {

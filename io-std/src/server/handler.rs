@@ -9,7 +9,8 @@ use crate::error::Error;
 ///
 /// The methods are called one after the other on the connection's own thread, and nothing else of
 /// that connection moves meanwhile: be quick, or keep the ticket and answer it later, on this thread
-/// or another. A ticket that is dropped says no, so a method that does nothing denies everything.
+/// or another. Calls that wait for the client, such as reading a channel or writing more than fits, fail
+/// here with [`ErrorKind::WouldDeadlock`](crate::ErrorKind::WouldDeadlock). A ticket that is dropped says no, so a method that does nothing denies everything.
 pub trait Handler: Send + 'static {
     /// A client offers proof of who it is. This is the one place that lets users in.
     fn authenticate(&mut self, attempt: AuthAttempt);

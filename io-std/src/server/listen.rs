@@ -3,6 +3,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,10 +15,11 @@ use rustix::event::{PollFd, PollFlags};
 use super::connection::Connection;
 use super::handler::Handler;
 use super::options::{ServerNotice, ServerOptions};
-use super::serve::{Serving, Setup};
+use super::serve::{APPLICATION_FAILED, Serving, Setup};
 use super::threads::Threads;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
+use crate::sparing::{Say, Sparing};
 use crate::stream::{FdStream, Stream, poll};
 
 /// How long nothing is accepted when the system has no descriptor or thread left.
@@ -25,6 +27,8 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
 /// How long threads get to end after their connections were cut.
 const CUT_GRACE: Duration = Duration::from_secs(5);
+
+const STOPPING: &str = "the server is shutting down";
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -43,6 +47,9 @@ struct Inner {
     admission: Mutex<Admission>,
     connections: Mutex<BTreeMap<u64, Connection>>,
     threads: Threads,
+    start: Instant,
+    /// Notices of connections that were not let in.
+    refusals: Mutex<Sparing>,
 }
 
 impl Server {
@@ -85,6 +92,8 @@ impl Server {
             admission: Mutex::new(admission),
             connections: Mutex::default(),
             threads: Threads::default(),
+            start: Instant::now(),
+            refusals: Mutex::default(),
         });
         let server = Arc::clone(&inner);
         let threads = inner.threads.clone();
@@ -116,12 +125,11 @@ impl Server {
         self.inner.stopping.store(true, Ordering::Release);
         let _ = rustix::io::write(&self.inner.waker, &[1]);
         let deadline = Instant::now() + grace;
-        let text = "the server is shutting down";
         // A connection may be on its way from the listener: look again until all are over.
         loop {
             for connection in self.connections() {
                 if connection.shared().lock().channels.is_empty() {
-                    connection.disconnect(text);
+                    connection.disconnect(STOPPING);
                 }
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -133,7 +141,7 @@ impl Server {
             }
         }
         for connection in self.connections() {
-            connection.disconnect(text);
+            connection.disconnect(STOPPING);
             connection.shared().cut();
         }
         self.inner.threads.wait(Some(CUT_GRACE))
@@ -163,10 +171,16 @@ impl Inner {
         self.admission.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn notice(&self, peer: &str, notice: &Notice) {
-        if let Some(observer) = &self.setup.options.on_notice {
-            observer(&ServerNotice { connection: None, peer, phase: Phase::Ident, notice });
-        }
+    /// Tells that somebody was not let in. Anybody can cause that as often as they like.
+    fn refused(&self, peer: &str, why: impl fmt::Display) {
+        let Some(observer) = &self.setup.options.on_notice else { return };
+        let say = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).next(self.start.elapsed());
+        let notice = match say {
+            Say::It => Notice::Refused(why.to_string()),
+            Say::Enough => Notice::Quiet,
+            Say::Nothing => return,
+        };
+        observer(&ServerNotice { connection: None, peer, phase: Phase::Ident, notice: &notice });
     }
 
     fn accept_all<H, F>(self: &Arc<Self>, woken: &OwnedFd, handler: &Arc<F>)
@@ -187,7 +201,7 @@ impl Inner {
                     if matches!(e.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::Interrupted) => {}
                 Err(e) => {
                     // No descriptors, no memory: others have to go before anybody can come.
-                    self.notice("listener", &Notice::Refused(format!("connections wait: {e}")));
+                    self.refused("listener", format_args!("connections wait: {e}"));
                     let _ = poll(&mut [PollFd::new(woken, PollFlags::IN)], Some(EXHAUSTED_PAUSE));
                 }
             }
@@ -203,16 +217,16 @@ impl Inner {
         let admitted = self.lock_admission().admit(Some(peer.ip()));
         let admitted = match admitted {
             Ok(admitted) => Entry { inner: Arc::clone(self), admitted: Some(admitted), id: None },
-            Err(refused) => return self.notice(&name, &Notice::Refused(refused.to_string())),
+            Err(refused) => return self.refused(&name, refused),
         };
         let (server, handler) = (Arc::clone(self), Arc::clone(handler));
         let started = self.threads.spawn("konko server", move || {
             if let Err(e) = server.serve(socket, peer, admitted, &*handler) {
-                server.notice(&peer.to_string(), &Notice::Refused(e.to_string()));
+                server.refused(&peer.to_string(), e);
             }
         });
         if let Err(e) = started {
-            self.notice(&name, &Notice::Refused(format!("no thread could be started: {e}")));
+            self.refused(&name, format_args!("no thread could be started: {e}"));
         }
     }
 
@@ -233,8 +247,16 @@ impl Inner {
         let connection = self.setup.connection(id, Box::new(stream), addresses, self.threads.clone())?;
         entry.id = Some(id);
         self.lock_connections().insert(id, connection.clone());
+        if self.stopping.load(Ordering::Acquire) {
+            // It may have come too late for `stop` to see it.
+            connection.disconnect(STOPPING);
+        }
         connection.shared().notice(Notice::Accepted);
-        let handler = handler(&connection);
+        let Ok(handler) = catch_unwind(AssertUnwindSafe(|| handler(&connection))) else {
+            // The connection's handles may live on.
+            connection.shared().abandon(APPLICATION_FAILED);
+            return Ok(());
+        };
         let serving = Serving { setup: &self.setup, connection, handler };
         serving.run(|| entry.authenticated());
         Ok(())
@@ -259,7 +281,8 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         if let Some(id) = self.id {
-            self.inner.lock_connections().remove(&id);
+            // Dropped without the lock.
+            let _connection = self.inner.lock_connections().remove(&id);
         }
         if let Some(admitted) = self.admitted.take() {
             self.inner.lock_admission().ended(admitted);

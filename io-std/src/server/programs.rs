@@ -1,11 +1,15 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use super::session::{Program, Session};
 use crate::channel::{Channel, Exit};
 use crate::error::Error;
+use crate::sftp::Root;
+
+/// The name that sshd_config(5) has for a built-in SFTP server.
+const INTERNAL_SFTP: &str = "internal-sftp";
 
 /// What clients may run: a table of commands of your own, subsystems, and something for everything
 /// else. What is not in it is refused.
@@ -90,6 +94,24 @@ impl Programs {
         self
     }
 
+    /// Offers SFTP in a directory, or in the whole system: the subsystem `sftp`, and the command
+    /// `internal-sftp` that keys and configurations force on users, with the options of sftp-server(8)
+    /// that restrict: `-R`, `-u`, `-d`, `-P`, `-p`.
+    #[must_use]
+    pub fn sftp(self, root: Root) -> Self {
+        self.sftp_with(move |_| Ok(root.clone()))
+    }
+
+    /// The same, where `choose` says in which directory, such as one for each
+    /// [`user`](Call::user): a name that comes from the client, so check it.
+    #[must_use]
+    pub fn sftp_with(self, choose: impl Fn(&Call<'_>) -> io::Result<Root> + Send + Sync + 'static) -> Self {
+        let choose = Arc::new(choose);
+        let forced = Arc::clone(&choose);
+        self.subsystem("sftp", move |call| crate::sftp::run(call, &*choose))
+            .command(INTERNAL_SFTP, move |call| crate::sftp::run(call, &*forced))
+    }
+
     /// Gives every session that nothing else is for to `start`, which runs it or refuses it.
     #[must_use]
     pub fn otherwise(mut self, start: impl Fn(Session) -> Result<(), Error> + Send + Sync + 'static) -> Self {
@@ -97,9 +119,9 @@ impl Programs {
         self
     }
 
-    /// The names of the commands.
+    /// The names of the commands, without `internal-sftp`, which nobody types.
     pub fn commands(&self) -> impl Iterator<Item = &str> {
-        self.commands.keys().map(String::as_str)
+        self.commands.keys().map(String::as_str).filter(|name| *name != INTERNAL_SFTP)
     }
 
     /// Runs a session, or refuses it.
@@ -125,7 +147,9 @@ impl Programs {
         let name = name.to_owned();
         match &self.other {
             Some(start) => start(session),
-            None if self.commands.is_empty() || matches!(session.program(), Program::Subsystem(_)) => {
+            None if self.commands().next().is_none()
+                || matches!(session.program(), Program::Subsystem(_)) =>
+            {
                 session.refuse();
                 Ok(())
             }

@@ -41,16 +41,23 @@ impl ChannelOpen {
     ///
     /// # Errors
     /// Why the connection ended.
-    pub fn accept(mut self) -> Result<Channel, Error> {
-        let shared = self.connection.shared();
+    pub fn accept(self) -> Result<Channel, Error> {
+        self.accept_as(|_, channel| channel)
+    }
+
+    /// Accepts the channel and makes something of it before the client can ask anything on it.
+    fn accept_as<T>(mut self, make: impl FnOnce(&Connection, Channel) -> T) -> Result<T, Error> {
+        let (connection, shared) = (&self.connection, self.connection.shared());
         let Some(ticket) = self.ticket.take() else { return Err(shared.error(ErrorKind::ChannelClosed)) };
-        let id = shared.with(|state| {
+        shared.with(|state| {
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
             let id = state.conn.accept_channel(ticket).map_err(|e| state.error(ErrorKind::Usage(e)))?;
             state.channels.insert(id, Chan::new(Sink::Inbox(Default::default())));
             state.note_at_will(|_| Notice::Opened(id.to_string()));
-            Ok::<_, Error>(id)
-        })?;
-        Ok(Channel::accepted(self.connection.handle(), id))
+            Ok(make(connection, Channel::accepted(connection.handle(), id)))
+        })
     }
 
     /// Accepts a session; what the client asks to prepare its program is collected, and
@@ -59,11 +66,17 @@ impl ChannelOpen {
         if self.kind != Kind::Session {
             return;
         }
-        let connection = self.connection.clone();
-        // If the connection has ended there is nobody to tell.
-        if let Ok(channel) = self.accept() {
-            connection.sessions().insert(channel.id(), Slot::new(channel));
+        if self.connection.sessions_full() {
+            return self.refuse_session();
         }
+        // If the connection has ended there is nobody to tell.
+        let _ = self.accept_as(|connection, channel| {
+            connection.sessions().insert(channel.id(), Slot::new(channel));
+        });
+    }
+
+    pub(super) fn refuse_session(self) {
+        self.refuse(OpenFailure::RESOURCE_SHORTAGE, "too many sessions (MaxSessions)");
     }
 
     /// Refuses the channel, with a reason and a text for the user.

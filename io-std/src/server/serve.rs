@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use konko_core::channel::{ChannelId, OpenFailure};
+use konko_core::channel::ChannelId;
 use konko_core::hosts::pattern;
 use konko_core::{ServerConfig, ServerConnection};
 
@@ -20,6 +20,9 @@ use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::shared::{Observer, Shared};
 use crate::stream::Stream;
+
+/// What the client is told when a handler panics.
+pub(super) const APPLICATION_FAILED: &str = "the server's application failed";
 
 /// What all connections of a server have in common.
 pub(super) struct Setup {
@@ -62,7 +65,7 @@ impl Setup {
             state.watch.unused_limit = self.options.unused_timeout;
             state.watch.stall_limit = self.options.stall_timeout;
         }
-        Ok(Connection::new(id, shared, peer, local, threads))
+        Ok(Connection::new(id, shared, peer, local, self.options.max_sessions, threads))
     }
 }
 
@@ -87,10 +90,11 @@ impl<H: Handler> Serving<'_, H> {
             });
         }));
         if ran.is_err() {
-            shared.abandon("the server's application failed");
+            shared.abandon(APPLICATION_FAILED);
         }
-        // What listens to controls may hold on to the connection.
-        self.connection.sessions().clear();
+        // What listens to controls may hold on to the connection. Dropped without the lock.
+        let sessions = std::mem::take(&mut *self.connection.sessions());
+        drop(sessions);
         let ended = shared.lock().ended.clone();
         let why = ended.unwrap_or_else(|| shared.error(ErrorKind::ChannelClosed));
         let _ = catch_unwind(AssertUnwindSafe(|| self.handler.ended(&why)));
@@ -111,9 +115,8 @@ impl<H: Handler> Serving<'_, H> {
             Ask::Authenticated => self.handler.authenticated(connection),
             Ask::Open { ticket, kind } => {
                 let open = ChannelOpen::new(connection, ticket, kind);
-                let sessions = connection.sessions().len();
-                if *open.kind() == Kind::Session && sessions >= self.setup.options.max_sessions {
-                    open.refuse(OpenFailure::RESOURCE_SHORTAGE, "too many sessions (MaxSessions)");
+                if *open.kind() == Kind::Session && connection.sessions_full() {
+                    open.refuse_session();
                 } else {
                     self.handler.open(open);
                 }
@@ -151,9 +154,11 @@ impl<H: Handler> Serving<'_, H> {
                 reply.send(wanted);
             }
             Wish::Pty(pty) if slot.is_new() => {
-                let granted = self.handler.pty(&pty);
-                slot.pty = granted.then_some(pty);
                 drop(sessions);
+                let granted = self.handler.pty(&pty);
+                if let Some(slot) = connection.sessions().get_mut(&channel) {
+                    slot.pty = granted.then_some(pty);
+                }
                 reply.send(granted);
             }
             Wish::Control(control) => {
@@ -163,10 +168,12 @@ impl<H: Handler> Serving<'_, H> {
                     (pty.columns, pty.rows, pty.width, pty.height) = (columns, rows, width, height);
                 }
                 let controls = slot.controls.clone();
+                let started = !slot.is_new();
                 drop(sessions);
-                reply.send(controls.tell(control));
+                // Before the program is started, the size is that of the request for the terminal.
+                reply.send(started && controls.tell(control));
             }
-            Wish::Start(program) => {
+            Wish::Start(program) if slot.is_new() => {
                 let session = slot.start(reply, program);
                 drop(sessions);
                 if let Some(session) = session {

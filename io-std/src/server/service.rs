@@ -37,15 +37,21 @@ pub struct Service {
     users: Arc<Users>,
     programs: Arc<Programs>,
     succeeded: Vec<Method>,
-    /// Of the keys that proved who the user is; all of them hold.
-    options: Vec<KeyOptions>,
+    /// Of the keys that proved who the user is: what all of them allow.
+    options: KeyOptions,
     user_environment: bool,
 }
 
 impl Service {
     /// Lets in `users` to run `programs`.
     pub fn new(users: Arc<Users>, programs: Arc<Programs>) -> Self {
-        Service { users, programs, succeeded: Vec::new(), options: Vec::new(), user_environment: false }
+        Service {
+            users,
+            programs,
+            succeeded: Vec::new(),
+            options: KeyOptions::default(),
+            user_environment: false,
+        }
     }
 
     /// Programs get the variables that the option `environment` of a key sets (OpenSSH
@@ -102,10 +108,14 @@ impl Handler for Service {
             Credential::PublicKey { key, .. } => {
                 let source = attempt.connection().peer_addr().map(|addr| addr.ip());
                 match self.users.key(user, key, source) {
-                    Some(entry) => {
-                        self.options.push(entry.options);
-                        self.succeed(attempt);
-                    }
+                    Some(entry) => match self.options.clone().and(entry.options) {
+                        Ok(both) => {
+                            self.options = both;
+                            self.succeed(attempt);
+                        }
+                        // Two keys that force different commands.
+                        Err(_) => attempt.reject(),
+                    },
                     None => attempt.reject(),
                 }
             }
@@ -122,21 +132,26 @@ impl Handler for Service {
     }
 
     fn pty(&mut self, _pty: &Pty) -> bool {
-        self.options.iter().all(|options| options.pty)
+        self.options.pty
     }
 
     fn session(&mut self, mut session: Session) {
         if self.user_environment {
-            for (name, value) in self.options.iter().flat_map(|options| &options.environment) {
+            for (name, value) in &self.options.environment {
                 session.set_env(name.clone(), String::from_utf8_lossy(value));
             }
         }
-        if let Some(command) = self.options.iter().find_map(|options| options.command.as_ref()) {
-            if let Program::Exec(original) = session.program() {
-                let original = String::from_utf8_lossy(original).into_owned();
+        if let Some(command) = &self.options.command {
+            let original = match session.program() {
+                Program::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
+                Program::Subsystem(name) => Some(name.clone()),
+                Program::Shell => None,
+            };
+            if let Some(original) = original {
                 session.set_env("SSH_ORIGINAL_COMMAND", original);
             }
             session.replace_program(Program::Exec(command.to_vec()));
+            session.refuse_signals();
         }
         let connection = session.connection().clone();
         if let Err(error) = self.programs.start(session) {

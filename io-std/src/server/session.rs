@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use konko_core::channel::ChannelId;
 
@@ -56,22 +56,65 @@ type Listener = Box<dyn FnMut(Control) + Send>;
 
 /// Gets what the client tells a program.
 #[derive(Clone, Default)]
-pub(super) struct Controls(Arc<Mutex<Option<Listener>>>);
+pub(super) struct Controls(Arc<Mutex<Told>>);
+
+#[derive(Default)]
+struct Told {
+    listener: Option<Listener>,
+    /// Signals are not passed on.
+    no_signals: bool,
+    /// What came while the program was being started.
+    early: Vec<Control>,
+}
+
+/// What is kept for a program that is being started; what comes beyond is dropped.
+const MAX_EARLY: usize = 16;
 
 impl Controls {
-    fn listen(&self, listener: Listener) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(listener);
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether anybody listened.
+    fn listen(&self, mut listener: Listener) {
+        let mut told = self.lock();
+        told.early.drain(..).for_each(&mut listener);
+        let before = told.listener.replace(listener);
+        // Dropped without the lock: it may hold anything.
+        drop(told);
+        drop(before);
+    }
+
+    /// Whether there is anybody to listen. Only the connection's thread tells anything.
     pub(super) fn tell(&self, control: Control) -> bool {
-        match &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(listener) => {
-                listener(control);
-                true
-            }
-            None => false,
+        let mut told = self.lock();
+        if told.no_signals && matches!(control, Control::Signal(_)) {
+            return false;
         }
+        let Some(mut listener) = told.listener.take() else {
+            let room = told.early.len() < MAX_EARLY;
+            if room {
+                told.early.push(control);
+            }
+            return room;
+        };
+        drop(told);
+        // Without the lock: it may listen anew.
+        listener(control);
+        self.lock().listener.get_or_insert(listener);
+        true
+    }
+
+    /// Nobody is told anything any more.
+    fn close(&self) {
+        // Dropped without the lock.
+        let told = std::mem::take(&mut *self.lock());
+        drop(told);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.controls.close();
     }
 }
 
@@ -94,7 +137,7 @@ impl Slot {
         self.channel.is_some()
     }
 
-    /// Makes the session of a program, once.
+    /// Makes the session of a program, once: for a slot that is new.
     pub(super) fn start(&mut self, reply: Reply, program: Program) -> Option<Session> {
         Some(Session {
             channel: self.channel.take()?,
@@ -158,6 +201,11 @@ impl Session {
     /// the connection's thread: do not block in it.
     pub fn on_control(&self, listener: impl FnMut(Control) + Send + 'static) {
         self.controls.listen(Box::new(listener));
+    }
+
+    /// Passes no signals of the client on, as sshd does for a forced command.
+    pub fn refuse_signals(&self) {
+        self.controls.lock().no_signals = true;
     }
 
     /// Says no.

@@ -1,5 +1,11 @@
-//! SFTP on top of a connection, or of any stream: [`Sftp`] is the client.
+//! SFTP: the client, over a connection or any stream, and a server on directories of this machine.
+//!
+//! [`Sftp`] is the client, [`File`] an open file on the server. On the other side, [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
+//! other [`FileSystem`], on a channel. The protocol itself is [`konko_core::sftp`].
 
+mod arguments;
+mod attrs;
+mod bulk;
 mod client;
 mod client_dir;
 mod client_error;
@@ -8,14 +14,50 @@ mod client_machine;
 mod client_session;
 mod file;
 pub mod glob;
+mod listing;
+mod names;
+mod object;
 mod path;
-mod transfer;
+mod resolve;
+mod root;
+mod rooted;
+mod serve;
+mod transfers;
 mod tree;
 
 pub use client::{Sftp, SftpOptions};
 pub use client_dir::{DirEntry, Metadata};
 pub use client_error::{Error, ErrorKind};
 pub use file::{File, OpenOptions};
+pub use konko_core::sftp::*;
 pub use path::RemotePath;
-pub use transfer::{Cancel, GetOptions, OnProgress, Progress, PutOptions, Summary, Verify};
+pub use root::{Access, Done, Root};
+pub use rooted::RootedFs;
+pub use serve::{serve, serve_streams};
+pub use transfers::{Cancel, GetOptions, OnProgress, Progress, PutOptions, Summary, Verify};
 pub use tree::{ReadDir, TreeReport, Walk};
+
+use std::io::{self, Write};
+
+use crate::server::Call;
+
+/// The program that serves a session: the subsystem `sftp`, and `internal-sftp` with its options.
+pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root>) -> u32 {
+    let channel = call.channel();
+    let root = choose(call).map_err(|e| e.to_string()).and_then(|root| {
+        let arguments = arguments::parse(call.argument(), call.user())?;
+        arguments.apply(root)
+    });
+    let served = root.and_then(|root| {
+        let waiting = channel.watcher();
+        let mut fs = root.session().cancel_when(move || !waiting());
+        serve(channel, root.config(), &mut fs).map_err(|e| e.to_string())
+    });
+    match served {
+        Ok(()) => 0,
+        Err(text) => {
+            let _ = writeln!(channel.stderr(), "sftp: {text}\r");
+            1
+        }
+    }
+}

@@ -17,7 +17,7 @@ use super::client_error::{Error, ErrorKind};
 use super::client_machine::Answer;
 use super::client_session::Call;
 use super::path::{RemotePath, join};
-use super::transfer::{GetOptions, PutOptions, Queue, preserved};
+use super::transfers::{GetOptions, PutOptions, Queue, preserved};
 
 /// READDIR requests that are outstanding at a time.
 const READ_AHEAD: usize = 2;

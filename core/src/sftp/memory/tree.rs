@@ -13,6 +13,9 @@ const ROOT: u64 = 1;
 const MAX_LINKS: u32 = 40;
 const NAME_MAX: usize = 255;
 
+/// A directory that a path goes through: its name, and what it is.
+type Step = (Vec<u8>, u64);
+
 #[derive(Debug)]
 pub(super) enum Kind {
     File(Vec<u8>),
@@ -101,9 +104,9 @@ impl Tree {
 
     /// Goes along a path. Returns the directories that were entered, with their names, and what stands at
     /// the end.
-    fn walk(&self, path: &[u8], follow: bool) -> Result<(Vec<(Vec<u8>, u64)>, u64)> {
+    fn walk(&self, path: &[u8], follow: bool) -> Result<(Vec<Step>, u64)> {
         let mut left: Vec<Vec<u8>> = split(path);
-        let (mut stack, mut at, mut links) = (Vec::<(Vec<u8>, u64)>::new(), ROOT, 0u32);
+        let (mut stack, mut at, mut links) = (Vec::<Step>::new(), ROOT, 0u32);
         while let Some(name) = left.pop() {
             let entries = self.dir(at)?;
             if name == b"." {

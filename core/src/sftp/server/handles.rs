@@ -87,6 +87,17 @@ impl Handles {
         Some(id)
     }
 
+    /// Stands for a handle that may be reserved now; `None`: there are as many as allowed.
+    pub(super) fn vacant(&self) -> Option<HandleId> {
+        (self.len() < self.most).then_some(HandleId { index: 0, generation: 0 })
+    }
+
+    /// Whether requests for it were not answered.
+    pub(super) fn is_held(&self, id: HandleId) -> bool {
+        let entry = self.entries.get(id.index()).and_then(Option::as_ref);
+        entry.is_some_and(|e| e.id == id && e.held > 0)
+    }
+
     fn entry(&mut self, id: HandleId) -> Option<&mut Entry> {
         self.entries.get_mut(id.index())?.as_mut().filter(|e| e.id == id)
     }

@@ -45,6 +45,28 @@ pub(super) fn plan(body: &[u8]) -> Plan {
     }
 }
 
+/// The number of a request, what it asks for, and its fields. An operation that is not in the table is
+/// told by its extension's name; by an empty one if it is no extension.
+#[allow(clippy::type_complexity)]
+fn head(message: &[u8]) -> Option<(u32, Result<Operation, &[u8]>, Reader<'_>)> {
+    let mut r = Reader::new(message);
+    let (n, id) = (r.u8().ok()?, r.u32().ok()?);
+    let op = if n == number::EXTENDED {
+        let name = r.string().unwrap_or_default();
+        Operation::from_extension(name).ok_or(name)
+    } else {
+        Operation::from_number(n).ok_or(&[][..])
+    };
+    Some((id, op, r))
+}
+
+impl Open {
+    /// A request that came as a whole.
+    fn whole(id: u32, op: Operation, handles: [Option<HandleId>; 2]) -> Self {
+        Open { id, op, handles, parts: 0, complete: true, failed: None, len: 0, promised: SMALL }
+    }
+}
+
 /// Why a request is not handed out.
 enum No {
     /// It does not parse.
@@ -148,42 +170,48 @@ impl Server {
         });
     }
 
-    /// A request; `None` if it was answered here.
-    pub(super) fn on_request<'b>(&mut self, message: &'b [u8]) -> Option<Request<'b>> {
-        let mut r = Reader::new(message);
-        let (Ok(n), Ok(id)) = (r.u8(), r.u32()) else { return None };
-        let op = match n {
-            number::EXTENDED => match r.string() {
-                Ok(name) => Operation::from_extension(name).ok_or(name),
-                Err(_) => {
-                    self.send_status(id, &StatusCode::BAD_MESSAGE.into());
-                    return None;
+    /// Answers a request that is not for the file system, or not yet. False: it is.
+    pub(super) fn answers(&mut self, message: &[u8]) -> bool {
+        let Some((id, op, mut r)) = head(message) else { return true };
+        let status = match op {
+            Err([]) => StatusCode::OP_UNSUPPORTED.into(),
+            op => match self.judge(id, op, &mut r, false) {
+                Ok(None) => return true,
+                Ok(Some(Parsed { op: Op::Close { handle }, handles, .. })) => {
+                    if !self.handles.is_held(handle) {
+                        return false;
+                    }
+                    let slot = self.enter(Open::whole(id, Operation::Close, handles));
+                    self.handles.close(handle, slot);
+                    return true;
                 }
-            },
-            n => match Operation::from_number(n) {
-                Some(op) => Ok(op),
-                None => {
-                    self.send_status(id, &StatusCode::OP_UNSUPPORTED.into());
-                    return None;
-                }
+                Ok(Some(_)) => return false,
+                Err(no) => no.status(),
             },
         };
-        match self.judge(id, op, &mut r) {
-            Ok(Some(parsed)) => self.admit(id, op.unwrap_or(Operation::Extended), parsed),
-            Ok(None) => None,
-            Err(no) => {
-                self.send_status(id, &no.status());
-                None
-            }
-        }
+        self.send_status(id, &status);
+        true
     }
 
-    /// Reads and checks a request; `None` if it is answered already.
+    /// A request that [`answers`](Self::answers) left.
+    pub(super) fn on_request<'b>(&mut self, message: &'b [u8]) -> Option<Request<'b>> {
+        let (id, op, mut r) = head(message)?;
+        let Parsed { op: what, handles, len, promised } = self.judge(id, op, &mut r, true).ok()??;
+        let op = op.unwrap_or(Operation::Extended);
+        let slot = self.enter(Open { len, promised, ..Open::whole(id, op, handles) });
+        if let Op::Close { handle } = what {
+            self.handles.close(handle, slot);
+        }
+        Some(Request { ticket: self.ticket(slot), op: what })
+    }
+
+    /// Reads and checks a request; `None` if it is answered already. Nothing changes before `admit`.
     fn judge<'b>(
         &mut self,
         id: u32,
         op: Result<Operation, &'b [u8]>,
         r: &mut Reader<'b>,
+        admit: bool,
     ) -> Result<Option<Parsed<'b>>, No> {
         let kind = op.unwrap_or(Operation::Extended);
         if self.config.denies(kind) {
@@ -203,7 +231,9 @@ impl Server {
                 Ok(None)
             }
             Operation::Read => self.read(id, r),
-            Operation::Open | Operation::Opendir => self.opening(op, r).map(Some),
+            // One whose handle is too long to be one; others do not come as a whole.
+            Operation::Write => Err(No::Malformed),
+            Operation::Open | Operation::Opendir => self.opening(op, r, admit).map(Some),
             Operation::Close
             | Operation::Fstat
             | Operation::Fsetstat
@@ -214,19 +244,6 @@ impl Server {
             | Operation::CheckFileHandle => self.on_handle(op, r).map(Some),
             _ => self.on_path(op, r).map(|op| Some(Parsed::new(op))),
         }
-    }
-
-    /// Notes a request and makes its ticket.
-    fn admit<'b>(&mut self, id: u32, op: Operation, parsed: Parsed<'b>) -> Option<Request<'b>> {
-        let Parsed { op: what, handles, len, promised } = parsed;
-        let open = Open { id, op, handles, parts: 0, complete: true, failed: None, len, promised };
-        let slot = self.enter(open);
-        if let Op::Close { handle } = what
-            && !self.handles.close(handle, slot)
-        {
-            return None;
-        }
-        Some(Request { ticket: self.ticket(slot), op: what })
     }
 
     // ---- fields ----
@@ -300,7 +317,7 @@ impl Server {
         Ok(Some(Parsed { len, promised, ..Parsed::on(Op::Read { handle, offset, len }, handle) }))
     }
 
-    fn opening<'b>(&mut self, op: Operation, r: &mut Reader<'b>) -> Result<Parsed<'b>, No> {
+    fn opening<'b>(&mut self, op: Operation, r: &mut Reader<'b>, admit: bool) -> Result<Parsed<'b>, No> {
         let path = self.path(r)?;
         let mut kind = Kind::Dir;
         let mut attrs = Attrs::new();
@@ -315,7 +332,8 @@ impl Server {
             kind = Kind::File(flags);
         }
         let full = no(StatusCode::FAILURE, "too many files are open");
-        let handle = self.handles.reserve(kind).ok_or(full)?;
+        let handle = if admit { self.handles.reserve(kind) } else { self.handles.vacant() };
+        let handle = handle.ok_or(full)?;
         let op = match kind {
             Kind::Dir => Op::Opendir { handle, path },
             Kind::File(_) => Op::Open { handle, path, flags, attrs },

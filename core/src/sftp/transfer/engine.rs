@@ -388,7 +388,8 @@ impl Transfers {
             for f in again {
                 let (offset, len) = (f.offset.saturating_add(u64::from(f.got)), f.len.saturating_sub(f.got));
                 match f.item {
-                    Item::Fill => job.refill.push_back((offset, len)),
+                    Item::Fill if job.is_upload() => job.refill.push_back((offset, len)),
+                    // What a copy did not get written is read again, and written then.
                     _ => job.ranges.again(offset, len),
                 }
             }

@@ -141,7 +141,9 @@ impl core::fmt::Debug for Job {
 
 impl Job {
     pub(super) fn new(id: JobId, kind: Kind, path: &[u8], get: GetOptions, put: PutOptions) -> Self {
-        let (start, end, size, limit) = (get.offset, get.end, get.size, get.limit);
+        // A size from a listing is good for one READ, not to judge what came.
+        let size = get.size.filter(|_| kind == Kind::Read);
+        let (start, end, limit) = (get.offset, get.end, get.limit);
         let ordered = get.ordered || get.verify != Verify::Size;
         let start = if matches!(kind, Kind::Put | Kind::Write) { put.offset } else { start };
         let sink = if kind == Kind::Copy { Sink::Remote } else { Sink::App };
@@ -193,10 +195,7 @@ impl Job {
         match self.kind {
             Kind::Get => {
                 script.extend([Item::Open, Item::Wait]);
-                if self.get.size.is_none() || self.get.attrs {
-                    self.ranges.size_pending = true;
-                    script.push(Item::Stat);
-                }
+                script.push(Item::Stat);
                 script.push(Item::Read);
                 match self.get.verify {
                     Verify::Size => {}

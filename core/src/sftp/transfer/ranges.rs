@@ -88,7 +88,7 @@ impl Ranges {
 
     /// Not asked for after all.
     pub(super) fn again(&mut self, offset: u64, len: u32) {
-        if len > 0 {
+        if len > 0 && self.eof.is_none_or(|eof| offset < eof) {
             self.holes.push_back((offset, len));
         }
     }

@@ -72,6 +72,10 @@ impl Transfers {
                 job.ranges.size_pending = true;
                 Done::Stay(Turn::Rotate)
             }
+            Item::Stat if self.fits_behind(job, self.read_len(client)).is_some() => {
+                job.ranges.size = job.get.size;
+                Done::Next
+            }
             Item::Reread => self.start_rereading(job),
             Item::HashHandle | Item::HashPath if !client.supports(Extension::CheckFile) => {
                 hash_by_reading(job);
@@ -95,6 +99,7 @@ impl Transfers {
         match self.sent(job, item, (self.files as u64, 0), request, now) {
             Ok(()) => {
                 match item {
+                    Item::Stat => job.ranges.size_pending = true,
                     Item::Close => {
                         job.handle = None;
                         self.closed(job);
@@ -168,7 +173,7 @@ impl Transfers {
                 job.behind = true;
                 return Done::Next;
             }
-            if job.data % 8 == 0 {
+            if job.data.is_multiple_of(8) {
                 return Done::Stay(Turn::Rotate);
             }
         }
@@ -186,7 +191,8 @@ impl Transfers {
             && job.data == 0
             && job.ranges.done() == job.get.offset
             && !self.config.sequential;
-        let left = job.get.size.filter(|_| plain && !job.rereading)?.checked_sub(job.get.offset)?;
+        let told = job.ranges.size.or(job.get.size);
+        let left = told.filter(|_| plain && !job.rereading && !job.get.attrs)?.checked_sub(job.get.offset)?;
         let need = left.saturating_add(1).next_multiple_of(4096);
         u32::try_from(need).ok().filter(|need| *need <= len)
     }

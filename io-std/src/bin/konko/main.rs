@@ -14,6 +14,7 @@ mod sftp_commands;
 mod sftp_edit;
 mod sftp_line;
 mod sftp_list;
+mod sftp_server;
 mod ssh;
 mod terminal;
 mod values;
@@ -42,6 +43,8 @@ enum Command {
     Scp(Box<scp::Args>),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
+    /// Serve files on standard input and output, as the subsystem sftp of a server
+    SftpServer(sftp_server::Args),
 }
 
 fn main() -> ExitCode {
@@ -65,5 +68,6 @@ fn main() -> ExitCode {
         Command::Sftp(args) => sftp::run(*args),
         Command::Scp(args) => scp::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::SftpServer(args) => sftp_server::run(args),
     }
 }

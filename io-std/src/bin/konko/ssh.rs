@@ -204,7 +204,8 @@ impl Plan {
         if tty {
             let (columns, rows) = terminal::size();
             let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
-            channel.request_pty(&Pty { term, columns, rows, modes: terminal::modes(), ..Pty::default() })?;
+            let modes = konko::modes::read(rustix::stdio::stdin()).unwrap_or_default();
+            channel.request_pty(&Pty { term, columns, rows, modes, ..Pty::default() })?;
         }
         match (&self.command[..], self.subsystem) {
             ([], _) => channel.shell()?,

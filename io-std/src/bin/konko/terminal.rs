@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 
 use konko::core::client::Password;
-use rustix::termios::{self, LocalModes, OptionalActions, SpecialCodeIndex, Termios};
+use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 
 /// What the terminal was like before raw mode.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
@@ -45,30 +45,6 @@ pub fn size() -> (u32, u32) {
         Ok(size) if size.ws_col > 0 => (size.ws_col.into(), size.ws_row.into()),
         _ => (80, 24),
     }
-}
-
-/// The terminal's modes for a pseudo-terminal request (RFC 4254 §8): the control characters and the
-/// speeds. What this program does not name, the server leaves at its defaults.
-pub fn modes() -> Vec<(u8, u32)> {
-    let Ok(modes) = termios::tcgetattr(rustix::stdio::stdin()) else { return Vec::new() };
-    let codes = [
-        (1, SpecialCodeIndex::VINTR),
-        (2, SpecialCodeIndex::VQUIT),
-        (3, SpecialCodeIndex::VERASE),
-        (4, SpecialCodeIndex::VKILL),
-        (5, SpecialCodeIndex::VEOF),
-        (8, SpecialCodeIndex::VSTART),
-        (9, SpecialCodeIndex::VSTOP),
-        (10, SpecialCodeIndex::VSUSP),
-        (12, SpecialCodeIndex::VREPRINT),
-        (13, SpecialCodeIndex::VWERASE),
-        (14, SpecialCodeIndex::VLNEXT),
-    ];
-    let mut out: Vec<(u8, u32)> =
-        codes.iter().map(|(opcode, code)| (*opcode, u32::from(modes.special_codes[*code]))).collect();
-    let utf8 = modes.input_modes.contains(termios::InputModes::IUTF8);
-    out.extend([(42, u32::from(utf8)), (128, modes.input_speed()), (129, modes.output_speed())]);
-    out
 }
 
 /// Shows `prompt` on the terminal and reads a line from it, hidden unless `echo`. `None` when there

@@ -12,8 +12,10 @@ use std::time::Duration;
 use konko::core::auth::{Method, MethodSet};
 use konko::core::crypto::HashAlg;
 use konko::core::keys::{KeyPair, PrivateKey};
+use konko::server::process::Account;
 use konko::server::users::{KeyFile, Users};
-use konko::server::{Programs, Server, ServerOptions, Service, serve};
+use konko::server::{Programs, Server, ServerOptions, Service, System, serve};
+use konko::sftp::Root;
 use konko::{Error, ErrorKind, FdStream};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -46,9 +48,13 @@ pub struct Args {
     /// table of harmless commands
     #[arg(long, value_enum, default_value_t = Exec::Shell)]
     exec: Exec,
-    /// The folder that programs start in
+    /// The folder that SFTP clients see, and cannot leave; programs start in it. Without it, SFTP clients
+    /// see what users of the shell see; without a shell, there is no SFTP
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
+    /// SFTP clients can change nothing
+    #[arg(long)]
+    read_only: bool,
     /// Serve one connection on standard input and output, as a ProxyCommand does
     #[arg(long)]
     inetd: bool,
@@ -94,7 +100,7 @@ fn start(args: &Args) -> Result<(), String> {
     if args.verbose > 0 {
         options = options.on_notice(|notice| say(&notice.to_string()));
     }
-    let mut service = Service::new(Arc::new(users), Arc::new(programs(args)));
+    let mut service = Service::new(Arc::new(users), Arc::new(programs(args)?));
     if settings.user_environment == Some(true) {
         service = service.permit_user_environment();
     }
@@ -196,10 +202,38 @@ fn usable(args: &Args, users: &Users) -> MethodSet {
     users.methods().iter().filter(able).collect()
 }
 
-fn programs(args: &Args) -> Programs {
-    match args.exec {
+fn programs(args: &Args) -> Result<Programs, String> {
+    let programs = match args.exec {
         Exec::None => Programs::new(),
         Exec::Builtin => builtin::programs(),
-        Exec::Shell => Programs::new(),
+        Exec::Shell => {
+            let system = System::new();
+            Programs::new().system(args.root.iter().fold(system, |system, dir| system.dir(dir)))
+        }
+    };
+    Ok(match sftp_root(args)? {
+        Some(root) => programs.sftp(root),
+        None => programs,
+    })
+}
+
+/// What SFTP clients see.
+fn sftp_root(args: &Args) -> Result<Option<Root>, String> {
+    let root = match (&args.root, args.exec) {
+        (Some(dir), _) => Root::open(dir).map_err(|e| format!("--root {}: {e}", dir.display()))?,
+        // Whoever has the shell can do the same with it.
+        (None, Exec::Shell) => {
+            let home = Account::current().home;
+            Root::host(&home).map_err(|e| format!("the home folder {}: {e}", home.display()))?
+        }
+        (None, _) if args.read_only => return Err("--read-only needs --root".into()),
+        (None, _) => return Ok(None),
+    };
+    if !args.read_only {
+        return Ok(Some(root));
     }
+    if args.exec == Exec::Shell {
+        say("warning: --read-only is for SFTP; users can still write with the shell (see --exec)");
+    }
+    Ok(Some(root.read_only()))
 }

@@ -1,0 +1,185 @@
+//! What a server promises beside the layers' own rules. Each test carries its row of the security facts.
+
+mod raw;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use konko_core::crypto::{
+    BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlg, PacketOpener, PacketSealer,
+    Protection, Provider, Secret, SigAlg, Signer, SigningKey, VerifyKey,
+};
+use konko_core::error::Fault;
+use konko_core::keys::KeyKind;
+use konko_core::msg;
+use konko_core::transport::negotiate::{Policy, Role};
+use konko_core::wire::{Sink, SshStr};
+use konko_core::{Rng, TransportConfig};
+use raw::rig::{server_config, transport};
+use raw::{Rig, key_of, payload, provider, strings};
+
+const WINDOW: u32 = 2 << 20;
+const PACKET: u32 = 32 * 1024;
+
+fn text(s: &str) -> SshStr<'_> {
+    SshStr::new(s.as_bytes())
+}
+
+fn server() -> Rig {
+    let mut rig = Rig::new(Role::Server);
+    rig.login();
+    rig
+}
+
+fn session(number: u32) -> Vec<u8> {
+    payload(&msg::ChannelOpen::new(text("session"), number, WINDOW, PACKET, &[]))
+}
+
+fn global(name: &str, want_reply: bool) -> Vec<u8> {
+    payload(&msg::GlobalRequest::new(text(name), want_reply, &[]))
+}
+
+#[test]
+fn c28_no_session_follows_the_promise_of_no_more() {
+    for want_reply in [false, true] {
+        let mut rig = server();
+        let number = rig.open(5, WINDOW, PACKET);
+        rig.send(&global("no-more-sessions@openssh.com", want_reply));
+        assert_eq!(rig.numbers(), if want_reply { vec![81] } else { vec![] });
+        assert_eq!(rig.events_with("GlobalRequest"), 0, "there is nothing to decide");
+        // The session that is there goes on, and so does everything else.
+        rig.send(&payload(&msg::ChannelRequest::new(number, text("shell"), true, &[])));
+        rig.expect(99);
+        let mut to = strings(0, &[b"host"])[1..].to_vec();
+        to.put_u32(22);
+        to.put_string(b"127.0.0.1");
+        to.put_u32(4000);
+        rig.send(&payload(&msg::ChannelOpen::new(text("direct-tcpip"), 6, WINDOW, PACKET, &to)));
+        rig.expect(91);
+        rig.send(&session(7));
+        rig.assert_fault(Fault::NoMoreSessions);
+    }
+    // To a client it is a request like any other: no session is opened there anyway.
+    let mut rig = Rig::new(Role::Client);
+    rig.login();
+    rig.send(&global("no-more-sessions@openssh.com", true));
+    rig.expect(82);
+}
+
+#[test]
+fn c33_keepalive_of_a_channel_is_answered_by_the_core() {
+    let mut rig = server();
+    let number = rig.open(5, WINDOW, PACKET);
+    rig.send(&payload(&msg::ChannelRequest::new(number, text("keepalive@openssh.com"), true, &[])));
+    rig.expect(100);
+    assert_eq!(rig.events_with("Request"), 0);
+}
+
+#[test]
+fn k22_r20_weak_algorithms_and_compression_are_nobodys_first_choice() {
+    let default = TransportConfig::new(provider()).algorithms;
+    for name in default.kex.iter().map(|kex| kex.name()) {
+        assert!(!name.ends_with("sha1") && !name.contains("group1-"), "{name}");
+    }
+    for policy in [Policy::Modern, Policy::Compat, Policy::LegacyDevice] {
+        for way in policy.algorithms(true).compression {
+            assert_eq!(way[0].name(), "none", "whoever wants it has to ask");
+        }
+    }
+}
+
+/// A provider whose verifier is counted, and fails as a broken library would.
+#[derive(Debug)]
+struct Broken;
+
+static VERIFIED: AtomicUsize = AtomicUsize::new(0);
+
+impl Provider for Broken {
+    fn name(&self) -> &'static str {
+        "broken"
+    }
+    fn fast_aes(&self) -> bool {
+        provider().fast_aes()
+    }
+    fn sealer(&self, p: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketSealer>, BadKey> {
+        provider().sealer(p, keys)
+    }
+    fn opener(&self, p: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey> {
+        provider().opener(p, keys)
+    }
+    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
+        provider().hash(alg)
+    }
+    fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32] {
+        provider().x25519_public(secret)
+    }
+    fn x25519(&self, secret: &[u8; 32], peer: &[u8; 32]) -> Result<Secret, BadPublicValue> {
+        provider().x25519(secret, peer)
+    }
+    fn ecdh_generate(&self, curve: Curve, rng: &mut Rng) -> (Secret, Vec<u8>) {
+        provider().ecdh_generate(curve, rng)
+    }
+    fn ecdh(&self, curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue> {
+        provider().ecdh(curve, secret, peer)
+    }
+    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8> {
+        provider().mlkem768_public(seed)
+    }
+    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+        provider().mlkem768_encapsulate(public, m)
+    }
+    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
+        provider().mlkem768_decapsulate(seed, ciphertext)
+    }
+    fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {
+        provider().modexp(p, base, exponent)
+    }
+    fn verify(&self, _: SigAlg, _: VerifyKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+        VERIFIED.fetch_add(1, Ordering::Relaxed);
+        Err(BadSignature)
+    }
+    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
+        provider().signer(key)
+    }
+}
+
+#[test]
+fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
+    let key = key_of(KeyKind::Ed25519, 9);
+    let mut transport = transport(Policy::Modern);
+    transport.provider = &Broken;
+    let mut rig = Rig::server(server_config(transport));
+    rig.app.keys = vec![key.public().clone()];
+    rig.service();
+    let id = rig.peer.session_id.clone();
+    let mut tries = 0;
+    while rig.error.is_none() {
+        // It is right, which only a verifier can say.
+        let request = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+        rig.send(&request);
+        rig.wait(Duration::from_secs(1));
+        tries += 1;
+        assert!(tries <= 6);
+    }
+    rig.assert_fault(Fault::TooManyAuthAttempts);
+    assert_eq!((rig.events_with("Auth {"), rig.events_with("Authenticated")), (0, 0));
+    assert_eq!(VERIFIED.load(Ordering::Relaxed), 6);
+}
+
+#[test]
+fn r12_no_message_of_no_length_is_waited_for_in_a_loop() {
+    // Requests, data and windows of nothing, a thousand each: each costs one step, and none an answer
+    // that grows.
+    let mut rig = server();
+    let number = rig.open(5, WINDOW, PACKET);
+    let before = rig.sent;
+    for _ in 0..1000 {
+        rig.send(&payload(&msg::ChannelData::new(number, &[])));
+        rig.send(&payload(&msg::ChannelExtendedData::new(number, 1, &[])));
+        rig.send(&payload(&msg::ChannelWindowAdjust::new(number, 0)));
+        rig.send(&payload(&msg::ChannelRequest::new(number, text("x"), false, &[])));
+        rig.send(&strings(2, &[b""]));
+    }
+    rig.assert_alive();
+    assert_eq!(rig.sent, before);
+}

@@ -1,0 +1,156 @@
+//! Servers that do everything wrong: what is fetched or sent is right, or it is an error.
+
+mod sftp;
+
+use konko_core::crypto::HashAlg;
+use konko_core::provider;
+use konko_core::sftp::transfer::*;
+use konko_core::sftp::{Attrs, ClientConfig};
+use proptest::prelude::*;
+use sftp::drive::Local;
+use sftp::fake::{Fake, Habits};
+use sftp::pattern;
+
+fn habits(len: usize) -> impl Strategy<Value = Habits> {
+    let odd = (
+        prop::option::weighted(0.2, 1usize..5),
+        prop::option::weighted(0.1, 2usize..20),
+        prop::option::weighted(0.2, 3u8..21),
+        prop::option::weighted(0.2, (0usize..30, 0..len * 2 + 10)),
+        prop::option::weighted(0.15, 0..len as u64 * 2 + 10),
+        prop::option::weighted(0.1, 2usize..30),
+        prop::option::weighted(0.1, 2usize..30),
+        prop::option::weighted(0.1, 0..len as u64 + 1),
+    );
+    let whims = (any::<u64>(), prop_oneof![Just(0usize), 1usize..40_000], any::<bool>(), any::<bool>());
+    let manners = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(false), 1 => Just(true)]);
+    (whims, odd, manners).prop_map(|((seed, most, short, reorder), odd, (mute, closes_first, noisy))| {
+        let (answers, hangs_up, refuses, changes, lies, repeats, strays, early_eof) = odd;
+        let preamble = if noisy { b"hello\r\n".to_vec() } else { Vec::new() };
+        Habits {
+            seed,
+            most,
+            short,
+            reorder,
+            answers,
+            hangs_up,
+            refuses,
+            changes,
+            mute,
+            lies,
+            repeats,
+            strays,
+            preamble,
+            early_eof,
+            closes_first,
+        }
+    })
+}
+
+fn local(habits: Habits, file: Vec<u8>, sequential: bool) -> Local<Fake> {
+    let mut far = Fake::new(habits);
+    far.files.insert(b"f".to_vec(), file);
+    let config = TransferConfig {
+        sequential,
+        request_len: Some(8192),
+        provider: Some(provider::rustcrypto()),
+        ..TransferConfig::default()
+    };
+    Local::with(far, config, ClientConfig { skip_preamble: 16, ..ClientConfig::default() })
+}
+
+/// Whether what came is the file as it was at some time, and as a whole.
+fn is_right(came: &[u8], before: &[u8], habits: &Habits, after: &[u8]) -> bool {
+    // What an end that is a lie cuts off, nobody can know.
+    let believed = |file: &[u8]| match habits.early_eof {
+        Some(at) if habits.mute || habits.lies.is_some() => {
+            came.len() as u64 >= at.min(file.len() as u64) && file.starts_with(came)
+        }
+        _ => false,
+    };
+    // The same of a file that changes where reading has got to, when its size is not told.
+    let cut =
+        habits.mute && habits.changes.is_some() && [before, after].iter().any(|file| file.starts_with(came));
+    // A file that grows: at least what it had, and no byte that is not its own.
+    let grown = habits.changes.is_some() && came.len() >= before.len() && after.starts_with(came);
+    // A size that is a lie, and is believed when a reply ends at it.
+    let lied = |file: &[u8]| habits.lies == Some(came.len() as u64) && file.starts_with(came);
+    cut || grown || [before, after].iter().any(|file| came == *file || believed(file) || lied(file))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn u_10_a_get_is_right_or_an_error(
+        (habits, len) in (0usize..200_000).prop_flat_map(|len| (habits(len), Just(len))),
+        ordered: bool,
+        sequential: bool,
+        hint in prop::option::of(0u64..200_000),
+        verify in prop_oneof![
+            Just(Verify::Size), Just(Verify::Hash(HashAlg::Sha256)), Just(Verify::Reread(HashAlg::Sha1)),
+        ],
+    ) {
+        let file = pattern(len);
+        let mut l = local(habits.clone(), file.clone(), sequential);
+        let options = GetOptions { ordered, size: hint, verify, ..GetOptions::default() };
+        let job = l.transfers.get(b"f", options);
+        l.run();
+        let came = l.files.get(&job).cloned().unwrap_or_default();
+        if let Ok(summary) = l.result(job) {
+            let after = l.far.files.get(&b"f"[..]).cloned().unwrap_or_default();
+            prop_assert_eq!(summary.bytes, came.len() as u64);
+            prop_assert!(
+                is_right(&came, &file, &habits, &after)
+                    || (hint == Some(came.len() as u64) && file.starts_with(&came)),
+                "{} of {} bytes, {:?}", came.len(), len, habits,
+            );
+            prop_assert!(!(ordered && l.disordered));
+        }
+    }
+
+    #[test]
+    fn u_10_a_put_is_right_or_an_error(
+        (habits, len) in (0usize..200_000).prop_flat_map(|len| (habits(len), Just(len))),
+        sequential: bool,
+        temporary: bool,
+        preserve: bool,
+    ) {
+        let data = pattern(len);
+        // Changes come with reads, of which there are none here.
+        let mut l = local(habits.clone(), Vec::new(), sequential);
+        let options = PutOptions {
+            temporary: temporary.then(|| b"g.part".to_vec()),
+            attrs: preserve.then(|| Attrs::new().with_permissions(0o600)),
+            ..PutOptions::default()
+        };
+        let job = l.put("g", data.clone(), options);
+        l.run();
+        let written = l.far.files.get(&b"g"[..]);
+        match l.result(job) {
+            Ok(summary) => {
+                prop_assert_eq!(summary.bytes, len as u64);
+                prop_assert!(written == Some(&data), "{:?}", habits);
+            }
+            // What was there, which is nothing, is there still.
+            Err(_) if temporary => prop_assert!(written.is_none() || written == Some(&data)),
+            Err(_) => {}
+        }
+    }
+
+    #[test]
+    fn u_10_a_copy_through_this_side_is_right_or_an_error(
+        (habits, len) in (0usize..200_000).prop_flat_map(|len| (habits(len), Just(len))),
+        sequential: bool,
+    ) {
+        let file = pattern(len);
+        let mut l = local(habits.clone(), file.clone(), sequential);
+        let job = l.transfers.copy(b"f", b"g", PutOptions::default());
+        l.run();
+        if l.result(job).is_ok() {
+            let after = l.far.files[&b"f"[..]].clone();
+            let came = &l.far.files[&b"g"[..]];
+            prop_assert!(is_right(came, &file, &habits, &after), "{} of {}, {:?}", came.len(), len, habits);
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Runs one command on many hosts from one thread, so many at a time, and prints a table.
+//!
+//! ```text
+//! cargo run --release -p konko-mio --example fleet -- -u root -i ~/.ssh/id_ed25519 -n 100 'uptime' web1 web2:2222 10.0.0.7
+//! ```
+//!
+//! Host keys must be in `~/.ssh/known_hosts` (or the file of `-k`). `-i` names an unencrypted private
+//! key; without it the password is taken from the environment variable `FLEET_PASSWORD`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
+use std::fmt::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
+use konko_mio::core::client::{AuthMethod, Password};
+use konko_mio::core::hosts::{KnownHosts, Verdict};
+use konko_mio::core::keys::{KeyPair, PrivateKey};
+use konko_mio::core::wire::SshStr;
+use konko_mio::core::{ClientConfig, ClientConnection, ClientEvent, TransportConfig, provider};
+use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
+
+/// Output of a host that is kept.
+const MAX_OUTPUT: usize = 64 * 1024;
+
+/// What is to be done, and as whom.
+pub(crate) struct Plan {
+    pub(crate) user: String,
+    pub(crate) key: Option<Arc<KeyPair>>,
+    pub(crate) password: Option<Password>,
+    pub(crate) known: KnownHosts,
+    pub(crate) at_once: usize,
+    pub(crate) timeout: Duration,
+    pub(crate) command: String,
+    pub(crate) hosts: Vec<(String, u16)>,
+}
+
+/// How it went on one host.
+pub(crate) struct Outcome {
+    pub(crate) host: String,
+    /// The exit status, or what went wrong.
+    pub(crate) result: Result<u32, String>,
+    pub(crate) output: Vec<u8>,
+    pub(crate) took: Duration,
+}
+
+struct Host {
+    index: usize,
+    channel: Option<ChannelId>,
+    tried: bool,
+    started: Instant,
+    exit: Option<Result<u32, String>>,
+    output: Vec<u8>,
+}
+
+struct Fleet {
+    plan: Plan,
+    config: Arc<ClientConfig>,
+    waiting: VecDeque<usize>,
+    /// Looked up or connected.
+    active: usize,
+    hosts: BTreeMap<ConnId, Host>,
+    outcomes: Vec<Option<Outcome>>,
+    bar: ProgressBar,
+}
+
+/// What comes from other threads and from timers.
+enum Message {
+    Resolved(usize, Result<SocketAddr, String>),
+    Late(ConnId),
+}
+
+impl App for Fleet {
+    type Message = Message;
+
+    fn on_client_event(
+        &mut self,
+        id: ConnId,
+        conn: &mut ClientConnection,
+        event: ClientEvent<'_>,
+        hub: &mut Hub<Message>,
+    ) {
+        let Some(host) = self.hosts.get_mut(&id) else { return };
+        // What cannot be done now is noticed when the connection ends.
+        let _ = match event {
+            ClientEvent::HostKey(ticket) => {
+                let (name, port) = &self.plan.hosts[host.index];
+                let verdict =
+                    conn.offered_host_key().map(|key| self.plan.known.lookup(name, *port, None, key));
+                let known = matches!(verdict, Some(Verdict::Match { .. }));
+                if !known {
+                    host.exit = Some(Err("the host key is not in known_hosts".into()));
+                }
+                conn.decide_host_key(ticket, known)
+            }
+            ClientEvent::AuthNeeded { .. } if host.tried => {
+                host.exit = Some(Err(format!("{} may not log in", self.plan.user)));
+                return conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "");
+            }
+            ClientEvent::AuthNeeded { .. } => {
+                host.tried = true;
+                let method = match (&self.plan.key, &self.plan.password) {
+                    // Signatures are made on worker threads: RSA takes milliseconds.
+                    (Some(key), _) => {
+                        let alg = conn.signature_algorithms(key.public()).first().copied();
+                        alg.map(|alg| AuthMethod::ExternalKey { key: key.public(), alg })
+                    }
+                    (None, password) => password.as_ref().map(AuthMethod::Password),
+                };
+                conn.authenticate(&self.plan.user, method.unwrap_or(AuthMethod::None))
+            }
+            ClientEvent::Sign(ticket) => {
+                let key = self.plan.key.clone().expect("only a key asks for a signature");
+                return hub.sign(id, conn, ticket, key);
+            }
+            ClientEvent::Authenticated { .. } => conn.open(OpenKind::Session).map(drop),
+            ClientEvent::Opened(channel) => {
+                host.channel = Some(channel);
+                let command = SshStr::new(self.plan.command.as_bytes());
+                conn.request(channel, ChannelRequest::Exec(command), true)
+            }
+            ClientEvent::Channel(channel, event) => return host.on_channel(conn, channel, event),
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => conn.reply_global(ticket, false, None),
+            _ => Ok(()),
+        };
+    }
+
+    fn on_closed(&mut self, id: ConnId, why: Closed, hub: &mut Hub<Message>) {
+        let Some(host) = self.hosts.remove(&id) else { return };
+        let result = host.exit.unwrap_or_else(|| Err(why.to_string()));
+        self.done(host.index, result, host.output, host.started, hub);
+    }
+
+    fn on_message(&mut self, message: Message, hub: &mut Hub<Message>) {
+        match message {
+            Message::Resolved(index, addr) => {
+                let started = Instant::now();
+                let connected =
+                    addr.and_then(|a| hub.connect(a, self.config.clone()).map_err(|e| e.to_string()));
+                match connected {
+                    Ok(id) => {
+                        let host = Host {
+                            index,
+                            channel: None,
+                            tried: false,
+                            started,
+                            exit: None,
+                            output: Vec::new(),
+                        };
+                        self.hosts.insert(id, host);
+                        hub.after(self.plan.timeout, Message::Late(id));
+                    }
+                    Err(why) => self.done(index, Err(why), Vec::new(), started, hub),
+                }
+            }
+            Message::Late(id) => {
+                if let (Some(host), Some(conn)) = (self.hosts.get_mut(&id), hub.client(id)) {
+                    host.exit = Some(Err(format!("not done within {:?}", self.plan.timeout)));
+                    conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "timed out");
+                }
+            }
+        }
+    }
+}
+
+impl Fleet {
+    fn start_more(&mut self, hub: &mut Hub<Message>) {
+        while self.active < self.plan.at_once
+            && let Some(index) = self.waiting.pop_front()
+        {
+            self.active += 1;
+            let (name, port) = self.plan.hosts[index].clone();
+            hub.spawn(move || {
+                let found = (name.as_str(), port).to_socket_addrs().map_err(|e| e.to_string());
+                Message::Resolved(index, found.and_then(|mut a| a.next().ok_or("no address".into())))
+            });
+        }
+        if self.active == 0 {
+            self.bar.finish_and_clear();
+            hub.drain(Duration::ZERO);
+        }
+    }
+
+    fn done(
+        &mut self,
+        index: usize,
+        result: Result<u32, String>,
+        output: Vec<u8>,
+        started: Instant,
+        hub: &mut Hub<Message>,
+    ) {
+        let (host, port) = &self.plan.hosts[index];
+        let host = if *port == 22 { host.clone() } else { format!("{host}:{port}") };
+        self.outcomes[index] = Some(Outcome { host, result, output, took: started.elapsed() });
+        self.active -= 1;
+        self.bar.inc(1);
+        self.start_more(hub);
+    }
+}
+
+impl Host {
+    fn on_channel(&mut self, conn: &mut ClientConnection, channel: ChannelId, event: ChannelEvent<'_>) {
+        match event {
+            ChannelEvent::Data { data, .. } => {
+                let room = MAX_OUTPUT.saturating_sub(self.output.len());
+                self.output.extend_from_slice(&data[..room.min(data.len())]);
+                let _ = conn.consume(channel, data.len());
+            }
+            ChannelEvent::RequestDone { ok: true } => drop(conn.finish(channel)),
+            ChannelEvent::RequestDone { ok: false } => {
+                self.exit = Some(Err("the server does not run commands".into()));
+                let _ = conn.close_channel(channel);
+            }
+            ChannelEvent::Exit(Exit::Status(status)) => self.exit = Some(Ok(status)),
+            ChannelEvent::Exit(Exit::Signal { signal, .. }) => {
+                self.exit = Some(Err(format!("ended by SIG{signal}")));
+            }
+            ChannelEvent::Closed => {
+                conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "done");
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Runs the command everywhere. The outcomes are in the order of the hosts.
+pub(crate) fn run(plan: Plan, bar: ProgressBar) -> std::io::Result<Vec<Outcome>> {
+    let count = plan.hosts.len();
+    konko_mio::raise_descriptor_limit(plan.at_once as u64 + 100);
+    let settings = Settings { workers: Some(Workers::new(4)?), ..Settings::default() };
+    let mut clients = Loop::new(settings)?;
+    let mut fleet = Fleet {
+        config: Arc::new(ClientConfig::new(TransportConfig::new(provider::best()))),
+        waiting: (0..count).collect(),
+        active: 0,
+        hosts: BTreeMap::new(),
+        outcomes: (0..count).map(|_| None).collect(),
+        bar,
+        plan,
+    };
+    fleet.start_more(clients.hub());
+    clients.run(&mut fleet)?;
+    Ok(fleet.outcomes.into_iter().flatten().collect())
+}
+
+/// One line a host: its name, its status, how long it took, the first line of what it said.
+pub(crate) fn table(outcomes: &[Outcome]) -> String {
+    let mut table = String::new();
+    let width = outcomes.iter().map(|o| o.host.len()).max().unwrap_or(0).max(4);
+    for o in outcomes {
+        let line = o.output.split(|b| *b == b'\n').next().unwrap_or_default();
+        let (status, text) = match &o.result {
+            Ok(status) => (status.to_string(), SshStr::new(line).excerpt(80)),
+            Err(why) => ("-".into(), why.lines().next().unwrap_or_default().to_owned()),
+        };
+        let _ = writeln!(table, "{:width$}  {status:>3}  {:>8.1?}  {text}", o.host, o.took);
+    }
+    table
+}
+
+#[allow(dead_code, reason = "the tests take this file as a module")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let (mut key, mut known) = (None, home.join(".ssh/known_hosts"));
+    let (mut user, mut at_once) = (std::env::var("USER").unwrap_or_default(), 50);
+    let mut args = std::env::args().skip(1).peekable();
+    while let Some(option) = args.next_if(|arg| arg.starts_with('-')) {
+        let value = args.next().ok_or("an option without its value")?;
+        match option.as_str() {
+            "-u" => user = value,
+            "-n" => at_once = value.parse()?,
+            "-i" => key = Some(PathBuf::from(value)),
+            "-k" => known = value.into(),
+            _ => {
+                return Err(
+                    "usage: fleet [-u USER] [-i KEY] [-k KNOWN_HOSTS] [-n AT_ONCE] COMMAND HOST...".into()
+                );
+            }
+        }
+    }
+    let command = args.next().ok_or("no command")?;
+    let hosts: Vec<(String, u16)> = args
+        .map(|host| match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
+            Some((name, Ok(port))) => (name.to_owned(), port),
+            _ => (host, 22),
+        })
+        .collect();
+    let key = match key {
+        Some(path) => {
+            let key = PrivateKey::load(&std::fs::read(path)?, None)?;
+            Some(Arc::new(key.key_pair(provider::best())?))
+        }
+        None => None,
+    };
+    let plan = Plan {
+        user,
+        key,
+        password: std::env::var("FLEET_PASSWORD").ok().map(Password::new),
+        known: KnownHosts::parse(&known.display().to_string(), &std::fs::read(&known).unwrap_or_default())?,
+        at_once,
+        timeout: Duration::from_secs(60),
+        command,
+        hosts,
+    };
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} hosts, {elapsed}")?;
+    let bar = ProgressBar::new(plan.hosts.len() as u64).with_style(style);
+    print!("{}", table(&run(plan, bar)?));
+    Ok(())
+}

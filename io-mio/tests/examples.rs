@@ -1,0 +1,153 @@
+//! The examples do what they say.
+
+#[path = "../examples/bastion.rs"]
+mod bastion;
+#[path = "../examples/fleet.rs"]
+mod fleet;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys};
+use konko_mio::core::admission::AdmissionLimits;
+use konko_mio::core::channel::{ChannelEvent, OpenFailure, OpenKind};
+use konko_mio::core::client::Password;
+use konko_mio::core::crypto::HashAlg;
+use konko_mio::core::hosts::{KnownHosts, learn_line};
+use konko_mio::core::server::Verdict;
+use konko_mio::core::*;
+use konko_mio::{App, ConnId, Hub, Loop, Settings};
+use support::{Server, host_key, server_config};
+
+#[test]
+fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
+    let servers: Vec<Server> = (0..2).map(|_| Server::start(server_config())).collect();
+    let stranger = {
+        let key = bastion::server_config().unwrap();
+        Server::start(key)
+    };
+    let lines: String = servers
+        .iter()
+        .map(|s| learn_line("127.0.0.1", s.addr.port(), host_key().public(), None).unwrap() + "\n")
+        .collect();
+    // Nobody listens there.
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let mut hosts: Vec<(String, u16)> =
+        (0..30).map(|n| ("127.0.0.1".into(), servers[n % 2].addr.port())).collect();
+    hosts.extend([stranger.addr, closed].map(|addr| ("127.0.0.1".to_owned(), addr.port())));
+    let plan = |command: &str| fleet::Plan {
+        user: "alice".into(),
+        key: None,
+        password: Some(Password::new("wonderland")),
+        known: KnownHosts::parse("known_hosts", lines.as_bytes()).unwrap(),
+        at_once: 4,
+        timeout: Duration::from_secs(30),
+        command: command.into(),
+        hosts: hosts.clone(),
+    };
+    let outcomes = fleet::run(plan("hello there"), indicatif::ProgressBar::hidden()).unwrap();
+    assert_eq!(outcomes.len(), 32);
+    assert!(
+        outcomes[..30].iter().all(|o| o.result == Ok(0) && o.output == b"hello there"),
+        "{}",
+        fleet::table(&outcomes)
+    );
+    let table = fleet::table(&outcomes);
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].contains("hello there"), "{table}");
+    assert!(lines[30].contains("not in known_hosts"), "{table}");
+    assert!(lines[31].contains("refused"), "{table}");
+    let outcomes = fleet::run(plan("exit 3"), indicatif::ProgressBar::hidden()).unwrap();
+    assert!(outcomes[..30].iter().all(|o| o.result == Ok(3)));
+    // None of the servers ever had more than four of them at a time.
+    for server in &servers {
+        assert_eq!(server.counts.accepted.load(std::sync::atomic::Ordering::Relaxed), 30);
+    }
+}
+
+/// The server further in: what is opened comes back, port 7 is closed.
+struct Inner;
+
+impl App for Inner {
+    type Message = ();
+
+    fn on_server_event(
+        &mut self,
+        _: ConnId,
+        conn: &mut ServerConnection,
+        event: ServerEvent<'_>,
+        _: &mut Hub<()>,
+    ) {
+        match event {
+            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Accept).unwrap(),
+            ServerEvent::Open { ticket, kind: OpenKind::DirectTcpip { port: 7, .. } } => {
+                conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "nobody there").unwrap();
+            }
+            ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
+            ServerEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
+                // The test reads as fast as it can, and its window is larger than the answer.
+                let n = conn.write(channel, channel::Stream::Data, data).unwrap();
+                assert_eq!(n, data.len());
+                conn.consume(channel, n).unwrap();
+            }
+            ServerEvent::Channel(channel, ChannelEvent::Eof) => {
+                conn.finish(channel).unwrap();
+                conn.close_channel(channel).unwrap();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_bastion_passes_data_straight_on() {
+    let listen = || konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let admission = || konko_mio::admission(AdmissionLimits::unlimited(100)).unwrap();
+    let mut inner = Loop::new(Settings::default()).unwrap();
+    let (listener, inner_mail) = (listen(), inner.mailbox());
+    let inner_addr = listener.local_addr().unwrap();
+    inner.hub().listen(listener, Arc::new(server_config()), admission()).unwrap();
+    let inner = std::thread::spawn(move || inner.run(&mut Inner).unwrap());
+
+    let mut both = Loop::new(Settings::default()).unwrap();
+    let (listener, mail) = (listen(), both.mailbox());
+    let addr = listener.local_addr().unwrap();
+    both.hub().listen(listener, Arc::new(bastion::server_config().unwrap()), admission()).unwrap();
+    let upstream = both.hub().connect(inner_addr, Arc::new(support::client_config())).unwrap();
+    let fingerprint = host_key().public().fingerprint(HashAlg::Sha256).to_string();
+    let mut app = bastion::Bastion::new(upstream, "relay".into(), Password::new("x"), fingerprint);
+    let relay = std::thread::spawn(move || {
+        both.run(&mut app).unwrap();
+        app
+    });
+
+    let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
+    let client = Client::connect(addr, options).unwrap();
+    client.login("alice", Auth::new().password("wonderland")).unwrap();
+    let refused = client.direct_tcpip("inner", 7).unwrap_err();
+    assert!(matches!(refused.kind(), ErrorKind::OpenRefused(OpenFailure::CONNECT_FAILED, _)), "{refused}");
+    assert!(client.session().is_err(), "nothing but connections further in");
+    let sent: Vec<u8> = (0..8_000_000u32).map(|n| (n * 7 / 3) as u8).collect();
+    let mut channel = client.direct_tcpip("inner", 22).unwrap();
+    let mut writer = channel.clone();
+    let received = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            writer.write_all(&sent).unwrap();
+            writer.send_eof().unwrap();
+        });
+        let mut received = Vec::new();
+        channel.read_to_end(&mut received).unwrap();
+        received
+    });
+    assert!(received == sent);
+    drop((channel, writer, client));
+    mail.drain(Duration::from_secs(5));
+    let app = relay.join().unwrap();
+    println!("{} bytes straight on, {} kept for a while", app.direct, app.kept);
+    assert_eq!(app.direct + app.kept, 16_000_000);
+    inner_mail.drain(Duration::ZERO);
+    inner.join().unwrap();
+}

@@ -1,0 +1,247 @@
+//! What a loop does besides serving: other people's loops, late answers, draining, several of them.
+
+mod support;
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
+use konko_mio::core::admission::AdmissionLimits;
+use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
+use konko_mio::core::client::AuthMethod;
+use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
+use konko_mio::core::wire::SshStr;
+use konko_mio::core::*;
+use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Stream, Workers};
+use support::{Counts, Server, client_config, server_config, wait};
+
+fn options() -> ClientOptions {
+    ClientOptions::new().host_keys(HostKeys::insecure_accept_any())
+}
+
+fn login(addr: std::net::SocketAddr) -> Client {
+    let client = Client::connect(addr, options()).unwrap();
+    client.login("alice", Auth::new().password("wonderland")).unwrap();
+    client
+}
+
+fn user_key() -> Arc<KeyPair> {
+    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
+    Arc::new(key.key_pair(provider::best()).unwrap())
+}
+
+/// Both ends of a connection in one loop: the client's key signs on a worker thread, the server asks
+/// a slow directory, which answers late.
+#[derive(Default)]
+struct Both {
+    late: u32,
+    ticks: u32,
+    output: Vec<u8>,
+    ended: Vec<String>,
+}
+
+enum Message {
+    Decided(ConnId, AuthTicket, bool),
+    Tick,
+}
+
+impl App for Both {
+    type Message = Message;
+
+    fn on_server_event(
+        &mut self,
+        id: ConnId,
+        conn: &mut ServerConnection,
+        event: ServerEvent<'_>,
+        hub: &mut Hub<Message>,
+    ) {
+        match event {
+            ServerEvent::Auth { ticket, attempt, .. } => {
+                let right = matches!(attempt, Attempt::PublicKey { key, .. } if *key == *user_key().public());
+                hub.spawn(move || Message::Decided(id, ticket, right));
+            }
+            ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
+            ServerEvent::Channel(channel, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
+                conn.reply(ticket, true).unwrap();
+                conn.write(channel, channel::Stream::Data, b"hello").unwrap();
+                conn.close_channel(channel).unwrap();
+            }
+            _ => {}
+        }
+    }
+
+    fn on_client_event(
+        &mut self,
+        id: ConnId,
+        conn: &mut ClientConnection,
+        event: ClientEvent<'_>,
+        hub: &mut Hub<Message>,
+    ) {
+        match event {
+            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::AuthNeeded { .. } => {
+                let (key, alg) = (user_key(), crypto::SigAlg::Ed25519);
+                conn.authenticate("alice", AuthMethod::ExternalKey { key: key.public(), alg }).unwrap();
+            }
+            ClientEvent::Sign(ticket) => hub.sign(id, conn, ticket, user_key()),
+            ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
+            ClientEvent::Opened(channel) => {
+                conn.request(channel, ChannelRequest::Exec(SshStr::new(b"greet")), true).unwrap();
+            }
+            ClientEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
+                self.output.extend_from_slice(data);
+                conn.consume(channel, data.len()).unwrap();
+            }
+            ClientEvent::Channel(_, ChannelEvent::Closed) => hub.drain(Duration::from_secs(5)),
+            _ => {}
+        }
+    }
+
+    fn on_message(&mut self, message: Message, hub: &mut Hub<Message>) {
+        match message {
+            Message::Decided(id, ticket, right) => {
+                self.late += 1;
+                let verdict = if right { Verdict::Accept } else { Verdict::Reject };
+                hub.server(id).unwrap().decide_auth(ticket, verdict).unwrap();
+            }
+            Message::Tick => self.ticks += 1,
+        }
+    }
+
+    fn on_closed(&mut self, _: ConnId, why: Closed, _: &mut Hub<Message>) {
+        self.ended.push(why.to_string());
+    }
+}
+
+#[test]
+fn both_ends_run_in_somebody_elses_loop_over_a_socket_pair() {
+    let settings = Settings { workers: Some(Workers::new(1).unwrap()), ..Settings::default() };
+    let mut poll = mio::Poll::new().unwrap();
+    // A socket of the caller's own, with a token below the driver's.
+    let (mine, mut other) = UnixStream::pair().unwrap();
+    mine.set_nonblocking(true).unwrap();
+    let mut mine = mio::net::UnixStream::from_std(mine);
+    poll.registry().register(&mut mine, mio::Token(3), mio::Interest::READABLE).unwrap();
+    let mut driver = Driver::new(poll.registry(), mio::Token(1000), settings).unwrap();
+    let (left, right) = UnixStream::pair().unwrap();
+    let hub = driver.hub();
+    hub.adopt_server(Stream::try_from(left).unwrap(), Arc::new(server_config())).unwrap();
+    hub.adopt_client(Stream::try_from(right).unwrap(), Arc::new(client_config())).unwrap();
+    hub.after(Duration::from_millis(1), Message::Tick);
+    std::io::Write::write_all(&mut other, b"!").unwrap();
+    let (mut app, mut own) = (Both::default(), 0);
+    let mut events = mio::Events::with_capacity(8);
+    let start = Instant::now();
+    while !driver.is_drained() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{driver:?}");
+        poll.poll(&mut events, driver.timeout()).unwrap();
+        for event in &events {
+            if !driver.ready(event) {
+                assert_eq!(event.token(), mio::Token(3));
+                own += 1;
+            }
+        }
+        driver.turn(&mut app);
+    }
+    assert_eq!((own, app.late, app.ticks, &app.output[..]), (1, 1, 1, &b"hello"[..]));
+    assert_eq!(app.ended.len(), 2, "{:?}", app.ended);
+}
+
+#[test]
+fn draining_lets_sessions_end_and_nobody_in() {
+    let server = Server::start(server_config());
+    let (idle, busy) = (login(server.addr), login(server.addr));
+    let mut shell = busy.session().unwrap();
+    shell.shell().unwrap();
+    wait("both", || Counts::of(&server.counts.established) == 2);
+    server.mailbox.drain(Duration::from_secs(20));
+    assert!(idle.wait_closed().to_string().contains("shutting down"));
+    wait("the listener to close", || TcpStream::connect(server.addr).is_err());
+    std::io::Write::write_all(&mut shell, b"still here").unwrap();
+    let mut answer = [0; 10];
+    shell.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"still here");
+    shell.send_eof().unwrap();
+    assert_eq!(shell.wait().unwrap(), Exit::Status(0));
+    assert!(busy.wait_closed().to_string().contains("shutting down"));
+    // Long before its time is up.
+    let start = Instant::now();
+    drop(server);
+    assert!(start.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_drain_ends_with_its_time() {
+    let server = Server::start(server_config());
+    let client = login(server.addr);
+    let shell = client.session().unwrap();
+    shell.shell().unwrap();
+    let start = Instant::now();
+    server.mailbox.drain(Duration::from_millis(500));
+    client.wait_closed();
+    assert!((400..5000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    let mailbox = server.mailbox.clone();
+    drop(server);
+    assert_eq!(mailbox.send(()), Err(()), "nobody reads it any more");
+}
+
+#[test]
+fn several_loops_share_an_address_an_admission_and_workers() {
+    let addr = konko_mio::bind("127.0.0.1:0".parse().unwrap(), true).unwrap().local_addr().unwrap();
+    let admission = konko_mio::admission(AdmissionLimits::unlimited(1000)).unwrap();
+    let workers = Workers::new(1).unwrap();
+    let served = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
+    let loops: Vec<_> = (0..2)
+        .map(|n| {
+            let settings = Settings { workers: Some(workers.clone()), ..Settings::default() };
+            let mut server = Loop::new(settings).unwrap();
+            let listener = konko_mio::bind(addr, true).unwrap();
+            server.hub().listen(listener, Arc::new(server_config()), admission.clone()).unwrap();
+            let (mailbox, served) = (server.mailbox(), served.clone());
+            let thread = std::thread::spawn(move || {
+                let mut host = support::Host::default();
+                server.run(&mut host).unwrap();
+                served[n].store(Counts::of(&host.counts.accepted), Ordering::Relaxed);
+            });
+            (mailbox, thread)
+        })
+        .collect();
+    let clients: Vec<Client> = (0..40).map(|_| login(addr)).collect();
+    assert_eq!(admission.lock().unwrap().connections(), 40);
+    assert_eq!(admission.lock().unwrap().unauthenticated(), 0);
+    drop(clients);
+    for (mailbox, thread) in loops {
+        mailbox.drain(Duration::ZERO);
+        thread.join().unwrap();
+    }
+    let [a, b] = [0, 1].map(|n| served[n].load(Ordering::Relaxed));
+    assert!(a + b == 40 && a > 0 && b > 0, "{a} and {b}");
+    assert_eq!(admission.lock().unwrap().connections(), 0);
+}
+
+#[test]
+fn a_host_that_is_not_there_is_an_error_of_the_connection() {
+    struct Nobody(Vec<Closed>);
+    impl App for Nobody {
+        type Message = ();
+        fn on_closed(&mut self, _: ConnId, why: Closed, hub: &mut Hub<()>) {
+            self.0.push(why);
+            hub.drain(Duration::ZERO);
+        }
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut clients = Loop::new(Settings::default()).unwrap();
+    clients.hub().connect(closed, Arc::new(client_config())).unwrap();
+    let mut nobody = Nobody(Vec::new());
+    clients.run(&mut nobody).unwrap();
+    assert!(
+        matches!(&nobody.0[..], [Closed::Io(e)] if e.kind() == std::io::ErrorKind::ConnectionRefused),
+        "{:?}",
+        nobody.0
+    );
+}

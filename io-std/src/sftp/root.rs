@@ -1,0 +1,247 @@
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use konko_core::sftp::{Extension, ExtensionSet, OpenFlags, Operation, ServerConfig, StatusCode};
+use rustix::fs::{Mode, OFlags};
+
+use super::resolve::{How, Tree};
+use super::rooted::RootedFs;
+
+/// What a client is about to do, for [`Root::authorize`] to judge.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Access<'a> {
+    /// The request. READ, WRITE, READDIR and CLOSE are not asked about: OPEN and OPENDIR were.
+    pub operation: Operation,
+    /// What it is about: absolute, as the client sees it, without links, `.` or `..`. For requests with a
+    /// handle it is the path that was opened.
+    pub path: &'a [u8],
+    /// The second path: what a rename or a hard link makes, where copied data goes.
+    pub other: Option<&'a [u8]>,
+    /// How a file is to be opened.
+    pub flags: Option<OpenFlags>,
+}
+
+/// What a client has done, for [`Root::on_done`].
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Done<'a> {
+    /// The request. READ, WRITE and READDIR are told about only if they fail.
+    pub operation: Operation,
+    /// What it was about, as the client called it. From the client: escape it.
+    pub path: &'a [u8],
+    /// The second path; what a symbolic link says.
+    pub other: Option<&'a [u8]>,
+    /// How a file was opened.
+    pub flags: Option<OpenFlags>,
+    /// How it ended.
+    pub status: StatusCode,
+    /// Bytes read from a file that is closed now.
+    pub read: u64,
+    /// Bytes written to a file that is closed now.
+    pub written: u64,
+}
+
+pub(super) type Judge = Arc<dyn Fn(&Access<'_>) -> bool + Send + Sync>;
+pub(super) type Witness = Arc<dyn Fn(&Done<'_>) + Send + Sync>;
+
+/// A directory to serve over SFTP, and what clients may do in it. Cheap to clone; one value serves any
+/// number of sessions.
+///
+/// [`Root::open`] makes a jail: no path, no symbolic link and no race with other programs leads a client
+/// out of the directory, which is `/` to it. Links mean what they mean after chroot(2): an absolute one
+/// starts at the root, and `..` at the root stays there. On Linux the kernel sees to that
+/// (`RESOLVE_IN_ROOT` of openat2(2)); elsewhere, and where openat2 is missing, paths are walked from one
+/// directory's descriptor to the next. Only regular files, directories and links can be used: opening a
+/// named pipe or a device fails at once. Two things are the administrator's: no process outside should
+/// move directories out of the root while they are served, and programs that are not in the jail follow
+/// the links that clients make ([`ServerConfig::deny`] with [`Operation::Symlink`] forbids making them).
+///
+/// [`Root::host`] is the whole system with the rights of this process, as OpenSSH's `sftp-server`.
+///
+/// ```no_run
+/// use konko::sftp::Root;
+///
+/// let root = Root::open("/srv/files")?.read_only();
+/// let programs = konko::server::Programs::new().sftp(root);
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone)]
+pub struct Root {
+    pub(super) tree: Tree,
+    pub(super) rules: Rules,
+}
+
+/// What holds for a session.
+#[derive(Clone)]
+pub(super) struct Rules {
+    config: ServerConfig,
+    pub(super) max_written: Option<u64>,
+    pub(super) max_file: Option<u64>,
+    pub(super) min_free: Option<u64>,
+    pub(super) names: bool,
+    pub(super) devices: bool,
+    pub(super) judge: Option<Judge>,
+    pub(super) witness: Option<Witness>,
+    /// The path of the root on this machine; nobody needs to know.
+    pub(super) secret: Option<Vec<u8>>,
+}
+
+impl Root {
+    /// A jail in a directory. Clients may do everything there that this process may, except changing
+    /// owners and setting setuid, setgid and sticky bits.
+    ///
+    /// # Errors
+    /// What the system says when the directory is opened.
+    pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
+        let path = path.as_ref();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let tree = Tree::below(rustix::fs::open(path, flags, Mode::empty())?)?;
+        let secret = std::fs::canonicalize(path).ok().map(|p| p.as_os_str().as_bytes().to_vec());
+        let rules = Rules::new(ServerConfig::default(), secret.filter(|p| p != b"/"));
+        Ok(Root { tree, rules })
+    }
+
+    /// The whole system, with all its devices, names of users and the right to change owners and all mode
+    /// bits as far as this process has it. Relative paths start in `start`.
+    ///
+    /// # Errors
+    /// What the system says about `start`.
+    pub fn host(start: impl AsRef<Path>) -> io::Result<Self> {
+        let start = std::path::absolute(start)?;
+        let tree = Tree::host(start.as_os_str().as_bytes().to_vec())?;
+        let config = ServerConfig { mode_mask: 0o7777, allow_chown: true, ..ServerConfig::default() };
+        let rules = Rules { names: true, devices: true, ..Rules::new(config, None) };
+        Ok(Root { tree, rules })
+    }
+
+    /// Relative paths start in this directory, and it is called the home directory. A path as clients see
+    /// it; default: `/`.
+    ///
+    /// # Errors
+    /// What the system says about it.
+    pub fn start_in(mut self, path: impl AsRef<[u8]>) -> io::Result<Self> {
+        self.tree.set_start(path.as_ref())?;
+        Ok(self)
+    }
+
+    /// Paths are walked from one directory to the next though the system could do that itself: where one
+    /// does not trust it, and to test that way.
+    #[must_use]
+    pub fn walk(mut self) -> Self {
+        self.tree.set_how(How::Walk);
+        self
+    }
+
+    /// Changes the protocol's side: which requests are allowed, handles, umask, extensions. Of those,
+    /// check-file is off by default: it makes the server read whole files (R-19).
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
+        change(&mut self.rules.config);
+        self
+    }
+
+    /// Nothing can be changed (S-12).
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        self.configure(|config| config.read_only = true)
+    }
+
+    /// Bytes that a session may write; then writes fail. Counted as they are written, also twice to one
+    /// place. Default: no limit.
+    #[must_use]
+    pub fn max_written(mut self, bytes: u64) -> Self {
+        self.rules.max_written = Some(bytes);
+        self
+    }
+
+    /// The largest file, in bytes: no write and no truncation goes beyond (S-25: sparse files too).
+    /// Default: no limit.
+    #[must_use]
+    pub fn max_file_size(mut self, bytes: u64) -> Self {
+        self.rules.max_file = Some(bytes);
+        self
+    }
+
+    /// Bytes of the file system that are to stay free for others; writes fail before they are used up. A
+    /// session looks every 16 MiB at most, so as many sessions as write at a time may each go that much
+    /// further. Default: none.
+    #[must_use]
+    pub fn min_free(mut self, bytes: u64) -> Self {
+        self.rules.min_free = Some(bytes);
+        self
+    }
+
+    /// Whether listings show names of users and groups instead of numbers, and clients may ask for them.
+    /// Default: not in a jail.
+    #[must_use]
+    pub fn user_names(mut self, on: bool) -> Self {
+        self.rules.names = on;
+        self
+    }
+
+    /// Asks `judge` about every request; one that it denies fails with PERMISSION_DENIED. It is asked
+    /// about paths without links, and if a link comes in between, the request fails: what was allowed is
+    /// what is done. Runs on the session's thread and may take its time.
+    #[must_use]
+    pub fn authorize(mut self, judge: impl Fn(&Access<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.rules.judge = Some(Arc::new(judge));
+        self
+    }
+
+    /// Tells `witness` what clients have done, for a log.
+    #[must_use]
+    pub fn on_done(mut self, witness: impl Fn(&Done<'_>) + Send + Sync + 'static) -> Self {
+        self.rules.witness = Some(Arc::new(witness));
+        self
+    }
+
+    /// The configuration of a session's machine.
+    pub fn config(&self) -> ServerConfig {
+        let mut config = self.rules.config.clone();
+        if !self.rules.names {
+            config.extensions = config.extensions.without(Extension::UsersGroupsById);
+        }
+        config
+    }
+
+    /// The file system of one session.
+    pub fn session(&self) -> RootedFs {
+        RootedFs::new(self)
+    }
+
+    /// The directory that relative paths start in, as clients see it.
+    pub fn start(&self) -> &[u8] {
+        self.tree.start()
+    }
+}
+
+impl Rules {
+    fn new(mut config: ServerConfig, secret: Option<Vec<u8>>) -> Self {
+        config.extensions = ExtensionSet::all().without(Extension::CheckFile);
+        Rules {
+            config,
+            max_written: None,
+            max_file: None,
+            min_free: None,
+            names: false,
+            devices: false,
+            judge: None,
+            witness: None,
+            secret,
+        }
+    }
+}
+
+impl fmt::Debug for Root {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Root")
+            .field("tree", &self.tree)
+            .field("config", &self.rules.config)
+            .field("authorized", &self.rules.judge.is_some())
+            .finish()
+    }
+}
