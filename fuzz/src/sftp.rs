@@ -139,7 +139,7 @@ pub fn pair(data: &[u8]) {
     let (mut handles, mut server_rx, mut client_rx) =
         (MemoryHandles::default(), MsgBuf::new(), MsgBuf::new());
     let mut content = vec![0; usize::from(steps.u16())];
-    content.iter_mut().enumerate().for_each(|(i, b)| *b = (i * 7 >> 3) as u8);
+    content.iter_mut().enumerate().for_each(|(i, b)| *b = ((i * 7) >> 3) as u8);
     fs.insert(b"f", content.clone()).expect("there is room");
     let config = ServerConfig { max_handles: 1 + steps.below(5), ..ServerConfig::default() };
     let mut server = Server::new(config, &Seed::new([1; 32]));

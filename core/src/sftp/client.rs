@@ -130,7 +130,7 @@ enum State {
 /// 2. Hand what comes to [`poll`](Self::poll) until it returns `None`: all input is used up then, and
 ///    nothing of it has to be kept. Credit for the channel's window can be given back at once.
 /// 3. Requests are methods; they return a [`RequestId`], which the [`Event`] of the reply carries.
-///    [`UsageError::Full`]: send, take replies, try again.
+///    [`UsageError::Full`](super::UsageError::Full): send, take replies, try again.
 /// 4. When the channel has ended, say [`eof`](Self::eof).
 #[derive(Debug)]
 pub struct Client {

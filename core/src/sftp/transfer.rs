@@ -1,4 +1,4 @@
-//! Whole files over a [`Client`]: get, put, copy and file objects, with many requests in flight.
+//! Whole files over a [`Client`](super::Client): get, put, copy and file objects, with many requests in flight.
 //!
 //! [`Transfers`] runs any number of jobs over one client. It is as pure as the rest: remote data is lent
 //! as it arrives ([`Handled::Data`]), local data is asked for ([`Notice::Fill`]) and read straight into
