@@ -253,7 +253,12 @@ impl Shell {
                 (_, Some(owner)) => Attrs::new().with_owner(owner.uid, number),
                 (_, None) => return Err(format!("{}: the server does not tell the owner", shown(path))),
             };
-            self.say(&format!("Changing {} on {}", &name[2..], shown(path)));
+            let what = match name {
+                "chmod" => "mode",
+                "chown" => "owner",
+                _ => "group",
+            };
+            self.say(&format!("Changing {what} on {}", shown(path)));
             let done = if link {
                 self.sftp.set_symlink_metadata(path, &attrs)
             } else {
