@@ -77,7 +77,8 @@ impl Client {
     }
 
     /// Starts an SFTP session of one's own making.
-    pub fn sftp_with(&self, options: SftpOptions) -> Result<Sftp, super::Error> {
+    pub fn sftp_with(&self, mut options: SftpOptions) -> Result<Sftp, super::Error> {
+        options.config = options.config.for_server(self.peer_ident().unwrap_or_default().as_bytes());
         let channel = self.session()?;
         match &options.command {
             Some(command) => channel.exec(command)?,
