@@ -23,6 +23,7 @@ pub mod probe;
 pub mod process;
 pub mod program;
 pub mod serve;
+pub mod sftp;
 pub mod sftp_server;
 pub mod sshd;
 pub mod table;

@@ -30,6 +30,7 @@ pub struct Setup {
     keys: KeyRing,
     options: Vec<String>,
     exec: &'static str,
+    root: Option<PathBuf>,
 }
 
 impl Setup {
@@ -45,15 +46,25 @@ impl Setup {
         let lines: Vec<String> =
             KINDS.iter().map(|(kind, _)| keys.public_line(&format!("user_{kind}"))).collect();
         private(&folder.path().join("authorized_keys"), &(lines.join("\n") + "\n"));
-        private(&folder.path().join("passwords"), &format!("plain:plain:secret\nhashed:{HASH}\n"));
+        private(
+            &folder.path().join("passwords"),
+            &format!("{}:plain:{}\n{}:{HASH}\n", PLAIN.0, PLAIN.1, HASHED.0),
+        );
         let options = options.iter().map(|o| (*o).to_owned()).collect();
-        Some(Self { program, folder, keys, options, exec: "builtin" })
+        Some(Self { program, folder, keys, options, exec: "builtin", root: None })
     }
 
     /// Runs commands and shells of the system.
     #[must_use]
     pub fn shell(mut self) -> Self {
         self.exec = "shell";
+        self
+    }
+
+    /// Serves this folder over SFTP.
+    #[must_use]
+    pub fn root(mut self, folder: &Path) -> Self {
+        self.root = Some(folder.to_owned());
         self
     }
 
@@ -78,6 +89,9 @@ impl Setup {
         }
         file("--authorized-keys", self.folder.path().join("authorized_keys"));
         file("--password-file", self.folder.path().join("passwords"));
+        if let Some(root) = &self.root {
+            file("--root", root.clone());
+        }
         for option in &self.options {
             arguments.extend(["-o".to_owned(), option.clone()]);
         }
@@ -174,6 +188,11 @@ impl Serve {
     /// The known_hosts file that trusts this server's keys.
     pub fn known_hosts(&self) -> PathBuf {
         self.folder().join("known_hosts")
+    }
+
+    /// The folder that it serves over SFTP.
+    pub fn root(&self) -> Option<&Path> {
+        self.setup.root.as_deref()
     }
 
     /// The process.

@@ -22,7 +22,7 @@ fn stranger(serve: &Serve) -> Call {
     Call::to(serve.port, serve.keys())
 }
 
-/// For each client one line, in the order of the clients.
+/// Does the same with every client, as many at once as there are processors.
 fn for_all(clients: &[Client], check: impl Fn(&Client) + Sync) {
     at_once(clients, |client| check(client));
 }
@@ -152,7 +152,7 @@ fn one_gibibyte_each_way() {
     for client in Client::others().into_iter().filter(plink) {
         let rekeys = stream(&serve, &client, &Cell::default(), Pattern { seed: 9, len: 1 << 30 });
         say(&format!("{client}: 1 GiB each way, {rekeys:?} rekeys"));
-        assert!(rekeys.unwrap() >= 16);
+        assert!(rekeys.unwrap() >= 12);
     }
 }
 
@@ -359,7 +359,7 @@ fn compression() {
 fn no_compression_where_the_server_has_none() {
     let Some(serve) = Serve::start(&["Compression=no"]) else { return };
     for_all(&Client::all(), |client| {
-        // AsyncSSH and Dropbear are told what to offer, and nothing else does for them.
+        // AsyncSSH offers then nothing but zlib, and nothing else does for it.
         if matches!(client, Client::AsyncSsh(_)) {
             return;
         }

@@ -138,7 +138,10 @@ fn one_gibibyte_each_way() {
     for side in sides {
         let cell = |cipher: &str, zlib: &str| {
             let mac = Some("hmac-sha2-256-etm@openssh.com".to_owned()).filter(|_| !AEAD.contains(&cipher));
-            Some(Cell { cipher: Some(cipher.to_owned()), mac, zlib: zlib == "zlib", ..Cell::default() })
+            // zlib takes minutes, whatever the cipher.
+            let worth = zlib == "none" || cipher == FOR_KEX;
+            let cell = Cell { cipher: Some(cipher.to_owned()), mac, zlib: zlib == "zlib", ..Cell::default() };
+            worth.then_some(cell)
         };
         let matrix = Matrix::new("1 GiB each way", &rows, &["none".into(), "zlib".into()], cell);
         side.run(matrix, Load::LONG);

@@ -7,7 +7,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use support::load::Load;
-use support::{Counts, Server, cpu, descriptors, full, server_config, small_windows, status_kib, wait};
+use support::{
+    Counts, Server, cpu, descriptors, full, loop_schedule, server_config, small_windows, status_kib, wait,
+};
 
 #[test]
 #[ignore = "the second process of the tests beside it, which start it"]
@@ -95,19 +97,24 @@ fn a_storm_of_handshakes_does_not_hold_up_sessions() {
     };
     std::thread::sleep(Duration::from_secs(3));
     measure("quiet");
-    // Both ends of all of it share the processors, with whatever else the machine does: the best of
-    // three is what the loop itself makes sessions wait.
-    let mut best = f64::INFINITY;
+    // Both ends of all of it share the processors with whatever else the machine does. A loop that
+    // has to wait for one makes sessions wait longer by as much, and that is not its own doing.
+    let mut tries = Vec::new();
     for _ in 0..3 {
         let mut storm = Load::start(server.addr);
-        let start = std::time::Instant::now();
+        let (start, [ran, waited]) = (std::time::Instant::now(), loop_schedule());
         assert_eq!(storm.ask("open 2000 2000"), [2000.0, 0.0]);
         let took = start.elapsed();
-        best = best.min(measure("storm"));
-        println!("2000 handshakes in {took:.1?}");
-        if best < 20.0 {
-            break;
+        let worst = measure("storm");
+        let [ran, waited] = [loop_schedule()[0] - ran, loop_schedule()[1] - waited];
+        let stretch = (ran + waited) / ran;
+        println!(
+            "2000 handshakes in {took:.1?}; the loop ran {ran:.2} s and waited {waited:.2} s for a processor"
+        );
+        tries.push((worst, stretch));
+        if worst < 20.0 * stretch {
+            return;
         }
     }
-    assert!(best < 20.0, "99th percentile: {best} ms");
+    panic!("99th percentiles in ms, and how many times longer everything took the loop: {tries:?}");
 }

@@ -380,6 +380,12 @@ impl Channel {
         Ok(true)
     }
 
+    /// The peer's identification line.
+    pub(crate) fn peer_ident(&self) -> Vec<u8> {
+        let state = self.shared().lock();
+        state.conn.peer_ident().map(|ident| ident.as_bytes().to_vec()).unwrap_or_default()
+    }
+
     /// Says whether the peer still waits for what is written here. Does not keep the channel open.
     pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
         let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
@@ -451,10 +457,10 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone().into());
             }
-            match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable = false,
+            let told = match state.channels.get(&self.0.id) {
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
-            }
+            };
             let written = state.conn.write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
             state = shared.flush(state, shared.patience(deadline));
@@ -462,7 +468,8 @@ impl Channel {
                 shared.release(state);
                 return Ok(n);
             }
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable || c.closed || c.shut)
+            // The lock may have been released, and another writer may have taken the room meanwhile.
+            if state.channels.get(&self.0.id).is_some_and(|c| c.writable != told || c.closed || c.shut)
                 || state.ended.is_some()
             {
                 continue;
@@ -496,14 +503,15 @@ impl Channel {
         let mut waited = false;
         loop {
             let before = out.len();
+            let seen = state.channels.get(&self.0.id).map(|chan| chan.writable);
             state = self.put(state, out, wait);
             let wrote = out.len() < before;
             state = shared.flush(state, Patience::None);
             let received = self.take(&mut state, batch, stderr);
             let ended = state.ended.clone();
             let chan = state.channels.get_mut(&self.0.id);
-            let over = chan.as_ref().is_none_or(|chan| chan.eof || chan.closed);
-            let room = !out.is_empty() && chan.as_ref().is_some_and(|chan| chan.writable);
+            let over = chan.as_ref().is_none_or(|chan| chan.eof || chan.closed || chan.shut);
+            let room = !out.is_empty() && chan.as_ref().map(|chan| chan.writable) != seen;
             let nudged = chan.is_some_and(|chan| std::mem::take(&mut chan.nudged));
             let (done, deadline) = match wait {
                 Await::Nothing => (true, Deadline::after(None)),
@@ -541,7 +549,7 @@ impl Channel {
         };
         while !out.is_empty() {
             match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.eow => chan.writable = false,
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => {}
                 _ => break,
             }
             let slice = &out.pending()[..out.len().min(SLICE)];
@@ -627,23 +635,21 @@ impl Channel {
             }
             Exit::Missing => None,
         };
-        let sent = request.map_or(Ok(0), |request| self.send_request(&request, false));
-        let _ = self.send_eof();
-        self.close();
-        sent.map(|_| ())
+        // All at once: one write, and the client wakes up once.
+        self.shared().with(|state| {
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            let sent = request.map_or(Ok(()), |request| state.conn.request(self.0.id, request, false));
+            let _ = state.conn.finish(self.0.id);
+            state.close_channel(self.0.id);
+            sent.map_err(|e| state.error(usage(e)))
+        })
     }
 
     /// Closes the channel without waiting. Dropping the last handle does the same.
     pub fn close(&self) {
-        self.shared().with(|state| {
-            let _ = state.conn.close_channel(self.0.id);
-            if let Some(chan) = state.channels.get_mut(&self.0.id) {
-                // Nobody has to wait for the peer to agree.
-                chan.eof = true;
-                chan.shut = true;
-                state.wake_channel(self.0.id);
-            }
-        });
+        self.shared().with(|state| state.close_channel(self.0.id));
     }
 
     /// Takes what a collecting channel has collected.

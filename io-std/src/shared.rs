@@ -208,7 +208,9 @@ impl Shared {
             if deadline.passed() || self.is_driver() {
                 return Err(self.timed_out(&state, deadline, awaited));
             }
+            state.waiters += 1;
             state = wait_on(&self.general, state, deadline);
+            state.waiters -= 1;
         }
     }
 
@@ -317,7 +319,8 @@ impl Shared {
     pub(crate) fn release(&self, mut state: Guard<'_>) {
         let wakes = std::mem::take(&mut state.wakes);
         let notices = std::mem::take(&mut state.notices);
-        let all = std::mem::take(&mut state.wake_all);
+        // A condition variable makes a system call even if nobody waits.
+        let all = std::mem::take(&mut state.wake_all) && state.waiters > 0;
         let nudge = state.takes_nudge();
         drop(state);
         if nudge {

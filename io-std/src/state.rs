@@ -136,10 +136,10 @@ pub(crate) struct Chan {
     /// The peer reads no more.
     pub(crate) eow: bool,
     pub(crate) exit: Option<Exit>,
-    /// Data can be written again.
-    pub(crate) writable: bool,
     /// Whoever waits for [`Wait::Any`] is to come back.
     pub(crate) nudged: bool,
+    /// How often data could be written again: each writer has to notice by itself.
+    pub(crate) writable: u64,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
     pub(crate) asked: u64,
     answered: u64,
@@ -161,8 +161,8 @@ impl Chan {
             shut: false,
             eow: false,
             exit: None,
-            writable: false,
             nudged: false,
+            writable: 0,
             asked: 0,
             answered: 0,
             answers: Vec::new(),
@@ -267,6 +267,8 @@ pub(crate) struct State {
     no_input: RxBuf,
     pub(crate) wakes: Wakes,
     pub(crate) wake_all: bool,
+    /// Threads that wait for what concerns no single channel.
+    pub(crate) waiters: usize,
     pub(crate) notices: Vec<(Phase, Notice)>,
     pub(crate) noticing: bool,
     /// Notices that a peer can cause at will.
@@ -297,6 +299,7 @@ impl State {
             no_input: RxBuf::new(),
             wakes: Vec::new(),
             wake_all: false,
+            waiters: 0,
             notices: Vec::new(),
             noticing,
             at_will: Sparing::default(),
@@ -419,9 +422,12 @@ impl State {
         }
     }
 
-    /// Wakes everybody who waits for something on a channel.
-    pub(crate) fn wake_channel(&mut self, id: ChannelId) {
+    /// Closes a channel from here; nobody has to wait for the peer to agree.
+    pub(crate) fn close_channel(&mut self, id: ChannelId) {
+        let _ = self.conn.close_channel(id);
         if let Some(chan) = self.channels.get_mut(&id) {
+            chan.eof = true;
+            chan.shut = true;
             wake_all(&mut self.wakes, chan);
         }
     }
@@ -575,7 +581,7 @@ impl State {
         let wakes = &mut self.wakes;
         match event {
             ChannelEvent::Writable => {
-                chan.writable = true;
+                chan.writable += 1;
                 wake(wakes, chan, Wait::Write);
             }
             ChannelEvent::Eof => {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use census::Census;
 use konko::core::admission::AdmissionLimits;
 use konko::server::users::{User, Users};
-use konko::server::{Programs, Server, ServerOptions, Service};
+use konko::server::{AuthAttempt, Handler, KeyProbe, Programs, Server, ServerOptions, Service};
 use konko::{Auth, Client, ClientOptions, FdStream, HostKeys};
 use raw_client::{Raw, Stop, connect};
 
@@ -176,6 +176,51 @@ fn r_15_clients_cut_anywhere_in_the_handshake_leave_nothing() {
     wait_until("the end of all", || server.connections().is_empty());
     good(addr).unwrap();
     before.returns("cut anywhere", HEAP, POOL);
+    assert!(server.shutdown(PATIENCE));
+}
+
+/// Keeps every attempt to authenticate.
+struct Hoard(Arc<Mutex<Vec<AuthAttempt>>>);
+
+impl Handler for Hoard {
+    fn authenticate(&mut self, attempt: AuthAttempt) {
+        self.0.lock().unwrap().push(attempt);
+    }
+
+    fn key_probe(&mut self, probe: KeyProbe) {
+        probe.refuse();
+    }
+}
+
+#[test]
+fn r_15_tickets_answered_on_other_threads_after_the_end_leave_nothing() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let hoard = Arc::new(Mutex::new(Vec::new()));
+    let tickets = Arc::clone(&hoard);
+    let options = unlimited(ServerOptions::with_new_key().unwrap());
+    let server = Server::listen("127.0.0.1:0", options, move |_| Hoard(Arc::clone(&tickets))).unwrap();
+    let addr = server.local_addr();
+    let mut before = None;
+    for round in 0..2 {
+        let crowd: Vec<Raw> =
+            (0..MANY as u64).map(|i| Raw::new(connect(BAD, addr), i, "true").run(Stop::Asked)).collect();
+        wait_until("all attempts", || hoard.lock().unwrap().len() == MANY);
+        // Nothing is read while a decision is due, so the server says when it is over.
+        server.connections().iter().for_each(|connection| connection.disconnect("enough"));
+        drop(crowd);
+        wait_until("the end of all", || server.connections().is_empty());
+        let attempts = std::mem::take(&mut *hoard.lock().unwrap());
+        let answer = |(i, attempt): (usize, AuthAttempt)| match i % 3 {
+            0 => attempt.accept(),
+            1 => attempt.reject(),
+            _ => drop(attempt),
+        };
+        std::thread::spawn(move || attempts.into_iter().enumerate().for_each(answer)).join().unwrap();
+        let now = Census::at_rest(1);
+        if let Some(before) = before.replace(now) {
+            Census::returns(&before, &format!("late answers, round {round}"), HEAP, DRIFT);
+        }
+    }
     assert!(server.shutdown(PATIENCE));
 }
 

@@ -50,6 +50,9 @@ pub struct ServerConfig {
     pub allow_chown: bool,
     /// Longest path, in bytes. POSIX systems have 4096.
     pub max_path: usize,
+    /// SYMLINK names the link first, as the draft has it, and not as OpenSSH and nearly all others do; see
+    /// [`suit`](Self::suit).
+    pub link_first: bool,
 }
 
 impl Default for ServerConfig {
@@ -66,11 +69,22 @@ impl Default for ServerConfig {
             umask: 0,
             allow_chown: false,
             max_path: 4096,
+            link_first: false,
         }
     }
 }
 
+/// Clients that follow the draft's order of SYMLINK unless the server calls itself OpenSSH.
+const LINK_FIRST: [&[u8]; 3] = [b"AsyncSSH", b"libssh_", b"WinSCP"];
+
 impl ServerConfig {
+    /// Fits a quirk of a client that can only be told by its identification line (RFC 4253 §4.2): the order
+    /// of SYMLINK.
+    pub fn suit(&mut self, ident: &[u8]) {
+        let software = ident.strip_prefix(b"SSH-2.0-").unwrap_or(ident);
+        self.link_first = LINK_FIRST.iter().any(|name| software.starts_with(name));
+    }
+
     /// Whether a request of this kind would be refused whatever it says: the one table of permissions.
     pub fn denies(&self, op: Operation) -> bool {
         !self.allow.contains(op) || self.deny.contains(op) || (self.read_only && op.writes())
@@ -387,6 +401,8 @@ struct Writing {
     slot: u32,
     handle: Option<HandleId>,
     offset: u64,
+    /// Data that is still to come. What stands behind it in the message is passed over.
+    len: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

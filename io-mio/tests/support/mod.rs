@@ -212,6 +212,21 @@ pub fn keepalive(transport: &mut Arc<TransportConfig>, seconds: u64) {
     Arc::make_mut(transport).keepalive = Some(Keepalive { interval, count: 3 });
 }
 
+/// The name of a server's thread.
+const THREAD: &str = "server loop";
+
+/// How long the server's thread has run, and how long it waited for a processor, in seconds.
+pub fn loop_schedule() -> [f64; 2] {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map(|task| task.unwrap().path());
+    let ours = |task: &std::path::PathBuf| {
+        std::fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == THREAD)
+    };
+    let task = tasks.into_iter().find(ours).expect("one server");
+    let stat = std::fs::read_to_string(task.join("schedstat")).unwrap();
+    let mut times = stat.split_whitespace().map(|n| n.parse::<f64>().unwrap() / 1e9);
+    [times.next().unwrap(), times.next().unwrap()]
+}
+
 /// A loop on a thread of its own, ended on drop.
 pub struct Server {
     pub addr: SocketAddr,
@@ -234,7 +249,8 @@ impl Server {
         server.hub().listen(listener, Arc::new(config), admission.clone()).unwrap();
         let mut host = Host::default();
         let (counts, mailbox) = (host.counts.clone(), server.mailbox());
-        let thread = std::thread::spawn(move || server.run(&mut host).unwrap());
+        let run = move || server.run(&mut host).unwrap();
+        let thread = std::thread::Builder::new().name(THREAD.into()).spawn(run).unwrap();
         Server { addr, counts, mailbox, admission, thread: Some(thread) }
     }
 }

@@ -45,6 +45,9 @@ impl Default for SftpOptions {
     }
 }
 
+/// A request with two paths.
+type OfTwoPaths = fn(&mut Machine, &[u8], &[u8]) -> Result<RequestId, UsageError>;
+
 /// An SFTP session. Clones are handles to the same session, and can be used from several threads at once:
 /// their requests share the connection, and none waits for another's answer.
 ///
@@ -230,12 +233,7 @@ impl Sftp {
         self.ask(move |client| send(client, &own)).map_err(|e| e.of(op, &[path]))
     }
 
-    fn ask_paths(
-        &self,
-        op: &'static str,
-        (a, b): (Vec<u8>, Vec<u8>),
-        send: fn(&mut Machine, &[u8], &[u8]) -> Result<RequestId, UsageError>,
-    ) -> Result<(), Error> {
+    fn ask_paths(&self, op: &'static str, (a, b): (Vec<u8>, Vec<u8>), send: OfTwoPaths) -> Result<(), Error> {
         let (own_a, own_b) = (a.clone(), b.clone());
         let answer = self.ask(move |client| send(client, &own_a, &own_b));
         answer.and_then(done).map_err(|e| e.of(op, &[&a, &b]))
@@ -469,11 +467,15 @@ impl Sftp {
         (offset, len): (u64, u64),
         block: u32,
     ) -> Result<FileHash, Error> {
-        let (path, algs) = (self.path(&path), algs.to_vec());
-        let (own, call) = (path.clone(), self.call());
-        call.request(move |client| client.check_file_name(&own, &algs, offset, len, block));
+        let path = self.path(&path);
+        let (own, names, call) = (path.clone(), algs.to_vec(), self.call());
+        call.request(move |client| client.check_file_name(&own, &names, offset, len, block));
         match call.next(Patience::Progress(None)) {
             Ok(Answer::FileHash(hash)) => Ok(hash),
+            // Paramiko's servers have it for open files alone.
+            Ok(Answer::Status(status)) if status.code == StatusCode::OP_UNSUPPORTED => {
+                self.open(&path)?.check(algs, (offset, len), block)
+            }
             other => Err(unexpected(other).of("check_file", &[&path])),
         }
     }

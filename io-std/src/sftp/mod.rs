@@ -51,7 +51,9 @@ pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root
     let served = root.and_then(|root| {
         let waiting = channel.watcher();
         let mut fs = root.session().cancel_when(move || !waiting());
-        serve(channel, root.config(), &mut fs).map_err(|e| e.to_string())
+        let mut config = root.config();
+        config.suit(&channel.peer_ident());
+        serve(channel, config, &mut fs).map_err(|e| e.to_string())
     });
     match served {
         Ok(()) => 0,

@@ -280,7 +280,10 @@ impl RootedFs {
                 let fd = self.open_checked(&target, OFlags::RDONLY, 0, false)?;
                 bulk::hash(&fd, check, &|| self.is_over()).map(Answer::FileHash)
             }
-            Op::Fsync { handle } => Ok(rustix::fs::fsync(&self.file(O::Fsync, handle)?.fd)?).map(done),
+            Op::Fsync { handle } => {
+                rustix::fs::fsync(&self.file(O::Fsync, handle)?.fd)?;
+                Ok(Answer::Done)
+            }
             Op::CopyData { from, from_offset, len, to, to_offset } => {
                 self.copy((from, from_offset), (to, to_offset), len).map(done)
             }

@@ -21,6 +21,8 @@ pub enum Stop {
     HostKey,
     /// It may authenticate, and does not.
     Auth,
+    /// It has offered a password, and does not wait for the answer.
+    Asked,
     /// One password was wrong.
     Rejected,
     /// It is in, and runs a command.
@@ -99,7 +101,7 @@ impl Raw {
                     let password = Password::new(password.as_bytes());
                     conn.authenticate("alice", AuthMethod::Password(&password)).unwrap();
                 }
-                return Some(Stop::Auth);
+                return Some(if stop == Stop::Asked { Stop::Asked } else { Stop::Auth });
             }
             ClientEvent::AuthNeeded { .. } => return Some(Stop::Rejected),
             ClientEvent::Authenticated { .. } => *channel = Some(conn.open(OpenKind::Session).unwrap()),

@@ -407,7 +407,8 @@ impl Server {
             Operation::Rename => Op::Rename { from: path, to: self.path(r)? },
             Operation::PosixRename => Op::PosixRename { from: path, to: self.path(r)? },
             Operation::Hardlink => Op::Hardlink { existing: path, link: self.path(r)? },
-            // OpenSSH's order, which everybody follows: first what the link says.
+            // OpenSSH's order, which nearly everybody follows: first what the link says.
+            Operation::Symlink if self.config.link_first => Op::Symlink { link: path, target: self.path(r)? },
             Operation::Symlink => Op::Symlink { target: path, link: self.path(r)? },
             _ => return Err(StatusCode::OP_UNSUPPORTED.into()),
         })
@@ -424,9 +425,9 @@ impl Server {
         let head = r.u8().and_then(|_| r.u32());
         let id = head.map_err(|e| Error::malformed("WRITE", e))?;
         let judged = self.judge_write(&mut r, data);
-        let (handle, offset, failed) = match judged {
-            Ok((handle, offset)) => (Some(handle), offset, None),
-            Err(no) => (None, 0, Some(no.status())),
+        let (handle, offset, len, failed) = match judged {
+            Ok((handle, offset, len)) => (Some(handle), offset, len, None),
+            Err(no) => (None, 0, 0, Some(no.status())),
         };
         let slot = self.enter(Open {
             id,
@@ -438,33 +439,38 @@ impl Server {
             len: 0,
             promised: SMALL,
         });
-        self.writing = Some(Writing { slot, handle, offset });
+        self.writing = Some(Writing { slot, handle, offset, len });
         Ok(data == 0)
     }
 
-    fn judge_write(&self, r: &mut Reader<'_>, data: usize) -> Result<(HandleId, u64), No> {
+    fn judge_write(&self, r: &mut Reader<'_>, data: usize) -> Result<(HandleId, u64, usize), No> {
         if self.config.denies(Operation::Write) {
             return Err(no(StatusCode::PERMISSION_DENIED, "files can only be read here"));
         }
         let handle = self.file(r, OpenFlags::WRITE)?;
         let (offset, len) = (r.u64()?, r.u32()?);
-        if len as usize != data {
+        // Go's pkg/sftp sends its whole buffer, however little of it counts.
+        if len as usize > data {
             return Err(No::Malformed);
         }
         range(offset, u64::from(len))?;
-        Ok((handle, offset))
+        Ok((handle, offset, len as usize))
     }
 
     /// A part of the data; `None` if the WRITE is refused, or nothing of it is left to do.
     pub(super) fn on_write_data<'b>(&mut self, data: &'b [u8], left: usize) -> Option<Request<'b>> {
-        let Writing { slot, handle, offset } = self.writing.take()?;
+        let Writing { slot, handle, offset, len } = self.writing.take()?;
+        let (counts, _) = data.split_at_checked(len).unwrap_or((data, &[]));
         if left > 0 {
-            let offset = offset.saturating_add(data.len() as u64);
-            self.writing = Some(Writing { slot, handle, offset });
+            let offset = offset.saturating_add(counts.len() as u64);
+            let len = len.saturating_sub(counts.len());
+            self.writing = Some(Writing { slot, handle, offset, len });
         }
+        let behind = counts.is_empty() && !data.is_empty();
+        let data = counts;
         let open = self.open_at(slot)?;
         open.complete = left == 0;
-        match handle.filter(|_| open.failed.is_none()) {
+        match handle.filter(|_| open.failed.is_none() && !behind) {
             Some(handle) => {
                 Some(Request { ticket: self.ticket(slot), op: Op::Write { handle, offset, data } })
             }

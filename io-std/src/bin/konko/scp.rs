@@ -112,11 +112,11 @@ impl Copy<'_> {
         let spots: Vec<Spot> = self.args.paths.iter().map(|p| Spot::parse(p)).collect::<Result<_, _>>()?;
         let Some((target, sources)) = spots.split_last() else { return Err("from where to where?".into()) };
         match target.clone() {
-            Spot::Here(target) => self.to_here(sources, &target)?,
+            Spot::Here(target) => self.fetch(sources, &target)?,
             Spot::There { user, host, port, path } => {
                 let to = self.session((user, host, port))?;
                 let path = start(&to, &path);
-                self.to_there(sources, &to, &path)?;
+                self.send(sources, &to, &path)?;
             }
         }
         self.meter.clear();
@@ -164,7 +164,7 @@ impl Copy<'_> {
 
     // ---- to this machine ----
 
-    fn to_here(&mut self, sources: &[Spot], target: &Path) -> Result<(), String> {
+    fn fetch(&mut self, sources: &[Spot], target: &Path) -> Result<(), String> {
         let into = target.is_dir();
         if sources.len() > 1 && !into {
             return Err(format!("{}: not a directory", shown(target.as_os_str().as_bytes())));
@@ -226,7 +226,7 @@ impl Copy<'_> {
 
     // ---- to another machine ----
 
-    fn to_there(&mut self, sources: &[Spot], to: &Sftp, target: &[u8]) -> Result<(), String> {
+    fn send(&mut self, sources: &[Spot], to: &Sftp, target: &[u8]) -> Result<(), String> {
         let into = target.is_empty() || to.metadata(target).is_ok_and(|meta| meta.is_dir());
         if sources.len() > 1 && !into {
             return Err(format!("{}: not a directory", shown(target)));

@@ -1,0 +1,70 @@
+//! What real SFTP clients do that the draft does not say.
+
+mod sftp;
+
+use konko_core::sftp::*;
+use konko_core::wire::Sink;
+use sftp::*;
+
+/// WRITE whose message is longer than its data says.
+fn write_with_more(handle: &Handle, data: &[u8], behind: &[u8]) -> Vec<u8> {
+    let mut fields = Vec::new();
+    fields.put_u32(77);
+    fields.put_string(handle.as_bytes());
+    fields.put_u64(0);
+    fields.put_string(data);
+    fields.extend_from_slice(behind);
+    packet(6, &fields)
+}
+
+#[test]
+fn what_stands_behind_the_data_of_a_write_is_passed_over() {
+    // Go's pkg/sftp 1.13 sends its whole buffer of 32 KiB for a last byte.
+    for chunk in [1, 7, 20, 1 << 20] {
+        for (data, behind) in [(&b"x"[..], 32767), (b"", 3), (b"hello", 0), (b"hello", 1)] {
+            let mut joined = Joined::new();
+            joined.chunk = chunk;
+            let handle = joined.open("/f", OpenFlags::WRITE | OpenFlags::CREATE);
+            joined.to_server.extend(write_with_more(&handle, data, &vec![b'!'; behind]));
+            let to_server = std::mem::take(&mut joined.to_server);
+            let mut replies = Vec::new();
+            for piece in to_server.chunks(chunk) {
+                let mut input = piece;
+                while !input.is_empty() {
+                    let mut fs = joined.fs.with(&mut joined.handles);
+                    joined.server.run(&mut fs, &mut joined.server_rx, &mut input).unwrap();
+                }
+                replies.extend_from_slice(joined.server.tx().pending());
+                let n = joined.server.tx().len();
+                joined.server.tx().consume(n);
+            }
+            assert_eq!(replies[4..13], [101, 0, 0, 0, 77, 0, 0, 0, 0], "one OK for it");
+            assert_eq!(joined.fs.content(b"/f"), Some(data));
+            // And what follows is understood.
+            assert_eq!(joined.call(|c| c.close(&handle)), OK);
+        }
+    }
+}
+
+#[test]
+fn clients_that_name_the_link_first() {
+    for (ident, link_first) in [
+        ("SSH-2.0-OpenSSH_9.2p1 Debian-2", false),
+        ("SSH-2.0-AsyncSSH_2.24.1", true),
+        ("SSH-2.0-libssh_0.12.0", true),
+        ("SSH-2.0-libssh2_1.11.1", false),
+        ("SSH-2.0-WinSCP_release_6.5", true),
+        ("SSH-2.0-paramiko_5.1.0", false),
+        ("SSH-2.0-Go", false),
+        ("", false),
+    ] {
+        let mut config = ServerConfig::default();
+        config.suit(ident.as_bytes());
+        assert_eq!(config.link_first, link_first, "{ident}");
+        let mut joined = Joined::with(ClientConfig::default(), config);
+        let (one, other) =
+            if link_first { (&b"/link"[..], &b"text"[..]) } else { (&b"text"[..], &b"/link"[..]) };
+        assert_eq!(joined.call(|c| c.symlink(one, other)), OK);
+        assert_eq!(joined.call(|c| c.readlink(b"/link")), Got::Path(b"text".to_vec()));
+    }
+}
