@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use konko_core::UsageError;
 use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind, PtyModes, PtyRequest};
 use konko_core::wire::SshStr;
+use konko_core::{TxBuf, UsageError};
 
 use crate::client::Handle;
 use crate::error::{Error, ErrorKind};
@@ -481,6 +481,112 @@ impl Channel {
         }
     }
 
+    // ---- a protocol on top ----
+
+    /// One turn of a protocol that runs over the channel: gives credit back for `credit` bytes, writes what
+    /// the channel takes of `out`, moves what came into `batch` and `stderr`, which are empty, and waits as
+    /// `wait` says; [`nudge`](Self::nudge) ends that early.
+    pub(crate) fn exchange(
+        &self,
+        credit: usize,
+        out: &mut TxBuf,
+        batch: &mut Vec<u8>,
+        stderr: &mut Vec<u8>,
+        wait: Await,
+    ) -> Result<Exchange, Error> {
+        let shared = self.shared();
+        let mut state = shared.lock();
+        // A channel that is gone needs none.
+        if credit > 0 && state.conn.consume(self.0.id, credit).is_ok() {
+            state.settle(shared.now());
+        }
+        let mut waited = false;
+        loop {
+            let before = out.len();
+            let seen = state.channels.get(&self.0.id).map(|chan| chan.writable);
+            state = self.put(state, out, wait);
+            let wrote = out.len() < before;
+            state = shared.flush(state, Patience::None);
+            let received = self.take(&mut state, batch, stderr);
+            let ended = state.ended.clone();
+            let chan = state.channels.get_mut(&self.0.id);
+            let over = chan.as_ref().is_none_or(|chan| chan.eof || chan.closed || chan.shut);
+            let room = !out.is_empty() && chan.as_ref().map(|chan| chan.writable) != seen;
+            let nudged = chan.is_some_and(|chan| std::mem::take(&mut chan.nudged));
+            let (done, deadline) = match wait {
+                Await::Nothing => (true, Deadline::after(None)),
+                Await::Output(deadline) => (out.is_empty() || (waited && wrote), deadline),
+                Await::Input(deadline) => (waited && wrote, deadline),
+            };
+            if done || received || nudged || over || ended.is_some() {
+                shared.release(state);
+                return match ended {
+                    _ if received => Ok(Exchange::Went),
+                    Some(error) => Err(error),
+                    None if over => Ok(Exchange::Over),
+                    None => Ok(Exchange::Went),
+                };
+            }
+            waited = true;
+            if room {
+                continue;
+            }
+            state = match shared.wait_channel(state, self.0.id, Wait::Any, deadline) {
+                Ok(state) => state,
+                Err(state) => {
+                    shared.release(state);
+                    return Ok(Exchange::Went);
+                }
+            };
+        }
+    }
+
+    /// Writes as much of `out` as the channel takes.
+    fn put<'a>(&'a self, mut state: Guard<'a>, out: &mut TxBuf, wait: Await) -> Guard<'a> {
+        let patience = match wait {
+            Await::Nothing => Patience::None,
+            Await::Output(deadline) | Await::Input(deadline) => Patience::Until(deadline),
+        };
+        while !out.is_empty() {
+            match state.channels.get_mut(&self.0.id) {
+                Some(chan) if !chan.closed && !chan.shut && !chan.eow => {}
+                _ => break,
+            }
+            let slice = &out.pending()[..out.len().min(SLICE)];
+            let written = state.conn.write(self.0.id, core_channel::Stream::Data, slice);
+            let n = written.unwrap_or(0);
+            out.consume(n);
+            state = self.shared().flush(state, patience);
+            if n == 0 {
+                break;
+            }
+        }
+        state
+    }
+
+    /// Takes what came; whether that was anything.
+    fn take(&self, state: &mut Guard<'_>, batch: &mut Vec<u8>, stderr: &mut Vec<u8>) -> bool {
+        let errors = inbox(state, self.0.id, Wait::Stderr);
+        if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
+            errors.swap(stderr);
+            let _ = state.conn.consume(self.0.id, stderr.len());
+            state.settle(self.shared().now());
+        }
+        if let Some(data) = inbox(state, self.0.id, Wait::Data).filter(|data| !data.is_empty()) {
+            data.swap(batch);
+        }
+        !batch.is_empty() || !stderr.is_empty()
+    }
+
+    /// Ends the wait of [`exchange`](Self::exchange), now or when it is next begun.
+    pub(crate) fn nudge(&self) {
+        self.shared().with(|state| state.nudge(self.0.id));
+    }
+
+    pub(crate) fn reply_timeout(&self) -> Option<Duration> {
+        self.0.handle.reply_timeout
+    }
+
     // ---- the end ----
 
     /// How the program ended, once the channel is closed. Data that nobody reads can keep that
@@ -554,6 +660,26 @@ impl Channel {
             _ => Default::default(),
         }
     }
+}
+
+/// What a turn of [`Channel::exchange`] waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Await {
+    /// Nothing.
+    Nothing,
+    /// Until some of the output is taken; there is more to do then.
+    Output(Deadline),
+    /// Until something comes, or output that had to wait is taken.
+    Input(Deadline),
+}
+
+/// How a turn of [`Channel::exchange`] went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// Something moved, or there was nothing to move yet.
+    Went,
+    /// Nothing more will come.
+    Over,
 }
 
 fn usage(error: UsageError) -> ErrorKind {

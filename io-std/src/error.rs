@@ -56,6 +56,8 @@ pub enum ErrorKind {
     WouldDeadlock(&'static str),
     /// The call made no sense.
     Usage(UsageError),
+    /// An SFTP operation.
+    Sftp(Box<crate::sftp::Error>),
     /// Something on this machine: a file, a key, an option. The text says what.
     Local(String),
 }
@@ -201,7 +203,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !matches!(self.kind(), ErrorKind::Local(_)) {
+        if !matches!(self.kind(), ErrorKind::Local(_) | ErrorKind::Sftp(_)) {
             write!(f, "{}: ", konko_core::wire::SshStr::new(self.0.peer.as_bytes()))?;
         }
         self.kind().fmt(f)
@@ -238,6 +240,7 @@ impl fmt::Display for ErrorKind {
                 write!(f, "this thread drives the connection and cannot wait for {awaited}; use another")
             }
             ErrorKind::Usage(e) => write!(f, "{e}"),
+            ErrorKind::Sftp(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),
         }
     }
@@ -255,6 +258,7 @@ impl std::error::Error for Error {
             ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => Some(&**e),
             ErrorKind::Ssh(e) => Some(e),
             ErrorKind::Usage(e) => Some(e),
+            ErrorKind::Sftp(e) => Some(&**e),
             _ => None,
         }
     }

@@ -47,6 +47,7 @@ pub use hosts::{Answer, HostKeyProblem, HostKeys, KnownHostsFiles, UnknownHost};
 pub use konko_core as core;
 pub use notice::Notice;
 pub use options::ClientOptions;
+pub use sftp::Sftp;
 pub use stream::{FdStream, Stream};
 
 /// 32 random bytes from the operating system.

@@ -27,11 +27,13 @@ pub(crate) enum Wait {
     Stderr,
     Write,
     Control,
+    /// Data, standard error, or room to write: whatever comes first.
+    Any,
 }
 
 /// The condition variables of a channel.
 #[derive(Debug, Default)]
-pub(crate) struct Waits([Condvar; 4]);
+pub(crate) struct Waits([Condvar; 5]);
 
 impl Waits {
     pub(crate) fn of(&self, wait: Wait) -> &Condvar {
@@ -134,6 +136,8 @@ pub(crate) struct Chan {
     /// The peer reads no more.
     pub(crate) eow: bool,
     pub(crate) exit: Option<Exit>,
+    /// Whoever waits for [`Wait::Any`] is to come back.
+    pub(crate) nudged: bool,
     /// How often data could be written again: each writer has to notice by itself.
     pub(crate) writable: u64,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
@@ -157,6 +161,7 @@ impl Chan {
             shut: false,
             eow: false,
             exit: None,
+            nudged: false,
             writable: 0,
             asked: 0,
             answered: 0,
@@ -394,6 +399,14 @@ impl State {
         wake(&mut self.wakes, chan, wait_of(stream));
         if done > 0 {
             let _ = self.conn.consume(id, done);
+        }
+    }
+
+    /// Ends the wait for [`Wait::Any`] on a channel, now or when it is next begun.
+    pub(crate) fn nudge(&mut self, id: ChannelId) {
+        if let Some(chan) = self.channels.get_mut(&id) {
+            chan.nudged = true;
+            wake(&mut self.wakes, chan, Wait::Any);
         }
     }
 
@@ -637,9 +650,12 @@ fn wake_all(wakes: &mut Wakes, chan: &mut Chan) {
 
 /// Remembers to wake whoever waits for that, once.
 fn wake(wakes: &mut Wakes, chan: &mut Chan, wait: Wait) {
-    let bit = 1 << wait as u8;
-    if chan.waiting & bit != 0 {
-        chan.waiting &= !bit;
-        wakes.push((Arc::clone(&chan.waits), wait));
+    let any = (wait != Wait::Control).then_some(Wait::Any);
+    for wait in [Some(wait), any].into_iter().flatten() {
+        let bit = 1 << wait as u8;
+        if chan.waiting & bit != 0 {
+            chan.waiting &= !bit;
+            wakes.push((Arc::clone(&chan.waits), wait));
+        }
     }
 }

@@ -61,6 +61,16 @@ impl Default for ClientConfig {
     }
 }
 
+impl ClientConfig {
+    /// With the quirks of the server whose SSH identification line this is. AsyncSSH takes the arguments of
+    /// SYMLINK as the draft has them, except from clients that it knows (`asyncssh/sftp.py`).
+    #[must_use]
+    pub fn for_server(mut self, ident: &[u8]) -> Self {
+        self.draft_symlink |= ident.windows(8).any(|part| part == b"AsyncSSH");
+        self
+    }
+}
+
 /// A request of a client. Unique while it is outstanding.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(crate) u32);

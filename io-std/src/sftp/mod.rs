@@ -1,23 +1,41 @@
-//! SFTP over channels: a server on directories of this machine.
+//! SFTP: the client, over a connection or any stream, and a server on directories of this machine.
 //!
-//! [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
+//! [`Sftp`] is the client, [`File`] an open file on the server. On the other side, [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
 //! other [`FileSystem`], on a channel. The protocol itself is [`konko_core::sftp`].
 
 mod arguments;
 mod attrs;
 mod bulk;
+mod client;
+mod client_dir;
+mod client_error;
+mod client_link;
+mod client_machine;
+mod client_session;
+mod file;
+pub mod glob;
 mod listing;
 mod names;
 mod object;
+mod path;
 mod resolve;
 mod root;
 mod rooted;
 mod serve;
+mod transfers;
+mod tree;
 
+pub use client::{Sftp, SftpOptions};
+pub use client_dir::{DirEntry, Metadata};
+pub use client_error::{Error, ErrorKind};
+pub use file::{File, OpenOptions};
 pub use konko_core::sftp::*;
+pub use path::RemotePath;
 pub use root::{Access, Done, Root};
 pub use rooted::RootedFs;
 pub use serve::{serve, serve_streams};
+pub use transfers::{Cancel, GetOptions, OnProgress, Progress, PutOptions, Summary, Verify};
+pub use tree::{ReadDir, TreeReport, Walk};
 
 use std::io::{self, Write};
 

@@ -2,8 +2,10 @@
 //! checked; a claim that does not hold ends it with an error.
 
 use std::error::Error;
+use std::fs;
 use std::io::{self, IsTerminal, Read, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +14,12 @@ use konko::core::authorized_keys::AuthorizedKeys;
 use konko::core::crypto::{Digest, Hash, HashAlg};
 use konko::core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko::core::provider;
+use konko::core::sftp::{MemoryFs, MemoryHandles, ServerConfig};
 use konko::core::transport::limits::RekeyLimit;
 use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Call, Programs, Server, ServerOptions, Service};
+use konko::sftp::{GetOptions, PutOptions, serve};
 use konko::{Auth, Client, ClientOptions, ErrorKind, Exit, HostKeys};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -45,6 +49,7 @@ pub fn run() -> Outcome<()> {
     two_at_once(&client)?;
     upload(&client)?;
     download(&client)?;
+    tree(&client)?;
     let exchanges = client.key_exchanges();
     check(exchanges >= 4, "the keys were renewed while data flowed")?;
     line("rekey", &format!("{} times in the middle of that, without losing a byte", exchanges - 1));
@@ -68,13 +73,18 @@ fn listen(host_key: &Arc<KeyPair>, user_key: &KeyPair) -> Outcome<Server> {
         })
         .command("cat", |call| status(io::copy(&mut call.channel(), &mut call.channel())))
         .command("sha256", |call| status(digest_of_input(call)))
-        .command("pattern", |call| status(pattern_to_output(call)));
+        .command("pattern", |call| status(pattern_to_output(call)))
+        .subsystem("sftp", |call| {
+            let mut fs = MemoryFs::new(provider::best(), 1 << 28);
+            let mut handles = MemoryHandles::default();
+            status(serve(call.channel(), ServerConfig::default(), &mut fs.with(&mut handles)))
+        });
     let service = Service::new(Arc::new(users), Arc::new(programs));
     let options = ServerOptions::new([Arc::clone(host_key)]).methods(service.users().methods());
     Ok(Server::listen("127.0.0.1:0", options, move |_| service.clone())?)
 }
 
-fn status<T>(result: io::Result<T>) -> u32 {
+fn status<T, E>(result: Result<T, E>) -> u32 {
     u32::from(result.is_err())
 }
 
@@ -180,6 +190,54 @@ fn download(client: &Client) -> Outcome<()> {
     let took = start.elapsed();
     let sent = write_pattern(&mut io::sink(), STREAM, |_| {})?;
     report("download", took, &sent, &received)
+}
+
+/// Files of the tree, in each of its directories.
+const FILES: usize = 100;
+const DIRS: usize = 5;
+
+fn tree(client: &Client) -> Outcome<()> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random)?;
+    let here = std::env::temp_dir().join(format!("konko-demo-{:016x}", u64::from_le_bytes(random)));
+    let result = tree_in(client, &here);
+    fs::remove_dir_all(&here)?;
+    result
+}
+
+fn tree_in(client: &Client, here: &Path) -> Outcome<()> {
+    let start = Instant::now();
+    let mut bytes = 0;
+    for dir in 0..DIRS {
+        let dir = here.join(format!("from/{dir}"));
+        fs::create_dir_all(&dir)?;
+        for file in 0..FILES {
+            let len = file as u64 * 400;
+            write_pattern(&mut fs::File::create(dir.join(file.to_string()))?, len, |_| {})?;
+            bytes += len;
+        }
+    }
+    let sftp = client.sftp()?;
+    let sent = sftp.put_tree(here.join("from"), "tree", &PutOptions::new(), false)?;
+    check(sent.is_complete() && sent.files as usize == DIRS * FILES, "the whole tree was uploaded")?;
+    let listed = sftp.walk("tree").collect::<Result<Vec<_>, _>>()?;
+    check(listed.len() == DIRS + DIRS * FILES, "all of it is listed")?;
+    let got = sftp.get_tree("tree", here.join("back"), &GetOptions::new(), false)?;
+    check(got.is_complete() && got.bytes == bytes, "the whole tree came back")?;
+    for dir in 0..DIRS {
+        for file in 0..FILES {
+            let name = format!("{dir}/{file}");
+            let same = fs::read(here.join("from").join(&name))? == fs::read(here.join("back").join(&name))?;
+            check(same, "each file is what it was")?;
+        }
+    }
+    let ms = start.elapsed().as_millis();
+    let (files, kib) = (got.files, bytes >> 10);
+    line(
+        "sftp",
+        &format!("{files} files, {kib} KiB, in {DIRS} directories up, listed, down, compared in {ms} ms"),
+    );
+    Ok(())
 }
 
 fn report(name: &str, took: Duration, sent: &str, received: &str) -> Outcome<()> {

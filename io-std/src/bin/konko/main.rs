@@ -2,10 +2,18 @@
 #![forbid(unsafe_code)]
 
 mod algorithms;
+mod connect;
 mod demo;
 mod escape;
+mod progress;
+mod scp;
 mod serve;
 mod settings;
+mod sftp;
+mod sftp_commands;
+mod sftp_edit;
+mod sftp_line;
+mod sftp_list;
 mod sftp_server;
 mod ssh;
 mod terminal;
@@ -29,6 +37,10 @@ enum Command {
     Demo,
     /// Run a command or a shell on another machine
     Ssh(Box<ssh::Args>),
+    /// Files on another machine, line by line or from a batch
+    Sftp(Box<sftp::Args>),
+    /// Copy files to, from and between other machines
+    Scp(Box<scp::Args>),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
     /// Serve files on standard input and output, as the subsystem sftp of a server
@@ -53,6 +65,8 @@ fn main() -> ExitCode {
             }
         },
         Command::Ssh(args) => ssh::run(*args),
+        Command::Sftp(args) => sftp::run(*args),
+        Command::Scp(args) => scp::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::SftpServer(args) => sftp_server::run(args),
     }

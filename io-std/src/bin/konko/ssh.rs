@@ -3,28 +3,20 @@
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
 use std::os::fd::BorrowedFd;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use konko::core::channel::ChannelRequest;
-use konko::core::crypto::Compression;
 use konko::core::hosts::pattern;
-use konko::core::transport::Keepalive;
-use konko::core::transport::limits::Limits;
-use konko::core::wire::SshStr;
-use konko::{
-    Answer, Auth, Channel, Client, ClientOptions, Error, Exit, HostKeys, KnownHostsFiles, Notice,
-    PasswordPrompt, Pty, Questions, UnknownHost,
-};
+use konko::{Channel, Client, Error, Exit, Pty};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::algorithms::Lists;
+use crate::connect::{Login, destination, say};
 use crate::escape::{Action, Escapes};
-use crate::settings::{self, Settings, Strict, Tty};
+use crate::settings::{self, Settings, Tty};
 use crate::terminal;
 use crate::values::expand;
 
@@ -105,12 +97,7 @@ pub struct Args {
 
 /// Where to, and how.
 struct Plan {
-    user: String,
-    host: String,
-    port: u16,
-    settings: Settings,
-    verbosity: i8,
-    batch: bool,
+    login: Login,
     null_input: bool,
     no_command: bool,
     subsystem: bool,
@@ -122,7 +109,7 @@ pub fn run(args: Args) -> ExitCode {
     let quiet = args.quiet;
     let code = match Plan::new(args) {
         Ok(plan) => {
-            let verbosity = plan.verbosity;
+            let verbosity = plan.login.verbosity;
             plan.run().unwrap_or_else(|text| {
                 if verbosity > -3 && !LEAVING.load(Ordering::Relaxed) {
                     say(&format!("konko: {text}"));
@@ -171,29 +158,18 @@ impl Plan {
             settings.set(option)?;
         }
         let words: Vec<&[u8]> = args.command.iter().map(|w| w.as_bytes()).collect();
-        let loud = settings.log_level.unwrap_or(0).saturating_add(args.verbose.min(3) as i8);
         Ok(Plan {
-            user: settings.user.clone().map_or_else(local_user, Ok)?,
-            host: settings.hostname.clone().unwrap_or(host),
-            port: settings.port.unwrap_or(22),
-            verbosity: if args.quiet { -3 } else { loud },
-            batch: settings.batch == Some(true),
+            login: Login::new(settings, host, args.quiet, args.verbose)?,
             null_input: args.null_input,
             no_command: args.no_command,
             subsystem: args.subsystem,
             command: words.join(&b' '),
-            settings,
         })
     }
 
     fn run(&self) -> Result<u8, String> {
-        let changed = Arc::new(AtomicBool::new(false));
-        let options = self.options(Arc::clone(&changed))?;
         let text = |e: Error| e.to_string();
-        let client = Client::connect((&self.host, self.port), options).map_err(text)?;
-        // Nobody should give a password to a host that may be another one.
-        let auth = self.auth(changed.load(Ordering::Relaxed));
-        client.login(&self.user, auth).map_err(text)?;
+        let client = self.login.connect()?;
         if self.no_command {
             return Err(client.wait_closed().to_string());
         }
@@ -205,7 +181,7 @@ impl Plan {
             Exit::Status(status) => u8::try_from(status & 0xff).unwrap_or(FAILED),
             Exit::Missing => FAILED,
             signal @ Exit::Signal { .. } => {
-                if self.verbosity > -3 {
+                if self.login.verbosity > -3 {
                     say(&format!("konko: the remote command was {signal}"));
                 }
                 FAILED
@@ -213,170 +189,10 @@ impl Plan {
         })
     }
 
-    // ---- options ----
-
-    fn options(&self, changed: Arc<AtomicBool>) -> Result<ClientOptions, String> {
-        let s = &self.settings;
-        let provider = konko::core::provider::best();
-        let mut algorithms = s.lists.algorithms(provider.fast_aes())?;
-        if s.compression == Some(true) {
-            algorithms.set_compression(&[Compression::ZlibOpenssh, Compression::None]);
-        }
-        let verbosity = self.verbosity;
-        let mut options = ClientOptions::new()
-            .algorithms(algorithms)
-            .host_keys(self.host_keys())
-            .on_notice(move |notice| {
-                changed.fetch_or(matches!(notice, Notice::HostKeyTolerated(_)), Ordering::Relaxed);
-                let always = matches!(notice, Notice::Warning(_) | Notice::HostKeyTolerated(_));
-                if verbosity > if always { -1 } else { 0 } {
-                    say(&format!("konko: {notice}"));
-                }
-            })
-            .on_banner(move |text| {
-                if verbosity > -1 {
-                    say(text.escaped(true).to_string().trim_end());
-                }
-            });
-        if s.lists.host_keys.is_some() {
-            options = options.keep_host_key_order();
-        }
-        if let Some(alias) = &s.alias {
-            options = options.host_key_alias(alias);
-        }
-        if let Some(limit) = s.rekey {
-            options = options.rekey(limit);
-        }
-        if let Some(timeout) = s.connect_timeout {
-            options = options.connect_timeout(timeout).handshake_timeout(timeout);
-            if let Some(t) = timeout {
-                let limits = Limits { ident_timeout: t, kex_timeout: t, ..Limits::default() };
-                options = options.limits(limits);
-            }
-        }
-        if s.alive_interval.is_some() || s.alive_count.is_some() {
-            let default = Keepalive::default();
-            let interval = s.alive_interval.unwrap_or(Some(default.interval));
-            let count = s.alive_count.unwrap_or(default.count);
-            options = options.keepalive(interval.map(|interval| Keepalive { interval, count }));
-        }
-        Ok(options)
-    }
-
-    fn host_keys(&self) -> HostKeys {
-        let s = &self.settings;
-        let mut files: KnownHostsFiles = HostKeys::known_hosts().hash_names(s.hash == Some(true));
-        if let Some(user) = &s.user_files {
-            files = files.user_files(user);
-        }
-        if let Some(global) = &s.global_files {
-            files = files.global_files(global);
-        }
-        match s.strict.unwrap_or(Strict::Ask) {
-            Strict::Yes => files,
-            Strict::AcceptNew => files.accept_new(),
-            Strict::Off => files.accept_new().insecure_accept_changed(),
-            Strict::Ask if self.batch => files,
-            Strict::Ask => files.prompt(confirm),
-        }
-        .into()
-    }
-
-    fn auth(&self, host_key_changed: bool) -> Auth<'_> {
-        let s = &self.settings;
-        let default = ["publickey", "keyboard-interactive", "password"].map(str::to_owned).to_vec();
-        let prompts = s.prompts.unwrap_or(3);
-        // First nothing at all, as OpenSSH does: the answer tells what the server wants.
-        let mut auth = Auth::new().none();
-        for method in s.methods.as_ref().unwrap_or(&default) {
-            let person = !self.batch && !host_key_changed && prompts > 0;
-            auth = match method.as_str() {
-                "publickey" => self
-                    .identities()
-                    .into_iter()
-                    .fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt))),
-                "keyboard-interactive" if person => auth.interactive(prompts, |q| self.answer(q)),
-                "password" if person => auth.passwords(prompts, |prompt| self.ask(prompt)),
-                _ => auth,
-            };
-        }
-        auth
-    }
-
-    fn identities(&self) -> Vec<PathBuf> {
-        let mut files = self.settings.identities.clone();
-        if files.is_empty() {
-            let default = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
-            files.extend(default.iter().map(|file| expand(file)).filter(|path| path.exists()));
-        }
-        files.retain(|path| self.is_private(path));
-        files
-    }
-
-    /// A key of ours that others can read is not used, as with OpenSSH.
-    fn is_private(&self, path: &Path) -> bool {
-        use std::os::unix::fs::MetadataExt;
-        let Ok(meta) = path.metadata() else { return true };
-        let open = meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0;
-        if open && self.verbosity > -3 {
-            let mode = meta.mode() & 0o777;
-            say(&format!(
-                "konko: {}: the permissions {mode:04o} are too open for a private key, so it is not used \
-                 (chmod 600)",
-                path.display()
-            ));
-        }
-        !open
-    }
-
-    // ---- questions ----
-
-    fn ask(&self, prompt: PasswordPrompt<'_>) -> Option<konko::core::client::Password> {
-        if self.batch {
-            return None;
-        }
-        let Plan { user, host, .. } = self;
-        let again = |attempt| if attempt > 1 { "Permission denied, please try again.\n" } else { "" };
-        match prompt {
-            PasswordPrompt::Password { attempt, .. } => {
-                terminal::ask(&format!("{}{user}@{host}'s password: ", again(attempt)), false)
-            }
-            PasswordPrompt::Passphrase { file, attempt } => {
-                let again = if attempt > 1 { "That passphrase does not open the key.\n" } else { "" };
-                let text = format!("{again}Enter passphrase for key '{}': ", file.display());
-                terminal::ask(&text, false).filter(|p| !p.expose().is_empty())
-            }
-            PasswordPrompt::NewPassword { text } => loop {
-                let new = terminal::ask(&format!("{text}\nEnter {user}@{host}'s new password: "), false)?;
-                let same = terminal::ask(&format!("Retype {user}@{host}'s new password: "), false)?;
-                if new.expose() == same.expose() {
-                    break Some(new);
-                }
-                say("Mismatch; try again.");
-            },
-            _ => None,
-        }
-    }
-
-    fn answer(&self, questions: &Questions) -> Option<Vec<String>> {
-        for text in [&questions.name, &questions.instruction] {
-            if !text.is_empty() {
-                say(SshStr::new(text.as_bytes()).escaped(true).to_string().trim_end());
-            }
-        }
-        let Plan { user, host, .. } = self;
-        let ask = |q: &konko::Question| {
-            let prompt = SshStr::new(q.prompt.as_bytes()).escaped(true);
-            let answer = terminal::ask(&format!("({user}@{host}) {prompt}"), q.echo)?;
-            String::from_utf8(answer.expose().to_vec()).ok()
-        };
-        questions.questions.iter().map(ask).collect()
-    }
-
     // ---- the session ----
 
     fn session(&self, client: &Client, channel: &Channel) -> Result<Exit, Error> {
-        let s = &self.settings;
+        let s = &self.login.settings;
         let here = io::stdin().is_terminal() && !self.null_input;
         let tty = match s.tty.unwrap_or(Tty::Auto) {
             Tty::No => false,
@@ -431,7 +247,7 @@ impl Plan {
     }
 
     fn environment(&self, channel: &Channel) -> Result<(), Error> {
-        let s = &self.settings;
+        let s = &self.login.settings;
         for (name, value) in std::env::vars() {
             if s.send_env.iter().any(|p| pattern::matches(p.as_bytes(), name.as_bytes())) {
                 channel.env(&name, &value)?;
@@ -439,73 +255,6 @@ impl Plan {
         }
         s.set_env.iter().try_for_each(|(name, value)| channel.env(name, value))
     }
-}
-
-/// `[user@]host` or a URI.
-fn destination(text: &str) -> Result<(Option<String>, String, Option<u16>), String> {
-    let wrong = || format!("\"{text}\" is not [user@]host");
-    let (text, uri) = match text.strip_prefix("ssh://") {
-        Some(rest) => (rest.trim_end_matches('/'), true),
-        None => (text, false),
-    };
-    let (user, host) = match text.rsplit_once('@') {
-        Some((user, host)) => (Some(user.to_owned()), host),
-        None => (None, text),
-    };
-    if host.is_empty() || host.starts_with('-') || user.as_deref().is_some_and(str::is_empty) {
-        return Err(wrong());
-    }
-    if uri {
-        let (host, port) = konko::Target::host_and_port(host).map_err(|_| wrong())?;
-        return Ok((user, host, Some(port)));
-    }
-    Ok((user, host.to_owned(), None))
-}
-
-fn local_user() -> Result<String, String> {
-    let name = ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()).filter(|n| !n.is_empty());
-    if name.is_none() && rustix::process::geteuid().is_root() {
-        return Ok("root".into());
-    }
-    name.ok_or_else(|| "the user name is not known; give it with -l".into())
-}
-
-/// Asks about a host that is not known.
-fn confirm(host: &UnknownHost<'_>) -> Answer {
-    let name = konko::core::hosts::canonical(host.host, host.port);
-    let name = SshStr::new(name.as_bytes());
-    let fingerprint = host.key.fingerprint(konko::core::crypto::HashAlg::Sha256);
-    let mut text = format!(
-        "The authenticity of host '{name}' can't be established.\n{} key fingerprint is {fingerprint}.\n",
-        host.key.key_type()
-    );
-    for known in host.other {
-        text += &format!(
-            "WARNING: another key is known for this host: {} at {}\n",
-            SshStr::new(known.key_type.as_bytes()),
-            known.at
-        );
-    }
-    for at in &host.elsewhere {
-        text += &format!("This key is known for another name at {at}\n");
-    }
-    text += "Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
-    loop {
-        let Some(answer) = terminal::ask(&text, true) else { return Answer::Refuse };
-        match answer.expose().trim_ascii() {
-            b"yes" => return Answer::Remember,
-            b"no" => return Answer::Refuse,
-            answer if answer == fingerprint.to_string().as_bytes() => return Answer::Remember,
-            _ => text = "Please type 'yes', 'no' or the fingerprint: ".into(),
-        }
-    }
-}
-
-/// A line on standard error, also while the terminal is in raw mode.
-fn say(text: &str) {
-    let raw = terminal::is_raw();
-    let text = if raw { text.replace('\n', "\r\n") + "\r\n" } else { format!("{text}\n") };
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 fn spawn<T: Send + 'static>(

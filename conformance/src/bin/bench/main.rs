@@ -1,15 +1,19 @@
 //! Streams over loopback with the program under test and with OpenSSH's `ssh`, turn by turn against the same server,
 //! and prints the ratios. `conformance/bench --help` tells the options.
 
+mod sftp;
+
 use konko_conformance::process::{Feed, Process};
 use konko_conformance::{OpenSsh, Program, Sshd, Table};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::process::ExitCode;
 use std::time::Duration;
 
-const HELP: &str = "conformance/bench [--mib N] [--rounds N] [--cipher NAME]...
+const HELP: &str = "conformance/bench [--only PART] [--mib N] [--rounds N] [--cipher NAME]... [--files N]
+  --only PART    streams or sftp; both unless said
   --mib N        MiB of one stream (1024)
   --rounds N     streams of each program and direction, turn by turn (5)
+  --files N      files of 4 KiB in a tree, for SFTP (5000)
   --cipher NAME  instead of aes128-gcm@openssh.com, aes256-gcm@openssh.com, chacha20-poly1305@openssh.com, aes256-ctr
 KONKO_PROGRAM names another program than konko, as \"ssh\".";
 
@@ -17,6 +21,8 @@ struct Options {
     len: u64,
     rounds: usize,
     ciphers: Vec<String>,
+    files: usize,
+    only: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -31,7 +37,10 @@ fn main() -> ExitCode {
         eprintln!("bench: konko or OpenSSH is missing");
         return ExitCode::FAILURE;
     };
-    match bench(&options, &program, &openssh) {
+    let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
+    let streams = if wanted("streams") { bench(&options, &program, &openssh) } else { Ok(()) };
+    let all = streams.and_then(|()| if wanted("sftp") { sftp::bench(&options, &openssh) } else { Ok(()) });
+    match all {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
             eprintln!("bench: {text}");
@@ -41,12 +50,14 @@ fn main() -> ExitCode {
 }
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { len: 1 << 30, rounds: 5, ciphers: Vec::new() };
+    let mut options = Options { len: 1 << 30, rounds: 5, ciphers: Vec::new(), files: 5000, only: None };
     while let Some(arg) = args.next() {
         let value = args.next().ok_or(HELP)?;
         match arg.as_str() {
             "--mib" => options.len = value.parse::<u64>().map_err(|e| e.to_string())? << 20,
             "--rounds" => options.rounds = value.parse::<usize>().map_err(|e| e.to_string())?.max(1),
+            "--files" => options.files = value.parse::<usize>().map_err(|e| e.to_string())?.max(1),
+            "--only" if matches!(value.as_str(), "streams" | "sftp") => options.only = Some(value),
             "--cipher" => options.ciphers.push(value),
             _ => return Err(HELP.into()),
         }

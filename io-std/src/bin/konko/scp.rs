@@ -1,0 +1,391 @@
+//! `konko scp`: copies over SFTP; as scp(1).
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use konko::Sftp;
+use konko::core::sftp::is_safe_name;
+use konko::core::wire::SshStr;
+use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
+
+use crate::connect::{destination, say};
+use crate::progress::Meter;
+use crate::sftp::{Common, split_host, uri};
+use crate::sftp_commands::{base_name, tree};
+use crate::terminal;
+
+/// Options of `konko scp`.
+#[derive(clap::Args, Debug)]
+#[command(disable_help_flag = true)]
+pub struct Args {
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    #[command(flatten)]
+    common: Common,
+    /// Directories with all that is in them
+    #[arg(short)]
+    recursive: bool,
+    /// Between two other machines through this one, as is always done
+    #[arg(short = '3')]
+    through: bool,
+    /// No check of the names that a server sends (there is no need: they are never followed)
+    #[arg(short = 'T')]
+    no_check: bool,
+    /// Never ask for anything
+    #[arg(short = 'B')]
+    batch: bool,
+    /// Over SFTP, as is always done
+    #[arg(short = 's')]
+    sftp: bool,
+    /// Run this server program here and speak with it
+    #[arg(short = 'D', value_name = "COMMAND")]
+    direct: Option<String>,
+    /// What to copy, and last where to: a local path, [user@]host:path, or scp://[user@]host[:port]/path
+    #[arg(required = true, num_args = 2.., value_name = "PATH")]
+    paths: Vec<std::ffi::OsString>,
+}
+
+/// A path, here or there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Spot {
+    Here(PathBuf),
+    There { user: Option<String>, host: String, port: Option<u16>, path: Vec<u8> },
+}
+
+impl Spot {
+    fn parse(text: &std::ffi::OsStr) -> Result<Self, String> {
+        // Hosts are text; a path that is not can only be a local one.
+        let Some(text) = text.to_str() else { return Ok(Spot::Here(text.into())) };
+        if let Some(rest) = text.strip_prefix("scp://") {
+            let (user, host, port, path) = uri(rest)?;
+            return Ok(Spot::There { user, host, port, path: path.unwrap_or_default().into_bytes() });
+        }
+        let Some((place, path)) = split_host(text) else { return Ok(Spot::Here(text.into())) };
+        let (user, host, _) = destination(place)?;
+        let host = host.trim_matches(['[', ']']).to_owned();
+        Ok(Spot::There { user, host, port: None, path: path.as_bytes().to_vec() })
+    }
+}
+
+/// Runs the command. 1: something was not copied.
+pub fn run(args: &Args) -> ExitCode {
+    let copy = Copy {
+        args,
+        sessions: BTreeMap::new(),
+        meter: Meter::new(!args.common.quiet, args.common.limit),
+        failed: false,
+    };
+    let code = match copy.run() {
+        Ok(true) => 0,
+        Ok(false) => 1,
+        Err(text) => {
+            if !args.common.quiet {
+                say(&format!("konko: {text}"));
+            }
+            255
+        }
+    };
+    terminal::restore();
+    std::process::exit(code)
+}
+
+/// User, host and port of a session.
+type Key = (Option<String>, String, Option<u16>);
+
+struct Copy<'a> {
+    args: &'a Args,
+    sessions: BTreeMap<Key, Sftp>,
+    meter: Meter,
+    failed: bool,
+}
+
+fn shown(path: &[u8]) -> String {
+    SshStr::new(path).to_string()
+}
+
+impl Copy<'_> {
+    /// Whether all was copied.
+    fn run(mut self) -> Result<bool, String> {
+        let spots: Vec<Spot> = self.args.paths.iter().map(|p| Spot::parse(p)).collect::<Result<_, _>>()?;
+        let Some((target, sources)) = spots.split_last() else { return Err("from where to where?".into()) };
+        match target.clone() {
+            Spot::Here(target) => self.fetch(sources, &target)?,
+            Spot::There { user, host, port, path } => {
+                let to = self.session((user, host, port))?;
+                let path = start(&to, &path);
+                self.send(sources, &to, &path)?;
+            }
+        }
+        self.meter.clear();
+        Ok(!self.failed)
+    }
+
+    fn fail(&mut self, result: Result<(), String>) {
+        if let Err(text) = result {
+            self.failed = true;
+            say(&format!("konko: {text}"));
+        }
+    }
+
+    fn session(&mut self, key: Key) -> Result<Sftp, String> {
+        if let Some(sftp) = self.sessions.get(&key) {
+            return Ok(sftp.clone());
+        }
+        let mut options = SftpOptions::default();
+        if let Some(kbits) = self.args.common.limit {
+            let most = usize::try_from(kbits.saturating_mul(1000 / 8 / 4)).unwrap_or(usize::MAX);
+            options.transfers.max_bytes = options.transfers.max_bytes.min(most.max(32 * 1024));
+        }
+        let sftp = match &self.args.direct {
+            Some(command) => crate::sftp::direct(command, options)?,
+            None => {
+                let (user, host, port) = key.clone();
+                let mut login = self.args.common.login(user, host, port)?;
+                login.batch |= self.args.batch;
+                login.connect()?.sftp_with(options).map_err(|e| e.to_string())?
+            }
+        };
+        self.sessions.insert(key, sftp.clone());
+        Ok(sftp)
+    }
+
+    fn get_options(&self) -> GetOptions {
+        let preserve = self.args.common.preserve;
+        GetOptions { preserve, progress: self.meter.callback(), ..GetOptions::new() }
+    }
+
+    fn put_options(&self) -> PutOptions {
+        let preserve = self.args.common.preserve;
+        PutOptions { preserve, progress: self.meter.callback(), ..PutOptions::new() }
+    }
+
+    // ---- to this machine ----
+
+    fn fetch(&mut self, sources: &[Spot], target: &Path) -> Result<(), String> {
+        let into = target.is_dir();
+        if sources.len() > 1 && !into {
+            return Err(format!("{}: not a directory", shown(target.as_os_str().as_bytes())));
+        }
+        for source in sources {
+            match source {
+                Spot::Here(path) => {
+                    let copied = self.copy_here(path, target);
+                    self.fail(copied);
+                }
+                Spot::There { user, host, port, path } => {
+                    let sftp = self.session((user.clone(), host.clone(), *port))?;
+                    let found = match expand(&sftp, path) {
+                        Ok(found) => found,
+                        Err(text) => {
+                            self.fail(Err(text));
+                            continue;
+                        }
+                    };
+                    if found.len() > 1 && !into {
+                        return Err(format!("{}: not a directory", shown(target.as_os_str().as_bytes())));
+                    }
+                    for (path, meta) in found {
+                        let got = self.get(&sftp, &path, &meta, target, into);
+                        self.fail(got);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, sftp: &Sftp, path: &[u8], meta: &Metadata, to: &Path, into: bool) -> Result<(), String> {
+        let name = base_name(path);
+        let local = match (into, is_safe_name(name)) {
+            (true, true) => to.join(std::ffi::OsStr::from_bytes(name)),
+            // `.` and `..`: what is in them.
+            _ => to.to_owned(),
+        };
+        if meta.is_dir() {
+            if !self.args.recursive {
+                return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
+            }
+            return tree(sftp.get_tree(path, local, &self.get_options(), true));
+        }
+        sftp.get_with(path, local, &self.get_options()).map(drop).map_err(|e| e.to_string())
+    }
+
+    /// From here to here, which is what cp(1) is for.
+    fn copy_here(&self, from: &Path, to: &Path) -> Result<(), String> {
+        let mut cp = std::process::Command::new("cp");
+        cp.args(self.args.recursive.then_some("-r")).args(self.args.common.preserve.then_some("-p"));
+        match cp.arg("--").arg(from).arg(to).status() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("cp: {status}")),
+            Err(e) => Err(format!("cp: {e}")),
+        }
+    }
+
+    // ---- to another machine ----
+
+    fn send(&mut self, sources: &[Spot], to: &Sftp, target: &[u8]) -> Result<(), String> {
+        let into = target.is_empty() || to.metadata(target).is_ok_and(|meta| meta.is_dir());
+        if sources.len() > 1 && !into {
+            return Err(format!("{}: not a directory", shown(target)));
+        }
+        for source in sources {
+            match source {
+                Spot::Here(path) => {
+                    let sent = self.put(path, to, target, into);
+                    self.fail(sent);
+                }
+                Spot::There { user, host, port, path } => {
+                    let from = self.session((user.clone(), host.clone(), *port))?;
+                    let found = expand(&from, path);
+                    for (path, meta) in found.unwrap_or_else(|text| {
+                        self.fail(Err(text));
+                        Vec::new()
+                    }) {
+                        let relayed =
+                            self.relay(&from, &path, &meta, to, &inside(target, base_name(&path), into));
+                        self.fail(relayed);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&self, path: &Path, to: &Sftp, target: &[u8], into: bool) -> Result<(), String> {
+        let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+        let remote = inside(target, name, into);
+        if path.is_dir() {
+            if !self.args.recursive {
+                let path = shown(path.as_os_str().as_bytes());
+                return Err(format!("{path}: not a regular file (-r copies directories)"));
+            }
+            return tree(to.put_tree(path, remote, &self.put_options(), true));
+        }
+        to.put_with(path, remote, &self.put_options()).map(drop).map_err(|e| e.to_string())
+    }
+
+    /// From one server to another, through here.
+    fn relay(
+        &self,
+        from: &Sftp,
+        path: &[u8],
+        meta: &Metadata,
+        to: &Sftp,
+        target: &[u8],
+    ) -> Result<(), String> {
+        if !meta.is_dir() {
+            return self.relay_file(from, path, meta, to, target);
+        }
+        if !self.args.recursive {
+            return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
+        }
+        let text = |e: konko::sftp::Error| e.to_string();
+        to.create_dir_all(target).map_err(text)?;
+        let mut result = Ok(());
+        for entry in from.walk(path) {
+            let done = entry.map_err(text).and_then(|(source, entry)| {
+                let below = &source[path.len()..];
+                let below = below.strip_prefix(b"/").unwrap_or(below);
+                if !below.split(|b| *b == b'/').all(is_safe_name) {
+                    return Err(format!(
+                        "{}: the name could lead elsewhere; it is passed over",
+                        shown(&source)
+                    ));
+                }
+                let target = [target, b"/", below].concat();
+                if entry.is_dir() {
+                    to.create_dir_all(target).map_err(text)
+                } else {
+                    self.relay_file(from, &source, entry.metadata(), to, &target)
+                }
+            });
+            if let (Err(text), Err(_)) = (&done, &result) {
+                say(&format!("konko: {text}"));
+            }
+            result = result.and(done);
+        }
+        result
+    }
+
+    fn relay_file(
+        &self,
+        from: &Sftp,
+        path: &[u8],
+        meta: &Metadata,
+        to: &Sftp,
+        target: &[u8],
+    ) -> Result<(), String> {
+        let text = |e: konko::sftp::Error| e.to_string();
+        let mut file = from.open(path).map_err(text)?;
+        file.set_read_ahead(16 << 20);
+        to.put_from(&mut file, target).map_err(text)?;
+        let mut set = konko::core::sftp::Attrs::new();
+        set.permissions = meta.permissions().map(|mode| mode & 0o777);
+        if self.args.common.preserve {
+            set.times = meta.0.times;
+        }
+        to.set_metadata(target, &set).map_err(text)
+    }
+}
+
+/// Where something called `name` goes.
+fn inside(target: &[u8], name: &[u8], into: bool) -> Vec<u8> {
+    match (into, target) {
+        (false, target) => target.to_vec(),
+        (true, b"") => name.to_vec(),
+        (true, dir) if !is_safe_name(name) => dir.to_vec(),
+        (true, dir) => [dir, b"/", name].concat(),
+    }
+}
+
+/// A path of which `~` is expanded.
+fn start(sftp: &Sftp, path: &[u8]) -> Vec<u8> {
+    if path.first() != Some(&b'~') {
+        return path.to_vec();
+    }
+    if let Ok(path) = sftp.expand_path(path) {
+        return path;
+    }
+    // Sessions start at home.
+    path.strip_prefix(b"~/")
+        .or(path.strip_prefix(b"~").filter(|rest| rest.is_empty()))
+        .unwrap_or(path)
+        .to_vec()
+}
+
+/// What a remote path or pattern names.
+fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<(Vec<u8>, Metadata)>, String> {
+    let path = start(sftp, path);
+    let path: &[u8] = if path.is_empty() { b"." } else { &path };
+    match sftp.metadata(path) {
+        Ok(meta) => return Ok(vec![(path.to_vec(), meta)]),
+        Err(e) if e.is_fatal() || !glob::has_magic(path) => return Err(e.to_string()),
+        Err(_) => {}
+    }
+    let found = sftp.glob(path).map_err(|e| e.to_string())?;
+    if found.is_empty() { Err(format!("{}: no such file", shown(path))) } else { Ok(found) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places() {
+        let parse = |text: &str| Spot::parse(text.as_ref()).unwrap();
+        assert_eq!(parse("./a:b"), Spot::Here("./a:b".into()));
+        assert_eq!(parse("/a:b"), Spot::Here("/a:b".into()));
+        let there = |user: Option<&str>, host: &str, port, path: &str| Spot::There {
+            user: user.map(str::to_owned),
+            host: host.into(),
+            port,
+            path: path.as_bytes().to_vec(),
+        };
+        assert_eq!(parse("h:"), there(None, "h", None, ""));
+        assert_eq!(parse("a@[::1]:x:y"), there(Some("a"), "::1", None, "x:y"));
+        assert_eq!(parse("scp://a@h:2/x"), there(Some("a"), "h", Some(2), "x"));
+    }
+}

@@ -1,0 +1,386 @@
+//! `konko sftp`: files on another machine, line by line or from a batch; as sftp(1).
+
+use std::io::{self, BufRead, IsTerminal, Write};
+use std::process::ExitCode;
+
+use konko::Sftp;
+use konko::sftp::SftpOptions;
+
+use crate::algorithms::Lists;
+use crate::connect::{Family, Login, destination, say};
+use crate::progress::Meter;
+use crate::settings::Settings;
+use crate::sftp_commands::{Flow, Shell};
+use crate::sftp_edit::Editor;
+use crate::sftp_line::{Command, Line};
+use crate::terminal;
+use crate::values::expand;
+
+/// No session came about, or it was lost.
+const FAILED: u8 = 255;
+
+/// Options of `konko sftp`.
+#[derive(clap::Args, Debug)]
+#[command(disable_help_flag = true)]
+pub struct Args {
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    #[command(flatten)]
+    pub common: Common,
+    /// Commands from a file, `-` for standard input; the first error ends it
+    #[arg(short, value_name = "FILE")]
+    batch: Option<String>,
+    /// Bytes of one request
+    #[arg(short = 'B', value_name = "BYTES")]
+    buffer: Option<u32>,
+    /// Requests in flight at most
+    #[arg(short = 'R', value_name = "NUMBER")]
+    requests: Option<usize>,
+    /// Run this server program here and speak with it
+    #[arg(short = 'D', value_name = "COMMAND")]
+    direct: Option<String>,
+    /// The name of the subsystem, or the path of the server program there
+    #[arg(short, value_name = "SUBSYSTEM")]
+    subsystem: Option<String>,
+    /// Go on with files that came over in part
+    #[arg(short = 'a')]
+    resume: bool,
+    /// Wait until each file is on the disk
+    #[arg(short = 'f')]
+    fsync: bool,
+    /// Say also in a batch what quiet mode leaves out
+    #[arg(short = 'N')]
+    no_quiet: bool,
+    /// Directories with all that is in them
+    #[arg(short)]
+    recursive: bool,
+    /// [user@]host[:path] or sftp://[user@]host[:port][/path]; nothing with -D
+    #[arg(value_name = "DESTINATION")]
+    destination: Option<String>,
+    /// Where a file that the destination names goes
+    #[arg(value_name = "LOCAL")]
+    local: Option<String>,
+}
+
+/// What sftp and scp have in common.
+#[derive(clap::Args, Debug)]
+pub struct Common {
+    /// Port of the server
+    #[arg(short = 'P', value_name = "PORT")]
+    pub port: Vec<u16>,
+    /// Private key file; any number of times
+    #[arg(short = 'i', value_name = "KEY")]
+    pub identity: Vec<String>,
+    /// An option as in ssh_config; any number of times
+    #[arg(short, value_name = "KEY=VALUE")]
+    pub option: Vec<String>,
+    /// A configuration file; there is none but `none`
+    #[arg(short = 'F', value_name = "FILE")]
+    pub config: Option<String>,
+    /// Ciphers in order of preference
+    #[arg(short, value_name = "CIPHERS")]
+    pub ciphers: Vec<String>,
+    /// At most so many Kbit/s
+    #[arg(short, value_name = "KBITS")]
+    pub limit: Option<u64>,
+    /// Keep permissions and times
+    #[arg(short)]
+    pub preserve: bool,
+    /// Compress
+    #[arg(short = 'C')]
+    pub compress: bool,
+    /// No progress, no messages
+    #[arg(short)]
+    pub quiet: bool,
+    /// IPv4 alone
+    #[arg(short = '4')]
+    pub ipv4: bool,
+    /// IPv6 alone
+    #[arg(short = '6')]
+    pub ipv6: bool,
+    /// No agent forwarding (there is none)
+    #[arg(short = 'A', hide = true)]
+    pub agent: bool,
+    /// Say on standard error what happens
+    #[arg(short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Common {
+    /// A login at `host`.
+    pub fn login(&self, user: Option<String>, host: String, port: Option<u16>) -> Result<Login, String> {
+        if let Some(file) = self.config.as_deref().filter(|file| *file != "none") {
+            return Err(format!("-F {file}: configuration files are not read; give options with -o"));
+        }
+        let mut settings = Settings {
+            user,
+            port: self.port.first().copied().or(port),
+            lists: Lists { ciphers: self.ciphers.first().cloned(), ..Lists::default() },
+            identities: self.identity.iter().map(|path| expand(path)).collect(),
+            compression: self.compress.then_some(true),
+            ..Settings::default()
+        };
+        for option in &self.option {
+            settings.set(option)?;
+        }
+        let mut login = Login::new(settings, host, self.quiet, self.verbose)?;
+        login.family = match (self.ipv4, self.ipv6) {
+            (true, _) => Some(Family::V4),
+            (_, true) => Some(Family::V6),
+            _ => None,
+        };
+        Ok(login)
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> ExitCode {
+    let quiet = args.common.quiet;
+    let code = session(args).unwrap_or_else(|text| {
+        if !quiet {
+            say(&format!("konko: {text}"));
+        }
+        FAILED
+    });
+    terminal::restore();
+    // A thread may still wait for signals.
+    std::process::exit(code.into())
+}
+
+fn session(args: Args) -> Result<u8, String> {
+    let mut options = SftpOptions::default();
+    options.transfers.request_len = args.buffer;
+    options.transfers.max_requests = args.requests.unwrap_or(options.transfers.max_requests);
+    if let Some(kbits) = args.common.limit {
+        // A quarter of a second of it.
+        let most = usize::try_from(kbits.saturating_mul(1000 / 8 / 4)).unwrap_or(usize::MAX);
+        options.transfers.max_bytes = options.transfers.max_bytes.min(most.max(32 * 1024));
+    }
+    match args.subsystem.as_deref() {
+        Some(path) if path.contains('/') => options.command = Some(path.as_bytes().to_vec()),
+        Some(name) => options.subsystem = name.to_owned(),
+        None => {}
+    }
+    let lines = match args.batch.as_deref() {
+        Some(file) => Some(batch(file)?),
+        None => None,
+    };
+    let (sftp, path, name) = match (&args.direct, &args.destination) {
+        (Some(command), path) => (direct(command, options)?, path.clone(), "the server program".to_owned()),
+        (None, Some(destination)) => connect(&args, destination, options)?,
+        (None, None) => return Err("where to? [user@]host[:path]".into()),
+    };
+    if !args.common.quiet {
+        say(&format!("Connected to {name}."));
+    }
+    let meter = Meter::new(!args.common.quiet && (args.batch.is_none() || args.no_quiet), args.common.limit);
+    let mut shell = Shell::new(sftp, meter);
+    shell.preserve = args.common.preserve;
+    shell.resume = args.resume;
+    shell.recursive = args.recursive;
+    shell.fsync = args.fsync;
+    shell.quiet = args.common.quiet;
+    if let Some(path) = path.filter(|path| !path.is_empty()) {
+        if !shell.is_remote_dir(path.as_bytes()) {
+            let local = args.local.as_deref().map(str::as_bytes);
+            return Ok(outcome(shell.fetch(path.as_bytes(), local)));
+        }
+        shell.change_dir(path.as_bytes())?;
+    }
+    shell.watch_interrupts(args.batch.is_none() && io::stdin().is_terminal());
+    match lines {
+        Some(lines) => Ok(run_batch(&mut shell, lines)),
+        None if io::stdin().is_terminal() => interactive(&mut shell),
+        None => Ok(piped(&mut shell)),
+    }
+}
+
+fn outcome(result: Result<(), String>) -> u8 {
+    match result {
+        Ok(()) => 0,
+        Err(text) => {
+            say(&text);
+            1
+        }
+    }
+}
+
+type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
+
+fn batch(file: &str) -> Result<Lines, String> {
+    if file == "-" {
+        return Ok(Box::new(io::stdin().lock().split(b'\n')));
+    }
+    let open = std::fs::File::open(file).map_err(|e| format!("{file}: {e}"))?;
+    Ok(Box::new(io::BufReader::new(open).split(b'\n')))
+}
+
+pub fn direct(command: &str, options: SftpOptions) -> Result<Sftp, String> {
+    use std::os::unix::ffi::OsStringExt;
+    let words = crate::sftp_line::words(command.as_bytes())?;
+    let mut words = words.iter().map(|word| std::ffi::OsString::from_vec(word.plain()));
+    let program = words.next().ok_or("-D needs the path of a server program")?;
+    let mut command = std::process::Command::new(program);
+    command.args(words);
+    Sftp::spawn(command, options).map_err(|e| e.to_string())
+}
+
+/// Connects; the session, the path of the destination, and the host.
+fn connect(args: &Args, text: &str, options: SftpOptions) -> Result<(Sftp, Option<String>, String), String> {
+    let (user, host, port, path) = split(text)?;
+    let mut login = args.common.login(user, host, port)?;
+    login.batch |= args.batch.is_some();
+    let client = login.connect()?;
+    let sftp = client.sftp_with(options).map_err(|e| e.to_string())?;
+    Ok((sftp, path, login.host))
+}
+
+/// User, host, port and path.
+pub type Place = (Option<String>, String, Option<u16>, Option<String>);
+
+/// `[user@]host[:path]` or `sftp://[user@]host[:port][/path]`.
+fn split(text: &str) -> Result<Place, String> {
+    if let Some(rest) = text.strip_prefix("sftp://") {
+        return uri(rest);
+    }
+    match split_host(text) {
+        Some((host, path)) => {
+            let (user, host, _) = destination(host)?;
+            Ok((user, host, None, Some(path.to_owned())))
+        }
+        None => {
+            let (user, host, _) = destination(text)?;
+            Ok((user, host.trim_matches(['[', ']']).to_owned(), None, None))
+        }
+    }
+}
+
+/// What stands behind `sftp://` or `scp://`.
+pub fn uri(rest: &str) -> Result<Place, String> {
+    let (place, path) = match rest.split_once('/') {
+        Some((place, path)) => (place, Some(percent_decoded(path)?).filter(|path| !path.is_empty())),
+        None => (rest, None),
+    };
+    let (user, host, port) = destination(&format!("ssh://{place}"))?;
+    Ok((user, host, port, path))
+}
+
+fn percent_decoded(text: &str) -> Result<String, String> {
+    let wrong = || format!("\"{text}\" has a % without two digits");
+    let mut out = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(b) = bytes.next() {
+        if b != b'%' {
+            out.push(b);
+            continue;
+        }
+        let mut digit = || bytes.next().and_then(|d| char::from(d).to_digit(16)).ok_or_else(wrong);
+        out.push((digit()? * 16 + digit()?) as u8);
+    }
+    String::from_utf8(out).map_err(|_| wrong())
+}
+
+/// `host:path`, with the host in brackets if it has colons; `None` for a local path.
+pub fn split_host(text: &str) -> Option<(&str, &str)> {
+    let at = text.find('@').map_or(0, |at| at + 1);
+    if text[at..].starts_with('[') {
+        let end = at + text[at..].find(']')?;
+        let path = text[end + 1..].strip_prefix(':')?;
+        return Some((&text[..end + 1], path));
+    }
+    let colon = text.find(':').filter(|colon| *colon > 0)?;
+    if text.find('/').is_some_and(|slash| slash < colon) {
+        return None;
+    }
+    Some((&text[..colon], &text[colon + 1..]))
+}
+
+/// A batch: each line is shown, and the first error ends it.
+fn run_batch(shell: &mut Shell, lines: Lines) -> u8 {
+    for line in lines {
+        let line = match line {
+            Ok(line) => line,
+            Err(e) => return outcome(Err(format!("the batch: {e}"))),
+        };
+        match step(shell, &line, true) {
+            Ok(Flow::On) => {}
+            Ok(Flow::End) => return 0,
+            Err(text) => {
+                say(&text);
+                return 1;
+            }
+        }
+    }
+    0
+}
+
+/// Commands that come without a person behind them: errors end nothing.
+fn piped(shell: &mut Shell) -> u8 {
+    for line in io::stdin().lock().split(b'\n') {
+        let Ok(line) = line else { return 1 };
+        match step(shell, &line, true) {
+            Ok(Flow::On) => {}
+            Ok(Flow::End) => return 0,
+            Err(text) => {
+                say(&text);
+                if !shell.is_open() {
+                    return FAILED;
+                }
+            }
+        }
+    }
+    0
+}
+
+fn interactive(shell: &mut Shell) -> Result<u8, String> {
+    let mut editor = Editor::new(shell)?;
+    loop {
+        let Some(line) = editor.line()? else { return Ok(0) };
+        match step(shell, line.as_bytes(), false) {
+            Ok(Flow::On) => {}
+            Ok(Flow::End) => return Ok(0),
+            Err(text) => {
+                say(&text);
+                if !shell.is_open() {
+                    return Ok(FAILED);
+                }
+            }
+        }
+        editor.follow(shell);
+    }
+}
+
+/// Runs one line; an error that does not end a batch is said and forgotten.
+fn step(shell: &mut Shell, line: &[u8], echo: bool) -> Result<Flow, String> {
+    let parsed = Line::parse(line)?;
+    if echo && !parsed.quiet && parsed.command != Command::Nothing {
+        let shown = konko::core::wire::SshStr::new(line.trim_ascii()).to_string();
+        let _ = writeln!(io::stdout(), "sftp> {shown}");
+    }
+    match shell.run(&parsed.command) {
+        Err(text) if parsed.ignore_errors && shell.is_open() => {
+            say(&text);
+            Ok(Flow::On)
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn destinations() {
+        let place = |user: Option<&str>, host: &str, port, path: Option<&str>| {
+            Ok((user.map(str::to_owned), host.to_owned(), port, path.map(str::to_owned)))
+        };
+        assert_eq!(split("alice@host:/x:y"), place(Some("alice"), "host", None, Some("/x:y")));
+        assert_eq!(split("host"), place(None, "host", None, None));
+        assert_eq!(split("sftp://a@h:23/x%20y"), place(Some("a"), "h", Some(23), Some("x y")));
+        assert_eq!(split_host("./a:b"), None);
+        assert_eq!(split_host("a@[::1]:p"), Some(("a@[::1]", "p")));
+        assert!(split("sftp://h/%zz").is_err());
+    }
+}

@@ -1,0 +1,588 @@
+//! The commands of `konko sftp`.
+
+use std::io::Write;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use konko::Sftp;
+use konko::core::sftp::{Attrs, is_safe_name};
+use konko::core::wire::SshStr;
+use konko::sftp::{Cancel, Error, GetOptions, Metadata, PutOptions, TreeReport, glob};
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::Signals;
+
+use crate::connect::say;
+use crate::progress::Meter;
+use crate::sftp_line::{Command, Word, flags};
+use crate::sftp_list;
+
+/// The names of all commands, for completion.
+pub const NAMES: [&str; 33] = [
+    "bye", "cd", "chdir", "chgrp", "chmod", "chown", "copy", "cp", "df", "dir", "exit", "get", "help", "lcd",
+    "lls", "lmkdir", "ln", "lpwd", "ls", "mkdir", "progress", "put", "pwd", "quit", "reget", "rename",
+    "reput", "rm", "rmdir", "symlink", "version", "!", "?",
+];
+
+const HELP: &str = "\
+bye, exit, quit                      End
+cd [PATH]                            Change the remote directory
+chgrp [-h] GROUP PATH                Change the group, a number
+chmod [-h] MODE PATH                 Change permissions, octal
+chown [-h] OWNER PATH                Change the owner, a number
+cp, copy OLD NEW                     Copy a remote file
+df [-hi] [PATH]                      Figures of the file system
+get [-afpR] REMOTE [LOCAL]           Fetch files; -R directories, -a go on, -p keep times
+help, ?                              This
+lcd [PATH]                           Change the local directory
+lls [FLAGS] [PATH]                   List local files
+lmkdir PATH                          Make a local directory
+ln [-s] OLD NEW                      Link a remote file
+lpwd                                 The local directory
+ls [-1afhlnrSt] [PATH]               List remote files
+mkdir PATH                           Make a remote directory
+progress                             Show progress, or do not
+put [-afpR] LOCAL [REMOTE]           Send files; flags as with get
+pwd                                  The remote directory
+reget, reput                         get -a, put -a
+rename OLD NEW                       Rename a remote file
+rm PATH                              Remove remote files
+rmdir PATH                           Remove an empty remote directory
+symlink OLD NEW                      ln -s
+version                              The version of the protocol
+!COMMAND                             Run a local command; alone: a shell
+";
+
+/// Whether another line follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    On,
+    End,
+}
+
+/// The session, and what holds for all its commands.
+pub struct Shell {
+    sftp: Sftp,
+    meter: Meter,
+    pub preserve: bool,
+    pub resume: bool,
+    pub recursive: bool,
+    pub fsync: bool,
+    pub quiet: bool,
+    /// What an interrupt ends.
+    running: Arc<Mutex<Option<Cancel>>>,
+}
+
+type Outcome = Result<(), String>;
+
+fn text(error: Error) -> String {
+    error.to_string()
+}
+
+fn shown(path: &[u8]) -> String {
+    SshStr::new(path).to_string()
+}
+
+fn local_path(word: Vec<u8>) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(word))
+}
+
+/// What one transfer command was told.
+struct How {
+    resume: bool,
+    preserve: bool,
+    recursive: bool,
+    fsync: bool,
+}
+
+impl Shell {
+    pub fn new(sftp: Sftp, meter: Meter) -> Self {
+        Shell {
+            sftp,
+            meter,
+            preserve: false,
+            resume: false,
+            recursive: false,
+            fsync: false,
+            quiet: false,
+            running: Arc::default(),
+        }
+    }
+
+    pub fn sftp(&self) -> &Sftp {
+        &self.sftp
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.sftp.is_open()
+    }
+
+    /// Interrupts end the transfer that runs, and not the program.
+    pub fn watch_interrupts(&self, wanted: bool) {
+        let Some(mut signals) = wanted.then(|| Signals::new([SIGINT]).ok()).flatten() else { return };
+        let running = Arc::clone(&self.running);
+        let watch = move || {
+            for _ in signals.forever() {
+                if let Some(cancel) = &*running.lock().unwrap_or_else(PoisonError::into_inner) {
+                    cancel.cancel();
+                }
+            }
+        };
+        let _ = std::thread::Builder::new().name("signals".into()).spawn(watch);
+    }
+
+    fn cancel(&self) -> Cancel {
+        let cancel = Cancel::new();
+        *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(cancel.clone());
+        cancel
+    }
+
+    pub fn is_remote_dir(&self, path: &[u8]) -> bool {
+        self.sftp.metadata(self.home(path)).is_ok_and(|meta| meta.is_dir())
+    }
+
+    /// A path of which `~` is expanded, where the server can.
+    fn home(&self, path: &[u8]) -> Vec<u8> {
+        let tilde = path.first() == Some(&b'~');
+        let expanded = tilde.then(|| self.sftp.expand_path(path).ok()).flatten();
+        expanded.unwrap_or_else(|| path.to_vec())
+    }
+
+    fn say(&self, line: &str) {
+        if !self.quiet {
+            let _ = writeln!(std::io::stdout(), "{line}");
+        }
+    }
+
+    /// Runs a command.
+    pub fn run(&mut self, command: &Command) -> Result<Flow, String> {
+        let words = match command {
+            Command::Nothing => return Ok(Flow::On),
+            Command::Local(command) => return run_local(command).map(|()| Flow::On),
+            Command::Words(words) => words,
+        };
+        let [name, rest @ ..] = &words[..] else { return Ok(Flow::On) };
+        let name = String::from_utf8_lossy(&name.plain()).to_ascii_lowercase();
+        match name.as_str() {
+            "bye" | "exit" | "quit" => return Ok(Flow::End),
+            "help" | "?" => print!("{HELP}"),
+            "version" => println!("SFTP protocol version {}", konko::core::sftp::VERSION),
+            "progress" => {
+                let state = if self.meter.toggle() { "enabled" } else { "disabled" };
+                println!("Progress meter {state}");
+            }
+            "pwd" => {
+                let dir = self.sftp.canonicalize("").map_err(text)?;
+                println!("Remote working directory: {}", shown(&dir));
+            }
+            "lpwd" => {
+                let dir = std::env::current_dir().map_err(|e| format!("local directory: {e}"))?;
+                println!("Local working directory: {}", shown(dir.as_os_str().as_bytes()));
+            }
+            "cd" | "chdir" => self.cd(rest)?,
+            "lcd" => lcd(rest)?,
+            "lls" => {
+                let words: Vec<Vec<u8>> = rest.iter().map(Word::plain).collect();
+                local_program("ls", &words)?;
+            }
+            "lmkdir" => {
+                let path = local_path(one(rest, "lmkdir PATH")?);
+                std::fs::create_dir(&path).map_err(|e| local(&path, e))?;
+            }
+            "get" | "mget" => self.get(rest, self.resume)?,
+            "reget" => self.get(rest, true)?,
+            "put" | "mput" => self.put(rest, self.resume)?,
+            "reput" => self.put(rest, true)?,
+            "ls" | "dir" => sftp_list::ls(&self.sftp, rest)?,
+            "df" => sftp_list::df(&self.sftp, rest)?,
+            other => self.change(other, rest)?,
+        }
+        Ok(Flow::On)
+    }
+
+    /// The commands that change something on the server.
+    fn change(&self, name: &str, rest: &[Word]) -> Outcome {
+        match name {
+            "mkdir" => self.sftp.create_dir(one(rest, "mkdir PATH")?).map_err(text),
+            "rmdir" => {
+                self.each(one_word(rest, "rmdir PATH")?, |path, _| self.sftp.remove_dir(path).map_err(text))
+            }
+            "rm" | "delete" => self.each(one_word(rest, "rm PATH")?, |path, _| {
+                self.say(&format!("Removing {}", shown(path)));
+                self.sftp.remove_file(path).map_err(text)
+            }),
+            "rename" | "mv" => {
+                let (old, new) = two(rest, "rename OLD NEW")?;
+                self.sftp.rename(old, new).map_err(text)
+            }
+            "cp" | "copy" => {
+                let (old, new) = two(rest, "cp OLD NEW")?;
+                self.sftp.copy(old, new).map(drop).map_err(text)
+            }
+            "symlink" => {
+                let (old, new) = two(rest, "symlink OLD NEW")?;
+                self.sftp.symlink(old, new).map_err(text)
+            }
+            "ln" => {
+                let (set, rest) = flags(rest, "s")?;
+                let (old, new) = two(rest, "ln [-s] OLD NEW")?;
+                let symbolic = set.contains(&'s');
+                if symbolic { self.sftp.symlink(old, new) } else { self.sftp.hard_link(old, new) }
+                    .map_err(text)
+            }
+            "chmod" | "chown" | "chgrp" => self.attributes(name, rest),
+            _ => Err(format!("Invalid command: \"{}\" (help lists all)", shown(name.as_bytes()))),
+        }
+    }
+
+    fn attributes(&self, name: &str, rest: &[Word]) -> Outcome {
+        let (set, rest) = flags(rest, "h")?;
+        let [value, path] = rest else { return Err(format!("usage: {name} [-h] NUMBER PATH")) };
+        let value = String::from_utf8_lossy(&value.plain()).into_owned();
+        let wrong = || format!("{name}: \"{}\" is not such a number", shown(value.as_bytes()));
+        let number = if name == "chmod" {
+            u32::from_str_radix(&value, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(wrong)?
+        } else {
+            value.parse().map_err(|_| wrong())?
+        };
+        let link = set.contains(&'h');
+        self.each(path, |path, meta| {
+            let attrs = match (name, meta.0.owner) {
+                ("chmod", _) => Attrs::new().with_permissions(number),
+                ("chown", Some(owner)) => Attrs::new().with_owner(number, owner.gid),
+                (_, Some(owner)) => Attrs::new().with_owner(owner.uid, number),
+                (_, None) => return Err(format!("{}: the server does not tell the owner", shown(path))),
+            };
+            let what = match name {
+                "chmod" => "mode",
+                "chown" => "owner",
+                _ => "group",
+            };
+            self.say(&format!("Changing {what} on {}", shown(path)));
+            let done = if link {
+                self.sftp.set_symlink_metadata(path, &attrs)
+            } else {
+                self.sftp.set_metadata(path, &attrs)
+            };
+            done.map_err(text)
+        })
+    }
+
+    /// Does something to all that a pattern fits; the first error is the result, and does not end it.
+    fn each(&self, pattern: &Word, mut act: impl FnMut(&[u8], &Metadata) -> Outcome) -> Outcome {
+        let mut result = Ok(());
+        for (path, meta) in self.expand(pattern)? {
+            let done = act(&path, &meta);
+            if let (Err(text), Err(_)) = (&done, &result) {
+                say(text);
+            }
+            result = result.and(done);
+        }
+        result
+    }
+
+    /// What a pattern fits. Nothing is an error, and a name without pattern is as it is.
+    fn expand(&self, pattern: &Word) -> Result<Vec<(Vec<u8>, Metadata)>, String> {
+        if !glob::has_magic(&unquoted(&pattern.0)) {
+            let path = self.home(&pattern.plain());
+            let meta = match self.sftp.symlink_metadata(&path) {
+                Ok(meta) => meta,
+                Err(e) if e.is_fatal() || e.is_not_found() => return Err(text(e)),
+                Err(_) => Metadata::default(),
+            };
+            return Ok(vec![(path, meta)]);
+        }
+        let start = if pattern.0.first() == Some(&b'~') { self.home(&pattern.0) } else { pattern.0.clone() };
+        // Expanded on this side of the working directory, so that what is shown is what was typed.
+        let found = self.sftp.glob(start).map_err(text)?;
+        if found.is_empty() {
+            Err(format!("\"{}\": no such file", shown(&pattern.plain())))
+        } else {
+            Ok(found)
+        }
+    }
+
+    // ---- directories ----
+
+    fn cd(&mut self, rest: &[Word]) -> Outcome {
+        match rest {
+            [] => {
+                // Where the server started.
+                let mut fresh = self.sftp.clone();
+                fresh.reset_current_dir();
+                self.sftp = fresh;
+                Ok(())
+            }
+            [path] => self.change_dir(&path.plain()),
+            _ => Err("usage: cd [PATH]".into()),
+        }
+    }
+
+    pub fn change_dir(&mut self, path: &[u8]) -> Outcome {
+        let path = self.home(path);
+        self.sftp.set_current_dir(path).map_err(text)
+    }
+
+    // ---- transfers ----
+
+    fn how<'w>(&self, rest: &'w [Word], resume: bool) -> Result<(How, &'w [Word]), String> {
+        let (set, rest) = flags(rest, "afpPrR")?;
+        let has = |letters: &str| letters.chars().any(|letter| set.contains(&letter));
+        let how = How {
+            resume: resume || has("a"),
+            preserve: self.preserve || has("pP"),
+            recursive: self.recursive || has("rR"),
+            fsync: self.fsync || has("f"),
+        };
+        Ok((how, rest))
+    }
+
+    fn get(&self, rest: &[Word], resume: bool) -> Outcome {
+        let (how, rest) = self.how(rest, resume)?;
+        let (pattern, target) = match rest {
+            [pattern] => (pattern, None),
+            [pattern, target] => (pattern, Some(target.plain())),
+            _ => return Err("usage: get [-afpR] REMOTE [LOCAL]".into()),
+        };
+        self.get_all(pattern, target.as_deref(), &how)
+    }
+
+    /// Fetches what the command line names.
+    pub fn fetch(&self, path: &[u8], local: Option<&[u8]>) -> Outcome {
+        let (how, _) = self.how(&[], self.resume)?;
+        self.get_all(&Word(path.to_vec()), local, &how)
+    }
+
+    fn get_all(&self, pattern: &Word, target: Option<&[u8]>, how: &How) -> Outcome {
+        let found = self.expand(pattern)?;
+        let target = target.map(|target| local_path(target.to_vec()));
+        let into = target.as_deref().is_some_and(Path::is_dir);
+        if found.len() > 1 && target.is_some() && !into {
+            let target = target.unwrap_or_default();
+            let target = shown(target.as_os_str().as_bytes());
+            return Err(format!("Multiple paths match, but destination \"{target}\" is not a directory"));
+        }
+        let cancel = self.cancel();
+        let mut result = Ok(());
+        for (path, _) in found {
+            let done = self.get_one(&path, target.as_deref(), into, how, &cancel);
+            if let Err(text) = &done
+                && result.is_err()
+            {
+                say(text);
+            }
+            result = result.and(done);
+            if cancel.is_cancelled() || !self.is_open() {
+                break;
+            }
+        }
+        self.meter.clear();
+        result
+    }
+
+    fn get_one(&self, path: &[u8], target: Option<&Path>, into: bool, how: &How, cancel: &Cancel) -> Outcome {
+        let local = match target {
+            Some(target) if !into => target.to_owned(),
+            dir => {
+                let name = base_name(path);
+                // `..` and the like name nothing: their content goes right there.
+                let name: &[u8] = if is_safe_name(name) { name } else { b"." };
+                dir.unwrap_or(Path::new("")).join(std::ffi::OsStr::from_bytes(name))
+            }
+        };
+        let options = GetOptions {
+            resume: how.resume,
+            preserve: how.preserve,
+            sync: how.fsync,
+            progress: self.meter.callback(),
+            cancel: Some(cancel.clone()),
+            ..GetOptions::new()
+        };
+        let is_dir = self.sftp.metadata(path).is_ok_and(|meta| meta.is_dir());
+        let to = shown(local.as_os_str().as_bytes());
+        if is_dir {
+            if !how.recursive {
+                return Err(format!("\"{}\": it is a directory; get -R fetches it", shown(path)));
+            }
+            self.say(&format!("Fetching {}/ to {to}", shown(path)));
+            return tree(self.sftp.get_tree(path, &local, &options, false));
+        }
+        self.say(&format!("Fetching {} to {to}", shown(path)));
+        self.sftp.get_with(path, &local, &options).map(drop).map_err(text)
+    }
+
+    fn put(&self, rest: &[Word], resume: bool) -> Outcome {
+        let (how, rest) = self.how(rest, resume)?;
+        let (pattern, target) = match rest {
+            [pattern] => (pattern, None),
+            [pattern, target] => (pattern, Some(self.home(&target.plain()))),
+            _ => return Err("usage: put [-afpR] LOCAL [REMOTE]".into()),
+        };
+        let found = local_glob(&pattern.0)?;
+        let into = target.as_deref().is_some_and(|target| self.is_remote_dir(target));
+        if found.len() > 1 && target.is_some() && !into {
+            let target = shown(&target.unwrap_or_default());
+            return Err(format!("Multiple paths match, but destination \"{target}\" is not a directory"));
+        }
+        let cancel = self.cancel();
+        let mut result = Ok(());
+        for path in found {
+            let done = self.put_one(&path, target.as_deref(), into, &how, &cancel);
+            if let Err(text) = &done
+                && result.is_err()
+            {
+                say(text);
+            }
+            result = result.and(done);
+            if cancel.is_cancelled() || !self.is_open() {
+                break;
+            }
+        }
+        self.meter.clear();
+        result
+    }
+
+    fn put_one(&self, path: &Path, target: Option<&[u8]>, into: bool, how: &How, cancel: &Cancel) -> Outcome {
+        let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
+        let remote = match target {
+            Some(target) if !into => target.to_vec(),
+            Some(dir) => [dir, b"/", name].concat(),
+            None => name.to_vec(),
+        };
+        let options = PutOptions {
+            resume: how.resume,
+            preserve: how.preserve,
+            sync: how.fsync,
+            progress: self.meter.callback(),
+            cancel: Some(cancel.clone()),
+            ..PutOptions::new()
+        };
+        let from = shown(path.as_os_str().as_bytes());
+        let to = if remote.is_empty() { "." } else { &shown(&remote) };
+        if path.is_dir() {
+            if !how.recursive {
+                return Err(format!("\"{from}\": it is a directory; put -R sends it"));
+            }
+            self.say(&format!("Uploading {from}/ to {to}"));
+            return tree(self.sftp.put_tree(path, &remote, &options, false));
+        }
+        self.say(&format!("Uploading {from} to {to}"));
+        self.sftp.put_with(path, &remote, &options).map(drop).map_err(text)
+    }
+}
+
+/// Says what went wrong in a tree.
+pub fn tree(result: Result<TreeReport, Error>) -> Outcome {
+    let report = result.map_err(text)?;
+    let Some((last, others)) = report.failures.split_last() else { return Ok(()) };
+    others.iter().for_each(|error| say(&error.to_string()));
+    match report.more_failures {
+        0 => Err(last.to_string()),
+        more => Err(format!("{last}\nand {more} more failures")),
+    }
+}
+
+pub fn base_name(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
+    path[..end].rsplit(|b| *b == b'/').next().unwrap_or_default()
+}
+
+/// A pattern without what is quoted in it.
+pub fn unquoted(pattern: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut bytes = pattern.iter();
+    while let Some(b) = bytes.next() {
+        if *b == b'\\' {
+            bytes.next();
+        } else {
+            out.push(*b);
+        }
+    }
+    out
+}
+
+fn local(path: &Path, error: std::io::Error) -> String {
+    format!("local \"{}\": {error}", shown(path.as_os_str().as_bytes()))
+}
+
+/// The local paths that a pattern fits, sorted; a name without pattern is as it is.
+pub fn local_glob(pattern: &[u8]) -> Result<Vec<PathBuf>, String> {
+    let plain = glob::unescape(pattern);
+    if !glob::has_magic(&unquoted(pattern)) {
+        let path = crate::values::expand(&String::from_utf8_lossy(&plain));
+        let path = if plain.starts_with(b"~/") { path } else { local_path(plain) };
+        return match path.symlink_metadata() {
+            Ok(_) => Ok(vec![path]),
+            Err(e) => Err(local(&path, e)),
+        };
+    }
+    let start = if pattern.first() == Some(&b'/') { PathBuf::from("/") } else { PathBuf::new() };
+    let mut found = vec![start];
+    for component in pattern.split(|b| *b == b'/').filter(|c| !c.is_empty()) {
+        let mut next = Vec::new();
+        for dir in found {
+            if !glob::has_magic(&unquoted(component)) {
+                next.push(dir.join(local_path(glob::unescape(component))));
+                continue;
+            }
+            let list = std::fs::read_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { &dir });
+            let names = list.into_iter().flatten().flatten().map(|entry| entry.file_name());
+            next.extend(names.filter(|name| glob::matches(component, name.as_bytes())).map(|n| dir.join(n)));
+        }
+        found = next;
+    }
+    found.retain(|path| path.symlink_metadata().is_ok());
+    found.sort();
+    if found.is_empty() { Err(format!("\"{}\": no such local file", shown(&plain))) } else { Ok(found) }
+}
+
+fn one_word<'w>(rest: &'w [Word], usage: &str) -> Result<&'w Word, String> {
+    match flags(rest, "")?.1 {
+        [word] => Ok(word),
+        _ => Err(format!("usage: {usage}")),
+    }
+}
+
+fn one(rest: &[Word], usage: &str) -> Result<Vec<u8>, String> {
+    one_word(rest, usage).map(Word::plain)
+}
+
+fn two(rest: &[Word], usage: &str) -> Result<(Vec<u8>, Vec<u8>), String> {
+    match flags(rest, "")?.1 {
+        [a, b] => Ok((a.plain(), b.plain())),
+        _ => Err(format!("usage: {usage}")),
+    }
+}
+
+fn lcd(rest: &[Word]) -> Outcome {
+    let path = match rest {
+        [] => std::env::home_dir().ok_or("there is no home directory")?,
+        [path] => local_path(path.plain()),
+        _ => return Err("usage: lcd [PATH]".into()),
+    };
+    std::env::set_current_dir(&path).map_err(|e| local(&path, e))
+}
+
+/// A command for the local shell.
+fn run_local(command: &str) -> Outcome {
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh".into());
+    let mut run = std::process::Command::new(shell);
+    if !command.is_empty() {
+        run.arg("-c").arg(command);
+    }
+    finish(run)
+}
+
+fn local_program(program: &str, words: &[Vec<u8>]) -> Outcome {
+    let mut run = std::process::Command::new(program);
+    run.args(words.iter().map(|word| std::ffi::OsStr::from_bytes(word)));
+    finish(run)
+}
+
+fn finish(mut run: std::process::Command) -> Outcome {
+    match run.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("the local command ended with {status}")),
+        Err(e) => Err(format!("{}: {e}", run.get_program().display())),
+    }
+}

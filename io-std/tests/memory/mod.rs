@@ -1,0 +1,110 @@
+//! A file system in memory, served over a socket pair or by a server.
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use konko::core::provider;
+use konko::core::sftp::{MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig};
+use konko::server::users::{User, Users};
+use konko::server::{Programs, Server as SshServer, ServerOptions, Service};
+use konko::sftp::SftpOptions;
+use konko::{Auth, Client, ClientOptions, FdStream, HostKeys, Sftp};
+
+/// Shared by all sessions.
+#[derive(Clone)]
+pub struct Memory(Arc<Mutex<MemoryFs>>);
+
+impl Memory {
+    pub fn new() -> Self {
+        Memory(Arc::new(Mutex::new(MemoryFs::new(provider::best(), 1 << 30))))
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, MemoryFs> {
+        self.0.lock().unwrap()
+    }
+
+    pub fn insert(&self, path: &str, content: impl Into<Vec<u8>>) {
+        self.lock().insert(path.as_bytes(), content.into()).unwrap();
+    }
+
+    pub fn content(&self, path: &str) -> Option<Vec<u8>> {
+        self.lock().content(path.as_bytes()).map(<[u8]>::to_vec)
+    }
+
+    /// Serves one session until the peer closes.
+    pub fn serve(&self, mut from: impl Read, mut to: impl Write, config: ServerConfig) {
+        let (mut server, mut handles, mut rx) =
+            (Server::new(config, &konko::core::Seed::new([7; 32])), MemoryHandles::default(), MsgBuf::new());
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let n = match from.read(&mut buffer) {
+                Ok(0) | Err(_) => return,
+                Ok(n) => n,
+            };
+            let mut input = &buffer[..n];
+            loop {
+                let mut fs = self.lock();
+                if server.run(&mut fs.with(&mut handles), &mut rx, &mut input).is_err() {
+                    return;
+                }
+                drop(fs);
+                let tx = server.tx();
+                let idle = tx.is_empty();
+                if to.write_all(tx.pending()).is_err() {
+                    return;
+                }
+                tx.consume(tx.len());
+                if idle && input.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// A client over a socket pair.
+    pub fn connect(&self) -> Sftp {
+        self.connect_with(
+            SftpOptions::default(),
+            ServerConfig { allow_chown: true, ..ServerConfig::default() },
+        )
+    }
+
+    pub fn connect_with(&self, options: SftpOptions, config: ServerConfig) -> Sftp {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let this = self.clone();
+        std::thread::spawn(move || this.serve(&theirs, &theirs, config));
+        Sftp::over(FdStream::try_from(ours).unwrap(), options).unwrap()
+    }
+
+    /// A server that offers it as the subsystem `sftp`, and a client that is logged in.
+    pub fn over_ssh(&self) -> (SshServer, Client) {
+        let mut users = Users::new();
+        users.add("alice", User::new().password("wonderland")).unwrap();
+        let this = self.clone();
+        let programs = Programs::new().subsystem("sftp", move |call| {
+            this.serve(call.channel(), call.channel(), ServerConfig::default());
+            0u32
+        });
+        let service = Service::new(Arc::new(users), Arc::new(programs));
+        let options = ServerOptions::with_new_key().unwrap().methods(service.users().methods());
+        let server = SshServer::listen("127.0.0.1:0", options, move |_| service.clone()).unwrap();
+        let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
+        let client = Client::connect(server.local_addr(), options).unwrap();
+        client.login("alice", Auth::new().password("wonderland")).unwrap();
+        (server, client)
+    }
+}
+
+/// Bytes that do not repeat.
+pub fn pattern(len: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(len + 8);
+    let mut i = 0u64;
+    while bytes.len() < len {
+        bytes.extend_from_slice(&i.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        i += 1;
+    }
+    bytes.truncate(len);
+    bytes
+}
