@@ -198,6 +198,7 @@ fn want(state: At, role: Role, number: u8) -> Want {
         (At::A1 | At::A2, 7) if client => Quiet,
         (At::A0 | At::A1 | At::A2, 20) if client => Answer(20),
         (At::A0 | At::A1 | At::A2, 192 | 193) => Quiet,
+        (At::A1 | At::A2, 5) if server => Answer(6),
         (At::A1 | At::A2, 50) if server => Answer(51),
         (At::A1 | At::A2, 51..=53) if client => Goes,
         (At::A1, 60) if client => Goes,
