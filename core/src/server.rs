@@ -6,8 +6,8 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use crate::auth::server::{Answers, Attempt, AuthTicket, Challenge, Verdict};
-use crate::auth::server::{RawAuth, ServerAuth, present};
+pub use crate::auth::server::{Answers, Attempt, AuthRejection, AuthTicket, Challenge, Verdict};
+use crate::auth::server::{RawAuth, ServerAuth, named, present};
 use crate::auth::{Method, MethodSet};
 use crate::channel::{
     ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
@@ -95,6 +95,17 @@ pub enum ServerEvent<'b> {
         user: SshStr<'b>,
         /// The proof.
         attempt: Attempt<'b>,
+    },
+    /// An attempt or a probe that there is nothing to decide about was rejected. For a log.
+    AuthRejected {
+        /// The user name; empty with answers, see `user`.
+        user: SshStr<'b>,
+        /// The method it named; empty with answers.
+        method: SshStr<'b>,
+        /// The signature algorithm it named; empty but with `publickey`.
+        algorithm: SshStr<'b>,
+        /// Why.
+        why: AuthRejection,
     },
     /// The user is in; see `user`.
     Authenticated,
@@ -286,6 +297,10 @@ impl Logic for Server {
         match raw.0 {
             Raw::Job(job) => ServerEvent::Job(job),
             Raw::Auth(RawAuth::Authenticated) => ServerEvent::Authenticated,
+            Raw::Auth(RawAuth::Rejected(why)) => {
+                let [user, method, algorithm] = named(payload);
+                ServerEvent::AuthRejected { user, method, algorithm, why }
+            }
             Raw::Auth(RawAuth::Probe(ticket)) => match present(payload) {
                 Some((user, Attempt::PublicKey { key, alg })) => {
                     ServerEvent::AuthProbe { ticket, user, key, alg }

@@ -344,7 +344,7 @@ fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
         m.put_u32(u32::MAX);
         refused(&mut rig, &m);
     }
-    assert_eq!(rig.events_with("Auth"), 0);
+    assert_eq!(rig.events_with("Auth {") + rig.events_with("AuthProbe {"), 0);
     let id = rig.peer.session_id.clone();
     let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
     rig.send(&signed);
@@ -383,7 +383,7 @@ fn as10_pathological_rsa_keys_are_refused_at_once() {
         refused(&mut rig, &probe("alice", "rsa-sha2-256", blob));
     }
     assert!(start.elapsed() < Duration::from_millis(500));
-    assert_eq!(rig.events_with("Auth"), 0);
+    assert_eq!(rig.events_with("Auth {") + rig.events_with("AuthProbe {"), 0);
     odd.clear();
 }
 
@@ -544,6 +544,29 @@ fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
     rig.wait(Duration::from_secs(121));
     assert_eq!(rig.error, Some(Error::Timeout(TimerKind::LoginGrace, Phase::Authentication)));
     assert_eq!(rig.events_with("Authenticated"), 0);
+}
+
+#[test]
+fn what_is_rejected_without_a_question_is_told_with_its_reason() {
+    let key = user_key();
+    let blob = key.public().to_blob();
+    let cases: [(Vec<u8>, &str); 5] = [
+        (request("alice", "ssh-connection", "hostbased"), "why: Method"),
+        (Rig::password_request("alice", &"x".repeat(1025)), "why: PasswordLength"),
+        (probe("alice", "ssh-ed25519-cert-v01@openssh.com", &blob), "why: Algorithm"),
+        (probe("alice", "rsa-sha2-256", &blob), "why: Key"),
+        (Rig::password_request("al\0ice", PASSWORD), "why: UserName"),
+    ];
+    for (message, why) in cases {
+        let mut rig = server();
+        refused(&mut rig, &message);
+        assert_eq!(rig.events_with("AuthRejected {"), 1, "{why}");
+        assert_eq!(rig.events_with(why), 1, "{why}");
+    }
+    // What the application rejects itself is no news to it.
+    let mut rig = server();
+    refused(&mut rig, &Rig::password_request("alice", "wrong"));
+    assert_eq!(rig.events_with("AuthRejected"), 0);
 }
 
 #[test]

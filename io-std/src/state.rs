@@ -544,6 +544,16 @@ impl State {
             ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
             ServerEvent::Negotiated => self.on_negotiated(),
             ServerEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
+            ServerEvent::AuthRejected { method, algorithm, why, .. } => {
+                let user = self.conn.server().user().map(|user| user.excerpt(100)).unwrap_or_default();
+                let mut what = method.excerpt(40);
+                if what.is_empty() {
+                    what.push_str("keyboard-interactive");
+                }
+                let algorithm = algorithm.excerpt(60);
+                let space = if algorithm.is_empty() { "" } else { " " };
+                self.note(|_| Notice::Refused(format!("{what} for \"{user}\"{space}{algorithm}: {why}")));
+            }
             other => self.asks.extend(Ask::of(other)),
         }
         self.wake_all = true;

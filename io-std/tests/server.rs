@@ -156,6 +156,14 @@ fn commands_run_and_their_exit_arrives() {
     assert_eq!((both.stdout.len(), both.stderr.len()), (1 << 20, 1 << 20));
     let refused = client.exec("rm -rf /").unwrap_err();
     assert!(matches!(refused.kind(), ErrorKind::RequestRefused("exec")), "{refused}");
+    // What was prepared stays for the next try on the same channel.
+    let channel = client.session().unwrap();
+    channel.env("LANG", "eo").unwrap();
+    assert!(channel.subsystem("sftp").is_err() && channel.shell().is_err());
+    channel.exec("env").unwrap();
+    let mut text = String::new();
+    (&channel).read_to_string(&mut text).unwrap();
+    assert_eq!(text, r#"[("LANG", "eo")] None"#);
     assert_eq!(server.connections()[0].user().as_deref(), Some("alice"));
     drop(client);
     assert!(server.shutdown(Duration::from_secs(5)));

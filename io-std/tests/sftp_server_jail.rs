@@ -294,7 +294,16 @@ fn s_10_links_without_end_and_links_of_the_last_name() {
     }
 }
 
-/// Exchanges two names for as long as the guard lives.
+/// Stops the other thread, after a panic too.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Exchanges two names for as long as `during` runs.
 fn swapping<T>(one: &Path, other: &Path, during: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -305,9 +314,8 @@ fn swapping<T>(one: &Path, other: &Path, during: impl FnOnce() -> T) -> T {
                 rustix::fs::renameat_with(cwd, one, cwd, other, flags).unwrap();
             }
         });
-        let done = during();
-        stop.store(true, Ordering::Relaxed);
-        done
+        let _stop = Stop(&stop);
+        during()
     })
 }
 

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 use core::time::Duration;
 
 use super::{CONNECTION_SERVICE, Method, MethodSet, USERAUTH_SERVICE};
@@ -113,6 +114,41 @@ impl core::fmt::Debug for Answers<'_> {
     }
 }
 
+/// Why an attempt was rejected before the application could be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AuthRejection {
+    /// The user name is no text, or holds a NUL.
+    UserName,
+    /// The method is not offered now, or the service is another than `ssh-connection`.
+    Method,
+    /// The password is longer than the limits allow.
+    PasswordLength,
+    /// The signature algorithm is not among those that users may sign with; those of certificates
+    /// are not.
+    Algorithm,
+    /// The key cannot be read, is too short, does not fit the algorithm, or has served as a factor.
+    Key,
+    /// The signature is not one of this key over this session.
+    Signature,
+    /// The number of answers is not the number of prompts (RFC 4256 §3.4).
+    AnswerCount,
+}
+
+impl fmt::Display for AuthRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AuthRejection::UserName => "the user name is no text",
+            AuthRejection::Method => "the method is not offered",
+            AuthRejection::PasswordLength => "the password is too long",
+            AuthRejection::Algorithm => "the signature algorithm is not accepted (PubkeyAcceptedAlgorithms)",
+            AuthRejection::Key => "the key is unusable, too short, or was used before",
+            AuthRejection::Signature => "the signature is wrong",
+            AuthRejection::AnswerCount => "the number of answers is wrong",
+        })
+    }
+}
+
 /// What the server's authentication has for the application.
 #[derive(Debug)]
 pub(crate) enum RawAuth {
@@ -120,6 +156,8 @@ pub(crate) enum RawAuth {
     Probe(AuthTicket),
     /// An attempt.
     Attempt(AuthTicket),
+    /// An attempt that was rejected already.
+    Rejected(AuthRejection),
     /// The user is in.
     Authenticated,
 }
@@ -246,7 +284,7 @@ impl ServerAuth {
                 let Waiting::Answers(asked) = self.waiting else { return Err(Failure::unexpected(number)) };
                 if m.count != asked {
                     // RFC 4256 §3.4: a failure, not an error.
-                    return self.reject(transport, now, true).map(|()| None);
+                    return self.refuse(transport, now, AuthRejection::AnswerCount);
                 }
                 Ok(Some(self.ask(Kind::Interactive)))
             }
@@ -287,7 +325,8 @@ impl ServerAuth {
         });
         // The whole message is parsed before anybody is looked up (AS-19).
         match method {
-            None => self.reject(transport, now, true).map(|()| None),
+            None if !sane => self.refuse(transport, now, AuthRejection::UserName),
+            None => self.refuse(transport, now, AuthRejection::Method),
             Some(Method::None) => {
                 Reader::new(m.fields).end().map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
                 Ok(Some(self.ask(Kind::None)))
@@ -296,7 +335,7 @@ impl ServerAuth {
                 let password = PasswordFields::parse(m.fields)
                     .map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
                 if password.longest() > transport.config.limits.password {
-                    return self.reject(transport, now, true).map(|()| None);
+                    return self.refuse(transport, now, AuthRejection::PasswordLength);
                 }
                 Ok(Some(self.ask(Kind::Password)))
             }
@@ -326,12 +365,12 @@ impl ServerAuth {
             .to_str()
             .and_then(SigAlg::from_name)
             .filter(|a| transport.config.algorithms.user_key.contains(a));
-        let Some(alg) = alg else { return self.reject(transport, now, true).map(|()| None) };
+        let Some(alg) = alg else { return self.refuse(transport, now, AuthRejection::Algorithm) };
         let key = PublicKey::from_blob(m.blob)
             .ok()
             .filter(|k| k.fits(alg) && k.strength_ok(transport.config.limits.rsa_bits))
             .filter(|_| !self.used_keys.iter().any(|k| k == m.blob));
-        let Some(key) = key else { return self.reject(transport, now, true).map(|()| None) };
+        let Some(key) = key else { return self.refuse(transport, now, AuthRejection::Key) };
         let Some(signature) = m.signature else {
             self.probes = self.probes.saturating_add(1);
             if self.probes > transport.config.limits.key_probes {
@@ -352,7 +391,7 @@ impl ServerAuth {
         let genuine =
             crate::keys::signature::verify(transport.provider(), &key, alg, &message, signature).is_ok();
         if !genuine || !canonical {
-            return self.reject(transport, now, true).map(|()| None);
+            return self.refuse(transport, now, AuthRejection::Signature);
         }
         Ok(Some(self.ask(Kind::PublicKey { blob: m.blob.to_vec() })))
     }
@@ -461,6 +500,17 @@ impl ServerAuth {
 
     // ---- rejection ----
 
+    /// Rejects what the application need not be asked about.
+    fn refuse(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+        why: AuthRejection,
+    ) -> Result<Option<RawAuth>, Failure> {
+        self.reject(transport, now, true)?;
+        Ok(Some(RawAuth::Rejected(why)))
+    }
+
     /// Counts a failure and answers it, at once or after the delay (AS-20).
     fn reject(&mut self, transport: &mut Transport, now: Time, counted: bool) -> Result<(), Failure> {
         if !counted {
@@ -548,6 +598,13 @@ impl<'a> KeyFields<'a> {
         r.end()?;
         Ok(KeyFields { algorithm, blob, signature })
     }
+}
+
+/// The user, the method and the signature algorithm that a rejected request names; nothing for answers.
+pub(crate) fn named(payload: &[u8]) -> [SshStr<'_>; 3] {
+    let Ok(m) = UserauthRequest::parse(payload) else { return [SshStr::new(b""); 3] };
+    let key = KeyFields::parse(m.fields).ok().filter(|_| m.method.as_bytes() == b"publickey");
+    [m.user, m.method, key.map_or(SshStr::new(b""), |key| key.algorithm)]
 }
 
 /// Makes the application's view of a request that was checked before.

@@ -8,8 +8,8 @@ use konko_core::wire::SshStr;
 pub use super::ask::Kind;
 use super::ask::Wish;
 use super::connection::Connection;
-use super::session::Slot;
-use crate::channel::Channel;
+use super::session::{Control, Program, Slot};
+use crate::channel::{Channel, Pty};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::state::{Chan, Sink};
@@ -168,7 +168,40 @@ impl Request {
         self.wish.name()
     }
 
-    /// The fields, as on the wire, of a request that konko does not know.
+    /// What is to run, of `shell`, `exec` and `subsystem` on a channel that was accepted with
+    /// [`ChannelOpen::accept`].
+    pub fn program(&self) -> Option<&Program> {
+        match &self.wish {
+            Wish::Start(program) => Some(program),
+            _ => None,
+        }
+    }
+
+    /// The terminal that `pty-req` asks for.
+    pub fn pty(&self) -> Option<&Pty> {
+        match &self.wish {
+            Wish::Pty(pty) => Some(pty),
+            _ => None,
+        }
+    }
+
+    /// The name and value of `env`.
+    pub fn env(&self) -> Option<(&str, &str)> {
+        match &self.wish {
+            Wish::Env(name, value) => Some((name, value)),
+            _ => None,
+        }
+    }
+
+    /// What `window-change`, `signal` and `break` tell.
+    pub fn control(&self) -> Option<&Control> {
+        match &self.wish {
+            Wish::Control(control) => Some(control),
+            _ => None,
+        }
+    }
+
+    /// The fields, as on the wire, of any other request.
     pub fn fields(&self) -> &[u8] {
         match &self.wish {
             Wish::Other { fields, .. } => fields,

@@ -141,6 +141,7 @@ impl Slot {
     pub(super) fn start(&mut self, reply: Reply, program: Program) -> Option<Session> {
         Some(Session {
             channel: self.channel.take()?,
+            accepted: false,
             program,
             env: std::mem::take(&mut self.env),
             pty: self.pty.take(),
@@ -150,10 +151,12 @@ impl Slot {
     }
 }
 
-/// A client wants to run something. Dropped, that is refused and the channel closed.
+/// A client wants to run something. Dropped, that is refused; the client may want something else on
+/// the same channel then, as OpenSSH's `sftp -s` and others do.
 pub struct Session {
     reply: Reply,
     channel: Channel,
+    accepted: bool,
     program: Program,
     env: Vec<(String, String)>,
     pty: Option<Pty>,
@@ -214,8 +217,9 @@ impl Session {
     /// Says yes and hands over the channel. What is written to it is the program's standard output;
     /// [`Channel::exit`] ends it.
     pub fn accept(mut self) -> Channel {
+        self.accepted = true;
         self.reply.send(true);
-        self.channel
+        self.channel.clone()
     }
 
     /// Says yes, and runs `program` on a thread of its own. When it returns, its exit is sent and
@@ -236,6 +240,19 @@ impl Session {
             let _ = channel.exit(&exit);
         });
         started.map_err(|e| Error::new(ErrorKind::Local(format!("no thread could be started: {e}")), &peer))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if self.accepted {
+            return;
+        }
+        let (env, pty) = (std::mem::take(&mut self.env), self.pty.take());
+        // The client learns of it after this, when the reply is dropped.
+        if let Some(slot) = self.connection().sessions().get_mut(&self.channel.id()) {
+            (slot.env, slot.pty, slot.channel) = (env, pty, Some(self.channel.clone()));
+        }
     }
 }
 
