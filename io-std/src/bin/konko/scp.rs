@@ -12,8 +12,8 @@ use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
 
 use crate::connect::{destination, say};
 use crate::progress::Meter;
+use crate::sftp::commands::{base_name, tree};
 use crate::sftp::{Common, split_host, uri};
-use crate::sftp_commands::{base_name, tree};
 use crate::terminal;
 
 /// Options of `konko scp`.

@@ -9,8 +9,8 @@ use konko::core::sftp::{Extension, LongName, StatVfs};
 use konko::core::wire::SshStr;
 use konko::sftp::{Error, Metadata, glob};
 
-use crate::sftp_commands::unquoted;
-use crate::sftp_line::{Word, flags};
+use crate::sftp::commands::unquoted;
+use crate::sftp::line::{Word, flags};
 use crate::terminal;
 
 /// An entry to be shown.

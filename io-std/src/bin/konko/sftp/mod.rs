@@ -1,5 +1,10 @@
 //! `konko sftp`: files on another machine, line by line or from a batch; as sftp(1).
 
+pub mod commands;
+mod edit;
+mod line;
+mod list;
+
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 
@@ -10,11 +15,12 @@ use crate::algorithms::Lists;
 use crate::connect::{Family, Login, destination, say};
 use crate::progress::Meter;
 use crate::settings::Settings;
-use crate::sftp_commands::{Flow, Shell};
-use crate::sftp_edit::Editor;
-use crate::sftp_line::{Command, Line};
 use crate::terminal;
 use crate::values::expand;
+
+use self::commands::{Flow, Shell};
+use self::edit::Editor;
+use self::line::{Command, Line};
 
 /// No session came about, or it was lost.
 const FAILED: u8 = 255;
@@ -218,7 +224,7 @@ fn batch(file: &str) -> Result<Lines, String> {
 
 pub fn direct(command: &str, options: SftpOptions) -> Result<Sftp, String> {
     use std::os::unix::ffi::OsStringExt;
-    let words = crate::sftp_line::words(command.as_bytes())?;
+    let words = line::words(command.as_bytes())?;
     let mut words = words.iter().map(|word| std::ffi::OsString::from_vec(word.plain()));
     let program = words.next().ok_or("-D needs the path of a server program")?;
     let mut command = std::process::Command::new(program);

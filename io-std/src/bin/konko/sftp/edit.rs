@@ -9,7 +9,7 @@ use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
 use rustyline::{Config, Context, Helper};
 
-use crate::sftp_commands::{NAMES, Shell};
+use crate::sftp::commands::{NAMES, Shell};
 
 /// Names that are offered at most.
 const MOST: usize = 500;

@@ -14,8 +14,8 @@ use signal_hook::iterator::Signals;
 
 use crate::connect::say;
 use crate::progress::Meter;
-use crate::sftp_line::{Command, Word, flags};
-use crate::sftp_list;
+use crate::sftp::line::{Command, Word, flags};
+use crate::sftp::list;
 
 /// The names of all commands, for completion.
 pub const NAMES: [&str; 33] = [
@@ -193,8 +193,8 @@ impl Shell {
             "reget" => self.get(rest, true)?,
             "put" | "mput" => self.put(rest, self.resume)?,
             "reput" => self.put(rest, true)?,
-            "ls" | "dir" => sftp_list::ls(&self.sftp, rest)?,
-            "df" => sftp_list::df(&self.sftp, rest)?,
+            "ls" | "dir" => list::ls(&self.sftp, rest)?,
+            "df" => list::df(&self.sftp, rest)?,
             other => self.change(other, rest)?,
         }
         Ok(Flow::On)
