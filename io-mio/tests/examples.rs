@@ -4,6 +4,8 @@
 mod bastion;
 #[path = "../examples/fleet.rs"]
 mod fleet;
+#[path = "../examples/sftp.rs"]
+mod sftp;
 mod support;
 
 use std::io::{Read, Write};
@@ -166,4 +168,41 @@ fn a_bastion_passes_data_straight_on() {
     assert_eq!(app.direct + app.kept, 16_000_000);
     inner_mail.drain(Duration::ZERO);
     inner.join().unwrap();
+}
+
+#[test]
+fn sftp_sessions_share_one_file_system_in_memory() {
+    let mut files = Loop::new(Settings::default()).unwrap();
+    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let (addr, mail) = (listener.local_addr().unwrap(), files.mailbox());
+    let admission = konko_mio::admission(AdmissionLimits::unlimited(100)).unwrap();
+    files.hub().listen(listener, Arc::new(server_config()), admission).unwrap();
+    let serving = std::thread::spawn(move || files.run(&mut sftp::Files::new()).unwrap());
+
+    let connect = || {
+        let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
+        let client = Client::connect(addr, options).unwrap();
+        client.login("alice", Auth::new().password("wonderland")).unwrap();
+        client
+    };
+    let (one, two) = (connect(), connect());
+    assert!(one.exec("ls").is_err(), "nothing but SFTP");
+    // Larger than every window and backlog, both ways at once.
+    let large: Vec<u8> = (0..12_000_000u32).map(|n| (n * 7 / 3) as u8).collect();
+    let (here, there) = (one.sftp().unwrap(), two.sftp().unwrap());
+    here.create_dir("shared").unwrap();
+    here.create("shared/one").unwrap().write_all(&large).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| there.create("shared/two").unwrap().write_all(&large).unwrap());
+        let mut back = Vec::new();
+        here.open("shared/one").unwrap().read_to_end(&mut back).unwrap();
+        assert!(back == large);
+    });
+    let mut back = Vec::new();
+    here.open("shared/two").unwrap().read_to_end(&mut back).unwrap();
+    assert!(back == large);
+    assert_eq!(there.read_dir("shared").unwrap().count(), 2);
+    drop((here, there, one, two));
+    mail.drain(Duration::from_secs(5));
+    serving.join().unwrap();
 }

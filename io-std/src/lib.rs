@@ -16,7 +16,8 @@
 //!
 //! [`Client`] and [`Channel`] are cheap handles, `Send` and `Sync`. One thread a connection reads
 //! the socket, so keepalives, key renewal and window adjusts never wait for the application; it ends
-//! by itself when the connection does. Dropping a handle closes what it owns, without blocking.
+//! by itself when the connection does. Dropping a handle closes what it owns, without
+//! blocking; but a remote file waits for what was written to it.
 //! Every call that waits takes its deadline from [`ClientOptions`] or from the handle.
 #![forbid(unsafe_code)]
 

@@ -82,11 +82,6 @@ pub(crate) trait Side: Send {
         false
     }
 
-    /// A handle to be closed when the job has ended.
-    fn closes(&mut self) -> Option<sftp::Handle> {
-        None
-    }
-
     /// The server has taken so much.
     fn progress(&mut self, done: u64) {
         let _ = done;
@@ -425,9 +420,6 @@ impl Machine {
                     (Err(TransferError::Cancelled), None) => Err(Error::new(ErrorKind::Cancelled)),
                     (Err(error), None) => Err(Error::new(ErrorKind::Transfer(error))),
                 };
-                if let Some(handle) = job.side.closes() {
-                    self.detached(Box::new(move |client| client.close(&handle)));
-                }
                 let result = job.side.finished(result);
                 self.done.push((job.call, Answer::Job(job.number, result)));
             }

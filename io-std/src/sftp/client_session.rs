@@ -277,11 +277,6 @@ impl Call {
         self.order(order);
     }
 
-    /// What was begun goes on, and nobody is told how it ends.
-    pub(crate) fn abandon(self) {
-        self.session.lock().calls.remove(&self.id);
-    }
-
     /// Takes the next answer.
     pub(crate) fn next(&self, patience: Patience) -> Result<Answer, Error> {
         self.wait_for(patience, |answers, _| answers.pop_front())

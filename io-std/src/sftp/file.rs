@@ -231,7 +231,6 @@ struct Behind {
     bytes: Vec<u8>,
     head: usize,
     closing: bool,
-    closes: Option<Handle>,
 }
 
 impl Behind {
@@ -304,10 +303,6 @@ impl Side for WriteSide {
         locked(&self.0).closing
     }
 
-    fn closes(&mut self) -> Option<Handle> {
-        locked(&self.0).closes.take()
-    }
-
     fn is_watched(&self) -> bool {
         true
     }
@@ -316,8 +311,9 @@ impl Side for WriteSide {
 /// An open remote file.
 ///
 /// Reading in order reads ahead, and writing does not wait for answers: the first error of a write shows in a
-/// later one, in [`flush`](Write::flush) or in [`close`](Self::close). When a file is dropped it is closed
-/// without waiting, so what went wrong with the last writes is not known then.
+/// later one, in [`flush`](Write::flush) or in [`close`](Self::close). A file that is dropped waits until the
+/// server has what was written, as `BufWriter` does, and nobody learns what went wrong with that; one that was
+/// only read is closed without waiting.
 pub struct File {
     sftp: Sftp,
     handle: Handle,
@@ -694,28 +690,15 @@ impl File {
 
 impl Drop for File {
     fn drop(&mut self) {
-        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = std::mem::take(self.inner.get_mut().unwrap_or_else(PoisonError::into_inner));
         inner.reader = None;
         if self.closed {
             return;
         }
-        let session = self.sftp.session();
-        match inner.writer.take() {
-            Some(writer) => {
-                {
-                    let mut behind = locked(&writer.behind);
-                    behind.closing = true;
-                    behind.closes = Some(self.handle.clone());
-                }
-                let id = writer.call.id();
-                writer.call.abandon();
-                session.poke(move |machine| machine.supply(id));
-            }
-            None => {
-                let handle = self.handle.clone();
-                session.poke(move |machine| machine.detached(Box::new(move |c| c.close(&handle))));
-            }
-        }
+        // As with `BufWriter`: what was written is not lost, but its error is.
+        let _ = self.settle(&mut inner);
+        let handle = self.handle.clone();
+        self.sftp.session().poke(move |machine| machine.detached(Box::new(move |c| c.close(&handle))));
     }
 }
 

@@ -169,6 +169,7 @@ fn one_component(name: &[u8]) -> bool {
 
 /// What became of a tree.
 #[derive(Debug, Default)]
+#[must_use = "a part of the tree may have failed"]
 pub struct TreeReport {
     /// Files that were moved.
     pub files: u64,
@@ -186,6 +187,14 @@ impl TreeReport {
     /// Whether everything was moved.
     pub fn is_complete(&self) -> bool {
         self.failures.is_empty()
+    }
+
+    /// The report of a whole tree.
+    ///
+    /// # Errors
+    /// The first failure, if there was any.
+    pub fn complete(mut self) -> Result<Self, Error> {
+        if self.failures.is_empty() { Ok(self) } else { Err(self.failures.swap_remove(0)) }
     }
 
     fn fail(&mut self, error: Error) -> Result<(), Error> {

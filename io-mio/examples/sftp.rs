@@ -1,0 +1,179 @@
+//! SFTP on one event loop: a file system in memory that all sessions share.
+//!
+//! ```text
+//! cargo run --release -p konko-mio --example sftp -- 127.0.0.1:2222
+//! sftp -P 2222 alice@127.0.0.1             (the password is "wonderland")
+//! ```
+//!
+//! The SFTP machine knows no connection and the connection knows no SFTP: bytes of a channel go in,
+//! replies come out, and whatever cannot go on now is kept with the credit that belongs to it.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::io::Write;
+use std::sync::Arc;
+
+use konko_mio::core::admission::AdmissionLimits;
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
+use konko_mio::core::keys::{KeyKind, PrivateKey};
+use konko_mio::core::server::{Attempt, Verdict};
+use konko_mio::core::sftp::{MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig as SftpConfig};
+use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
+use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
+
+/// What the files together may hold, in bytes.
+const CAPACITY: usize = 1 << 30;
+
+/// One client's SFTP session.
+struct Session {
+    server: Server,
+    rx: MsgBuf,
+    handles: MemoryHandles,
+    /// Input that the machine takes when its replies have gone out; the channel's window bounds it.
+    held: Vec<u8>,
+    eof: bool,
+}
+
+/// The application.
+pub struct Files {
+    fs: MemoryFs,
+    sessions: BTreeMap<(ConnId, ChannelId), Session>,
+}
+
+impl Files {
+    pub fn new() -> Self {
+        Files { fs: MemoryFs::new(provider::best(), CAPACITY), sessions: BTreeMap::new() }
+    }
+
+    /// Lets a session take `data` and whatever it can take besides, and sends what comes of it.
+    fn drive(&mut self, id: ConnId, conn: &mut ServerConnection, channel: ChannelId, data: &[u8]) {
+        let Some(session) = self.sessions.get_mut(&(id, channel)) else { return };
+        // Mostly nothing is held, and the bytes are taken from where they were received.
+        let mut held = std::mem::take(&mut session.held);
+        held.extend_from_slice(if held.is_empty() { &[] } else { data });
+        let mut input = if held.is_empty() { data } else { &held[..] };
+        loop {
+            let before = input.len();
+            let mut fs = self.fs.with(&mut session.handles);
+            if session.server.run(&mut fs, &mut session.rx, &mut input).is_err() {
+                return exit(conn, channel, 1);
+            }
+            let _ = conn.consume(channel, before - input.len());
+            let tx = session.server.tx();
+            let sent = conn.write(channel, Stream::Data, tx.pending()).unwrap_or(0);
+            tx.consume(sent);
+            if sent == 0 || input.is_empty() {
+                break;
+            }
+        }
+        session.held = input.to_vec();
+        if session.eof && session.held.is_empty() && session.server.tx().is_empty() {
+            exit(conn, channel, 0);
+        }
+    }
+
+    fn start(&mut self, id: ConnId, channel: ChannelId) -> bool {
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            return false;
+        }
+        let session = Session {
+            server: Server::new(SftpConfig::default(), &Seed::new(seed)),
+            rx: MsgBuf::new(),
+            handles: MemoryHandles::default(),
+            held: Vec::new(),
+            eof: false,
+        };
+        self.sessions.insert((id, channel), session);
+        true
+    }
+}
+
+impl App for Files {
+    type Message = ();
+
+    fn on_server_event(
+        &mut self,
+        id: ConnId,
+        conn: &mut ServerConnection,
+        event: ServerEvent<'_>,
+        _hub: &mut Hub<()>,
+    ) {
+        match event {
+            ServerEvent::Auth { ticket, attempt, .. } => {
+                let right = matches!(attempt, Attempt::Password(b"wonderland"));
+                let _ = conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject });
+            }
+            ServerEvent::AuthProbe { ticket, .. } => drop(conn.decide_auth(ticket, Verdict::Reject)),
+            ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket)),
+            ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
+                let sftp = matches!(request, ChannelRequest::Subsystem(name) if name.as_bytes() == b"sftp");
+                let started = sftp && self.start(id, channel);
+                if let Some(ticket) = ticket {
+                    let _ = conn.reply(ticket, started);
+                }
+            }
+            ServerEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
+                self.drive(id, conn, channel, data);
+            }
+            ServerEvent::Channel(channel, ChannelEvent::Writable) => self.drive(id, conn, channel, &[]),
+            ServerEvent::Channel(channel, ChannelEvent::Eof) => {
+                if let Some(session) = self.sessions.get_mut(&(id, channel)) {
+                    session.eof = true;
+                }
+                self.drive(id, conn, channel, &[]);
+            }
+            ServerEvent::Channel(channel, ChannelEvent::Closed) => {
+                self.end(|of| *of == (id, channel));
+            }
+            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                let _ = conn.reply_global(ticket, false, None);
+            }
+            _ => {}
+        }
+    }
+
+    fn on_closed(&mut self, id: ConnId, why: Closed, _hub: &mut Hub<()>) {
+        self.end(|(of, _)| *of == id);
+        eprintln!("{id}: {why}");
+    }
+}
+
+impl Files {
+    /// Ends sessions, and lets the file system go of what they left open.
+    fn end(&mut self, which: impl Fn(&(ConnId, ChannelId)) -> bool) {
+        use konko_mio::core::sftp::FileSystem;
+        let Files { fs, sessions } = self;
+        sessions.retain(|of, session| {
+            if !which(of) {
+                return true;
+            }
+            for handle in session.server.finish() {
+                fs.with(&mut session.handles).abandoned(handle);
+            }
+            false
+        });
+    }
+}
+
+fn exit(conn: &mut ServerConnection, channel: ChannelId, status: u32) {
+    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), false);
+    let _ = conn.finish(channel);
+    let _ = conn.close_channel(channel);
+}
+
+#[allow(dead_code, reason = "a test has a loop of its own")]
+fn main() -> Result<(), Box<dyn Error>> {
+    let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:2222".into()).parse()?;
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
+    let provider = provider::best();
+    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let config = ServerConfig::new(TransportConfig::new(provider), vec![Arc::new(key.key_pair(provider)?)]);
+    let mut server = Loop::new(Settings::default())?;
+    let listener = konko_mio::bind(addr, false)?;
+    println!("listening on {}", listener.local_addr()?);
+    std::io::stdout().flush()?;
+    server.hub().listen(listener, Arc::new(config), konko_mio::admission(AdmissionLimits::default())?)?;
+    Ok(server.run(&mut Files::new())?)
+}
