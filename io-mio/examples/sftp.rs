@@ -40,11 +40,13 @@ pub struct Files {
     sessions: BTreeMap<(ConnId, ChannelId), Session>,
 }
 
-impl Files {
-    pub fn new() -> Self {
+impl Default for Files {
+    fn default() -> Self {
         Files { fs: MemoryFs::new(provider::best(), CAPACITY), sessions: BTreeMap::new() }
     }
+}
 
+impl Files {
     /// Lets a session take `data` and whatever it can take besides, and sends what comes of it.
     fn drive(&mut self, id: ConnId, conn: &mut ServerConnection, channel: ChannelId, data: &[u8]) {
         let Some(session) = self.sessions.get_mut(&(id, channel)) else { return };
@@ -175,5 +177,5 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("listening on {}", listener.local_addr()?);
     std::io::stdout().flush()?;
     server.hub().listen(listener, Arc::new(config), konko_mio::admission(AdmissionLimits::default())?)?;
-    Ok(server.run(&mut Files::new())?)
+    Ok(server.run(&mut Files::default())?)
 }

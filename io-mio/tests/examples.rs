@@ -177,7 +177,7 @@ fn sftp_sessions_share_one_file_system_in_memory() {
     let (addr, mail) = (listener.local_addr().unwrap(), files.mailbox());
     let admission = konko_mio::admission(AdmissionLimits::unlimited(100)).unwrap();
     files.hub().listen(listener, Arc::new(server_config()), admission).unwrap();
-    let serving = std::thread::spawn(move || files.run(&mut sftp::Files::new()).unwrap());
+    let serving = std::thread::spawn(move || files.run(&mut sftp::Files::default()).unwrap());
 
     let connect = || {
         let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
