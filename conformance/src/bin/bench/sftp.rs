@@ -1,11 +1,12 @@
-//! `konko sftp` and OpenSSH's `sftp`, turn by turn against the same sshd, with files in memory.
+//! `konko sftp` and OpenSSH's `sftp`, turn by turn against the same sshd, and konko with itself; files in memory.
 
-use super::{Cost, Options, children_cpu, maximum, median, minimum, net};
+use super::{Cost, Options, children_cpu, median, net};
 use konko_conformance::process::Process;
+use konko_conformance::serve::Setup;
 use konko_conformance::sshd::login;
 use konko_conformance::{OpenSsh, Sshd, Table, peers};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -20,54 +21,89 @@ struct Task {
     amount: f64,
 }
 
+/// A program and the server it talks to.
+struct Pair<'s> {
+    words: Vec<String>,
+    port: u16,
+    known_hosts: PathBuf,
+    identity: PathBuf,
+    at: &'s Path,
+}
+
 pub fn bench(options: &Options, openssh: &OpenSsh) -> Result<(), String> {
     let Some(konko) = peers::konko() else { return Err("konko is missing".into()) };
-    let ours = [konko.display().to_string(), "sftp".into()];
-    let theirs = ["sftp".to_owned(), "-F/dev/null".into()];
+    let ours = vec![konko.display().to_string(), "sftp".into()];
+    let theirs = vec!["sftp".to_owned(), "-F/dev/null".into()];
     let shm = Path::new("/dev/shm");
     let folder = if shm.is_dir() { tempfile::tempdir_in(shm) } else { tempfile::tempdir() };
     let folder = folder.map_err(|e| e.to_string())?;
     let at = folder.path();
     make(at, options).map_err(|e| e.to_string())?;
     let sshd = Sshd::start(openssh, &[]);
-    let mut table =
-        Table::new(["cipher", "", "konko", "sftp", "", "ratio", "min..max", "client CPU s", "sftp", "ratio"]);
+    let serve = Setup::new(&[]).ok_or("konko is missing")?.shell().start();
+    let to_sshd = |words: &Vec<String>| Pair {
+        words: words.clone(),
+        port: sshd.port,
+        known_hosts: sshd.known_hosts(),
+        identity: sshd.keys.private("user_ed25519"),
+        at,
+    };
+    let both_ours = Pair {
+        words: ours.clone(),
+        port: serve.port,
+        known_hosts: serve.known_hosts(),
+        identity: serve.keys().private("user_ed25519"),
+        at,
+    };
+    // OpenSSH with itself comes first: the others are divided by it.
+    let pairs = [to_sshd(&theirs), to_sshd(&ours), both_ours];
+    let mut table = Table::new([
+        "cipher",
+        "",
+        "sftp, sshd",
+        "konko, sshd",
+        "konko, konko",
+        "",
+        "ratio",
+        "ratio, both",
+        "client CPU s",
+        "konko",
+        "ratio",
+    ]);
     for cipher in &options.ciphers {
         if cipher.ends_with("-ctr") {
             continue;
         }
         for task in tasks(at, options) {
-            let (mut costs, mut logins) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+            let (mut costs, mut logins) = ([const { Vec::new() }; 3], [const { Vec::new() }; 3]);
             for _ in 0..options.rounds {
-                for (i, words) in [&ours, &theirs].into_iter().enumerate() {
-                    logins[i].push(run(words, &sshd, cipher, at, "pwd\n")?);
+                for (i, pair) in pairs.iter().enumerate() {
+                    logins[i].push(pair.run(cipher, "pwd\n")?);
                     remove(&at.join(task.made)).map_err(|e| e.to_string())?;
-                    costs[i].push(run(words, &sshd, cipher, at, &task.batch)?);
+                    costs[i].push(pair.run(cipher, &task.batch)?);
                     same(&at.join(task.source), &at.join(task.made))?;
                 }
             }
-            let (ours, theirs) = (net(&costs[0], &logins[0]), net(&costs[1], &logins[1]));
-            let ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(a, b)| b.wall / a.wall).collect();
-            let rate = |c: &[Cost]| task.amount / median(c.iter().map(|c| c.wall));
-            let cpu = |c: &[Cost]| median(c.iter().map(|c| c.cpu));
+            let net: Vec<Vec<Cost>> = costs.iter().zip(&logins).map(|(c, l)| net(c, l)).collect();
+            let wall = |i: usize| median(net[i].iter().map(|c| c.wall));
+            let cpu = |i: usize| median(net[i].iter().map(|c| c.cpu));
             let number = |n: f64| if n < 100.0 { format!("{n:.3}") } else { format!("{n:.0}") };
-            table.row([
-                cipher.clone(),
-                task.name,
-                number(rate(&ours)),
-                number(rate(&theirs)),
-                task.unit.into(),
-                format!("{:.2}", rate(&ours) / rate(&theirs)),
-                format!("{:.2}..{:.2}", minimum(&ratios), maximum(&ratios)),
-                format!("{:.2}", cpu(&ours)),
-                format!("{:.2}", cpu(&theirs)),
-                format!("{:.2}", cpu(&ours) / cpu(&theirs)),
-            ]);
+            let rates = [0, 1, 2].map(|i| number(task.amount / wall(i)));
+            let ratios = [1, 2].map(|i| format!("{:.2}", wall(0) / wall(i)));
+            let cpus = [0, 1].map(|i| format!("{:.2}", cpu(i)));
+            let mut row = vec![cipher.clone(), task.name];
+            row.extend(rates);
+            row.push(task.unit.into());
+            row.extend(ratios);
+            row.extend(cpus);
+            row.push(format!("{:.2}", cpu(1) / cpu(0)));
+            table.row(row);
         }
     }
     println!(
-        "SFTP, {} MiB and {} files of 4 KiB, {} rounds turn by turn against one sshd {}.{} and its sftp-server, all\n\
-         files in memory; medians, less a run that only logs in; more is better, CPU of the client: less is\n{table}",
+        "SFTP, {} MiB and {} files of 4 KiB, {} rounds turn by turn: OpenSSH's sftp and konko sftp with sshd {}.{}, and\n\
+         konko sftp with konko serve; all files in memory; medians, less a run that only logs in. Ratios of throughput\n\
+         to OpenSSH with itself: more is better; of the client's CPU: less is\n{table}",
         options.len >> 20,
         options.files,
         options.rounds,
@@ -134,19 +170,24 @@ fn same(a: &Path, b: &Path) -> Result<(), String> {
     if diff.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&diff.stdout).into_owned()) }
 }
 
-fn run(words: &[String], sshd: &Sshd, cipher: &str, at: &Path, batch: &str) -> Result<Cost, String> {
-    let file = at.join("batch");
-    fs::write(&file, batch).map_err(|e| e.to_string())?;
-    let mut command = Command::new(&words[0]);
-    command.args(&words[1..]).args(["-q", "-c", cipher, "-P", &sshd.port.to_string(), "-b"]).arg(file);
-    command.arg("-i").arg(sshd.keys.private("user_ed25519"));
-    command.arg("-o").arg(format!("UserKnownHostsFile={}", sshd.known_hosts().display()));
-    command.args(["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]);
-    command.arg(format!("{}@127.0.0.1", login()));
-    let before = children_cpu()?;
-    let done = Process::new(command).deadline(Duration::from_secs(600)).discard_output().run()?;
-    if done.code() != 0 {
-        return Err(done.to_string());
+impl Pair<'_> {
+    fn run(&self, cipher: &str, batch: &str) -> Result<Cost, String> {
+        let file = self.at.join("batch");
+        fs::write(&file, batch).map_err(|e| e.to_string())?;
+        let mut command = Command::new(&self.words[0]);
+        command
+            .args(&self.words[1..])
+            .args(["-q", "-c", cipher, "-P", &self.port.to_string(), "-b"])
+            .arg(file);
+        command.arg("-i").arg(&self.identity);
+        command.arg("-o").arg(format!("UserKnownHostsFile={}", self.known_hosts.display()));
+        command.args(["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"]);
+        command.arg(format!("{}@127.0.0.1", login()));
+        let before = children_cpu()?;
+        let done = Process::new(command).deadline(Duration::from_secs(600)).discard_output().run()?;
+        if done.code() != 0 {
+            return Err(done.to_string());
+        }
+        Ok(Cost { wall: done.elapsed.as_secs_f64(), cpu: children_cpu()? - before })
     }
-    Ok(Cost { wall: done.elapsed.as_secs_f64(), cpu: children_cpu()? - before })
 }
