@@ -22,7 +22,7 @@ use konko_mio::core::channel::{
 use konko_mio::core::client::{AuthMethod, Password};
 use konko_mio::core::crypto::HashAlg;
 use konko_mio::core::keys::{KeyKind, PrivateKey};
-use konko_mio::core::server::{Attempt, Verdict};
+use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
 
@@ -101,6 +101,8 @@ pub(crate) struct Bastion {
     /// The upstream's host key, as `ssh-keygen -l` prints it.
     pub(crate) fingerprint: String,
     ready: bool,
+    /// Logins that wait for the way further in.
+    waiting: Vec<(ConnId, AuthTicket)>,
     /// Opened further in, not answered yet.
     opening: BTreeMap<ChannelId, (ConnId, OpenTicket)>,
     flows: BTreeMap<End, Flow>,
@@ -117,6 +119,7 @@ impl Bastion {
             password,
             fingerprint,
             ready: false,
+            waiting: Vec::new(),
             opening: BTreeMap::new(),
             flows: BTreeMap::new(),
             direct: 0,
@@ -188,6 +191,11 @@ impl App for Bastion {
         let _ = match event {
             ServerEvent::Auth { ticket, attempt, .. } => {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
+                if right && !self.ready {
+                    // Nobody is let in before there is a way further in.
+                    self.waiting.push((id, ticket));
+                    return;
+                }
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
             }
             ServerEvent::AuthProbe { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject),
@@ -234,6 +242,12 @@ impl App for Bastion {
             }
             ClientEvent::Authenticated { .. } => {
                 self.ready = true;
+                for (id, ticket) in self.waiting.drain(..) {
+                    // Who has gone meanwhile is not let in.
+                    if let Some(conn) = hub.server(id) {
+                        let _ = conn.decide_auth(ticket, Verdict::Accept);
+                    }
+                }
                 Ok(())
             }
             ClientEvent::Opened(inner) => {
