@@ -23,10 +23,10 @@ impl Tmux {
     pub fn start(program: &Path, folder: &Path, (columns, rows): (u16, u16), command: &Command) -> Self {
         let tmux = Self { program: program.to_owned(), socket: folder.join("tmux") };
         let (columns, rows) = (columns.to_string(), rows.to_string());
-        // The dead window stays, so that it can be asked how its program ended.
-        let mut arguments =
-            vec!["-f", "/dev/null", "start-server", ";", "set-option", "-g", "remain-on-exit", "on"];
+        let mut arguments = vec!["-f", "/dev/null", "start-server"];
         arguments.extend([";", "new-session", "-d", "-x", &columns, "-y", &rows]);
+        // tmux itself now and then misses how a program ended, so a shell says it, and keeps the window.
+        arguments.extend(["sh", "-c", "\"$@\"; printf '\\nended with %s\\n' $?; exec cat", "sh"]);
         let words = words(command);
         arguments.extend(words.iter().map(String::as_str));
         tmux.run(&arguments);
@@ -85,7 +85,7 @@ impl Tmux {
     pub fn wait(&self) -> i32 {
         let status = wait_until(PATIENCE, || {
             std::thread::sleep(Duration::from_millis(20));
-            self.run(&["list-panes", "-F", "#{?pane_dead,#{pane_dead_status},}"]).trim().parse().ok()
+            self.screen().lines().find_map(|line| line.strip_prefix("ended with ")?.trim().parse().ok())
         });
         status.unwrap_or_else(|| panic!("the program did not end; the screen:\n{}", self.screen()))
     }
