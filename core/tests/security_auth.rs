@@ -409,20 +409,6 @@ fn as11_nothing_follows_a_signature() {
     rig.assert_fault(Fault::Malformed);
 }
 
-#[test]
-fn as27_a_key_is_one_factor_once() {
-    let key = user_key();
-    let mut rig = server_for(&key);
-    rig.app.partial = Some(MethodSet::EMPTY.with(Method::PublicKey));
-    let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
-    rig.send(&signed);
-    rig.expect(51);
-    refused(&mut rig, &probe("alice", "ssh-ed25519", &key.public().to_blob()));
-    refused(&mut rig, &signed);
-    assert_eq!(rig.events_with("Authenticated"), 0);
-}
-
 // ---- our server: counting ----
 
 #[test]

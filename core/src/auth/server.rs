@@ -187,7 +187,7 @@ enum Kind {
     None,
     Password,
     Probe { alg: SigAlg, blob: Vec<u8> },
-    PublicKey { blob: Vec<u8> },
+    PublicKey { key: PublicKey },
     Interactive,
 }
 
@@ -205,8 +205,8 @@ pub(crate) struct ServerAuth {
     failures: u32,
     requests: u32,
     probes: u32,
-    /// Keys that were a factor already; each counts once (AS-27).
-    used_keys: Vec<Vec<u8>>,
+    /// Keys that were a factor already; each counts once (AS-27), however its blob is spelt.
+    used_keys: Vec<PublicKey>,
     /// A rejection that waits: when the attempt came, and whether it was partly right.
     arrived: Time,
     delay: Duration,
@@ -369,7 +369,7 @@ impl ServerAuth {
         let key = PublicKey::from_blob(m.blob)
             .ok()
             .filter(|k| k.fits(alg) && k.strength_ok(transport.config.limits.rsa_bits))
-            .filter(|_| !self.used_keys.iter().any(|k| k == m.blob));
+            .filter(|k| !self.used_keys.contains(k));
         let Some(key) = key else { return self.refuse(transport, now, AuthRejection::Key) };
         let Some(signature) = m.signature else {
             self.probes = self.probes.saturating_add(1);
@@ -393,7 +393,7 @@ impl ServerAuth {
         if !genuine || !canonical {
             return self.refuse(transport, now, AuthRejection::Signature);
         }
-        Ok(Some(self.ask(Kind::PublicKey { blob: m.blob.to_vec() })))
+        Ok(Some(self.ask(Kind::PublicKey { key })))
     }
 
     fn ask(&mut self, kind: Kind) -> RawAuth {
@@ -451,8 +451,8 @@ impl ServerAuth {
                 Ok(Some(RawAuth::Authenticated))
             }
             (Verdict::Partial(methods), kind) if !matches!(kind, Kind::Probe { .. }) => {
-                if let Kind::PublicKey { blob } = kind {
-                    self.used_keys.push(blob);
+                if let Kind::PublicKey { key } = kind {
+                    self.used_keys.push(key);
                 }
                 self.methods = methods;
                 self.send_failure(transport, true);

@@ -202,11 +202,9 @@ impl KnownHosts {
     /// Where else the key stands, whatever host it is for: a changed key that is known under
     /// another name is usually a host that moved. Takes time with the number of lines.
     pub fn locations_of(&self, key: &PublicKey) -> Vec<Location> {
-        let wanted = Base64::encode_string(&key.to_blob());
+        let same = |line: &Line<'_>| line.key_type == key.key_type() && line.public_key().as_ref() == Ok(key);
         (self.entries.iter())
-            .filter(|entry| {
-                self.line(entry).is_some_and(|l| l.marker == Marker::None && l.key == wanted.as_bytes())
-            })
+            .filter(|entry| self.line(entry).is_some_and(|l| l.marker == Marker::None && same(&l)))
             .map(|entry| self.location(entry))
             .collect()
     }

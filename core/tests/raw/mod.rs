@@ -176,6 +176,8 @@ pub struct RawPeer {
     pub in_seq: u32,
     pub session_id: Vec<u8>,
     pub host_key: Arc<KeyPair>,
+    /// The host key's blob, if another than its own encoding is shown.
+    pub host_blob: Option<Vec<u8>>,
     pub chosen: Option<Chosen>,
     pub strict: bool,
     /// The machine's EXT_INFO and other fillers are skipped by `next`.
@@ -214,6 +216,7 @@ impl RawPeer {
             in_seq: 0,
             session_id: Vec::new(),
             host_key: host_key(),
+            host_blob: None,
             chosen: None,
             strict: false,
             authenticated: false,
@@ -505,7 +508,7 @@ impl RawPeer {
         shared: &SharedSecret,
     ) -> Vec<u8> {
         let chosen = self.chosen.clone().unwrap();
-        let blob = self.host_key.public().to_blob();
+        let blob = self.host_blob.clone().unwrap_or_else(|| self.host_key.public().to_blob());
         let mut hashed = self.hash_prefix(&blob);
         client.put(&mut hashed);
         public.put(&mut hashed);
@@ -559,12 +562,24 @@ impl RawPeer {
         self.next_opener = Some(provider().opener(into.0, &into.1).unwrap());
     }
 
-    /// The signed part of a publickey request, and the request with its signature.
+    /// A publickey request with its signature.
     pub fn key_request(&mut self, user: &str, key: &KeyPair, alg: SigAlg, id: &[u8]) -> Vec<u8> {
+        self.key_request_as(user, key, &key.public().to_blob(), alg, id)
+    }
+
+    /// The same with any blob for the key.
+    pub fn key_request_as(
+        &mut self,
+        user: &str,
+        key: &KeyPair,
+        blob: &[u8],
+        alg: SigAlg,
+        id: &[u8],
+    ) -> Vec<u8> {
         let mut request = strings(50, &[user.as_bytes(), b"ssh-connection", b"publickey"]);
         request.put_bool(true);
         request.put_string(alg.name().as_bytes());
-        request.put_string(&key.public().to_blob());
+        request.put_string(blob);
         let mut signed = Vec::new();
         signed.put_string(id);
         signed.put(&request);
