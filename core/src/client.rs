@@ -70,9 +70,11 @@ pub enum ClientEvent<'b> {
     /// The server proved that it has the key that [`ClientConnection::offered_host_key`] shows. Is
     /// it the right one? The core never decides that.
     HostKey(HostKeyTicket),
-    /// Call `authenticate`. The list is `None` at first, then what the server says can go on.
+    /// Call `authenticate`.
     AuthNeeded {
-        /// Methods that can go on.
+        /// Methods that can go on. `None` while the server has not said: before the first request,
+        /// and when it answers with an empty list, which it may (RFC 4252 §5.2). Then any method
+        /// may be tried.
         methods: Option<NameList<'b>>,
         /// The last request was right, and more is needed.
         partial_success: bool,
@@ -90,7 +92,8 @@ pub enum ClientEvent<'b> {
     Sign(SignTicket),
     /// The probed key would do.
     KeyAccepted,
-    /// The password was right but has expired; `authenticate` with `PasswordChange`.
+    /// The password was right but has expired, or the new one will not do; `authenticate` with
+    /// `PasswordChange`.
     PasswordExpired {
         /// Text of the server.
         prompt: SshStr<'b>,
@@ -305,7 +308,8 @@ impl Logic for Client {
         let raw = match number {
             msg::ServiceAccept::NUMBER => {
                 let m = Transport::parse::<msg::ServiceAccept<'_>>(payload)?;
-                if m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
+                let name = m.service.as_bytes();
+                if !name.is_empty() && name != USERAUTH_SERVICE.as_bytes() {
                     return Err(Failure::unexpected(number));
                 }
                 core.transport.measure_rtt(core.now);
@@ -343,7 +347,7 @@ impl Logic for Client {
             Raw::Auth(RawAuth::Needed(listed)) => {
                 let m = UserauthFailure::parse(payload).ok().filter(|_| listed);
                 ClientEvent::AuthNeeded {
-                    methods: m.map(|m| m.methods),
+                    methods: m.map(|m| m.methods).filter(|methods| !methods.is_empty()),
                     partial_success: m.is_some_and(|m| m.partial_success),
                 }
             }

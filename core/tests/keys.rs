@@ -545,11 +545,19 @@ fn as11_signature_blobs_have_one_form() {
     };
     let wide = [&[0][..], &[0xff; 32]].concat();
     assert!(ecdsa(&[1], &wide, &[]).is_ok());
-    for bad in [&[][..], &[0], &[0, 1], &[0x80], &[0, 0, 0x80], &[1; 33]] {
+    for bad in [&[][..], &[0], &[0; 40], &[0x80], &[0xff, 1], &[1; 33], &[&[0][..], &[1; 33]].concat()] {
         assert_eq!(ecdsa(bad, &[1], &[]), Err(BadSignature), "r = {bad:02x?}");
         assert_eq!(ecdsa(&[1], bad, &[]), Err(BadSignature), "s = {bad:02x?}");
     }
     assert_eq!(ecdsa(&[1], &[1], &[0]), Err(BadSignature), "a byte behind s");
+    // Zeros in front are read, up to the longest number (C6).
+    let exact = ecdsa(&[1], &[0, 0x80], &[]).unwrap();
+    for (zeros, read) in [(1, true), (2, true), (31, true), (2000, true), (2048, true), (2049, false)] {
+        let padded = |number: &[u8]| [&vec![0; zeros][..], number].concat();
+        let expected = if read { Ok(exact.clone()) } else { Err(BadSignature) };
+        assert_eq!(ecdsa(&padded(&[1]), &[0, 0x80], &[]), expected, "{zeros} before r");
+        assert_eq!(ecdsa(&[1], &padded(&[0x80]), &[]), expected, "{zeros} before s");
+    }
 
     for alg in SigAlg::ALL {
         let key = ["ed25519", "ecdsa256", "ecdsa384", "ecdsa521", "rsa"]

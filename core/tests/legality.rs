@@ -170,12 +170,19 @@ fn authentication_messages_are_handled_in_authentication_only() {
     });
 }
 
-/// RFC 4252 §5.1.
+/// RFC 4252 §5.3, for both roles; what the other side's role never sends is refused still.
 #[test]
-fn a_server_ignores_authentication_requests_after_success() {
-    for strict in [false, true] {
-        assert_eq!(judge(State::Connected, Role::Server, strict, 50), Verdict::Ignore);
-    }
+fn c7_nothing_is_heard_of_authentication_once_the_user_is_in() {
+    each(|c| {
+        let auth = c.is(Category::Auth) || c.is(Category::AuthMethod);
+        let own = msg::info(c.number).is_some_and(|info| match info.from {
+            SentBy::Client => c.role == Role::Client,
+            SentBy::Server => c.role == Role::Server,
+            _ => false,
+        });
+        let expected = if own { Verdict::Refuse } else { Verdict::Ignore };
+        !auth || c.state != State::Connected || c.verdict == expected
+    });
 }
 
 /// RFC 4253 §11: IGNORE, UNIMPLEMENTED and DEBUG never do anything.

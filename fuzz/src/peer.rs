@@ -133,7 +133,7 @@ fn server_script(step: u8, arg: u8) -> Vec<u8> {
             let list = NameList::parse(b"password,publickey,keyboard-interactive").expect("names");
             payload(&UserauthFailure::new(list, arg & 1 == 1))
         }
-        7 => payload(&UserauthSuccess::new()),
+        7 => payload(&UserauthSuccess::new(&[])),
         8 => payload(&UserauthBanner { message: text("hello \u{1b}[0m") }),
         9 => payload(&UserauthPkOk::new(text("ssh-ed25519"), &key)),
         10 => {

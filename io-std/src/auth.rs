@@ -33,9 +33,11 @@ pub enum PasswordPrompt<'p> {
         /// From 1.
         attempt: u32,
     },
-    /// The password was right but has expired; a new one.
+    /// The password was right but has expired; a new one. Asked again when the server does not like
+    /// the new one.
     NewPassword {
-        /// The server's text, escaped.
+        /// The server's text, escaped: that the password has expired, or what is wrong with the last
+        /// new one.
         text: &'p str,
     },
 }
@@ -66,8 +68,9 @@ type Sign<'a> = Box<dyn FnMut(&SignRequest<'_>) -> Option<Vec<u8>> + 'a>;
 
 /// How to prove who the user is: what to try, in order.
 ///
-/// What the server does not take is skipped. After a partial success the rest goes on, so a chain
-/// such as key and then password is just both of them.
+/// What the server does not take is skipped; a server that does not say what it takes is tried with all
+/// of them. After a partial success the rest goes on, so a chain such as key and then password is just
+/// both of them.
 #[derive(Default)]
 pub struct Auth<'a> {
     candidates: Vec<Candidate<'a>>,
@@ -89,6 +92,9 @@ enum How<'a> {
 
 /// Passphrases that are asked for, a file: OpenSSH `NumberOfPasswordPrompts`.
 const PASSPHRASES: u32 = 3;
+/// New passwords that a server may refuse. A person gives up before; a program that always says the same
+/// must not run into the core's limit of requests.
+const NEW_PASSWORDS: u32 = 16;
 
 impl<'a> Auth<'a> {
     /// Nothing yet.
@@ -117,7 +123,8 @@ impl<'a> Auth<'a> {
         })
     }
 
-    /// Asks for passwords, up to `tries` times, and for a new one if it has expired. `None` gives up.
+    /// Asks for passwords, up to `tries` times, and for a new one if it has expired, until the server
+    /// likes one. `None` gives up.
     #[must_use]
     pub fn passwords(self, tries: u32, ask: impl FnMut(PasswordPrompt<'_>) -> Option<Password> + 'a) -> Self {
         self.with(How::Password { tries, used: 0, ask: Box::new(ask) })
@@ -215,7 +222,8 @@ impl Client {
             client: self,
             user,
             deadline: Deadline::after(self.auth_timeout),
-            methods: None,
+            offer: Offer::Unasked,
+            interactive: auth.candidates.iter().any(|c| matches!(c.how, How::Interactive { .. })),
             attempts: Vec::new(),
         };
         let result = login.run(auth);
@@ -240,9 +248,40 @@ struct Running<'l> {
     client: &'l Client,
     user: &'l str,
     deadline: Deadline,
-    /// What the server takes, once it has said so.
-    methods: Option<Vec<String>>,
+    offer: Offer,
+    /// Somebody answers questions, so that passwords need not.
+    interactive: bool,
     attempts: Vec<Attempt>,
+}
+
+/// What the server takes.
+enum Offer {
+    /// Nothing was asked yet.
+    Unasked,
+    /// It does not say: anything may be tried.
+    Any,
+    /// These methods.
+    These(Vec<String>),
+}
+
+impl Offer {
+    fn of(methods: Option<Vec<String>>) -> Self {
+        methods.map_or(Offer::Any, Offer::These)
+    }
+
+    fn has(&self, method: &str) -> bool {
+        match self {
+            Offer::Unasked | Offer::Any => true,
+            Offer::These(methods) => methods.iter().any(|m| m == method),
+        }
+    }
+
+    fn named(&self) -> Vec<String> {
+        match self {
+            Offer::Unasked | Offer::Any => Vec::new(),
+            Offer::These(methods) => methods.clone(),
+        }
+    }
 }
 
 impl Running<'_> {
@@ -251,7 +290,7 @@ impl Running<'_> {
         loop {
             let next = candidates.iter_mut().find(|c| !c.done && self.allowed(&c.how));
             let Some(candidate) = next else { break };
-            if self.methods.is_none() && candidate.how.takes_a_person() {
+            if matches!(self.offer, Offer::Unasked) && candidate.how.takes_a_person() {
                 // Nobody should type what the server does not want.
                 if let Verdict::In(method, trivial) = self.send(AuthMethod::None)? {
                     return Ok(Some((method, trivial)));
@@ -270,11 +309,10 @@ impl Running<'_> {
     }
 
     fn allowed(&self, how: &How<'_>) -> bool {
-        let offered = |name| self.methods.as_ref().is_none_or(|list| list.iter().any(|m| m == name));
         match how {
-            How::None => self.methods.is_none(),
-            How::Password { .. } => offered("password") || offered("keyboard-interactive"),
-            other => offered(other.method()),
+            How::None => matches!(self.offer, Offer::Unasked),
+            How::Password { .. } => self.offer.has("password") || self.offer.has("keyboard-interactive"),
+            other => self.offer.has(other.method()),
         }
     }
 
@@ -410,7 +448,7 @@ impl Running<'_> {
             self.request(AuthMethod::ProbeKey { key, alg })?;
             match self.next()? {
                 AuthStep::KeyAccepted => return Ok(true),
-                AuthStep::Needed { methods, .. } => self.methods = methods.or(self.methods.take()),
+                AuthStep::Needed { methods, .. } => self.offer = Offer::of(methods),
                 _ => {}
             }
             self.record("publickey", Some(key), Some(origin), Some(alg), Outcome::Rejected);
@@ -431,28 +469,45 @@ impl Running<'_> {
     }
 
     fn with_password(&mut self, password: &Password, ask: &mut Ask<'_>) -> Result<Verdict, Error> {
-        let offered = self.methods.as_ref().is_none_or(|list| list.iter().any(|m| m == "password"));
-        if !offered {
-            // A server that asks one hidden question most likely asks for the password (U-18).
-            let answer = String::from_utf8_lossy(password.expose()).into_owned();
-            let verdict = self.send(AuthMethod::KeyboardInteractive)?;
-            return self.converse(verdict, &mut |q: &Questions| match &q.questions[..] {
-                [] => Some(Vec::new()),
-                [only] if !only.echo => Some(vec![answer.clone()]),
-                _ => None,
-            });
+        if !self.offer.has("password") {
+            return self.with_answer(password);
         }
         self.request(AuthMethod::Password(password))?;
-        match self.next()? {
-            AuthStep::PasswordExpired(text) => {
-                let new = self.person(|| ask(PasswordPrompt::NewPassword { text: &text }));
-                let Some(new) = new else {
-                    return Ok(Verdict::Out(Outcome::Skipped("the password has expired".into())));
-                };
-                self.send(AuthMethod::PasswordChange { old: password, new: &new })
-            }
-            step => Ok(self.judge(step)),
+        let mut step = self.next()?;
+        let mut refused = 0;
+        // RFC 4252 §8: the same message says that the new password will not do, and why.
+        while let AuthStep::PasswordExpired(text) = step {
+            let prompt = PasswordPrompt::NewPassword { text: &text };
+            let new = if refused < NEW_PASSWORDS { self.person(|| ask(prompt)) } else { None };
+            let Some(new) = new else {
+                let what =
+                    if refused == 0 { "the password has expired" } else { "the new password was refused" };
+                let why = if text.is_empty() { what.to_owned() } else { format!("{what}: {text}") };
+                return Ok(Verdict::Out(Outcome::Skipped(why)));
+            };
+            self.request(AuthMethod::PasswordChange { old: password, new: &new })?;
+            step = self.next()?;
+            refused += 1;
         }
+        let verdict = self.judge(step);
+        let rejected = matches!(verdict, Verdict::Out(Outcome::Rejected));
+        if rejected && matches!(self.offer, Offer::Any) && !self.interactive {
+            // It may take the password in this way only, and does not say so.
+            self.settle("password", None, None, None, verdict);
+            return self.with_answer(password);
+        }
+        Ok(verdict)
+    }
+
+    /// A server that asks one hidden question most likely asks for the password (U-18).
+    fn with_answer(&mut self, password: &Password) -> Result<Verdict, Error> {
+        let answer = String::from_utf8_lossy(password.expose()).into_owned();
+        let verdict = self.send(AuthMethod::KeyboardInteractive)?;
+        self.converse(verdict, &mut |q: &Questions| match &q.questions[..] {
+            [] => Some(Vec::new()),
+            [only] if !only.echo => Some(vec![answer.clone()]),
+            _ => None,
+        })
     }
 
     /// Answers rounds of questions until the server has decided. `first` is what came of the start.
@@ -524,7 +579,7 @@ impl Running<'_> {
         match step {
             AuthStep::Authenticated { method, trivial } => Verdict::In(method.name(), trivial),
             AuthStep::Needed { methods, partial } => {
-                self.methods = methods.or(self.methods.take());
+                self.offer = Offer::of(methods);
                 Verdict::Out(if partial { Outcome::Partial } else { Outcome::Rejected })
             }
             prompts @ AuthStep::Prompts { .. } => {
@@ -583,7 +638,7 @@ impl Running<'_> {
             origin: origin.map(str::to_owned),
             algorithm,
             outcome,
-            remaining: self.methods.clone().filter(|_| sent).unwrap_or_default(),
+            remaining: if sent { self.offer.named() } else { Vec::new() },
         };
         self.client.handle().shared.notice(Notice::Auth(attempt.clone()));
         self.attempts.push(attempt);
@@ -593,7 +648,7 @@ impl Running<'_> {
         let failure = AuthFailure {
             user: self.user.to_owned(),
             attempts: self.attempts.clone(),
-            remaining: self.methods.clone().unwrap_or_default(),
+            remaining: self.offer.named(),
             ended: ended.map(|e| e.to_string()),
         };
         self.client.handle().shared.error(ErrorKind::Auth(Box::new(failure)))

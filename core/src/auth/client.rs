@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use super::{CONNECTION_SERVICE, Method};
 use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
-use crate::keys::{KeyPair, PublicKey};
+use crate::keys::{KeyPair, PublicKey, signature};
 use crate::msg::{
     self, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
     UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
@@ -156,7 +156,7 @@ enum Waiting {
 enum Sent {
     None,
     Password,
-    Probe { key: PublicKey, alg: SigAlg },
+    Probe(PublicKey),
     PublicKey,
     Interactive,
 }
@@ -261,7 +261,7 @@ impl ClientAuth {
             AuthMethod::ProbeKey { key, alg } => {
                 fit(transport, key, *alg)?;
                 put_key(&mut fields, false, *alg, key);
-                (Method::PublicKey, Sent::Probe { key: (*key).clone(), alg: *alg }, 0)
+                (Method::PublicKey, Sent::Probe((*key).clone()), 0)
             }
             AuthMethod::PublicKey { key, alg } => {
                 fit(transport, key.public(), *alg)?;
@@ -345,9 +345,10 @@ impl ClientAuth {
         let request = self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
         let mut fields = Vec::new();
         put_key(&mut fields, true, request.alg, request.key);
-        fields.put_string(signature);
-        let genuine =
-            crate::keys::signature::verify(provider, request.key, request.alg, request.message, signature);
+        let genuine = signature::verify(provider, request.key, request.alg, request.message, signature);
+        // Servers are stricter than we are about zeros that a signer put in front of ECDSA's numbers.
+        let exact = signature::decode(signature, request.alg).map(|raw| signature::encode(request.alg, &raw));
+        fields.put_string(&exact.unwrap_or_default());
         // The question is answered either way; a signature that is none never leaves (AC-09).
         self.waiting = Waiting::Idle;
         genuine.map_err(|_| UsageError::KeyMismatch)?;
@@ -417,7 +418,7 @@ impl ClientAuth {
             }
             UserauthSuccess::NUMBER => {
                 Transport::parse::<UserauthSuccess<'_>>(payload)?;
-                if matches!(sent, Sent::Probe { .. }) {
+                if matches!(sent, Sent::Probe(_)) {
                     self.proof = false;
                 }
                 self.waiting = Waiting::Done;
@@ -428,9 +429,9 @@ impl ClientAuth {
             }
             // 60 means what the request says (AC-03).
             60 => match sent {
-                Sent::Probe { key, alg } => {
+                Sent::Probe(key) => {
                     let m = Transport::parse::<UserauthPkOk<'_>>(payload)?;
-                    if m.algorithm.as_bytes() != alg.name().as_bytes() || m.key != key.to_blob() {
+                    if !confirms(&m, key) {
                         let text = "USERAUTH_PK_OK for another key than the one asked about".into();
                         return Err(Failure::text(Fault::UnexpectedMessage, text));
                     }
@@ -493,6 +494,14 @@ impl ClientAuth {
 fn fit(transport: &Transport, key: &PublicKey, alg: SigAlg) -> Result<(), UsageError> {
     let allowed = transport.config.algorithms.user_key.contains(&alg);
     if key.fits(alg) && allowed { Ok(()) } else { Err(UsageError::KeyMismatch) }
+}
+
+/// Whether PK_OK is for this key, whatever the spelling of its blob, and names an algorithm of its
+/// kind. Devices say `ssh-rsa` where they were asked about `rsa-sha2-512`; what will sign is what was
+/// asked about (OpenSSH `input_userauth_pk_ok`).
+fn confirms(m: &UserauthPkOk<'_>, key: &PublicKey) -> bool {
+    let named = m.algorithm.to_str().and_then(SigAlg::from_name);
+    named.is_some_and(|alg| key.fits(alg)) && PublicKey::from_blob(m.key).as_ref() == Ok(key)
 }
 
 /// The fields of a publickey request before the signature.

@@ -48,9 +48,9 @@ pub enum Verdict {
     /// Ask the user; for keyboard-interactive only. `Attempt::Answers` follows.
     Challenge(Challenge),
     /// The password was right but has expired; for passwords only. `Attempt::PasswordChange`
-    /// may follow.
+    /// may follow. The answer to that too, when the new password will not do (RFC 4252 §8).
     PasswordExpired {
-        /// Text for the user.
+        /// Text for the user: that the password has expired, or what is wrong with the new one.
         prompt: String,
     },
 }
@@ -442,7 +442,7 @@ impl ServerAuth {
                 Ok(None)
             }
             (Verdict::Accept, _) => {
-                transport.sender.send(&UserauthSuccess::new());
+                transport.sender.send(&UserauthSuccess::new(&[]));
                 self.waiting = Waiting::Done;
                 transport.enter(State::Connected);
                 transport.start_delayed_compression(Role::Server);

@@ -1,7 +1,7 @@
 //! The SSH form of signatures: `string algorithm, string signature` (RFC 4253 §6.6).
 //!
 //! Inside: 64 bytes for Ed25519 (RFC 8709 §6), two mpints for ECDSA (RFC 5656 §3.1.2), the number as
-//! bytes for RSA (RFC 8332 §3). Both levels are exact: nothing may follow the last field.
+//! bytes for RSA (RFC 8332 §3). On both levels nothing may follow the last field.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -30,7 +30,7 @@ pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
 }
 
 /// Decodes a signature that must be of `expected`, and returns it raw: 64 bytes for Ed25519,
-/// `r || s` of curve width for ECDSA (both minimal, positive mpints), as sent for RSA.
+/// `r || s` of curve width for ECDSA (positive mpints, surplus zeros in front dropped), as sent for RSA.
 pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
     let mut r = Reader::new(blob);
     // K-13, AS-07: the name says exactly what was agreed on, ssh-rsa is not rsa-sha2-512.
@@ -81,21 +81,18 @@ pub fn verify(
 
 fn decode_ecdsa(inner: &[u8], curve: Curve) -> Result<Vec<u8>, BadSignature> {
     let mut fields = Reader::new(inner);
-    let r = exact_mpint(&mut fields)?;
-    let s = exact_mpint(&mut fields)?;
+    let r = positive(&mut fields)?;
+    let s = positive(&mut fields)?;
     fields.end().map_err(bad)?;
     let mut raw = pad_left(r, curve.width())?;
     raw.extend_from_slice(&pad_left(s, curve.width())?);
     Ok(raw)
 }
 
-/// A positive mpint in its one encoding, so that a signature cannot be dressed differently.
-fn exact_mpint<'a>(fields: &mut Reader<'a>) -> Result<&'a [u8], BadSignature> {
-    match fields.string().map_err(bad)? {
-        [0, rest @ ..] if rest.first().is_some_and(|b| *b >= 0x80) => Ok(rest),
-        number @ [1..=0x7f, ..] => Ok(number),
-        _ => Err(BadSignature),
-    }
+/// An mpint above zero. Zeros in front that it need not have are dropped, as in OpenSSH: Huawei's devices
+/// and hardware that pads to the curve's width send them. The numbers decide, so nothing else changes.
+fn positive<'a>(fields: &mut Reader<'a>) -> Result<&'a [u8], BadSignature> {
+    fields.mpint().ok().filter(|number| !number.is_empty()).ok_or(BadSignature)
 }
 
 fn pad_left(number: &[u8], width: usize) -> Result<Vec<u8>, BadSignature> {

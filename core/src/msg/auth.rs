@@ -23,7 +23,10 @@ messages! {
     }
 
     /// SSH_MSG_USERAUTH_SUCCESS (RFC 4252 §5.1).
-    UserauthSuccess = 52 {}
+    UserauthSuccess = 52 {
+        /// Nothing. Never looked at, as in OpenSSH (`input_userauth_success`).
+        rest: rest,
+    }
 
     /// SSH_MSG_USERAUTH_PK_OK (RFC 4252 §7).
     UserauthPkOk = 60 {
@@ -42,7 +45,8 @@ messages! {
     }
 }
 
-/// SSH_MSG_USERAUTH_BANNER (RFC 4252 §5.4). A trailing byte is tolerated: cryptlib sends a NUL.
+/// SSH_MSG_USERAUTH_BANNER (RFC 4252 §5.4). What follows the language is not looked at, as in OpenSSH
+/// (`input_userauth_banner`): cryptlib sends a NUL there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UserauthBanner<'a> {
     /// Text for the user, before authentication.
@@ -55,9 +59,7 @@ impl<'a> Message<'a> for UserauthBanner<'a> {
     fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
         let message = r.text()?;
         r.text()?;
-        if r.rest() == [0] {
-            r.u8()?;
-        }
+        r.bytes(r.rest().len())?;
         Ok(UserauthBanner { message })
     }
 

@@ -30,12 +30,6 @@ messages! {
         service: text,
     }
 
-    /// SSH_MSG_SERVICE_ACCEPT (RFC 4253 §10).
-    ServiceAccept = 6 {
-        /// The service asked for.
-        service: text,
-    }
-
     /// SSH_MSG_NEWKEYS (RFC 4253 §7.3).
     NewKeys = 21 {}
 
@@ -49,6 +43,34 @@ messages! {
     Pong = 193 {
         /// From the PING.
         data: string,
+    }
+}
+
+/// SSH_MSG_SERVICE_ACCEPT (RFC 4253 §10). Reading tolerates a missing name, as OpenSSH does
+/// (`input_userauth_service_accept`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceAccept<'a> {
+    /// The service asked for; empty if the server does not say.
+    pub service: SshStr<'a>,
+}
+
+impl<'a> ServiceAccept<'a> {
+    /// For this service.
+    pub fn new(service: SshStr<'a>) -> Self {
+        ServiceAccept { service }
+    }
+}
+
+impl<'a> Message<'a> for ServiceAccept<'a> {
+    const NUMBER: u8 = 6;
+
+    fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let service = if r.is_empty() { SshStr::new(b"") } else { r.text()? };
+        Ok(ServiceAccept { service })
+    }
+
+    fn write(&self, out: &mut dyn Sink) {
+        out.put_string(self.service.as_bytes());
     }
 }
 

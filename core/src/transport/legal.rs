@@ -127,8 +127,9 @@ pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
         State::Connected => match info.category {
             Category::Connection | Category::KexInit | Category::Ping => Handle,
             Category::Filler => Ignore,
-            // RFC 4252 §5.1: requests after success are silently ignored.
-            Category::Auth if role == Role::Server => Ignore,
+            // RFC 4252 §5.3: once the user is in, what is about authentication is silently ignored.
+            // Servers send a FAILURE late, for a request that they took for another one.
+            Category::Auth | Category::AuthMethod => Ignore,
             _ => Refuse,
         },
     }

@@ -43,7 +43,8 @@ pub fn rsa_key() -> Arc<KeyPair> {
 }
 
 pub fn fixture(name: &str) -> Arc<KeyPair> {
-    let path = format!("{}/tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
+    // From wherever this module is taken into a test.
+    let path = format!("{}/../core/tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
     let key = PrivateKey::load(&std::fs::read(path).unwrap(), None).unwrap();
     Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
 }

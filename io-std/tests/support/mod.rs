@@ -57,7 +57,7 @@ pub fn key_of_carol() -> (Arc<KeyPair>, Fingerprint) {
 }
 
 /// Alice has a password, bob answers a hidden question and then an open one, carol has a key and then
-/// a password, dora answers one hidden question.
+/// a password, dora answers one hidden question, erin's password has expired and the new one has to be long.
 fn judge(user: &[u8], attempt: &Attempt<'_>) -> Verdict {
     let challenge = |prompt: &str, echo| {
         let prompts = vec![(prompt.to_owned(), echo)];
@@ -76,6 +76,11 @@ fn judge(user: &[u8], attempt: &Attempt<'_>) -> Verdict {
         (b"bob" | b"dora", Attempt::KeyboardInteractive { .. }) => challenge("Secret: ", false),
         (b"bob", Attempt::Answers(a)) if a.iter().eq([&b"hush"[..]]) => challenge("Colour: ", true),
         (b"bob", Attempt::Answers(a)) if a.iter().eq([&b"blue"[..]]) => Verdict::Accept,
+        (b"erin", Attempt::Password(b"old")) => Verdict::PasswordExpired { prompt: "it has expired".into() },
+        (b"erin", Attempt::PasswordChange { old: b"old", new }) => match new.len() {
+            12.. => Verdict::Accept,
+            n => Verdict::PasswordExpired { prompt: format!("{n} are too few: at least 12") },
+        },
         (b"dora", Attempt::Answers(a)) if a.iter().eq([&b"hush"[..]]) => Verdict::Accept,
         _ => Verdict::Reject,
     }

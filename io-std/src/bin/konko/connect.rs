@@ -219,7 +219,8 @@ impl Login {
                 terminal::ask(&text, false).filter(|p| !p.expose().is_empty())
             }
             PasswordPrompt::NewPassword { text } => loop {
-                let new = terminal::ask(&format!("{text}\nEnter {user}@{host}'s new password: "), false)?;
+                let why = if text.is_empty() { String::new() } else { format!("{text}\n") };
+                let new = terminal::ask(&format!("{why}Enter {user}@{host}'s new password: "), false)?;
                 let same = terminal::ask(&format!("Retype {user}@{host}'s new password: "), false)?;
                 if new.expose() == same.expose() {
                     break Some(new);

@@ -1,0 +1,120 @@
+//! A server that may break every rule, on a socket: core's raw peer, driven by a story.
+#![allow(dead_code)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use konko::core::transport::negotiate::Role;
+use konko::core::wire::Reader;
+
+#[path = "../../../core/tests/raw/mod.rs"]
+mod raw;
+
+use raw::{RawPeer, host_key};
+pub use raw::{key_of, rsa_key, strings};
+
+/// What stands behind the length: the tag of AES-GCM, whose lengths are in clear.
+const TAG: usize = 16;
+
+pub struct OddServer {
+    peer: RawPeer,
+    socket: TcpStream,
+}
+
+/// Listens on a free port and tells the story to each client; it ends with its connection.
+pub fn serve(story: impl Fn(&mut OddServer) + Send + 'static) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let socket = socket.unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut server = OddServer { peer: RawPeer::new(Role::Server), socket };
+            server.handshake();
+            story(&mut server);
+            // Until the client goes.
+            let _ = server.socket.read_to_end(&mut Vec::new());
+        }
+    });
+    addr
+}
+
+impl OddServer {
+    fn handshake(&mut self) {
+        self.peer.host_key = host_key();
+        self.peer.send_ident();
+        self.peer.send_kexinit();
+        self.flush();
+        assert_eq!(self.next()[0], 20);
+        self.peer.agree();
+        let init = self.next();
+        let reply = self.peer.on_kex_init(&init);
+        self.peer.send(&reply);
+        self.peer.send_newkeys();
+        self.flush();
+        assert_eq!(self.next()[0], 21);
+    }
+
+    fn flush(&mut self) {
+        let bytes = std::mem::take(&mut self.peer.tx);
+        self.socket.write_all(&bytes).unwrap();
+    }
+
+    /// Sends messages in one write.
+    pub fn send(&mut self, messages: &[Vec<u8>]) {
+        messages.iter().for_each(|message| self.peer.send(message));
+        self.flush();
+    }
+
+    /// The client is in.
+    pub fn let_in(&mut self) {
+        self.send(&[vec![52]]);
+        self.peer.login_done();
+    }
+
+    /// The client's next message.
+    pub fn next(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 4096];
+        while !self.has_packet() {
+            let n = self.socket.read(&mut buffer).unwrap();
+            assert!(n > 0, "the client hung up");
+            self.peer.rx.extend_from_slice(&buffer[..n]);
+        }
+        self.peer.next().unwrap()
+    }
+
+    /// The client's next authentication request: its method, and what that adds.
+    pub fn request(&mut self) -> (String, Vec<u8>) {
+        let message = loop {
+            match self.next() {
+                m if m[0] == 50 => break m,
+                m if m[0] == 5 => self.send(&[strings(6, &[b"ssh-userauth"])]),
+                _ => {}
+            }
+        };
+        let mut r = Reader::new(&message[1..]);
+        let fields: Vec<&[u8]> = (0..3).map(|_| r.string().unwrap()).collect();
+        (String::from_utf8(fields[2].to_vec()).unwrap(), r.rest().to_vec())
+    }
+
+    fn has_packet(&self) -> bool {
+        let rx = &self.peer.rx;
+        let line = if self.peer.their_ident.is_empty() {
+            let Some(end) = rx.windows(2).position(|w| w == b"\r\n") else { return false };
+            end + 2
+        } else {
+            0
+        };
+        let Some(length) = rx[line..].first_chunk() else { return false };
+        let tag = if self.peer.opener.is_some() { TAG } else { 0 };
+        rx.len() >= line + 4 + u32::from_be_bytes(*length) as usize + tag
+    }
+}
+
+/// USERAUTH_FAILURE.
+pub fn failure(methods: &str) -> Vec<u8> {
+    let mut m = strings(51, &[methods.as_bytes()]);
+    m.push(0);
+    m
+}
