@@ -115,6 +115,55 @@ fn u12_windows_grow_until_a_long_fat_link_is_full() {
     }
 }
 
+/// OpenSSH's server: it answers no ping, and takes in of its program's output what the window allows at once.
+#[test]
+fn b4_a_peer_without_pings_fills_the_link_and_is_never_let_far_ahead() {
+    for ms in [10, 20, 50, 100] {
+        let client = ClientConfig::new(transport_config());
+        let server = ServerConfig::new(transport_config(), vec![host_key()]);
+        let total = 96 << 20;
+        let mut pair = Pair::new(client, server, (Bulk::default(), Bulk::sending(total)));
+        (pair.link.latency, pair.link.bandwidth) = (Duration::from_millis(ms / 2), GIGABIT);
+        pair.link.chunk = 32 * 1024;
+        let holds = GIGABIT * ms / 1000;
+        let (mut most, mut from) = (0, None);
+        pair.drive_until("all of it", |p| {
+            most = most.max(p.server.app.sent - p.client.app.got);
+            if p.client.app.got >= total / 2 {
+                from.get_or_insert((p.now, p.client.app.got));
+            }
+            p.client.app.got == total
+        });
+        let (from, had) = from.unwrap();
+        let share = (total - had) as f64 / pair.now.since(from).as_secs_f64() / GIGABIT as f64;
+        assert!(share >= 0.9, "{:.0} % of the link at {ms} ms", share * 100.0);
+        assert!(most <= (2 * holds + (2 << 20)), "{most} ahead at {ms} ms, where the link holds {holds}");
+    }
+}
+
+#[test]
+fn b4_a_window_that_does_not_grow_is_used_almost_whole() {
+    for up in [false, true] {
+        let fixed = WindowConfig { initial: 2 << 20, max: 2 << 20, packet: 32 << 10 };
+        let mut client = ClientConfig::new(transport_config());
+        let mut server = ServerConfig::new(transport_config(), vec![host_key()]);
+        (client.window, server.window) = (fixed, fixed);
+        let total = 40 << 20;
+        let (c, s) = if up { (total, 0) } else { (0, total) };
+        let mut pair = Pair::new(client, server, (Bulk::sending(c), Bulk::sending(s)));
+        // The link would hold more than the window: it is never full.
+        (pair.link.latency, pair.link.bandwidth) = (Duration::from_millis(50), 40_000_000);
+        pair.link.chunk = 32 * 1024;
+        let got = |p: &Pair<Bulk, Bulk>| if up { p.server.app.got } else { p.client.app.got };
+        pair.drive_until("half of it", |p| got(p) >= total / 2);
+        let (from, had) = (pair.now, got(&pair));
+        pair.drive_until("all of it", |p| got(p) == total);
+        let rate = (total - had) as f64 / pair.now.since(from).as_secs_f64();
+        let share = rate * 0.1 / f64::from(2 << 20);
+        assert!(share >= 0.85, "{:.0} % of window / RTT, up: {up}", share * 100.0);
+    }
+}
+
 #[test]
 fn windows_stay_small_on_a_short_link() {
     let client = ClientConfig::new(transport_config());

@@ -6,9 +6,8 @@ use super::WindowConfig;
 use crate::error::Fault;
 use crate::time::Time;
 
-/// Adjusts go out when half the window, or this much, was consumed: early enough for peers that
-/// silently count only part of a large window.
-const ADJUST: u32 = 1 << 20;
+/// Credit is never held back beyond this: early enough for peers that silently count only part of a large window.
+const HELD_BACK: u32 = 1 << 20;
 
 /// The receiving window of one channel.
 #[derive(Debug)]
@@ -26,12 +25,23 @@ pub(crate) struct ReceiveWindow {
     total: u64,
     /// Data beyond this mark was made possible by the adjust that went out at that time.
     probe: Option<(u64, Time)>,
+    /// When what is counted as one round trip's worth began, and the total then.
+    round: (Time, u64),
 }
 
 impl ReceiveWindow {
     pub(crate) fn new(config: WindowConfig) -> Self {
         let size = config.initial;
-        ReceiveWindow { config, size, left: size, held: 0, credit: 0, total: 0, probe: None }
+        ReceiveWindow {
+            config,
+            size,
+            left: size,
+            held: 0,
+            credit: 0,
+            total: 0,
+            probe: None,
+            round: (Time::ZERO, 0),
+        }
     }
 
     /// Counts data from the peer; any excess is a fault.
@@ -47,18 +57,32 @@ impl ReceiveWindow {
         self.total = self.total.saturating_add(u64::from(len));
         if let Some((_, sent)) = self.probe.filter(|(mark, _)| self.total > *mark) {
             self.probe = None;
+            // The adjust was in use one round trip after it left, or later.
             let took = now.since(sent);
-            let best = rtt.map_or(took, |best| best.min(took));
-            *rtt = Some(best);
-            // The adjust was in use one round trip after it left: the peer had been waiting for
-            // it. A peer that is slower than its window takes longer to get there.
-            if took <= best.saturating_mul(3) / 2 {
-                let grown = self.size.saturating_mul(2).min(self.config.max);
-                self.credit = self.credit.saturating_add(grown.saturating_sub(self.size));
-                self.size = grown;
-            }
+            *rtt = Some(rtt.map_or(took, |best| best.min(took)));
+        }
+        if let Some(rtt) = rtt.filter(|_| self.size < self.config.max) {
+            self.grow(now, rtt);
         }
         Ok(())
+    }
+
+    /// Once a round trip: a window that is to keep a peer busy holds what arrives in one round trip. Half as much again
+    /// is for what the peer could send if it were larger, so a window that is too small grows each round trip, and one
+    /// that is as large as the link, the peer or the application is fast stays. Much more than that does harm: OpenSSH
+    /// takes in as much of its program's output as the window allows, and slows down with that up to tenfold.
+    fn grow(&mut self, now: Time, rtt: Duration) {
+        let took = now.since(self.round.0);
+        if took < rtt || took.is_zero() {
+            return;
+        }
+        let arrived = u128::from(self.total.saturating_sub(self.round.1));
+        self.round = (now, self.total);
+        let arrived = arrived.saturating_mul(rtt.as_micros()).checked_div(took.as_micros()).unwrap_or(0);
+        let wanted = arrived.saturating_add(arrived / 2).saturating_add(u128::from(HELD_BACK));
+        let size = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(self.size, self.config.max.max(self.size));
+        self.credit = self.credit.saturating_add(size.saturating_sub(self.size));
+        self.size = size;
     }
 
     /// Gives back credit for data that the application is done with. True when an adjust is due.
@@ -69,8 +93,11 @@ impl ReceiveWindow {
         self.due()
     }
 
+    /// An eighth of the window may be held back, and three packets (as OpenSSH) or half of a window smaller than that:
+    /// what is held back, a peer at the end of a long link cannot send in that time.
     pub(crate) fn due(&self) -> bool {
-        self.credit > 0 && self.credit >= (self.size / 2).min(ADJUST)
+        let packets = self.config.packet.saturating_mul(3).min(self.size / 2);
+        self.credit > 0 && self.credit >= (self.size / 8).max(packets).min(HELD_BACK)
     }
 
     /// Takes the credit to be granted now.
@@ -120,20 +147,57 @@ mod tests {
         assert_eq!(w.receive(1, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
     }
 
+    /// A peer at `rtt` that sends as fast as a link of `rate` bytes a second and the window allow: the window in the end.
+    fn settled(rtt: Duration, rate: u64) -> u32 {
+        let mut w = ReceiveWindow::new(WindowConfig::default());
+        let (mut best, mut granted, mut sent, mut got) =
+            (Some(rtt), alloc::vec![(Time::ZERO, 2u64 << 20)], 0u64, 0u64);
+        let mut now = Time::ZERO;
+        for _ in 0..20_000 {
+            now = now + Duration::from_micros(250);
+            let may: u64 = granted.iter().filter(|(at, _)| *at <= now).map(|(_, n)| n).sum();
+            sent = may.min(sent + rate / 4000);
+            while sent > got {
+                let n = (sent - got).min(32 << 10);
+                w.receive(usize::try_from(n).unwrap(), now, &mut best).unwrap();
+                got += n;
+                if w.consume(usize::try_from(n).unwrap()) {
+                    granted.push((now + rtt, u64::from(w.adjust(now))));
+                }
+            }
+        }
+        w.size
+    }
+
     #[test]
-    fn the_window_grows_while_the_peer_waits_for_adjusts_and_stops_when_it_does_not() {
-        let mut w = ReceiveWindow::new(WindowConfig { initial: 100, max: 1000, packet: 100 });
-        w.receive(100, at(0), &mut RTT.clone()).unwrap();
-        w.consume(100);
-        assert_eq!(w.adjust(at(0)), 100);
-        // One round trip later the peer uses it: it had been waiting.
-        w.receive(50, at(100), &mut RTT.clone()).unwrap();
-        assert_eq!(w.size, 200);
-        // A slow peer gets there much later.
-        w.consume(50);
-        w.adjust(at(100));
-        w.receive(100, at(500), &mut RTT.clone()).unwrap();
-        w.receive(100, at(900), &mut RTT.clone()).unwrap();
-        assert_eq!(w.size, 200);
+    fn b4_the_window_becomes_what_the_link_holds_and_little_more() {
+        for rate in [1_000_000, 12_500_000, 125_000_000] {
+            for ms in [1, 10, 20, 50, 100, 150] {
+                let size = u64::from(settled(Duration::from_millis(ms), rate));
+                let holds = rate * ms / 1000;
+                assert!(size >= holds + holds / 4, "{size} of {holds}, {ms} ms, {rate} bytes a second");
+                assert!(
+                    size <= (2 * holds + (1 << 20)).max(2 << 20),
+                    "{size} of {holds}, {ms} ms, {rate} bytes a second"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn b4_most_of_a_fixed_window_can_be_used() {
+        for size in [64 << 10, 1 << 20, 2 << 20, 16 << 20] {
+            let config = WindowConfig { initial: size, max: size, packet: 32 << 10 };
+            let mut w = ReceiveWindow::new(config);
+            let mut held = 0;
+            for _ in 0..100 {
+                w.receive(8 << 10, at(0), &mut RTT.clone()).unwrap();
+                held += 8 << 10;
+                if w.consume(8 << 10) {
+                    held -= w.adjust(at(0));
+                }
+                assert!(held <= (size / 8).max(96 << 10).min(size / 2), "{held} of {size}");
+            }
+        }
     }
 }

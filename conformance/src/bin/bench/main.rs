@@ -1,6 +1,7 @@
 //! Streams over loopback with the program under test and with OpenSSH's `ssh`, turn by turn against the same server,
 //! and prints the ratios. `conformance/bench --help` tells the options.
 
+mod links;
 mod sftp;
 
 use konko_conformance::process::{Feed, Process};
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 const HELP: &str = "conformance/bench [--only PART] [--mib N] [--rounds N] [--cipher NAME]... [--files N]
-  --only PART    streams or sftp; both unless said
+  --only PART    streams, sftp or links (downloads at 1 to 100 ms); all unless said
   --mib N        MiB of one stream (1024)
   --rounds N     streams of each program and direction, turn by turn (5)
   --files N      files of 4 KiB in a tree, for SFTP (5000)
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
     let wanted = |part: &str| options.only.as_deref().is_none_or(|only| only == part);
     let streams = if wanted("streams") { bench(&options, &program, &openssh) } else { Ok(()) };
     let all = streams.and_then(|()| if wanted("sftp") { sftp::bench(&options, &openssh) } else { Ok(()) });
+    let all = all.and_then(|()| if wanted("links") { links::bench(&options, &openssh) } else { Ok(()) });
     match all {
         Ok(()) => ExitCode::SUCCESS,
         Err(text) => {
@@ -57,7 +59,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
             "--mib" => options.len = value.parse::<u64>().map_err(|e| e.to_string())? << 20,
             "--rounds" => options.rounds = value.parse::<usize>().map_err(|e| e.to_string())?.max(1),
             "--files" => options.files = value.parse::<usize>().map_err(|e| e.to_string())?.max(1),
-            "--only" if matches!(value.as_str(), "streams" | "sftp") => options.only = Some(value),
+            "--only" if matches!(value.as_str(), "streams" | "sftp" | "links") => options.only = Some(value),
             "--cipher" => options.ciphers.push(value),
             _ => return Err(HELP.into()),
         }
