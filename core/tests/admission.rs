@@ -1,5 +1,7 @@
 //! Who may start a connection.
 
+mod property;
+
 use konko_core::admission::{Admission, AdmissionLimits, Admitted, Refused};
 use konko_core::rng::Seed;
 use proptest::prelude::*;
@@ -100,6 +102,8 @@ fn all_connections_have_a_limit_and_pipes_have_no_source() {
 }
 
 proptest! {
+    #![proptest_config(property::config(256))]
+
     /// Whatever happens in whatever order, what is counted is what is there.
     #[test]
     fn counts_are_true(steps in proptest::collection::vec((0u8..4, any::<u8>()), 1..400)) {

@@ -1,5 +1,7 @@
 //! Authorized keys: each option, and what must not let anybody in.
 
+mod property;
+
 use std::net::IpAddr;
 
 use konko_core::authorized_keys::{
@@ -280,7 +282,7 @@ fn option() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(property::config(512))]
 
     #[test]
     fn f14_no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

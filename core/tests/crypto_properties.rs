@@ -1,6 +1,7 @@
 //! Properties, with num-bigint-dig as the independent oracle for numbers.
 
 mod crypto_support;
+mod property;
 
 use std::str::FromStr;
 
@@ -121,7 +122,7 @@ fn modexp_of_the_largest_group_is_modpow() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(property::config(12))]
 
     #[test]
     fn modexp_is_num_bigint_digs_modpow_in_every_group(

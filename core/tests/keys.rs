@@ -1,6 +1,8 @@
 //! Keys against the corpus of `tests/data/keys` (made by ssh-keygen and openssl), and against
 //! damage. Test names carry the rows of the security facts that they prove.
 
+mod property;
+
 use konko_core::crypto::{BadSignature, Curve, HashAlg, SigAlg, SigningKey, VerifyKey};
 use konko_core::keys::{KeyError, KeyKind, PrivateKey, PublicKey, signature};
 use konko_core::provider::rustcrypto;
@@ -633,7 +635,7 @@ fn signatures_made_by_openssl_verify() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(property::config(512))]
 
     #[test]
     fn f12_no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

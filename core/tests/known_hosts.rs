@@ -1,5 +1,7 @@
 //! Known hosts: each rule of the format, the injection rows, and a differential with `ssh-keygen -F`.
 
+mod property;
+
 use konko_core::crypto::SigAlg;
 use konko_core::hosts::{Hints, KnownHosts, Problem, Verdict, canonical, learn_line};
 use konko_core::keys::PublicKey;
@@ -388,7 +390,7 @@ fn u35_a_hundred_thousand_lines_load_quickly() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(512) })]
+    #![proptest_config(property::config(512))]
 
     #[test]
     fn h13_no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400), host in ".{0,20}", port: u16) {

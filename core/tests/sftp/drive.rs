@@ -93,6 +93,8 @@ pub struct Local<F> {
     pub disordered: bool,
     /// Round trips so far.
     pub rounds: usize,
+    /// Round trips that a run may take.
+    pub patience: usize,
 }
 
 impl<F: Far> Local<F> {
@@ -114,6 +116,7 @@ impl<F: Far> Local<F> {
             error: None,
             disordered: false,
             rounds: 0,
+            patience: 100_000,
         };
         local.round();
         local
@@ -199,7 +202,7 @@ impl<F: Far> Local<F> {
 
     /// Until all jobs have ended.
     pub fn run(&mut self) {
-        for _ in 0..100_000 {
+        for _ in 0..self.patience {
             if self.transfers.is_empty() {
                 self.notices();
                 return;
