@@ -24,28 +24,32 @@ fn habits(len: usize) -> impl Strategy<Value = Habits> {
         prop::option::weighted(0.1, 0..len as u64 + 1),
     );
     let whims = (any::<u64>(), prop_oneof![Just(0usize), 1usize..40_000], any::<bool>(), any::<bool>());
-    let manners = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(false), 1 => Just(true)]);
-    (whims, odd, manners).prop_map(|((seed, most, short, reorder), odd, (mute, closes_first, noisy))| {
-        let (answers, hangs_up, refuses, changes, lies, repeats, strays, early_eof) = odd;
-        let preamble = if noisy { b"hello\r\n".to_vec() } else { Vec::new() };
-        Habits {
-            seed,
-            most,
-            short,
-            reorder,
-            answers,
-            hangs_up,
-            refuses,
-            changes,
-            mute,
-            lies,
-            repeats,
-            strays,
-            preamble,
-            early_eof,
-            closes_first,
-        }
-    })
+    let starves = prop::option::weighted(0.2, (3u8..21, 1usize..4));
+    let manners = (any::<bool>(), any::<bool>(), prop_oneof![9 => Just(false), 1 => Just(true)], starves);
+    (whims, odd, manners).prop_map(
+        |((seed, most, short, reorder), odd, (mute, closes_first, noisy, starves))| {
+            let (answers, hangs_up, refuses, changes, lies, repeats, strays, early_eof) = odd;
+            let preamble = if noisy { b"hello\r\n".to_vec() } else { Vec::new() };
+            Habits {
+                seed,
+                most,
+                short,
+                reorder,
+                answers,
+                hangs_up,
+                refuses,
+                changes,
+                mute,
+                lies,
+                repeats,
+                strays,
+                preamble,
+                early_eof,
+                closes_first,
+                starves,
+            }
+        },
+    )
 }
 
 fn local(habits: Habits, file: Vec<u8>, sequential: bool) -> Local<Fake> {
@@ -69,7 +73,8 @@ fn local(habits: Habits, file: Vec<u8>, sequential: bool) -> Local<Fake> {
 fn is_right(came: &[u8], before: &[u8], habits: &Habits, after: &[u8]) -> bool {
     let end = came.len() as u64;
     // No size is told, or one that says nothing, as that of files that have more than it.
-    let untold = habits.mute || habits.refuses == Some(8) || habits.lies.is_some_and(|size| size <= end);
+    let silent = habits.refuses == Some(8) || habits.starves.is_some_and(|(number, _)| number == 8);
+    let untold = habits.mute || silent || habits.lies.is_some_and(|size| size <= end);
     // What an end that is a lie cuts off, nobody can know.
     let believed = |file: &[u8]| {
         habits.early_eof.is_some_and(|at| untold && end >= at.min(file.len() as u64))
@@ -165,20 +170,23 @@ fn copy_is_right_or_an_error(habits: Habits, len: usize, sequential: bool) -> Re
 }
 
 #[test]
-fn b6_a_size_that_what_came_has_passed_says_nothing() {
-    let habits = Habits {
-        seed: 26_468_918_804_741_014,
-        most: 147,
-        changes: Some((7, 0)),
-        lies: Some(0),
-        ..Habits::default()
-    };
-    for (ordered, sequential) in [(false, false), (false, true), (true, false), (true, true)] {
-        let hint = Some(57_832);
-        Get { habits: habits.clone(), len: 5832, ordered, sequential, hint, verify: Verify::Size }
-            .is_right_or_an_error()
-            .unwrap();
+fn b6_where_no_size_is_told_the_word_for_the_end_is_all_there_is() {
+    let miser = Habits { most: 147, changes: Some((7, 0)), lies: Some(0), ..Habits::default() };
+    let refuses = Habits { refuses: Some(8), ..Habits::default() };
+    let early = Habits { early_eof: Some(0), ..refuses.clone() };
+    for habits in [Habits { seed: 26_468_918_804_741_014, ..miser }, early] {
+        for (ordered, sequential) in [(false, false), (false, true), (true, false), (true, true)] {
+            for (len, hint) in [(5832, Some(57_832)), (16_061, None)] {
+                let verify = Verify::Size;
+                Get { habits: habits.clone(), len, ordered, sequential, hint, verify }
+                    .is_right_or_an_error()
+                    .unwrap();
+            }
+        }
     }
+    let (seed, changes) = (8_271_777_485_945_151_381, Some((1, 0)));
+    let habits = Habits { seed, short: true, reorder: true, changes, ..refuses };
+    copy_is_right_or_an_error(habits, 26, false).unwrap();
 }
 
 #[test]

@@ -93,8 +93,14 @@ pub struct Local<F> {
     pub disordered: bool,
     /// Round trips so far.
     pub rounds: usize,
+    /// What `open` opened.
+    handle: Option<Handle>,
     /// Round trips that a run may take.
     pub patience: usize,
+    /// Most bytes that ever waited for their turn.
+    pub most_held: usize,
+    /// What comes of this job is not kept.
+    pub busy: Option<JobId>,
 }
 
 impl<F: Far> Local<F> {
@@ -116,7 +122,10 @@ impl<F: Far> Local<F> {
             error: None,
             disordered: false,
             rounds: 0,
+            handle: None,
             patience: 100_000,
+            most_held: 0,
+            busy: None,
         };
         local.round();
         local
@@ -149,6 +158,9 @@ impl<F: Far> Local<F> {
     }
 
     fn store(&mut self, job: JobId, offset: u64, data: &[u8]) {
+        if self.busy == Some(job) {
+            return;
+        }
         let file = self.files.entry(job).or_default();
         let offset = offset as usize;
         self.disordered |= offset != file.len();
@@ -184,8 +196,12 @@ impl<F: Far> Local<F> {
                                 let data = data.to_vec();
                                 self.store(job, offset, &data);
                             }
+                            Handled::Other(Event::Reply { reply: Reply::Handle(handle), .. }) => {
+                                self.handle = Some(handle);
+                            }
                             Handled::Done | Handled::Other(_) => {}
                         }
+                        self.most_held = self.most_held.max(self.transfers.held());
                         self.notices();
                     }
                 }
@@ -198,6 +214,26 @@ impl<F: Far> Local<F> {
         self.transfers.lost(&error);
         self.error = Some(error);
         self.notices();
+    }
+
+    /// Opens a file for reading and writing, that stays open.
+    pub fn open(&mut self, path: &[u8]) -> Handle {
+        self.client.open(path, OpenFlags(0x1b), &Attrs::new()).unwrap();
+        while self.handle.is_none() {
+            self.round();
+        }
+        self.handle.take().unwrap()
+    }
+
+    /// Until a job has ended, whatever the others do. False: not in that time.
+    pub fn run_for(&mut self, job: JobId, limit: Duration) -> bool {
+        let end = self.now + limit;
+        while !self.ended.contains_key(&job) && self.now < end {
+            if !self.round() {
+                self.now = self.now.max(self.transfers.deadline().unwrap_or(end));
+            }
+        }
+        self.ended.contains_key(&job)
     }
 
     /// Until all jobs have ended.

@@ -38,7 +38,12 @@ pub struct Habits {
     pub early_eof: Option<u64>,
     /// CLOSE overtakes what came before it.
     pub closes_first: bool,
+    /// This request (by number), of READs and WRITEs those of the first byte, is never answered so many times.
+    pub starves: Option<(u8, usize)>,
 }
+
+/// A file that never ends, and that no request is starved of.
+pub const BUSY: &[u8] = b"busy";
 
 #[derive(Default)]
 pub struct Fake {
@@ -92,12 +97,31 @@ impl Fake {
             if self.habits.answers.is_some_and(|n| self.queue.len() >= n) {
                 continue;
             }
+            if self.is_starved(message[0], &message[5..]) {
+                continue;
+            }
             self.queue.push_back((message[0], id, message[5..].to_vec()));
             self.peak = self.peak.max(self.queue.len());
             if self.habits.hangs_up.is_some_and(|n| self.queue.len() > n) {
                 self.gone = true;
                 return;
             }
+        }
+    }
+
+    fn is_starved(&mut self, number: u8, fields: &[u8]) -> bool {
+        let mut r = Reader::new(fields);
+        let about = match number {
+            4 | 5 | 6 | 8 | 10 => self.handles.get(&handle(&mut r)).cloned().unwrap_or_default(),
+            _ => r.string().unwrap().to_vec(),
+        };
+        let first = !matches!(number, 5 | 6) || r.u64() == Ok(0);
+        match &mut self.habits.starves {
+            Some((which, times)) if *which == number && *times > 0 && first && about != BUSY => {
+                *times -= 1;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -207,6 +231,11 @@ impl Fake {
     fn read(&mut self, id: u32, r: &mut Reader<'_>) -> Vec<u8> {
         let Some(path) = self.handles.get(&handle(r)).cloned() else { return status(id, 4) };
         let (offset, len) = (r.u64().unwrap(), r.u32().unwrap() as usize);
+        if path == BUSY {
+            let mut f = id.to_be_bytes().to_vec();
+            f.put_string(&vec![0; len]);
+            return packet(103, &f);
+        }
         self.reads += 1;
         if let Some((after, len)) = self.habits.changes
             && self.reads > after

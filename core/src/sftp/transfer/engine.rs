@@ -1,7 +1,7 @@
 //! The jobs, what is in flight, and whose turn it is.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use crate::sftp::client::{Client, Handle, RequestId};
@@ -36,6 +36,13 @@ pub struct Transfers {
     pub(super) most_files: usize,
     /// The longest reply that a server gives, where it is less than what limits say.
     pub(super) longest: u32,
+    /// Bytes of all jobs that came out of turn, and wait for it.
+    pub(super) held: usize,
+    /// Requests so far, and the last of them that was answered.
+    turns: u64,
+    pub(super) answered: u64,
+    /// What was answered at this time: what was sent before that and is not answered a stall later is starved.
+    mark: (Time, u64),
 }
 
 impl Transfers {
@@ -54,6 +61,10 @@ impl Transfers {
             notices: VecDeque::new(),
             files: 0,
             longest: u32::MAX,
+            held: 0,
+            turns: 0,
+            answered: 0,
+            mark: (Time::ZERO, 0),
         }
     }
 
@@ -206,14 +217,15 @@ impl Transfers {
             let result = Err(job.error.unwrap_or(lost));
             self.notices.push_back(Notice::Finished { job: job.id, result });
         }
-        (self.jobs, self.free, self.files) = (Vec::new(), Vec::new(), 0);
+        (self.jobs, self.free, self.files, self.held) = (Vec::new(), Vec::new(), 0, 0);
         self.queue.clear();
         self.ready.clear();
     }
 
     /// When to poll at the latest.
     pub fn deadline(&self) -> Option<Time> {
-        self.window.deadline(!self.flights.is_empty())
+        let all = self.window.deadline(!self.flights.is_empty())?;
+        Some(all.min(self.mark.0 + self.config.stall))
     }
 
     /// Jobs that have not ended.
@@ -236,6 +248,12 @@ impl Transfers {
         (self.window.in_flight(), self.window.peak)
     }
 
+    /// Bytes that came out of turn and wait for it, of jobs whose data comes in order or is hashed. Never more
+    /// than [`TransferConfig::max_bytes`].
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
     // ---- below ----
 
     fn job(&self, id: JobId) -> Option<&Job> {
@@ -249,7 +267,9 @@ impl Transfers {
     /// Works on a job that is taken out for that time.
     pub(super) fn with<T>(&mut self, id: JobId, work: impl FnOnce(&mut Self, &mut Job) -> T) -> Option<T> {
         let mut job = self.jobs.get_mut(slot_of(id))?.take_if(|j| j.id == id)?;
+        let before = job.waiting();
         let result = work(self, &mut job);
+        self.held = self.held.saturating_add(job.waiting()).saturating_sub(before);
         if let Some(place) = self.jobs.get_mut(slot_of(id)) {
             *place = Some(job);
         }
@@ -257,7 +277,8 @@ impl Transfers {
     }
 
     fn remove(&mut self, id: JobId) {
-        if self.jobs.get_mut(slot_of(id)).is_some_and(|p| p.take_if(|j| j.id == id).is_some()) {
+        if let Some(job) = self.jobs.get_mut(slot_of(id)).and_then(|p| p.take_if(|j| j.id == id)) {
+            self.held = self.held.saturating_sub(job.waiting());
             self.free.push(slot_of(id) as u32);
         }
     }
@@ -321,31 +342,38 @@ impl Transfers {
         now: Time,
     ) -> Result<(), UsageError> {
         let id = request?;
+        self.turns = self.turns.saturating_add(1);
         if self.flights.is_empty() {
             self.window.start_clock(now);
+            self.mark = (now, self.answered);
         }
         job.outstanding = job.outstanding.saturating_add(1);
         if matches!(item, Item::Read | Item::Fill) {
             job.data = job.data.saturating_add(1);
             self.window.sent(len as usize, now);
         }
-        self.flights.insert(id, Flight { job: job.id, item, offset, len, got: 0, sent: now });
+        let turn = self.turns;
+        self.flights.insert(id, Flight { job: job.id, item, offset, len, got: 0, sent: now, turn });
         Ok(())
     }
 
     pub(super) fn fail(&mut self, client: &mut Client, id: JobId, error: TransferError) {
         self.drop_data(client, id);
-        if let Some(job) = self.job_mut(id) {
+        self.with(id, |_, job| {
             job.started = true;
             job.fail(error);
-        }
+        });
         self.queue.retain(|q| *q != id);
         self.wake(id);
     }
 
     /// Nobody wants the data any more that was asked for.
     pub(super) fn drop_data(&mut self, client: &mut Client, id: JobId) {
-        let mine = |f: &Flight| f.job == id && matches!(f.item, Item::Read | Item::Fill);
+        self.drop_data_before(client, id, u64::MAX);
+    }
+
+    fn drop_data_before(&mut self, client: &mut Client, id: JobId, turn: u64) {
+        let mine = |f: &Flight| f.job == id && f.turn < turn && f.is_data();
         let gone: Vec<(RequestId, Flight)> =
             self.flights.iter().filter(|(_, f)| mine(f)).map(|(r, f)| (*r, *f)).collect();
         for (request, flight) in gone {
@@ -359,46 +387,67 @@ impl Transfers {
         }
     }
 
-    /// No reply for too long: what was asked for is asked for again, less of it at a time.
+    /// No reply for too long: what was asked for is asked for again, less of it at a time. None to a request
+    /// while later ones are answered: that one is.
     fn check_stall(&mut self, client: &mut Client, now: Time) {
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }
-        self.window.stalled(now);
-        let given_up = self.window.stalls > self.config.max_stalls;
-        let jobs: Vec<JobId> = self.jobs.iter().flatten().filter(|j| j.started).map(|j| j.id).collect();
-        for id in jobs {
-            if given_up {
-                // What does not answer will not answer a CLOSE either.
-                self.drop_data(client, id);
-                self.abandon(client, id);
-                continue;
-            }
-            self.drop_questions(client, id);
-            let mine = self.flights.values().filter(|f| f.job == id);
-            let again: Vec<Flight> =
-                mine.filter(|f| matches!(f.item, Item::Read | Item::Fill)).copied().collect();
-            let Some(job) = self.job_mut(id) else { continue };
-            // What was written from a pipe cannot be asked for again: perhaps it is only slow.
-            let lasting = job.is_upload() && !(job.kind == Kind::Put && job.put.seekable);
-            if again.is_empty() || lasting || job.error.is_some() {
-                continue;
-            }
-            let closed = job.is_upload() && !job.is_filling();
-            for f in again {
-                let (offset, len) = (f.offset.saturating_add(u64::from(f.got)), f.len.saturating_sub(f.got));
-                match f.item {
-                    Item::Fill if job.is_upload() => job.refill.push_back((offset, len)),
-                    // What a copy did not get written is read again, and written then.
-                    _ => job.ranges.again(offset, len),
-                }
-            }
-            self.drop_data(client, id);
-            if closed {
-                self.write_again(client, id);
-            }
-            self.wake(id);
+        if self.window.deadline(true).is_some_and(|at| at <= now) {
+            self.window.stalled(now);
+            self.mark = (now, self.answered);
+            let given_up = self.window.stalls > self.config.max_stalls;
+            let jobs: Vec<JobId> = self.jobs.iter().flatten().filter(|j| j.started).map(|j| j.id).collect();
+            jobs.into_iter().for_each(|id| self.stalled(client, id, u64::MAX, given_up));
+            return;
         }
+        let (_, overtaken) = core::mem::replace(&mut self.mark, (now, self.answered));
+        let starved = |f: &&Flight| f.turn < overtaken && !f.is_long();
+        let jobs: BTreeSet<JobId> = self.flights.values().filter(starved).map(|f| f.job).collect();
+        jobs.into_iter().for_each(|id| self.stalled(client, id, overtaken, false));
+    }
+
+    /// What a job sent before `turn` is not answered: it is asked for again.
+    fn stalled(&mut self, client: &mut Client, id: JobId, turn: u64, given_up: bool) {
+        if given_up || self.is_given_up(id, turn) {
+            // What does not answer will not answer a CLOSE either.
+            self.drop_data(client, id);
+            return self.abandon(client, id);
+        }
+        self.drop_questions(client, id, turn);
+        let mine = self.flights.values().filter(|f| f.job == id && f.turn < turn);
+        let again: Vec<Flight> = mine.filter(|f| f.is_data()).copied().collect();
+        let Some(job) = self.job_mut(id) else { return };
+        // What was written from a pipe cannot be asked for again: perhaps it is only slow.
+        let lasting = job.is_upload() && !(job.kind == Kind::Put && job.put.seekable);
+        if again.is_empty() || lasting || job.error.is_some() {
+            return;
+        }
+        let closed = job.is_upload() && !job.is_filling();
+        for f in again {
+            let (offset, len) = (f.offset.saturating_add(u64::from(f.got)), f.len.saturating_sub(f.got));
+            match f.item {
+                Item::Fill if job.is_upload() => job.refill.push_back((offset, len)),
+                // What a copy did not get written is read again, and written then.
+                _ => job.ranges.again(offset, len),
+            }
+        }
+        self.drop_data_before(client, id, turn);
+        if closed {
+            self.write_again(client, id);
+        }
+        self.wake(id);
+    }
+
+    /// Whether a job has stalled too often. What else is answered meanwhile, of it or of others, does not help.
+    fn is_given_up(&mut self, id: JobId, turn: u64) -> bool {
+        let waits = self.flights.values().any(|f| f.job == id && f.turn < turn && !f.is_long());
+        let most = self.config.max_stalls;
+        let Some(job) = self.job_mut(id).filter(|_| waits) else { return false };
+        let (times, before) = job.starved;
+        let done = job.done();
+        job.starved = (if done > before { 1 } else { times.saturating_add(1) }, done);
+        job.starved.0 > most
     }
 
     /// A file was closed behind writes that were never answered: it is opened once more for them.
@@ -431,9 +480,10 @@ impl Transfers {
         }
     }
 
-    /// Does without what would only have been good to know.
-    fn drop_questions(&mut self, client: &mut Client, id: JobId) {
-        let mine = |f: &Flight| f.job == id && matches!(f.item, Item::Stat | Item::StatPath);
+    /// Does without what would only have been good to know, and was asked before `turn`.
+    fn drop_questions(&mut self, client: &mut Client, id: JobId, turn: u64) {
+        let question = |f: &Flight| matches!(f.item, Item::Stat | Item::StatPath);
+        let mine = |f: &Flight| f.job == id && f.turn < turn && question(f);
         let gone: Vec<RequestId> = self.flights.iter().filter(|(_, f)| mine(f)).map(|(r, _)| *r).collect();
         for request in gone {
             client.cancel(request);
@@ -454,12 +504,12 @@ impl Transfers {
             client.cancel(request);
             self.flights.remove(&request);
         }
-        if let Some(job) = self.job_mut(id) {
+        self.with(id, |_, job| {
             job.outstanding = 0;
             job.fail(TransferError::Stalled);
             // One last attempt to tidy up, without waiting for it.
             job.script.retain(|i| *i != Item::Wait);
-        }
+        });
         self.wake(id);
     }
 }

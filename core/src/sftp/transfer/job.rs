@@ -70,6 +70,19 @@ pub(super) struct Flight {
     /// Bytes of a READ that came.
     pub(super) got: u32,
     pub(super) sent: Time,
+    /// Its place among all that were sent.
+    pub(super) turn: u64,
+}
+
+impl Flight {
+    pub(super) fn is_data(&self) -> bool {
+        matches!(self.item, Item::Read | Item::Fill)
+    }
+
+    /// The server has much to do for it, and others may overtake it meanwhile.
+    pub(super) fn is_long(&self) -> bool {
+        matches!(self.item, Item::CopyData | Item::HashPath | Item::HashHandle | Item::Fsync)
+    }
 }
 
 pub(super) struct Job {
@@ -125,6 +138,8 @@ pub(super) struct Job {
     pub(super) copied: bool,
     /// The second pass, for the hash.
     pub(super) rereading: bool,
+    /// Stalls of its own in a row, without anything becoming safe: how much was then.
+    pub(super) starved: (u32, u64),
     pub(super) error: Option<TransferError>,
     pub(super) summary: Summary,
 }
@@ -183,6 +198,7 @@ impl Job {
             opens: 0,
             copied: false,
             rereading: false,
+            starved: (0, 0),
             error: None,
             summary: Summary::default(),
         };
@@ -262,6 +278,9 @@ impl Job {
         }
         self.error = Some(error);
         self.held.clear();
+        if let Some(order) = &mut self.order {
+            order.clear();
+        }
         self.script.clear();
         if !matches!(self.kind, Kind::Read | Kind::Write) {
             self.script.extend([Item::Wait, Item::Close, Item::CloseTarget]);
@@ -280,6 +299,11 @@ impl Job {
         self.ranges.size_pending = true;
         (self.behind, self.again) = (false, false);
         self.script.extend([Item::Open, Item::Wait, Item::Stat, Item::Read, Item::Close]);
+    }
+
+    /// Bytes that wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        self.order.as_ref().map_or(0, Reorder::held)
     }
 
     /// Contiguous bytes that are safe.

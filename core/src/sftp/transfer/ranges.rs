@@ -5,13 +5,16 @@ use alloc::vec::Vec;
 
 use super::TransferError;
 
+/// Data that is kept is put together up to this size.
+const PIECE: usize = 64 * 1024;
+
 /// The reading of one file.
 #[derive(Debug, Default)]
 pub(super) struct Ranges {
     start: u64,
     /// Asked for up to here.
     next: u64,
-    /// Parts that did not come: to be asked for again, before all else.
+    /// Parts that did not come, in order: to be asked for again, before all else.
     holes: VecDeque<(u64, u32)>,
     /// What came, as far as it is not contiguous with the start: start and end.
     islands: BTreeMap<u64, u64>,
@@ -89,8 +92,14 @@ impl Ranges {
     /// Not asked for after all.
     pub(super) fn again(&mut self, offset: u64, len: u32) {
         if len > 0 && self.eof.is_none_or(|eof| offset < eof) {
-            self.holes.push_back((offset, len));
+            let at = self.holes.partition_point(|(other, _)| *other < offset);
+            self.holes.insert(at, (offset, len));
         }
+    }
+
+    /// Where the next range starts, if there is one.
+    pub(super) fn upcoming(&self) -> u64 {
+        self.holes.front().map_or(self.next, |(offset, _)| *offset)
     }
 
     /// Data came.
@@ -128,7 +137,7 @@ impl Ranges {
             self.ended = true;
             return false;
         }
-        self.holes.push_back((at, rest));
+        self.again(at, rest);
         true
     }
 
@@ -170,11 +179,22 @@ impl Ranges {
 pub(super) struct Reorder {
     next: u64,
     held: BTreeMap<u64, Vec<u8>>,
+    bytes: usize,
 }
 
 impl Reorder {
     pub(super) fn new(start: u64) -> Self {
-        Reorder { next: start, held: BTreeMap::new() }
+        Reorder { next: start, ..Reorder::default() }
+    }
+
+    /// What comes next.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Bytes that are kept.
+    pub(super) fn held(&self) -> usize {
+        self.bytes
     }
 
     /// True if `data` is what comes next; else it is kept until its turn.
@@ -184,22 +204,39 @@ impl Reorder {
             return true;
         }
         if offset >= self.next {
-            self.held.insert(offset, data.to_vec());
+            self.hold(offset, data);
         }
         false
+    }
+
+    /// Small pieces that follow each other are one, so that what is kept is not mostly what stands around it.
+    fn hold(&mut self, offset: u64, data: &[u8]) {
+        let before = self.held.range_mut(..offset).next_back();
+        let before = before.filter(|(at, b)| at.saturating_add(b.len() as u64) == offset && b.len() < PIECE);
+        let replaced = match before {
+            Some((_, before)) => {
+                before.extend_from_slice(data);
+                None
+            }
+            None => self.held.insert(offset, data.to_vec()),
+        };
+        let gone = replaced.map_or(0, |data| data.len());
+        self.bytes = self.bytes.saturating_add(data.len()).saturating_sub(gone);
     }
 
     /// What was kept and is next now.
     pub(super) fn ready(&mut self) -> Option<(u64, Vec<u8>)> {
         let data = self.held.remove(&self.next)?;
+        self.bytes = self.bytes.saturating_sub(data.len());
         let offset = self.next;
         self.next = offset.saturating_add(data.len() as u64);
         Some((offset, data))
     }
 
-    /// Everything that was kept is thrown away; goes on at `next`.
+    /// Everything that was kept is thrown away.
     pub(super) fn clear(&mut self) {
         self.held.clear();
+        self.bytes = 0;
     }
 }
 

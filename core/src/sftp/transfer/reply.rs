@@ -28,6 +28,7 @@ impl Transfers {
                 let (flight, offset) = (*flight, flight.offset.saturating_add(u64::from(at)));
                 if left == 0 {
                     self.flights.remove(&id);
+                    self.answered = self.answered.max(flight.turn);
                 }
                 let job = flight.job;
                 let mine =
@@ -40,6 +41,7 @@ impl Transfers {
                     return Handled::Other(Event::Reply { id, reply });
                 };
                 self.window.alive(now);
+                self.answered = self.answered.max(flight.turn);
                 let job = flight.job;
                 let failed = self.with(job, |this, job| {
                     job.outstanding = job.outstanding.saturating_sub(1);

@@ -160,6 +160,9 @@ impl Transfers {
             if !self.window.has_room() {
                 return Done::Stay(Turn::Blocked);
             }
+            if !self.may_wait(job, behind.unwrap_or(len)) {
+                return Done::Stay(Turn::Idle);
+            }
             let Some((offset, n)) = job.ranges.next(behind.unwrap_or(len), job.data) else {
                 return Done::Stay(Turn::Idle);
             };
@@ -177,6 +180,13 @@ impl Transfers {
                 return Done::Stay(Turn::Rotate);
             }
         }
+    }
+
+    /// Whether what is read next can be kept until its turn: what comes out of turn is never more than the
+    /// largest window, all jobs together. What is next can always come.
+    fn may_wait(&self, job: &Job, len: u32) -> bool {
+        let in_turn = job.order.as_ref().is_none_or(|order| job.ranges.upcoming() <= order.next());
+        in_turn || self.window.room_beside(self.held) >= len as usize
     }
 
     /// The length of the one READ that fetches a small file of known size and shows that it ends there. The

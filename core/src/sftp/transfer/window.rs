@@ -63,6 +63,11 @@ impl Window {
         self.in_requests
     }
 
+    /// Bytes that may still come, with `held` that came and wait, before it is more than the largest window.
+    pub(super) fn room_beside(&self, held: usize) -> usize {
+        self.max_bytes.saturating_sub(held).saturating_sub(self.in_bytes)
+    }
+
     pub(super) fn sent(&mut self, len: usize, now: Time) {
         if self.in_requests == 0 {
             self.progress = now;
