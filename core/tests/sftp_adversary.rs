@@ -65,7 +65,7 @@ fn local(habits: Habits, file: Vec<u8>, sequential: bool) -> Local<Fake> {
     let mut local = Local::with(far, config, ClientConfig { skip_preamble: 16, ..ClientConfig::default() });
     // Each reply that a miserly server makes takes a round trip, and the WRITE of a copy another; twice,
     // where everything is read again.
-    local.patience = 5_000 + if most > 0 { 6 * (len / most) } else { 0 };
+    local.patience = 5_000 + 6 * len.checked_div(most).unwrap_or(0);
     local
 }
 
@@ -101,7 +101,7 @@ struct Get {
 }
 
 impl Get {
-    fn is_right_or_an_error(self) -> Result<(), TestCaseError> {
+    fn check(self) -> Result<(), TestCaseError> {
         let Get { habits, len, ordered, sequential, hint, verify } = self;
         let file = pattern(len);
         let mut l = local(habits.clone(), file.clone(), sequential);
@@ -178,9 +178,7 @@ fn b6_where_no_size_is_told_the_word_for_the_end_is_all_there_is() {
         for (ordered, sequential) in [(false, false), (false, true), (true, false), (true, true)] {
             for (len, hint) in [(5832, Some(57_832)), (16_061, None)] {
                 let verify = Verify::Size;
-                Get { habits: habits.clone(), len, ordered, sequential, hint, verify }
-                    .is_right_or_an_error()
-                    .unwrap();
+                Get { habits: habits.clone(), len, ordered, sequential, hint, verify }.check().unwrap();
             }
         }
     }
@@ -208,7 +206,7 @@ proptest! {
             Just(Verify::Size), Just(Verify::Hash(HashAlg::Sha256)), Just(Verify::Reread(HashAlg::Sha1)),
         ],
     ) {
-        Get { habits, len, ordered, sequential, hint, verify }.is_right_or_an_error()?;
+        Get { habits, len, ordered, sequential, hint, verify }.check()?;
     }
 
     #[test]
