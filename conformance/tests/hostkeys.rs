@@ -162,3 +162,23 @@ fn the_key_that_is_known_is_asked_for() {
         program.to(&sshd).run("true").expect_code(0);
     }
 }
+
+/// What OpenSSH looks a host up by: `ssh -G` prints it.
+#[test]
+fn a5_addresses_are_spelt_as_openssh_spells_them() {
+    if OpenSsh::system().is_none() {
+        not_run("spellings of addresses", "ssh is not installed");
+        return;
+    }
+    let spellings = "::1 0::1 0:0:0:0:0:0:0:1 127.1 127.0.1 2130706433 0x7f.1 0X7F.1 0x7f000001 0177.0.0.01 \
+        017700000001 010.0.0.1 1 0 0x 08 256 1.256 1.16777216 1.2.65536 1.2.3.256 4294967295 4294967296 1.2.3.4.5 \
+        1e3 ::ffff:127.0.0.1 ::FFFF:7f00:1 ::ffff:0:1 ::102:304 ::1:0 64:ff9b::1.2.3.4 2001:DB8::A \
+        2001:db8:0:0:1:0:0:1 1:0:2:0:0:3:0:0 1:2:3:4:5:6:7:: 00000::1 ::ffff:127.1 fe80::1%lo FE80:0::1%lo fe80::1%0 \
+        ::1%1 ::1%001 127.0.0.1%1 10.0.0.0.example";
+    for spelt in spellings.split_whitespace() {
+        let out = Command::new("ssh").args(["-F", "none", "-G", spelt]).output().expect("ssh runs");
+        let text = String::from_utf8(out.stdout).expect("text");
+        let name = text.lines().find_map(|line| line.strip_prefix("hostname ")).expect("a host name");
+        assert_eq!(konko_core::hosts::canonical(spelt, 22), name.to_lowercase(), "{spelt}");
+    }
+}

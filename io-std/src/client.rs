@@ -119,7 +119,8 @@ impl Client {
         mut deadline: Deadline,
     ) -> Result<Self, Error> {
         let peer = name(host, port);
-        let host = options.alias.as_deref().unwrap_or(host);
+        // An alias is the whole name: the port is no part of it (ssh_config(5), HostKeyAlias).
+        let (host, port) = options.alias.as_deref().map_or((host, port), |alias| (alias, 22));
         let known = options.host_keys.known(host, port);
         let mut transport = options.transport;
         if !options.fixed_host_key_order {

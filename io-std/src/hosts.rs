@@ -1,15 +1,17 @@
 use std::fmt;
-use std::fs;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use konko_core::crypto::{HashAlg, SigAlg};
-use konko_core::hosts::{self, Hints, Known, KnownHosts, Location, Verdict, learn_line};
+use konko_core::hosts::{self, Hints, Known, KnownHosts, Location, Problem, Verdict, learn_line};
 use konko_core::keys::{Fingerprint, PublicKey};
 use konko_core::wire::SshStr;
 
 use crate::notice::Notice;
+
+mod file;
+mod zone;
 
 /// How a client finds out whether a host key is the right one.
 ///
@@ -56,16 +58,11 @@ impl HostKeys {
 
     /// Looks up what is known about a host.
     pub(crate) fn known(&self, host: &str, port: u16) -> Lookup {
-        let mut known = KnownHosts::new();
-        let mut warnings = Vec::new();
-        if let Policy::Files(files) = &self.0 {
-            for path in files.user.iter().chain(&files.global) {
-                if let Err(e) = load(path, &mut known) {
-                    warnings.push(format!("{}: {e}; it is not used", path.display()));
-                }
-            }
-        }
-        Lookup { policy: self.0.clone(), known, warnings, host: host.to_owned(), port }
+        let known = match &self.0 {
+            Policy::Files(files) => file::load(files.user.iter().chain(&files.global)),
+            _ => KnownHosts::new(),
+        };
+        Lookup { policy: self.0.clone(), known, host: zone::named(host).into_owned(), port }
     }
 }
 
@@ -233,6 +230,12 @@ impl fmt::Display for HostKeyProblem {
                 "REVOKED HOST KEY: {at} says that nobody may use the key {key_type} {fingerprint} any more.\n\
                  Somebody else may have it and be listening. Ask the administrator of {host}; do not connect."
             )?,
+            Some(Verdict::Unreadable { what }) => write!(
+                f,
+                "nobody can tell whether the host key is revoked. {what}.\n\
+                 Mend or remove it, or name other files of known hosts: until then no host key is trusted. \
+                 The host shows {key_type} {fingerprint}."
+            )?,
             Some(Verdict::Changed { known }) => {
                 write!(
                     f,
@@ -291,7 +294,6 @@ fn write_known(f: &mut fmt::Formatter<'_>, known: &[Known]) -> fmt::Result {
 pub(crate) struct Lookup {
     policy: Policy,
     known: KnownHosts,
-    warnings: Vec<String>,
     host: String,
     port: u16,
 }
@@ -315,9 +317,7 @@ impl Lookup {
         key: &PublicKey,
         notice: &mut dyn FnMut(Notice),
     ) -> Result<(), Box<HostKeyProblem>> {
-        for warning in &self.warnings {
-            notice(Notice::Warning(warning.clone()));
-        }
+        self.warn(notice);
         let fingerprint = key.fingerprint(HashAlg::Sha256);
         let files = match &self.policy {
             Policy::Any => {
@@ -352,7 +352,22 @@ impl Lookup {
                 notice(Notice::HostKeyTolerated(self.problem(key, Some(verdict), false)));
                 Ok(())
             }
-            Verdict::Changed { .. } | Verdict::Revoked { .. } => Err(self.problem(key, Some(verdict), false)),
+            Verdict::Changed { .. } | Verdict::Revoked { .. } | Verdict::Unreadable { .. } => {
+                Err(self.problem(key, Some(verdict), false))
+            }
+        }
+    }
+
+    /// Says which lines are damaged. Keys of types we do not have are no damage.
+    fn warn(&self, notice: &mut dyn FnMut(Notice)) {
+        const SHOWN: usize = 3;
+        let mut lines = self.known.warnings();
+        lines.retain(|warning| warning.problem != Problem::UnknownType);
+        for warning in lines.iter().take(SHOWN) {
+            notice(Notice::Warning(warning.to_string()));
+        }
+        if let Some(rest) = lines.len().checked_sub(SHOWN).filter(|rest| *rest > 0) {
+            notice(Notice::Warning(format!("{rest} more lines of known hosts are damaged")));
         }
     }
 
@@ -414,7 +429,7 @@ impl Lookup {
             fingerprint: key.fingerprint(HashAlg::Sha256),
             asked,
             elsewhere: match &verdict {
-                Some(Verdict::Revoked { .. }) => Vec::new(),
+                Some(Verdict::Revoked { .. } | Verdict::Unreadable { .. }) => Vec::new(),
                 _ => self.known.locations_of(key),
             },
             verdict,
@@ -428,49 +443,6 @@ impl Lookup {
             getrandom::fill(&mut salt).map_err(|e| io::Error::other(e.to_string()))?;
         }
         let line = learn_line(&self.host, self.port, key, hash.then_some(salt)).map_err(io::Error::other)?;
-        append(file, &line)
+        file::append(file, &line)
     }
-}
-
-/// Missing files are empty; anything but a regular file is refused (H-15).
-fn load(path: &Path, known: &mut KnownHosts) -> io::Result<()> {
-    let file = match fs::File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    // /dev/null is how people say "none".
-    if !file.metadata()?.is_file() {
-        return if path == Path::new("/dev/null") {
-            Ok(())
-        } else {
-            Err(io::Error::other("not a regular file"))
-        };
-    }
-    let mut bytes = Vec::new();
-    file.take(hosts::MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    known.add_file(&path.display().to_string(), &bytes).map_err(io::Error::other)
-}
-
-/// Adds a line, on a line of its own even if the last one lacks its end.
-fn append(path: &Path, line: &str) -> io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    if path == Path::new("/dev/null") {
-        return Ok(());
-    }
-    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
-        fs::DirBuilder::new().mode(0o700).create(dir)?;
-    }
-    let mut file = fs::OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let mut text = String::new();
-    if file.metadata()?.len() > 0 {
-        file.seek(SeekFrom::End(-1))?;
-        let mut last = [0; 1];
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            text.push('\n');
-        }
-    }
-    text.push_str(line);
-    text.push('\n');
-    file.write_all(text.as_bytes())
 }

@@ -67,7 +67,8 @@ impl ClientOptions {
         self
     }
 
-    /// Known hosts are looked up under this name instead of the one that was connected to.
+    /// Known hosts are looked up under this name instead of the one that was connected to, whatever
+    /// the port (`HostKeyAlias`).
     #[must_use]
     pub fn host_key_alias(mut self, alias: impl Into<String>) -> Self {
         self.alias = Some(alias.into());

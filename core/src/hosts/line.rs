@@ -1,3 +1,4 @@
+use alloc::vec::Vec;
 use core::fmt;
 
 use base64ct::{Base64, Encoding};
@@ -5,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::name::canonical_entry;
-use super::pattern::{ListMatch, match_list};
+use super::pattern::matches;
 use crate::keys::{PublicKey, next_field, sig_algs_of};
 
 /// The longest line that is read: a key of 16,384 bits and hundreds of names fit.
@@ -55,16 +56,14 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLong => "the line is too long; it is ignored",
-            Self::Nul => "the line holds a NUL byte; it is ignored",
-            Self::Fields => "the line is not `names type key`; it is ignored",
-            Self::Marker => {
-                "a marker is either @cert-authority or @revoked, and one at most; the line is ignored"
-            }
-            Self::HashedName => "the hashed name is damaged; the line is ignored",
-            Self::TypeMismatch => "the key is not of the type that stands before it; the line is ignored",
-            Self::Key => "the key is damaged; the line is ignored",
-            Self::UnknownType => "the key's type is not supported; the line matches no key",
+            Self::TooLong => "the line is too long",
+            Self::Nul => "the line holds a NUL byte",
+            Self::Fields => "the line is not `names type key`",
+            Self::Marker => "a marker is either @cert-authority or @revoked, and one at most",
+            Self::HashedName => "the hashed name is damaged",
+            Self::TypeMismatch => "the key is not of the type that stands before it",
+            Self::Key => "the key is damaged",
+            Self::UnknownType => "the key's type is not supported",
         })
     }
 }
@@ -75,12 +74,12 @@ impl<'a> Line<'a> {
     /// Spaces and tabs separate fields, and nothing else does (H-12).
     pub(super) fn parse(line: &'a [u8]) -> Result<Option<Self>, Problem> {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.len() > MAX_LINE {
-            return Err(Problem::TooLong);
-        }
         let (mut names, mut rest) = next_field(line);
         if names.is_empty() || names.starts_with(b"#") {
             return Ok(None);
+        }
+        if line.len() > MAX_LINE {
+            return Err(Problem::TooLong);
         }
         if line.contains(&0) {
             return Err(Problem::Nul);
@@ -102,7 +101,9 @@ impl<'a> Line<'a> {
         if names.is_empty() || key_type.is_empty() || key.is_empty() {
             return Err(Problem::Fields);
         }
-        if names.starts_with(b"|") && !Hashed::fits(names) {
+        // What revokes is looked at closely at once: a name that matches nothing would revoke nothing.
+        let damaged = || !Hashed::fits(names) || (marker == Marker::Revoked && damaged_hash(names));
+        if names.starts_with(b"|") && damaged() {
             return Err(Problem::HashedName);
         }
         let key_type = core::str::from_utf8(key_type).map_err(|_| Problem::Fields)?;
@@ -112,7 +113,7 @@ impl<'a> Line<'a> {
 
     /// Checks what [`parse`](Self::parse) left unchecked, and decodes the key.
     pub(super) fn public_key(&self) -> Result<PublicKey, Problem> {
-        if self.names.starts_with(b"|") && Hashed::parse(self.names).is_none() {
+        if damaged_hash(self.names) {
             return Err(Problem::HashedName);
         }
         if sig_algs_of(self.key_type).is_empty() {
@@ -123,18 +124,50 @@ impl<'a> Line<'a> {
 
     /// Whether the line is for `name`, which is canonical.
     pub(super) fn is_for(&self, name: &[u8]) -> bool {
-        if let Some(hashed) = Hashed::parse(self.names) {
-            return hashed.matches(name);
-        }
-        let mut literal = false;
-        for pattern in self.names.split(|b| *b == b',') {
-            if is_pattern(pattern) {
-                return match_list(self.names.split(|b| *b == b','), name) == ListMatch::Yes;
-            }
-            literal |= canonical_entry(pattern).eq(name.iter().copied());
-        }
-        literal
+        are_for(self.names, name)
     }
+}
+
+/// Whether the names of a line are for `name`, which is canonical.
+pub(super) fn are_for(names: &[u8], name: &[u8]) -> bool {
+    if let Some(hashed) = Hashed::parse(names) {
+        return hashed.matches(name);
+    }
+    let mut found = false;
+    for pattern in names.split(|b| *b == b',') {
+        let (negated, pattern) = match pattern.strip_prefix(b"!") {
+            Some(pattern) => (true, pattern),
+            None => (false, pattern),
+        };
+        if !is_one(pattern, name) {
+            continue;
+        }
+        // A negation outweighs all others wherever it stands.
+        if negated {
+            return false;
+        }
+        found = true;
+    }
+    found
+}
+
+/// Whether one name or pattern is for `name`. What is not a pattern is canonical in both; in
+/// `[host]:*` that is the host.
+fn is_one(pattern: &[u8], name: &[u8]) -> bool {
+    let wild = |part: &[u8]| part.iter().any(|b| matches!(b, b'*' | b'?'));
+    if !wild(pattern) {
+        return canonical_entry(pattern).eq(name.iter().copied());
+    }
+    let host = pattern.strip_prefix(b"[").and_then(|rest| rest.split(|b| *b == b']').next());
+    match host {
+        Some(host) if !wild(host) => matches(&canonical_entry(pattern).collect::<Vec<_>>(), name),
+        _ => matches(pattern, name),
+    }
+}
+
+/// Whether names that begin with `|` are not the hash they should be.
+pub(super) fn damaged_hash(names: &[u8]) -> bool {
+    names.starts_with(b"|") && Hashed::parse(names).is_none()
 }
 
 /// Whether a name is more than itself: a wildcard, a negation or a hash.
@@ -153,7 +186,7 @@ const BEGINNINGS: [(&[u8], &[u8]); 5] = [
 ];
 
 /// Compares the declared type with the one inside the key (H-11), decoding no more than that.
-fn check_type(declared: &[u8], key: &[u8]) -> Result<(), Problem> {
+pub(super) fn check_type(declared: &[u8], key: &[u8]) -> Result<(), Problem> {
     let mut buffer = [0u8; MAX_TYPE + 8];
     if BEGINNINGS.iter().any(|(name, start)| *name == declared && key.starts_with(start)) {
         return Ok(());
@@ -218,8 +251,6 @@ pub(super) fn hash(salt: &[u8; 20], name: &[u8]) -> [u8; 20] {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
     use crate::wire::Sink;
 

@@ -1,9 +1,11 @@
 //! Known hosts: text in, verdict out (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 //!
-//! Files are read and written by the caller, who refuses what is no regular file and appends what
-//! [`learn_line`] makes. Loading only splits lines and indexes plain names; keys are decoded and
-//! hashed names computed when a host is looked up.
+//! Files are read and written by the caller, who says which could not be read
+//! ([`KnownHosts::add_unreadable`]) and appends what [`learn_line`] makes. Loading only splits lines
+//! and indexes plain names; keys are decoded and hashed names computed when a host is looked up.
 
+mod address;
+mod broken;
 mod line;
 mod name;
 pub mod pattern;
@@ -19,10 +21,11 @@ use base64ct::{Base64, Encoding};
 
 pub use line::Problem;
 pub use name::{BadHostName, canonical};
-pub use verdict::{Hints, Known, Location, Verdict, Warning};
+pub use verdict::{Hints, Known, Location, Unreadable, Verdict, Warning};
 
 use crate::crypto::{HashAlg, SigAlg};
 use crate::keys::{PublicKey, sig_algs_of};
+use broken::{Broken, Remains};
 use line::{Line, Marker, is_pattern};
 use name::canonical_entry;
 
@@ -31,7 +34,7 @@ pub const MAX_FILE: usize = 16 * 1024 * 1024;
 /// A line of more names is searched rather than indexed, so that the index stays small.
 const MAX_INDEXED_NAMES: usize = 64;
 /// Damaged lines that are remembered; a file of nothing else should not cost more than itself.
-const MAX_WARNINGS: usize = 1000;
+const MAX_BROKEN: usize = 1000;
 /// Key types by preference, for [`KnownHosts::known_algorithms`].
 const PREFERENCE: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
@@ -58,7 +61,11 @@ pub struct KnownHosts {
     index: Vec<(u64, u32)>,
     /// Lines with wildcards, negations or hashed names: these are tried one by one.
     scan: Vec<u32>,
-    skipped: Vec<Warning>,
+    broken: Vec<Broken>,
+    /// How many of these may revoke.
+    revoking: usize,
+    /// Files that cannot be read: any key may be revoked in them.
+    unreadable: Vec<Unreadable>,
 }
 
 struct File {
@@ -80,7 +87,7 @@ pub struct TooLarge;
 
 impl fmt::Display for TooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the known_hosts file is larger than 16 MiB; is it the right file?")
+        f.write_str("the file is larger than 16 MiB; is it the right one for known hosts?")
     }
 }
 
@@ -105,9 +112,10 @@ impl KnownHosts {
     /// Adds another file. All files count alike; a key that any of them revokes is revoked.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse); nothing is added then.
+    /// As [`parse`](Self::parse); the file counts as [unreadable](Self::add_unreadable) then.
     pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TooLarge> {
         if bytes.len() > MAX_FILE {
+            self.add_unreadable(name, &TooLarge.to_string());
             return Err(TooLarge);
         }
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -121,17 +129,36 @@ impl KnownHosts {
                     self.index_line(&line);
                     self.entries.push(Entry { file: self.files.len(), line: number, start, end });
                 }
-                Err(problem) if self.skipped.len() < MAX_WARNINGS => {
-                    let at = Location { file: file.name.clone(), line: number };
-                    self.skipped.push(Warning { at, problem });
+                Err(problem) => {
+                    let revokes = Remains::of(text).revokes;
+                    let broken =
+                        Broken { file: self.files.len(), line: number, start, end, problem, revokes };
+                    self.add_broken(name, broken);
                 }
-                Err(_) => {}
             }
             start = end.saturating_add(1);
         }
         self.files.push(file);
         self.index.sort_unstable();
         Ok(())
+    }
+
+    /// Says that a file is there and cannot be read whole: `why` completes `name:`. Since any key may
+    /// be revoked in it, every [`lookup`](Self::lookup) is [`Verdict::Unreadable`] from now on, unless
+    /// another file revokes the key. A file that is not there needs no word.
+    pub fn add_unreadable(&mut self, name: &str, why: &str) {
+        self.unreadable.push(Unreadable { file: name.into(), line: None, why: why.to_string() });
+    }
+
+    fn add_broken(&mut self, name: &str, broken: Broken) {
+        let others = self.broken.len().saturating_sub(self.revoking);
+        let kept = if broken.revokes { self.revoking } else { others };
+        if kept < MAX_BROKEN {
+            self.revoking = self.revoking.saturating_add(usize::from(broken.revokes));
+            self.broken.push(broken);
+        } else if broken.revokes && self.unreadable.last().is_none_or(|last| *last.file != *name) {
+            self.add_unreadable(name, "more than 1000 lines marked @revoked are damaged");
+        }
     }
 
     fn index_line(&mut self, line: &Line<'_>) {
@@ -153,11 +180,17 @@ impl KnownHosts {
     /// OpenSSH's `CheckHostIP yes`: a key revoked for the address is revoked, and a match by name
     /// becomes [`Verdict::Changed`] if the address is known with another key of the same type. An
     /// address alone never makes a match.
+    ///
+    /// Where it cannot be told whether the key is revoked, the verdict is [`Verdict::Unreadable`]: a
+    /// file cannot be read, or a damaged line marked `@revoked` may be for the host and the key.
     pub fn lookup(&self, host: &str, port: u16, ip: Option<&str>, key: &PublicKey) -> Verdict {
         let by_name = self.classify(&canonical(host, port), key, false);
         let by_address = ip.map(|ip| self.classify(&canonical(ip, port), key, true)).unwrap_or_default();
         if let Some(at) = by_name.revoked.or(by_address.revoked) {
             return Verdict::Revoked { at };
+        }
+        if let Some(what) = self.unreadable.first().cloned().or(by_name.unclear).or(by_address.unclear) {
+            return Verdict::Unreadable { what };
         }
         if let Some(at) = by_name.matched {
             if by_address.matched.is_none() && !by_address.changed.is_empty() {
@@ -214,10 +247,17 @@ impl KnownHosts {
     ///
     /// Decodes every key, so it takes longer than loading; ask for it when somebody wants to know.
     pub fn warnings(&self) -> Vec<Warning> {
-        let mut all = self.skipped.clone();
+        let broken = self.broken.iter().map(|b| Warning {
+            at: self.at(b.file, b.line),
+            problem: b.problem,
+            revokes: b.revokes,
+        });
+        let mut all: Vec<_> = broken.collect();
         for entry in &self.entries {
-            if let Some(Err(problem)) = self.line(entry).map(|line| line.public_key()) {
-                all.push(Warning { at: self.location(entry), problem });
+            let Some(line) = self.line(entry) else { continue };
+            if let Err(problem) = line.public_key() {
+                let revokes = line.marker == Marker::Revoked && problem != Problem::UnknownType;
+                all.push(Warning { at: self.location(entry), problem, revokes });
             }
         }
         all
@@ -242,6 +282,10 @@ impl KnownHosts {
             match (line.marker, known) {
                 (Marker::Authority, _) => found.authorities.push(at),
                 (Marker::Revoked, _) if same => found.revoked = found.revoked.or(Some(at)),
+                // What stands in front of a damaged key is what the key itself says, so far.
+                (Marker::Revoked, Err(problem)) if line.key_type == key.key_type() => {
+                    found.unclear = found.unclear.or(Some(unreadable(at, problem)));
+                }
                 (Marker::Revoked, _) => {}
                 (Marker::None, _) if same => found.matched = found.matched.or(Some(at)),
                 (Marker::None, Ok(known)) => {
@@ -258,6 +302,18 @@ impl KnownHosts {
                     found.other.push(Known { at, key_type, fingerprint: None, by_address });
                 }
                 (Marker::None, Err(_)) => found.unreadable.push(at),
+            }
+        }
+        for broken in &self.broken {
+            let Some(text) = self.text(broken.file, broken.start, broken.end) else { continue };
+            let remains = Remains::of(text);
+            if remains.is_for(name.as_bytes()) {
+                let at = self.at(broken.file, broken.line);
+                if !broken.revokes {
+                    found.unreadable.push(at);
+                } else if remains.may_be(key.key_type()) {
+                    found.unclear = found.unclear.or(Some(unreadable(at, broken.problem)));
+                }
             }
         }
         found
@@ -283,13 +339,19 @@ impl KnownHosts {
     }
 
     fn line(&self, entry: &Entry) -> Option<Line<'_>> {
-        let text = self.files.get(entry.file)?.text.get(entry.start..entry.end)?;
-        Line::parse(text).ok()?
+        Line::parse(self.text(entry.file, entry.start, entry.end)?).ok()?
+    }
+
+    fn text(&self, file: usize, start: usize, end: usize) -> Option<&[u8]> {
+        self.files.get(file)?.text.get(start..end)
     }
 
     fn location(&self, entry: &Entry) -> Location {
-        let file = self.files.get(entry.file).map(|f| f.name.clone()).unwrap_or_default();
-        Location { file, line: entry.line }
+        self.at(entry.file, entry.line)
+    }
+
+    fn at(&self, file: usize, line: u32) -> Location {
+        Location { file: self.files.get(file).map(|f| f.name.clone()).unwrap_or_default(), line }
     }
 }
 
@@ -299,10 +361,20 @@ impl fmt::Debug for KnownHosts {
     }
 }
 
+fn unreadable(at: Location, problem: Problem) -> Unreadable {
+    Unreadable {
+        file: at.file,
+        line: Some(at.line),
+        why: alloc::format!("{problem}, and it is marked @revoked"),
+    }
+}
+
 #[derive(Default)]
 struct Found {
     matched: Option<Location>,
     revoked: Option<Location>,
+    /// A damaged line that may revoke the key.
+    unclear: Option<Unreadable>,
     changed: Vec<Known>,
     other: Vec<Known>,
     authorities: Vec<Location>,

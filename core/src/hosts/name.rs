@@ -2,18 +2,26 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
+use super::address::Address;
+
 /// The longest host name that is written, in bytes (`NI_MAXHOST`).
 const MAX_NAME: usize = 1024;
 const DEFAULT_PORT: u16 = 22;
 
 /// The name under which known_hosts knows a host (H-08): lower case, without one dot at the end,
 /// `[name]:port` unless the port is 22 (or 0, which stands for "none given"). Brackets around an
-/// IPv6 address are taken off first; a zone stays.
+/// IPv6 address are taken off first.
+///
+/// An address has one spelling, as with OpenSSH, whichever of those that getaddrinfo(3) reads was
+/// typed: `0::1` is `::1`; `127.1`, `0x7f.1` and `2130706433` are `127.0.0.1`. A zone stays; who knows
+/// the machine's interfaces gives their names rather than their numbers.
 ///
 /// Give it what the user typed or `HostKeyAlias`, not what a resolver made of it (H-17).
 pub fn canonical(host: &str, port: u16) -> String {
     let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    let host = host.strip_suffix('.').filter(|h| !h.is_empty()).unwrap_or(host).to_ascii_lowercase();
+    let host = host.strip_suffix('.').filter(|h| !h.is_empty()).unwrap_or(host);
+    let address = Address::parse(host.as_bytes()).and_then(|a| String::from_utf8(a.bytes().collect()).ok());
+    let host = address.unwrap_or_else(|| host.to_owned()).to_ascii_lowercase();
     if port == 0 || port == DEFAULT_PORT { host } else { alloc::format!("[{host}]:{port}") }
 }
 
@@ -30,7 +38,12 @@ pub(super) fn canonical_entry(name: &[u8]) -> impl Iterator<Item = u8> {
         b"" | b"]" | b"]:22" => (b"", b""),
         port => (b"[", port),
     };
-    open.iter().chain(host).chain(port).map(u8::to_ascii_lowercase)
+    let (address, host) = match Address::parse(host) {
+        Some(address) => (Some(address.bytes()), &[][..]),
+        None => (None, host),
+    };
+    let bytes = open.iter().copied().chain(address.into_iter().flatten());
+    bytes.chain(host.iter().chain(port).copied()).map(|b| b.to_ascii_lowercase())
 }
 
 /// A host name that cannot be written into known_hosts, because it would mean something else there.

@@ -45,7 +45,8 @@ pub struct Known {
 ///
 /// Only [`Match`](Self::Match) is a yes. Whether the others may be answered with yes, and by whom,
 /// is policy: nothing but [`Unknown`](Self::Unknown) should ever be accepted without a person
-/// (`accept-new`), and `Unknown` only if its [`Hints::unreadable`] is empty.
+/// (`accept-new`), and `Unknown` only if its [`Hints::unreadable`] is empty. Neither
+/// [`Revoked`](Self::Revoked) nor [`Unreadable`](Self::Unreadable) is for a person to overrule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Verdict {
@@ -58,6 +59,12 @@ pub enum Verdict {
     Revoked {
         /// The line that says so.
         at: Location,
+    },
+    /// Nobody can tell whether the key is revoked: a file, or a line marked `@revoked`, cannot be
+    /// read. Never accept it.
+    Unreadable {
+        /// What cannot be read, and why.
+        what: Unreadable,
     },
     /// Keys of this type are known for the host and this one is not among them.
     Changed {
@@ -73,13 +80,34 @@ pub enum Verdict {
     Unknown(Hints),
 }
 
+/// What may revoke a key and cannot be read; `Display` is `file: why` or `file:line: why`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file's name, as it was given.
+    pub file: Arc<str>,
+    /// The line, from 1; `None` for the whole file.
+    pub line: Option<u32>,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", SshStr::new(self.file.as_bytes()))?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        write!(f, ": {}", SshStr::new(self.why.as_bytes()))
+    }
+}
+
 /// What else was seen when a host is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hints {
     /// `@cert-authority` lines for the host. Host certificates are not supported yet, so they accept
     /// nothing.
     pub authorities: Vec<Location>,
-    /// Lines for the host whose key is damaged.
+    /// Damaged lines for the host: it may be known by a key that cannot be read.
     pub unreadable: Vec<Location>,
     /// The same key is known for the host on port 22. OpenSSH accepts such a key; here it is the
     /// caller's choice.
@@ -93,10 +121,17 @@ pub struct Warning {
     pub at: Location,
     /// What is wrong with it.
     pub problem: Problem,
+    /// It is marked `@revoked`: the hosts that it may be for are refused until it is mended.
+    pub revokes: bool,
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.problem)
+        write!(f, "{}: {}", self.at, self.problem)?;
+        f.write_str(match self.problem {
+            Problem::UnknownType => "; the line matches no key",
+            _ if self.revokes => "; what it may revoke is refused",
+            _ => "; the line is ignored",
+        })
     }
 }

@@ -292,6 +292,9 @@ fn confirm(host: &UnknownHost<'_>) -> Answer {
             known.at
         );
     }
+    for at in &host.hints.unreadable {
+        text += &format!("WARNING: a key for this host may stand at {at}, in a line that is damaged\n");
+    }
     for at in &host.elsewhere {
         text += &format!("This key is known for another name at {at}\n");
     }
