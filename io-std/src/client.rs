@@ -169,7 +169,8 @@ impl Client {
         self.open(OpenKind::Session)
     }
 
-    /// Opens a channel of any kind.
+    /// Opens a channel of any kind. The other way round is not there yet: each channel that the server opens is
+    /// refused, and noted.
     pub fn open(&self, kind: OpenKind<'_>) -> Result<Channel, Error> {
         Channel::open(&self.handle, kind, Sink::Inbox(Default::default()))
     }

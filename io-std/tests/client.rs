@@ -34,6 +34,17 @@ fn exec_gives_status_and_output() {
 }
 
 #[test]
+fn c24_a_channel_that_the_server_opens_is_refused_and_noted() {
+    let (said, heard) = std::sync::mpsc::channel();
+    let options = options().on_notice(move |notice| drop(said.send(notice.to_string())));
+    let client = client(serve(), options);
+    // SSH_OPEN_ADMINISTRATIVELY_PROHIBITED
+    assert_eq!(client.exec("open").unwrap().exit, Exit::Status(1));
+    assert!(heard.try_iter().any(|notice| notice.contains("forwarded-tcpip")));
+    assert_eq!(client.exec("exit 0").unwrap().exit, Exit::Status(0), "the connection goes on");
+}
+
+#[test]
 fn u03_exec_cannot_deadlock_and_keeps_to_its_caps() {
     let client = client(serve(), options());
     let output = client.exec(format!("both {}", 10 * MIB)).unwrap();

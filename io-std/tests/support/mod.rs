@@ -1,6 +1,7 @@
 //! A server of a hundred lines: the core's own, driven over a loopback socket by one thread a
 //! connection. Commands: `both N` writes N bytes to both outputs, `echo` and `count` read their input,
-//! `exit N`, `signal NAME`, `vanish` hangs up without a word.
+//! `exit N`, `signal NAME`, `vanish` hangs up without a word, `open` opens a channel to the client and ends with why it was
+//! refused, or 0.
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko::core::auth::{Method, MethodSet};
-use konko::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
+use konko::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
 use konko::core::crypto::HashAlg;
 use konko::core::keys::{Fingerprint, KeyKind, KeyPair, PrivateKey};
 use konko::core::provider::best;
@@ -28,6 +29,7 @@ struct Program {
     echoes: bool,
     counted: Option<usize>,
     waits_for_eof: bool,
+    opens: bool,
     exit: Option<Result<u32, String>>,
 }
 
@@ -156,8 +158,16 @@ impl Session {
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
                 self.conn.reply_global(ticket, false, None).unwrap();
             }
+            ServerEvent::Opened(_) => self.opened(0),
+            ServerEvent::OpenFailed { why, .. } => self.opened(why.0),
             ServerEvent::Channel(id, event) => self.on_channel(id, event),
             _ => {}
+        }
+    }
+
+    fn opened(&mut self, status: u32) {
+        for program in self.programs.values_mut().filter(|p| p.opens) {
+            (program.opens, program.exit) = (false, Some(Ok(status)));
         }
     }
 
@@ -182,6 +192,12 @@ impl Session {
                     ChannelRequest::Pty(_) => true,
                     _ => false,
                 };
+                if program.opens {
+                    let host = SshStr::new(b"localhost");
+                    let (port, originator_port) = (8080, 40_000);
+                    let kind = OpenKind::ForwardedTcpip { host, port, originator: host, originator_port };
+                    self.conn.open(kind).unwrap();
+                }
                 self.vanish |= matches!(request, ChannelRequest::Exec(c) if c.as_bytes() == b"vanish");
                 if let Some(ticket) = ticket {
                     self.conn.reply(ticket, ok).unwrap();
@@ -239,6 +255,7 @@ impl Program {
             "exit" => self.exit = Some(Ok(rest.parse().unwrap())),
             "signal" => self.exit = Some(Err(rest.to_owned())),
             "vanish" | "hang" => self.exit = None,
+            "open" => (self.opens, self.exit) = (true, None),
             _ => return false,
         }
         true
