@@ -326,7 +326,7 @@ impl Channel {
     }
 
     fn copy_fd(&self, wait: Wait, to: BorrowedFd<'_>) -> io::Result<u64> {
-        let fd = rustix::io::dup(to)?;
+        let fd = to.try_clone_to_owned()?;
         let mut file = File::from(fd.try_clone()?);
         if let Some(write) = crate::stream::write_nowait(fd) {
             let direct =
@@ -458,7 +458,11 @@ impl Channel {
                 return Err(error.clone().into());
             }
             let told = match state.channels.get(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.shut && !chan.eow => chan.writable,
+                // Nobody reads the data any more; that says nothing of standard error.
+                Some(chan) if chan.eow && stream == core_channel::Stream::Data => {
+                    return Err(shared.error(ErrorKind::ChannelClosed).into());
+                }
+                Some(chan) if !chan.closed && !chan.shut => chan.writable,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             };
             let written = state.conn.write(self.0.id, stream, data);
@@ -469,7 +473,9 @@ impl Channel {
                 return Ok(n);
             }
             // The lock may have been released, and another writer may have taken the room meanwhile.
-            if state.channels.get(&self.0.id).is_some_and(|c| c.writable != told || c.closed || c.shut)
+            let unread = |eow| eow && stream == core_channel::Stream::Data;
+            let chan = state.channels.get(&self.0.id);
+            if chan.is_some_and(|c| c.writable != told || c.closed || c.shut || unread(c.eow))
                 || state.ended.is_some()
             {
                 continue;

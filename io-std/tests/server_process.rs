@@ -210,8 +210,77 @@ fn signals_by_their_names_on_the_wire() {
     assert_eq!(running.try_wait().unwrap(), None);
 }
 
+/// Two ids: of the program, and of what it started.
+fn started(launch: &Launch) -> (Running, Vec<String>) {
+    let running = launch.start().unwrap();
+    let ids = line(&mut BufReader::new(running.stdout.as_ref().unwrap()));
+    (running, ids.split(' ').map(str::to_owned).collect())
+}
+
+fn kill(pid: &str) {
+    let pid = Pid::from_raw(pid.parse().unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
+
 #[test]
-fn dropped_the_group_is_ended_with_all_that_it_started() {
+fn d8_what_a_program_leaves_behind_lives_on() {
+    let quiet = ">/dev/null 2>&1 </dev/null";
+    for job in
+        ["nohup sleep 1000", "setsid sleep 1000", "sh -c 'trap \"\" HUP; exec sleep 1000'", "sleep 1000"]
+    {
+        for (end, on_pty) in
+            [("exit 3", false), ("exit 3", true), ("sleep 1000", false), ("sleep 1000", true)]
+        {
+            // The kernel tells the foreground group of a terminal, and that is all of a plain command.
+            if on_pty && job == "sleep 1000" {
+                continue;
+            }
+            let launch = sh(&format!("{job} {quiet} & sleep 0.2; echo $$ $!; {end}"));
+            let (running, ids) = started(&if on_pty { launch.pty(&pty()) } else { launch });
+            if end == "exit 3" {
+                assert_eq!(running.wait().unwrap(), Exit::Status(3));
+            }
+            drop(running);
+            until("the program is gone", || is_gone(&ids[0]));
+            // As long as others were given to end.
+            thread::sleep(Duration::from_millis(700));
+            assert!(!is_gone(&ids[1]), "{job}, {end}, on a terminal: {on_pty}");
+            kill(&ids[1]);
+        }
+    }
+}
+
+#[test]
+fn d8_a_program_itself_is_told_that_the_line_hung_up_and_may_stay() {
+    for on_pty in [false, true] {
+        for (command, stays) in [
+            ("echo $$; exec sleep 1000", false),
+            ("echo $$; kill -STOP $$; exec sleep 1000", false),
+            ("trap '' HUP; echo $$; exec sleep 1000", true),
+        ] {
+            let launch = sh(command);
+            let (running, ids) = started(&if on_pty { launch.pty(&pty()) } else { launch });
+            let start = Instant::now();
+            drop(running);
+            assert!(start.elapsed() < Duration::from_millis(400), "dropping does not wait");
+            if stays {
+                thread::sleep(Duration::from_millis(1200));
+                assert!(!is_gone(&ids[0]), "{command}");
+                kill(&ids[0]);
+            }
+            until("it is gone", || is_gone(&ids[0]));
+        }
+    }
+    // Whoever took the stream of a terminal keeps it from hanging up.
+    let mut running = sh("echo $$; exec sleep 1000").pty(&pty()).start().unwrap();
+    let mut out = BufReader::new(running.stdout.take().unwrap());
+    let id = line(&mut out);
+    drop(running);
+    until("it is told all the same", || is_gone(&id));
+}
+
+#[test]
+fn d8_asked_to_kill_the_group_is_ended_with_all_that_it_started() {
     let mut quickest = Duration::MAX;
     // The first ends by HUP, the second would not, and the third has ended and left one behind.
     for command in [
@@ -221,7 +290,7 @@ fn dropped_the_group_is_ended_with_all_that_it_started() {
         "sleep 1000 & kill -STOP $!; echo $$ $!; kill -STOP $$",
     ] {
         for launch in [sh(command), sh(command).pty(&pty())] {
-            let running = launch.start().unwrap();
+            let running = launch.kill_user_processes().start().unwrap();
             let handle = running.handle();
             let ids = line(&mut BufReader::new(running.stdout.as_ref().unwrap()));
             if command.ends_with("$!") {

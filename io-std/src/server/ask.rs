@@ -163,6 +163,7 @@ impl Wish {
             }
             R::Signal(name) => Wish::Control(Control::Signal(text(name))),
             R::Break(length) => Wish::Control(Control::Break(length)),
+            R::Eow => Wish::Control(Control::Eow),
             ref other => {
                 let fields = match other {
                     R::Other { fields, .. } => fields.to_vec(),
@@ -184,6 +185,7 @@ impl Wish {
             Wish::Control(Control::WindowChange { .. }) => "window-change",
             Wish::Control(Control::Signal(_)) => "signal",
             Wish::Control(Control::Break(_)) => "break",
+            Wish::Control(Control::Eow) => "eow@openssh.com",
             Wish::Other { name, .. } => name,
         }
     }

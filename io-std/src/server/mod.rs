@@ -38,6 +38,7 @@
 
 pub(crate) mod ask;
 mod auth;
+mod child;
 mod connection;
 mod handler;
 mod key_file;

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use nix::unistd::{User, geteuid};
 use process_wrap::std::{CommandWrap, ProcessSession};
 
+use super::child::inherits_nothing;
 use super::running::resize;
 pub use super::running::{Handle, Output, Running};
 use crate::channel::Pty;
@@ -46,9 +47,9 @@ impl Account {
 
 /// A program to start.
 ///
-/// It gets a session and a process group of its own (setsid(2)), no descriptors of ours but its three
-/// streams, and nothing of this program's environment but what is named here and `TZ`. (Descriptors
-/// that this program was given itself, and that are not close-on-exec, it gets as any child does.)
+/// It gets a session and a process group of its own (setsid(2)), its three streams and no other
+/// descriptor, every signal at its default and none blocked, and nothing of this program's environment
+/// but what is named here and `TZ`: whatever this program was itself started with, as with sshd.
 ///
 /// ```no_run
 /// use konko::server::process::{Account, Launch};
@@ -67,6 +68,7 @@ pub struct Launch {
     env: Vec<(OsString, OsString)>,
     dir: PathBuf,
     pty: Option<Pty>,
+    kill_user_processes: bool,
 }
 
 /// Where programs are looked for, as OpenSSH has it; root gets the system's own, too.
@@ -103,6 +105,7 @@ impl Launch {
             env: Vec::new(),
             dir,
             pty: None,
+            kill_user_processes: false,
         };
         for (name, value) in [
             ("USER", account.name.as_os_str()),
@@ -163,6 +166,17 @@ impl Launch {
         self
     }
 
+    /// Ends the program with its [`Running`], and whatever it started in its process group: told that
+    /// the line hung up, and killed half a second later, also when the program itself has ended. What
+    /// made a group of its own lives on, as daemons do and as interactive shells let their jobs do.
+    ///
+    /// Not unless this is called: see [`Running`]. The name is logind.conf(5)'s.
+    #[must_use]
+    pub fn kill_user_processes(mut self) -> Self {
+        self.kill_user_processes = true;
+        self
+    }
+
     /// Starts it.
     ///
     /// # Errors
@@ -183,10 +197,12 @@ impl Launch {
             }
             command.env(name, value);
         }
-        match &self.pty {
+        inherits_nothing(&mut command);
+        let running = match &self.pty {
             Some(pty) => on_pty(command, pty),
             None => on_pipes(command),
-        }
+        };
+        Ok(if self.kill_user_processes { running?.killed_at_end() } else { running? })
     }
 }
 

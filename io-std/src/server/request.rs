@@ -193,7 +193,7 @@ impl Request {
         }
     }
 
-    /// What `window-change`, `signal` and `break` tell.
+    /// What `window-change`, `signal`, `break` and `eow@openssh.com` tell.
     pub fn control(&self) -> Option<&Control> {
         match &self.wish {
             Wish::Control(control) => Some(control),

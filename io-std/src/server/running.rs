@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use konko_core::wire::SshStr;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitIdStatus, kill_process, kill_process_group, waitid,
+};
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::channel::Exit;
@@ -17,6 +19,9 @@ use crate::stream::poll;
 
 /// How long programs have to end after they were told that the line hung up.
 const GRACE: Duration = Duration::from_millis(500);
+
+/// The stack of a thread that waits for a program that was left: there may be many.
+const REAPER_STACK: usize = 64 * 1024;
 
 /// How often a process is looked at where it cannot be waited for together with something else.
 const LOOK: Duration = Duration::from_millis(20);
@@ -40,10 +45,11 @@ const SIGNALS: [(&str, Signal); 13] = [
 
 /// A program that was started.
 ///
-/// Dropped, it and whatever it started in its process group is told to hang up and soon killed, also
-/// when the program itself has ended: unlike with sshd, nothing outlives its session but what made a
-/// group of its own, as daemons do and as interactive shells let their jobs do. That happens in the
-/// background; dropping does not wait.
+/// Dropped, its streams are closed, and what it started lives on, as under sshd. If the program itself
+/// has not ended, it is told that the line hung up (SIGHUP), on a pseudo-terminal by the system, which
+/// tells the foreground job too; nothing more is done to it, so nohup(1) is for what it is for.
+/// [`Launch::kill_user_processes`](super::process::Launch::kill_user_processes) has it otherwise. All
+/// of that happens in the background; dropping does not wait.
 pub struct Running {
     /// Its standard input. Dropped, a pipe says end of file; a pseudo-terminal says nothing, the
     /// client types what ends the input.
@@ -53,8 +59,18 @@ pub struct Running {
     /// Its standard error; `None` on a pseudo-terminal.
     pub stderr: Option<Output>,
     process: Arc<Process>,
-    /// Nothing is left to be ended.
-    ended: bool,
+    /// What is to be done when this is dropped.
+    at_end: AtEnd,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AtEnd {
+    /// The program hears that the line hung up, and is waited for.
+    Leave,
+    /// The group is told to hang up, and soon killed.
+    Kill,
+    /// That has been done.
+    Nothing,
 }
 
 /// What a program writes. Reading ends when nobody has the other end any more, which may be later than
@@ -89,8 +105,13 @@ impl Running {
             stdout,
             stderr,
             process: Arc::new(Process { leader, pty: Mutex::new(pty), reaped: Mutex::new(false) }),
-            ended: false,
+            at_end: AtEnd::Leave,
         })
+    }
+
+    pub(super) fn killed_at_end(mut self) -> Self {
+        self.at_end = AtEnd::Kill;
+        self
     }
 
     pub(super) fn with_streams(mut self, stdin: OwnedFd, stdout: OwnedFd) -> Self {
@@ -129,26 +150,33 @@ impl Running {
             if let Some(exit) = self.try_wait()? {
                 return Ok(Some(exit));
             }
-            if self.process.await_leader(None, Some(other.as_fd())) {
+            if self.process.await_leader(None, &[other.as_fd()])[0] {
                 return Ok(None);
             }
         }
     }
 
-    /// Ends the program and its group, as dropping does, but returns when it is done.
-    pub fn end(mut self) {
-        self.hang_up();
-        self.process.end(Instant::now() + GRACE);
-        self.ended = true;
+    /// Which of `others` have something to read or have ended, once one of them has, or the program has
+    /// ended. May return early.
+    pub(super) fn await_any(&self, others: &[BorrowedFd<'_>]) -> Vec<bool> {
+        self.process.await_leader(None, others)
     }
 
-    /// Closes the streams and says so.
-    fn hang_up(&mut self) {
+    /// Ends the program and its group: told that the line hung up, and killed half a second later.
+    /// Returns when it is done.
+    pub fn end(mut self) {
+        self.close();
+        self.process.hang_up();
+        self.process.end(Instant::now() + GRACE);
+        self.at_end = AtEnd::Nothing;
+    }
+
+    /// Closes the streams; whether that hangs up a pseudo-terminal.
+    fn close(&mut self) -> bool {
         self.stdin = None;
         self.stdout = None;
         self.stderr = None;
-        *self.process.pty() = None;
-        self.process.hang_up();
+        self.process.pty().take().is_some()
     }
 
     /// How the program ended; `None` while it runs.
@@ -224,20 +252,32 @@ impl fmt::Debug for Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.ended {
+        if self.at_end == AtEnd::Nothing {
             return;
         }
-        self.hang_up();
+        let on_pty = self.close();
+        let kills = self.at_end == AtEnd::Kill;
+        if kills {
+            self.process.hang_up();
+        }
         // Mostly the program has ended and has left nobody behind.
         if self.process.ended(WaitIdOptions::NOHANG).is_ok_and(|end| end.is_some()) {
             self.process.reap();
-            if self.process.is_alone() {
+            if !kills || self.process.is_alone() {
                 return;
             }
         }
+        if !kills && !on_pty {
+            self.process.hang_up_leader();
+        }
         let process = Arc::clone(&self.process);
-        let end = move || process.end(Instant::now() + GRACE);
-        if thread::Builder::new().name("konko reaper".into()).spawn(end).is_err() {
+        let end = move || match (kills, on_pty) {
+            (true, _) => process.end(Instant::now() + GRACE),
+            (false, true) => process.leave(Instant::now() + GRACE),
+            (false, false) => process.leave_alone(),
+        };
+        let waits = thread::Builder::new().name("konko reaper".into()).stack_size(REAPER_STACK).spawn(end);
+        if waits.is_err() && kills {
             // Without a thread nobody can be given time.
             self.process.end(Instant::now());
         }
@@ -285,6 +325,34 @@ impl Process {
         let _ = self.kill(Signal::CONT);
     }
 
+    /// The same for the leader alone: whatever it put into the background is none of ours.
+    fn hang_up_leader(&self) {
+        let reaped = self.reaped();
+        if !*reaped {
+            let _ = kill_process(self.leader, Signal::HUP);
+            let _ = kill_process(self.leader, Signal::CONT);
+        }
+    }
+
+    /// Waits for a leader that has been told, and takes the zombie away.
+    fn leave_alone(&self) {
+        let _ = self.ended(WaitIdOptions::empty());
+        self.reap();
+    }
+
+    /// The same for one that the system tells because its terminal is gone; but somebody may still hold
+    /// a stream that was taken, and then it is told at `deadline`.
+    fn leave(&self, deadline: Instant) {
+        while Instant::now() < deadline {
+            if self.ended(WaitIdOptions::NOHANG).is_ok_and(|end| end.is_some()) {
+                return self.reap();
+            }
+            self.await_leader(Some(deadline), &[]);
+        }
+        self.hang_up_leader();
+        self.leave_alone();
+    }
+
     /// Takes the zombie away; it has ended.
     fn reap(&self) {
         let mut reaped = self.reaped();
@@ -302,7 +370,7 @@ impl Process {
 
     /// Gives the group until `deadline` to end, and then kills it.
     fn end(&self, deadline: Instant) {
-        self.await_leader(Some(deadline), None);
+        self.await_leader(Some(deadline), &[]);
         if self.ended(WaitIdOptions::NOHANG).is_ok_and(|end| end.is_some()) {
             self.reap();
             if self.is_alone() {
@@ -317,9 +385,9 @@ impl Process {
         self.reap();
     }
 
-    /// Waits until the leader has ended, but not longer than until `deadline`, nor than until `other`
-    /// has something to read or has ended; whether it was that. May return early.
-    fn await_leader(&self, deadline: Option<Instant>, other: Option<BorrowedFd<'_>>) -> bool {
+    /// Waits until the leader has ended, but not longer than until `deadline`, nor than until one of
+    /// `others` has something to read or has ended; which of them that were. May return early.
+    fn await_leader(&self, deadline: Option<Instant>, others: &[BorrowedFd<'_>]) -> Vec<bool> {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         // Where a process has no descriptor, it is looked at now and then.
         #[cfg(target_os = "linux")]
@@ -327,11 +395,11 @@ impl Process {
         #[cfg(not(target_os = "linux"))]
         let process: Option<OwnedFd> = None;
         let most = if process.is_some() { left } else { Some(left.unwrap_or(LOOK).min(LOOK)) };
-        let fds = other.into_iter().chain(process.as_ref().map(AsFd::as_fd));
+        let fds = others.iter().copied().chain(process.as_ref().map(AsFd::as_fd));
         let mut fds: Vec<PollFd<'_>> = fds.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
         // An error here would only be one of memory; the caller looks again.
         let _ = poll(&mut fds, most);
-        other.is_some() && fds.first().is_some_and(|fd| !fd.revents().is_empty())
+        fds.iter().take(others.len()).map(|fd| !fd.revents().is_empty()).collect()
     }
 }
 

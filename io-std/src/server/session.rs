@@ -50,6 +50,9 @@ pub enum Control {
     Signal(String),
     /// A break of so many milliseconds (RFC 4335).
     Break(u32),
+    /// Nobody reads standard output any more (`eow@openssh.com`, OpenSSH's PROTOCOL 2.1): writing to it
+    /// fails from now on, the rest goes on.
+    Eow,
 }
 
 type Listener = Box<dyn FnMut(Control) + Send>;

@@ -3,6 +3,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags};
 
@@ -22,6 +23,7 @@ const CHUNK: usize = 32 * 1024;
 pub struct System {
     account: Account,
     dir: Option<PathBuf>,
+    kill_user_processes: bool,
 }
 
 impl Default for System {
@@ -33,7 +35,7 @@ impl Default for System {
 impl System {
     /// Programs run under the account of this process and start in its home.
     pub fn new() -> Self {
-        System { account: Account::current(), dir: None }
+        System { account: Account::current(), dir: None, kill_user_processes: false }
     }
 
     /// Programs start in this folder. It is no jail: they can go anywhere.
@@ -43,7 +45,19 @@ impl System {
         self
     }
 
-    /// Runs a shell or a command; refuses subsystems. The program ends with its channel.
+    /// Ends what a session leaves behind: see
+    /// [`Launch::kill_user_processes`](super::process::Launch::kill_user_processes).
+    #[must_use]
+    pub fn kill_user_processes(mut self) -> Self {
+        self.kill_user_processes = true;
+        self
+    }
+
+    /// Runs a shell or a command; refuses subsystems.
+    ///
+    /// As in sshd, with a terminal the program's end ends the session, and without one the session
+    /// stays for as long as somebody has its output open. When the client goes away first, the program
+    /// is told so ([`Running`]).
     ///
     /// # Errors
     /// `Local` if no thread could be started; the session is refused then, as it is when the program
@@ -79,6 +93,9 @@ impl System {
         if let Some(dir) = &self.dir {
             launch = launch.dir(dir);
         }
+        if self.kill_user_processes {
+            launch = launch.kill_user_processes();
+        }
         match session.pty() {
             Some(pty) => launch.pty(pty),
             None => launch,
@@ -86,85 +103,144 @@ impl System {
     }
 }
 
+/// What comes out of the pipe by which the connection's thread speaks to the one that relays output.
+/// Its end means that the channel has closed: the server has forgotten the listener then.
+const UNREAD: u8 = b'u';
+
 /// Runs a program from its start to its exit.
 fn run(launch: &Launch, session: Session) -> io::Result<()> {
     let running = launch.start()?;
     let handle = running.handle();
-    // The server forgets the listener when the channel closes, and with it the other end of the pipe.
-    let (closed, open) = io::pipe()?;
+    let (told, tell) = io::pipe()?;
+    let mut unread = false;
     session.on_control(move |control| {
-        let _open = &open;
         // A size or a signal that comes too late has nobody to tell.
         let _ = match control {
             Control::WindowChange { columns, rows, width, height } => {
                 handle.resize(columns, rows, width, height)
             }
             Control::Signal(name) => handle.signal(&name),
+            // Once: the pipe never fills.
+            Control::Eow if !std::mem::replace(&mut unread, true) => (&tell).write_all(&[UNREAD]),
             // On a pseudo-terminal a break does nothing, as in sshd.
             _ => Ok(()),
         };
     });
+    let terminal = session.pty().is_some();
     let channel = session.accept();
-    relay(&channel, running, &closed);
+    relay(&channel, running, &told, terminal);
     Ok(())
 }
 
-fn relay(channel: &Channel, mut running: Running, closed: &PipeReader) {
-    let input = running.stdin.take();
-    thread::scope(|scope| {
-        if let Some(input) = input {
-            // A program need not read its input; then this ends with the program.
-            let copy = move || drop(channel.copy_to_fd(&input).map(|_| drop(input)));
-            let _ = thread::Builder::new().name("konko input".into()).spawn_scoped(scope, copy);
-        }
-        let outputs = [running.stdout.take(), running.stderr.take()];
-        let exit = match copy_outputs(channel, outputs, closed) {
-            Ok(true) => running.wait_or(closed).ok().flatten(),
-            _ => None,
-        };
-        if let Some(exit) = exit {
-            let _ = channel.exit(&exit);
-        }
-        channel.close();
-        running.end();
-    });
+fn relay(channel: &Channel, mut running: Running, told: &PipeReader, terminal: bool) {
+    if let Some(input) = running.stdin.take() {
+        let channel = channel.clone();
+        // On its own: it may wait for somebody whom the program left behind, and who reads no input.
+        let copy = move || drop(channel.copy_to_fd(&input).map(|_| drop(input)));
+        let _ = thread::Builder::new().name("konko input".into()).spawn(copy);
+    }
+    let outputs = [running.stdout.take(), running.stderr.take()];
+    let relay = Relay { channel, running: &running, told, terminal };
+    let exit = match relay.copy(outputs) {
+        Ok(true) => running.wait_or(told).ok().flatten(),
+        _ => None,
+    };
+    if let Some(exit) = exit {
+        let _ = channel.exit(&exit);
+    }
+    channel.close();
 }
 
-/// Copies both outputs until their end: `true`, or until the channel has closed.
-fn copy_outputs(
-    channel: &Channel,
-    mut outputs: [Option<Output>; 2],
-    closed: &PipeReader,
-) -> io::Result<bool> {
-    let mut buffer = vec![0; CHUNK];
-    while outputs.iter().any(Option::is_some) {
-        let ready = wait(&outputs, closed)?;
-        if ready[2] {
-            return Ok(false);
-        }
-        for (i, output) in outputs.iter_mut().enumerate() {
-            let Some(from) = output.as_mut().filter(|_| ready[i]) else { continue };
-            match from.read(&mut buffer) {
-                Ok(0) => *output = None,
-                Ok(n) if i == 0 => (&mut &*channel).write_all(&buffer[..n])?,
-                Ok(n) => channel.stderr().write_all(&buffer[..n])?,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+/// What a terminal can hold of what a program wrote before it ended, and more: what comes beyond is from
+/// others.
+const TERMINAL_HOLDS: usize = 64 * 1024;
+
+/// Copies a program's outputs to its channel.
+struct Relay<'r> {
+    channel: &'r Channel,
+    running: &'r Running,
+    told: &'r PipeReader,
+    terminal: bool,
+}
+
+/// What a relay waits for.
+#[derive(Default)]
+struct Ready {
+    outputs: [bool; 2],
+    told: bool,
+}
+
+impl Relay<'_> {
+    /// Until both outputs end, or on a terminal until the program does: `true`; or until the channel has
+    /// closed.
+    fn copy(&self, mut outputs: [Option<Output>; 2]) -> io::Result<bool> {
+        let mut buffer = vec![0; CHUNK];
+        let mut left = TERMINAL_HOLDS;
+        // What a terminal shows cannot be closed without hanging up; it is thrown away.
+        let mut unread = false;
+        while outputs.iter().any(Option::is_some) {
+            // Others may keep a terminal open, such as jobs in the background; what the program itself
+            // wrote is there.
+            let over = self.terminal && self.running.try_wait()?.is_some();
+            let ready = self.wait(&outputs, over)?;
+            if ready.told && !self.hear(&mut unread)? {
+                return Ok(false);
+            }
+            if unread && !self.terminal {
+                outputs[0] = None;
+            }
+            if over && (left == 0 || !ready.outputs.contains(&true)) {
+                return Ok(true);
+            }
+            for (i, output) in outputs.iter_mut().enumerate() {
+                let Some(from) = output.as_mut().filter(|_| ready.outputs[i]) else { continue };
+                let n = match from.read(&mut buffer) {
+                    Ok(n) => n,
+                    Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                    Err(e) => return Err(e),
+                };
+                left -= if over { n.min(left) } else { 0 };
+                let gone = !(i == 0 && unread) && self.pass_on(i, &buffer[..n]).is_err();
+                if n == 0 || (gone && !self.terminal) {
+                    *output = None;
+                }
             }
         }
+        Ok(true)
     }
-    Ok(true)
-}
 
-/// Which of the outputs have something, and whether the channel has closed.
-fn wait(outputs: &[Option<Output>; 2], closed: &PipeReader) -> io::Result<[bool; 3]> {
-    let fds: [Option<BorrowedFd<'_>>; 3] =
-        [outputs[0].as_ref().map(AsFd::as_fd), outputs[1].as_ref().map(AsFd::as_fd), Some(closed.as_fd())];
-    let mut polled: Vec<PollFd<'_>> =
-        fds.iter().flatten().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
-    poll(&mut polled, None)?;
-    let mut events = polled.iter().map(|fd| !fd.revents().is_empty());
-    Ok(fds.map(|fd| fd.is_some() && events.next().unwrap_or(false)))
+    fn pass_on(&self, output: usize, data: &[u8]) -> io::Result<()> {
+        match output {
+            0 => (&mut &*self.channel).write_all(data),
+            _ => self.channel.stderr().write_all(data),
+        }
+    }
+
+    /// What the connection's thread has to say; `false` that the channel has closed.
+    fn hear(&self, unread: &mut bool) -> io::Result<bool> {
+        let mut word = [0];
+        let heard = (&mut &*self.told).read(&mut word)? > 0;
+        *unread |= heard && word[0] == UNREAD;
+        Ok(heard)
+    }
+
+    /// Waits until there is something to do, the end of a program on a terminal included; not if it is
+    /// `over`.
+    fn wait(&self, outputs: &[Option<Output>; 2], over: bool) -> io::Result<Ready> {
+        let open = [outputs[0].as_ref().map(AsFd::as_fd), outputs[1].as_ref().map(AsFd::as_fd)];
+        let fds: Vec<BorrowedFd<'_>> = open.iter().copied().flatten().chain([self.told.as_fd()]).collect();
+        let ready = if self.terminal && !over {
+            self.running.await_any(&fds)
+        } else {
+            let mut polled: Vec<PollFd<'_>> =
+                fds.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+            poll(&mut polled, over.then_some(Duration::ZERO))?;
+            polled.iter().map(|fd| !fd.revents().is_empty()).collect()
+        };
+        let mut ready = ready.into_iter();
+        let outputs = open.map(|fd| fd.is_some() && ready.next().unwrap_or(false));
+        Ok(Ready { outputs, told: ready.next().unwrap_or(false) })
+    }
 }
 
 impl super::programs::Programs {

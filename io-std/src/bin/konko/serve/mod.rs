@@ -55,6 +55,10 @@ pub struct Args {
     /// SFTP clients can change nothing
     #[arg(long)]
     read_only: bool,
+    /// End what commands and shells leave behind, half a second after their session; otherwise it lives
+    /// on, as under sshd
+    #[arg(long)]
+    kill_user_processes: bool,
     /// Serve one connection on standard input and output, as a ProxyCommand does
     #[arg(long)]
     inetd: bool,
@@ -136,9 +140,9 @@ fn until_signal(server: Server) -> Result<(), String> {
 }
 
 fn inetd(options: ServerOptions, service: Service) -> Result<(), String> {
-    let stream = rustix::io::dup(rustix::stdio::stdin())
-        .and_then(|stdin| Ok((stdin, rustix::io::dup(rustix::stdio::stdout())?)))
-        .map_err(io::Error::from)
+    let stream = rustix::stdio::stdin()
+        .try_clone_to_owned()
+        .and_then(|stdin| Ok((stdin, rustix::stdio::stdout().try_clone_to_owned()?)))
         .and_then(|(stdin, stdout)| FdStream::pair(stdin, stdout))
         .map_err(|e| format!("standard input and output: {e}"))?;
     match serve(stream, options, |_| service) {
@@ -207,8 +211,14 @@ fn programs(args: &Args) -> Result<Programs, String> {
         Exec::None => Programs::new(),
         Exec::Builtin => builtin::programs(),
         Exec::Shell => {
-            let system = System::new();
-            Programs::new().system(args.root.iter().fold(system, |system, dir| system.dir(dir)))
+            let mut system = System::new();
+            if let Some(dir) = &args.root {
+                system = system.dir(dir);
+            }
+            if args.kill_user_processes {
+                system = system.kill_user_processes();
+            }
+            Programs::new().system(system)
         }
     };
     Ok(match sftp_root(args)? {
