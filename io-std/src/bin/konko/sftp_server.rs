@@ -1,5 +1,6 @@
 //! `konko sftp-server`: SFTP on standard input and output, as sshd starts it.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::UnixDatagram;
@@ -42,6 +43,12 @@ pub struct Args {
     /// List what -P and -p know: "requests"
     #[arg(short = 'Q', value_name = "FEATURE", value_parser = ["requests"])]
     query: Option<String>,
+    /// As a user's shell it would be called with `-c` and a command; that says nothing either
+    #[arg(short = 'c', hide = true, num_args = 0.., allow_hyphen_values = true)]
+    shell: Vec<OsString>,
+    /// What follows is ignored, as by OpenSSH's: `scp -D` passes the name of the host
+    #[arg(hide = true, trailing_var_arg = true)]
+    ignored: Vec<OsString>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -117,7 +124,7 @@ pub fn run(args: Args) -> ExitCode {
 
 /// The descriptor itself: the standard library's has a buffer in between.
 fn file(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<File> {
-    Ok(File::from(rustix::io::dup(fd)?))
+    Ok(File::from(fd.try_clone_to_owned()?))
 }
 
 fn root(args: &Args, log: Log) -> Result<Root, String> {
@@ -229,4 +236,36 @@ fn names(flags: OpenFlags) -> String {
     ];
     let names: Vec<&str> = all.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, n)| *n).collect();
     names.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn c16_what_follows_the_options_is_ignored() {
+        let parsed =
+            |words: &[&str]| Line::try_parse_from([&["sftp-server"], words].concat()).map(|line| line.args);
+        for words in [
+            &["-R", "host"][..],
+            &["-R", "host", "-u", "nonsense", "--nothing", "more"],
+            &["-R", "--", "-Z"],
+            &["-R", "-c", "-l", "nonsense"],
+            &["-R", "-c"],
+        ] {
+            let args = parsed(words).unwrap_or_else(|e| panic!("{words:?}: {e}"));
+            assert!(args.read_only && args.umask.is_none(), "{words:?}");
+        }
+        // What is not known before them is an error, as it is there.
+        for words in [&["-Z", "host"][..], &["-u", "9", "host"], &["--nothing"]] {
+            assert!(parsed(words).is_err(), "{words:?}");
+        }
+    }
 }
