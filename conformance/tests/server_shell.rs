@@ -2,14 +2,12 @@
 //! programs, and what commands do with signals, streams and the environment.
 
 use konko_conformance::clients::python_clients;
-use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
 use konko_conformance::peers::installed;
 use konko_conformance::process::{descendants, wait_until};
 use konko_conformance::serve::Setup;
 use konko_conformance::tmux::words;
 use konko_conformance::{Call, Client, Feed, Pattern, Process, Serve, Tmux};
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -33,42 +31,46 @@ fn a_shell_in_tmux() {
     let Some(tmux) = installed("tmux") else { return };
     let Some(serve) = server(&[]) else { return };
     at_once(&ssh(), |client| {
-        in_some_try(client, || {
-            let home = tempfile::tempdir().unwrap();
-            let command = call(&serve).command(client, "", home.path());
-            let tmux = Tmux::start(&tmux, home.path(), (100, 30), &command);
-            tmux.expect("a prompt", |screen| screen.trim_end().ends_with(['$', '#']));
-            tmux.line("tty | cut -c1-8; stty size; echo $TERM");
-            // What tmux says of its own terminal.
-            tmux.expect("the terminal", |s| {
-                s.contains("\n/dev/pts\n30 100\nscreen") || s.contains("\n30 100\ntmux")
-            });
-            tmux.resize(90, 24);
-            // A shell draws its line anew, a full-screen program would be told by SIGWINCH.
-            let sized = wait_until(Duration::from_secs(20), || {
-                tmux.line("clear; stty size");
-                tmux.expect("a size", |s| s.contains("24 90") || s.contains("30 100"));
-                tmux.screen().contains("24 90").then_some(())
-            });
-            assert!(sized.is_some(), "{client}: {}", tmux.screen());
-            let waiting = "sh -c 'trap \"echo told of it\" WINCH; echo waiting; while sleep 0.1; do :; done'; echo ended";
-            tmux.line(&format!("clear; {waiting}"));
-            tmux.expect_line("waiting");
-            tmux.resize(80, 20);
-            tmux.expect_line("told of it");
-            tmux.key("C-c");
-            tmux.line("echo after $((40 + 2))");
-            tmux.expect_line("after 42");
-            assert!(!tmux.screen().lines().any(|l| l == "ended"), "{client}");
-            tmux.line("read -s x; echo \"got $x\"");
-            tmux.line("secret");
-            tmux.expect_line("got secret");
-            tmux.line("clear; cat");
-            tmux.line("to the end");
-            tmux.key("C-d");
-            tmux.line("exit 7");
-            assert_eq!(tmux.wait(), 7, "{client}");
-        })
+        let home = tempfile::tempdir().unwrap();
+        let command = call(&serve).command(client, "", home.path());
+        let tmux = Tmux::start(&tmux, home.path(), (100, 30), &command);
+        tmux.expect("a prompt", |screen| screen.trim_end().ends_with(['$', '#']));
+        tmux.line("tty | cut -c1-8; stty size; echo $TERM");
+        // What tmux says of its own terminal.
+        tmux.expect("the terminal", |s| {
+            s.contains("\n/dev/pts\n30 100\nscreen") || s.contains("\n30 100\ntmux")
+        });
+        tmux.resize(90, 24);
+        // A shell draws its line anew, a full-screen program would be told by SIGWINCH.
+        let sized = wait_until(Duration::from_secs(20), || {
+            tmux.line("clear; stty size");
+            tmux.expect("a size", |s| s.contains("24 90") || s.contains("30 100"));
+            tmux.screen().contains("24 90").then_some(())
+        });
+        assert!(sized.is_some(), "{client}: {}", tmux.screen());
+        let waiting =
+            "sh -c 'trap \"echo told of it\" WINCH; echo waiting; while sleep 0.1; do :; done'; echo ended";
+        tmux.line(&format!("clear; {waiting}"));
+        tmux.expect_line("waiting");
+        tmux.resize(80, 20);
+        tmux.expect_line("told of it");
+        tmux.key("C-c");
+        tmux.line("echo after $((40 + 2))");
+        tmux.expect_line("after 42");
+        assert!(!tmux.screen().lines().any(|l| l == "ended"), "{client}");
+        // What is typed for a program waits until that runs: before, the shell's editor has the terminal, and a
+        // C-d or C-c that comes then is a character like others for whoever reads it later. (The same with a
+        // shell on a terminal without any SSH.)
+        tmux.line("clear; echo reading; read -s x; echo \"got $x\"");
+        tmux.expect_line("reading");
+        tmux.line("secret");
+        tmux.expect_line("got secret");
+        tmux.line("clear; echo copying; cat");
+        tmux.expect_line("copying");
+        tmux.line("to the end");
+        tmux.key("C-d");
+        tmux.line("exit 7");
+        assert_eq!(tmux.wait(), 7, "{client}");
     });
 }
 
@@ -79,32 +81,24 @@ fn a_shell_in_expect() {
     let typed = |c: &Client| !matches!(c, Client::Paramiko(_) | Client::AsyncSsh(_));
     let clients: Vec<Client> = Client::all().into_iter().filter(typed).collect();
     at_once(&clients, |client| {
-        in_some_try(client, || {
-            let home = tempfile::tempdir().unwrap();
-            let client_command = call(&serve).command(client, "", home.path());
-            let mut command = Command::new(&expect);
-            command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/terminal.exp"));
-            command.args(words(&client_command)).env("TERM", "xterm");
-            let done = Process::new(command).run().unwrap_or_else(|e| panic!("{client}: {e}"));
-            for step in ["size", "resized", "interrupted"] {
-                done.expect_stderr(&[&format!("terminal {step}")]);
-            }
-            done.expect_code(7);
-        })
-    });
-}
-
-/// Tells a story up to three times, and prints that it was told again. Dropbear's client often ends with 0 whatever the
-/// shell's status was (24 of 48 runs with OpenSSH's sshd, 13 of 80 with konko). In tmux a typed line went unanswered
-/// now and then, with OpenSSH's client too; why is not known.
-fn in_some_try(client: &Client, story: impl Fn()) {
-    for left in (0..3).rev() {
-        let Err(failure) = catch_unwind(AssertUnwindSafe(&story)) else { return };
-        if left == 0 {
-            resume_unwind(failure);
+        let home = tempfile::tempdir().unwrap();
+        let client_command = call(&serve).command(client, "", home.path());
+        let mut command = Command::new(&expect);
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/terminal.exp"));
+        command.args(words(&client_command)).env("TERM", "xterm");
+        let done = Process::new(command).run().unwrap_or_else(|e| panic!("{client}: {e}"));
+        for step in ["size", "resized", "interrupted"] {
+            done.expect_stderr(&[&format!("terminal {step}")]);
         }
-        say(&format!("{client}: once more"));
-    }
+        // It often ends with 0 whatever the shell's status was, with OpenSSH's server (24 of 48 runs) as with
+        // this one (13 of 80).
+        match client {
+            Client::Dbclient(_) => assert!([0, 7].contains(&done.code()), "{client}: {done}"),
+            _ => {
+                done.expect_code(7);
+            }
+        }
+    });
 }
 
 #[test]
@@ -190,7 +184,7 @@ fn a_command_ends_with_its_session() {
         for more in [&["-tt"][..], &["-T"]] {
             let call = call(&serve).more(more).feed(Feed::Open).deadline(Duration::from_millis(1500));
             // At the deadline the client is killed.
-            call.try_run(&client, "echo started; sleep 1000; echo slept").unwrap_err();
+            call.try_run(&client, "echo started; exec sleep 1000").unwrap_err();
             let gone =
                 wait_until(Duration::from_secs(10), || descendants(serve.pid()).is_empty().then_some(()));
             assert!(gone.is_some(), "{client} {more:?}: {:?} still run", descendants(serve.pid()));
