@@ -366,7 +366,13 @@ fn s_13_flags_and_modes_that_cannot_be_meant() {
     let mode = Attrs::new().with_permissions(0o7777);
     j.call(|c| c.open(b"f", OpenFlags(0x0a), &mode)).handle();
     assert_eq!(j.fs.attrs(b"f").unwrap().permissions, Some(0o100_755), "no setuid, and the umask");
-    assert_eq!(j.call(|c| c.setstat(b"f", &mode)), OK);
+    // What is there already is changed as it was asked, or not at all.
+    for special in [0o7777, 0o4755, 0o2775, 0o1777, 0o104_755] {
+        let denied = Got::Status(StatusCode::PERMISSION_DENIED);
+        assert_eq!(j.call(|c| c.setstat(b"f", &Attrs::new().with_permissions(special))), denied);
+        assert_eq!(j.fs.attrs(b"f").unwrap().permissions, Some(0o100_755));
+    }
+    assert_eq!(j.call(|c| c.setstat(b"f", &Attrs::new().with_permissions(0o100_777))), OK);
     assert_eq!(j.fs.attrs(b"f").unwrap().permissions, Some(0o100_777));
     assert_eq!(j.call(|c| c.mkdir(b"d", &mode)), OK);
     assert_eq!(j.fs.attrs(b"d").unwrap().permissions, Some(0o040_755));

@@ -348,3 +348,108 @@ fn what_was_done_is_told() {
         ]
     );
 }
+
+#[test]
+fn d11_a_mode_is_set_as_it_was_asked_for_or_not_at_all() {
+    let modes = [0, 0o600, 0o777, 0o1777, 0o2775, 0o3775, 0o4755, 0o6755, 0o7777, 0o100_644, 0o042_775];
+    everywhere(|mut rig, dir| {
+        let mode = |name: &str| fs::metadata(dir.join(name)).unwrap().mode() & 0o7777;
+        let set = |name: &str, to: u32| {
+            fs::set_permissions(dir.join(name), fs::Permissions::from_mode(to)).unwrap();
+        };
+        fs::write(dir.join("file"), "").unwrap();
+        fs::create_dir(dir.join("dir")).unwrap();
+        for name in ["file", "dir"] {
+            for before in [0o755, 0o1777, 0o2775, 0o4755] {
+                for asked in modes {
+                    set(name, before);
+                    let attrs = Attrs::new().with_permissions(asked).with_times(7, 7);
+                    let status = rig.ask(|c| c.setstat(name.as_bytes(), &attrs));
+                    let what = format!("{name}: {before:o} to {asked:o}");
+                    assert_eq!(mode(name), if status == OK { asked & 0o7777 } else { before }, "{what}");
+                    // What was there already is no privilege that is given.
+                    if asked & 0o7000 & !before == 0 {
+                        assert_eq!(status, OK, "{what}");
+                    }
+                    assert_eq!(fs::metadata(dir.join(name)).unwrap().mtime(), 7, "the rest is done");
+                }
+            }
+        }
+        // Shared directories of an administrator, and those of a client.
+        for special in [0o2775, 0o1777, 0o3777] {
+            set("dir", 0o755);
+            assert_eq!(rig.ask(|c| c.setstat(b"dir", &Attrs::new().with_permissions(special))), OK);
+            assert_eq!(mode("dir"), special);
+        }
+        assert_eq!(rig.ask(|c| c.mkdir(b"sticky", &Attrs::new().with_permissions(0o1700))), OK);
+        assert_eq!(mode("sticky"), 0o1700);
+        // The same by handle.
+        set("file", 0o2755);
+        let file = rig.open("file", OpenFlags::WRITE).unwrap();
+        let keep = Attrs::new().with_permissions(0o2700);
+        assert_eq!(rig.ask(|c| c.fsetstat(&file, &keep)), OK);
+        assert_eq!(mode("file"), 0o2700);
+        let status = rig.ask(|c| c.fsetstat(&file, &Attrs::new().with_permissions(0o4700)));
+        assert_eq!(mode("file"), if status == OK { 0o4700 } else { 0o2700 });
+    });
+}
+
+#[test]
+fn d11_a_name_with_a_slash_behind_it_is_that_of_a_directory() {
+    everywhere(|mut rig, dir| {
+        fs::write(dir.join("f"), "f").unwrap();
+        fs::create_dir(dir.join("d")).unwrap();
+        std::os::unix::fs::symlink("d", dir.join("l")).unwrap();
+        for (from, to) in
+            [("f", "new/"), ("f/", "new"), ("f/", "new/"), ("l/", "new"), ("l", "new/"), ("f", "new//")]
+        {
+            let plain = rig.ask(|c| c.rename(from.as_bytes(), to.as_bytes()));
+            let posix = rig.ask(|c| c.posix_rename(from.as_bytes(), to.as_bytes()));
+            assert!(plain != OK && posix != OK, "{from} to {to}: {plain}, {posix}");
+            assert!(!dir.join("new").exists() && dir.join("f").is_file() && dir.join("l").is_symlink());
+        }
+        for (from, to) in [("d", "e/"), ("e/", "d"), ("d//", "e/"), ("e", "d")] {
+            assert_eq!(rig.ask(|c| c.rename(from.as_bytes(), to.as_bytes())), OK, "{from} to {to}");
+        }
+        for (from, to) in [("d/", "e"), ("e", "d/")] {
+            assert_eq!(rig.ask(|c| c.posix_rename(from.as_bytes(), to.as_bytes())), OK, "{from} to {to}");
+        }
+        assert!(dir.join("d").is_dir());
+    });
+}
+
+#[test]
+fn d11_a_root_that_is_reopened_is_what_has_the_name_now() {
+    let top = tempfile::tempdir().unwrap();
+    let at = |name: &str| top.path().join(name);
+    for name in ["one", "two"] {
+        fs::create_dir_all(at(name).join("in")).unwrap();
+        fs::write(at(name).join("in/which"), name).unwrap();
+    }
+    let point = |to: &str| {
+        let _ = fs::remove_file(at("current"));
+        std::os::unix::fs::symlink(to, at("current")).unwrap();
+    };
+    point("one");
+    let roots = [
+        Root::open(at("current")).unwrap(),
+        Root::open(at("current")).unwrap().walk().read_only(),
+        Root::open(at("current")).unwrap().start_in("/in").unwrap(),
+        Root::host(at("current")).unwrap(),
+    ];
+    for (i, root) in roots.iter().enumerate() {
+        let path = if i == 2 { "which" } else { "in/which" };
+        let which = |root: &Root| Rig::new(root).read(path).unwrap();
+        point("one");
+        let mut session = Rig::new(root);
+        point("two");
+        assert_eq!(session.read(path).unwrap(), b"one", "a session stays with what it began with");
+        assert_eq!(which(root), b"one");
+        let reopened = root.reopen().unwrap();
+        assert_eq!(which(&reopened), b"two");
+        assert_eq!(reopened.config().read_only, i == 1, "its rules are the same");
+        fs::rename(at("two"), at("gone")).unwrap();
+        assert_eq!(root.reopen().unwrap_err().kind(), std::io::ErrorKind::NotFound);
+        fs::rename(at("gone"), at("two")).unwrap();
+    }
+}

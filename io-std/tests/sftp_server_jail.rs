@@ -461,6 +461,14 @@ fn s_12_read_only_means_that_nothing_changes() {
 fn s_13_clients_set_no_special_bits() {
     let place = Place::new();
     for mut rig in Rig::both(&place.root) {
+        // Of a directory setgid and sticky mean no privilege.
+        for special in [0o4777, 0o2777, 0o1777, 0o7777] {
+            let mode = Attrs::new().with_permissions(special);
+            assert_eq!(rig.ask(|c| c.setstat(b"inside", &mode)), StatusCode::PERMISSION_DENIED);
+            if special & 0o4000 != 0 {
+                assert_eq!(rig.ask(|c| c.setstat(b"a", &mode)), StatusCode::PERMISSION_DENIED);
+            }
+        }
         let mode = Attrs::new().with_permissions(0o7777);
         let flags = OpenFlags::WRITE | OpenFlags::CREATE;
         let got = rig.call(|c| c.open(b"special", flags, &mode));
@@ -468,9 +476,10 @@ fn s_13_clients_set_no_special_bits() {
         rig.ask(|c| c.mkdir(b"special-dir", &mode));
         rig.ask(|c| c.setstat(b"inside", &mode));
         rig.ask(|c| c.lsetstat(b"a", &mode));
-        for name in ["special", "special-dir", "inside", "a"] {
+        for (name, none) in [("special", 0o7000), ("special-dir", 0o4000), ("inside", 0o7000), ("a", 0o7000)]
+        {
             let mode = fs::metadata(place.root.join(name)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o7000, 0, "{name}: {mode:o}");
+            assert_eq!(mode & none, 0, "{name}: {mode:o}");
         }
     }
 }

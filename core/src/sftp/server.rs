@@ -42,7 +42,9 @@ pub struct ServerConfig {
     /// not even one of the largest replies would fit any more, nothing is parsed (S-26). At least 512
     /// KiB.
     pub max_backlog: usize,
-    /// The bits of a mode that a client may set. Default 0777: no setuid, setgid, sticky (S-13).
+    /// The bits of a mode that a client may set. Default 0777: no setuid, setgid, sticky (S-13). New files
+    /// and directories never have others, as with a umask; changing a mode to one with others is refused
+    /// with PERMISSION_DENIED.
     pub mode_mask: u32,
     /// Bits of a mode that new files and directories never have (`sftp-server -u`).
     pub umask: u32,

@@ -96,10 +96,11 @@ impl Programs {
 
     /// Offers SFTP in a directory, or in the whole system: the subsystem `sftp`, and the command
     /// `internal-sftp` that keys and configurations force on users, with the options of sftp-server(8)
-    /// that restrict: `-R`, `-u`, `-d`, `-P`, `-p`.
+    /// that restrict: `-R`, `-u`, `-d`, `-P`, `-p`. Each session gets the directory that has the path then:
+    /// see [`Root::reopen`].
     #[must_use]
     pub fn sftp(self, root: Root) -> Self {
-        self.sftp_with(move |_| Ok(root.clone()))
+        self.sftp_with(move |_| root.reopen())
     }
 
     /// The same, where `choose` says in which directory, such as one for each

@@ -11,6 +11,14 @@ pub(super) fn mode(bits: u32) -> Mode {
     Mode::from_raw_mode((bits & 0o7777) as RawMode)
 }
 
+/// Whether this process is in the group of something, or need not be.
+pub(super) fn is_of_our_group(stat: &Stat) -> bool {
+    let group = Gid::from_raw(stat.st_gid);
+    rustix::process::geteuid().is_root()
+        || rustix::process::getegid() == group
+        || rustix::process::getgroups().is_ok_and(|groups| groups.contains(&group))
+}
+
 pub(super) fn timestamps(times: Times) -> Timestamps {
     let at = |seconds: u32| Timespec { tv_sec: seconds.into(), tv_nsec: 0 };
     Timestamps { last_access: at(times.accessed), last_modification: at(times.modified) }

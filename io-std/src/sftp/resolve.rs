@@ -81,6 +81,8 @@ impl<'p> Target<'p> {
 pub(super) struct Place<'t> {
     dir: Dir<'t>,
     pub(super) name: CString,
+    /// The path had a slash behind the name.
+    pub(super) folder: bool,
 }
 
 #[derive(Debug)]
@@ -110,6 +112,21 @@ impl Tree {
         let start_dir = Arc::new(rustix::fs::open(c_string(&start)?, LOOK_DIR, Mode::empty())?);
         let id = id(&rustix::fs::fstat(&root)?);
         Ok(Tree { strict: best(&root), root, id, how: How::Host, start, start_dir })
+    }
+
+    /// The same tree, of the directory that has this path now.
+    pub(super) fn anew(&self, path: &std::path::Path) -> Result<Self> {
+        use std::os::unix::ffi::OsStrExt;
+        if self.how == How::Host {
+            return Self::host(path.as_os_str().as_bytes().to_vec());
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut tree = Self::below(rustix::fs::open(path, flags, Mode::empty())?)?;
+        (tree.how, tree.strict) = (self.how, self.strict);
+        if self.start != b"/" {
+            tree.set_start(&self.start)?;
+        }
+        Ok(tree)
     }
 
     /// What is below `root`.
@@ -190,7 +207,12 @@ impl Tree {
     pub(super) fn place(&self, target: &Target<'_>, folder: bool) -> Result<Place<'_>> {
         let path = here(&target.path);
         if self.way(target) == How::Host {
-            return Ok(Place { dir: Dir::Lent(self.start_dir.as_fd()), name: c_string(path)? });
+            // The system sees to a slash itself.
+            return Ok(Place {
+                dir: Dir::Lent(self.start_dir.as_fd()),
+                name: c_string(path)?,
+                folder: false,
+            });
         }
         // With the slash, the system would follow a link.
         let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
@@ -204,7 +226,7 @@ impl Tree {
         }
         let dir = Target { path: Cow::Borrowed(here(dir)), judged: target.judged };
         let dir = Dir::Own(self.open(&dir, LOOK_DIR, Mode::empty())?);
-        Ok(Place { dir, name: c_string(name)? })
+        Ok(Place { dir, name: c_string(name)?, folder: end < path.len() })
     }
 
     /// The absolute path, without links, of what a path leads to or would lead to: the last name need not

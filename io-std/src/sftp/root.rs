@@ -1,11 +1,12 @@
 use std::fmt;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use konko_core::sftp::{Extension, ExtensionSet, OpenFlags, Operation, ServerConfig, StatusCode};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
 
 use super::resolve::{How, Tree};
 use super::rooted::RootedFs;
@@ -73,6 +74,8 @@ pub(super) type Witness = Arc<dyn Fn(&Done<'_>) + Send + Sync>;
 pub struct Root {
     pub(super) tree: Tree,
     pub(super) rules: Rules,
+    /// What was opened: absolute.
+    path: PathBuf,
 }
 
 /// What holds for a session.
@@ -92,17 +95,18 @@ pub(super) struct Rules {
 
 impl Root {
     /// A jail in a directory. Clients may do everything there that this process may, except changing
-    /// owners and setting setuid, setgid and sticky bits.
+    /// owners, and modes beyond [`ServerConfig::mode_mask`], which are those with setuid, setgid and sticky
+    /// bits: directories can get the latter two all the same, what has such a bit can keep it, and anything
+    /// else is refused.
     ///
     /// # Errors
     /// What the system says when the directory is opened.
     pub fn open(path: impl AsRef<Path>) -> io::Result<Self> {
-        let path = path.as_ref();
+        let path = std::path::absolute(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let tree = Tree::below(rustix::fs::open(path, flags, Mode::empty())?)?;
-        let secret = std::fs::canonicalize(path).ok().map(|p| p.as_os_str().as_bytes().to_vec());
-        let rules = Rules::new(ServerConfig::default(), secret.filter(|p| p != b"/"));
-        Ok(Root { tree, rules })
+        let tree = Tree::below(rustix::fs::open(&path, flags, Mode::empty())?)?;
+        let rules = Rules::new(ServerConfig::default(), secret(&path));
+        Ok(Root { tree, rules, path })
     }
 
     /// The whole system, with all its devices, names of users and the right to change owners and all mode
@@ -115,7 +119,23 @@ impl Root {
         let tree = Tree::host(start.as_os_str().as_bytes().to_vec())?;
         let config = ServerConfig { mode_mask: 0o7777, allow_chown: true, ..ServerConfig::default() };
         let rules = Rules { names: true, devices: true, ..Rules::new(config, None) };
-        Ok(Root { tree, rules })
+        Ok(Root { tree, rules, path: start })
+    }
+
+    /// The same for the directory that has this path now: it may have been replaced since, a file system
+    /// mounted over it, or a link on the way set to another. [`Programs::sftp`] does this for each session,
+    /// as sshd looks up its ChrootDirectory at each login; a session stays with what it began with.
+    ///
+    /// [`Programs::sftp`]: crate::server::Programs::sftp
+    ///
+    /// # Errors
+    /// What the system says when it is opened.
+    pub fn reopen(&self) -> io::Result<Self> {
+        let mut root = Root { tree: self.tree.anew(&self.path)?, ..self.clone() };
+        if !root.tree.is_host() {
+            root.rules.secret = secret(&self.path);
+        }
+        Ok(root)
     }
 
     /// Relative paths start in this directory, and it is called the home directory. A path as clients see
@@ -202,13 +222,15 @@ impl Root {
     /// The configuration of a session's machine.
     pub fn config(&self) -> ServerConfig {
         let mut config = self.rules.config.clone();
+        // The file system sees what there is already.
+        config.mode_mask = 0o7777;
         if !self.rules.names {
             config.extensions = config.extensions.without(Extension::UsersGroupsById);
         }
         config
     }
 
-    /// The file system of one session.
+    /// The file system of one session, in the directory that was opened.
     pub fn session(&self) -> RootedFs {
         RootedFs::new(self)
     }
@@ -219,7 +241,28 @@ impl Root {
     }
 }
 
+/// The path of a jail on this machine.
+fn secret(path: &Path) -> Option<Vec<u8>> {
+    let path = std::fs::canonicalize(path).ok()?.into_os_string().into_vec();
+    (path != b"/").then_some(path)
+}
+
+/// Bits of a mode that mean no privilege on a directory: setgid and sticky.
+const OF_DIRECTORIES: u32 = 0o3000;
+
 impl Rules {
+    /// The bits of a mode that clients may give to something new.
+    pub(super) fn modes(&self, kind: FileType) -> u32 {
+        self.config.mode_mask | if kind == FileType::Directory { OF_DIRECTORIES } else { 0 }
+    }
+
+    /// Whether clients may give something this mode.
+    #[allow(clippy::unnecessary_cast, reason = "the type differs from system to system")]
+    pub(super) fn may_have(&self, stat: &Stat, mode: u32) -> Result<(), Errno> {
+        let allowed = self.modes(super::resolve::kind(stat)) | (stat.st_mode as u32);
+        if mode & 0o7777 & !allowed == 0 { Ok(()) } else { Err(Errno::PERM) }
+    }
+
     fn new(mut config: ServerConfig, secret: Option<Vec<u8>>) -> Self {
         config.extensions = ExtensionSet::all().without(Extension::CheckFile);
         Rules {

@@ -303,8 +303,8 @@ impl RootedFs {
             Op::Mkdir { path, ref attrs } => {
                 let target = self.admit(O::Mkdir, path, false)?;
                 let place = self.tree.place(&target, true)?;
-                let mode = object::mode(attrs.permissions.unwrap_or(0o777));
-                Ok(rustix::fs::mkdirat(place.dir(), &place.name, mode)?)
+                let mode = attrs.permissions.unwrap_or(0o777) & self.rules.modes(FileType::Directory);
+                Ok(rustix::fs::mkdirat(place.dir(), &place.name, object::mode(mode))?)
             }
             Op::Rmdir { path } => {
                 let target = self.admit(O::Rmdir, path, false)?;
@@ -325,11 +325,14 @@ impl RootedFs {
             }
             Op::Rename { from, to } => {
                 let (from, to) = self.admit_two(O::Rename, from, to)?;
-                rename_new(&place(&from, true)?, &place(&to, true)?)
+                let (from, to) = (place(&from, true)?, place(&to, true)?);
+                renames_as_said(&from, &to)?;
+                rename_new(&from, &to)
             }
             Op::PosixRename { from, to } => {
                 let (from, to) = self.admit_two(O::PosixRename, from, to)?;
                 let (from, to) = (place(&from, true)?, place(&to, true)?);
+                renames_as_said(&from, &to)?;
                 Ok(rustix::fs::renameat(from.dir(), &from.name, to.dir(), &to.name)?)
             }
             _ => Err(StatusCode::OP_UNSUPPORTED.into()),
@@ -360,7 +363,7 @@ impl RootedFs {
         how.set(OFlags::CREATE, has(OpenFlags::CREATE));
         how.set(OFlags::TRUNC, has(OpenFlags::TRUNCATE));
         how.set(OFlags::EXCL, has(OpenFlags::EXCLUSIVE));
-        let mode = attrs.permissions.unwrap_or(0o666);
+        let mode = attrs.permissions.unwrap_or(0o666) & self.rules.modes(FileType::RegularFile);
         let fd = self.open_checked(&target, how, mode, self.rules.devices)?;
         let append = has(OpenFlags::APPEND);
         let file = OpenFile { fd, append, path: self.kept(&target), read: 0, written: 0 };
@@ -481,7 +484,11 @@ impl RootedFs {
         }
         let object = self.tree.object(target, follow)?;
         if let Some(bits) = attrs.permissions {
-            first = first.and(self.chmod(target, follow, &object, bits));
+            let change = object.stat().and_then(|stat| self.changes(&stat, bits));
+            first = first.and(match change {
+                Ok(true) => self.chmod(target, follow, &object, bits),
+                other => other.map(drop),
+            });
         }
         if let Some(times) = attrs.times {
             first = first.and(object.set_times(times));
@@ -490,6 +497,21 @@ impl RootedFs {
             first = first.and(object.chown(owner));
         }
         Ok(first.map(done)?)
+    }
+
+    /// Whether a mode that clients may give is another than the one that is there. In a jail, chmod(2) must
+    /// do as it is told: from whoever is not in the group of something it takes setgid and says nothing.
+    #[allow(clippy::unnecessary_cast, reason = "the type differs from system to system")]
+    fn changes(&self, stat: &Stat, bits: u32) -> std::result::Result<bool, Errno> {
+        if self.tree.is_host() {
+            return Ok(true);
+        }
+        self.rules.may_have(stat, bits)?;
+        if stat.st_mode as u32 & 0o7777 == bits & 0o7777 {
+            return Ok(false);
+        }
+        let lost = bits & Mode::SGID.bits() as u32 != 0 && !object::is_of_our_group(stat);
+        if lost { Err(Errno::PERM) } else { Ok(true) }
     }
 
     fn chmod(
@@ -524,7 +546,11 @@ impl RootedFs {
             first = first.and(rustix::fs::ftruncate(fd, size));
         }
         if let Some(bits) = attrs.permissions {
-            first = first.and(rustix::fs::fchmod(fd, object::mode(bits)));
+            let change = rustix::fs::fstat(fd).and_then(|stat| self.changes(&stat, bits));
+            first = first.and(match change {
+                Ok(true) => rustix::fs::fchmod(fd, object::mode(bits)),
+                other => other.map(drop),
+            });
         }
         if let Some(times) = attrs.times {
             first = first.and(rustix::fs::futimens(fd, &object::timestamps(times)));
@@ -724,6 +750,13 @@ fn done((): ()) -> Answer {
 
 fn close(fd: OwnedFd) -> std::result::Result<(), Errno> {
     nix::unistd::close(fd).map_err(|e| Errno::from_raw_os_error(e as i32))
+}
+
+/// With a slash at its end a name is that of a directory, the new one too (rename(2): ENOTDIR). Places are
+/// without it, so that no link is followed.
+fn renames_as_said(from: &Place<'_>, to: &Place<'_>) -> Result<()> {
+    let dir = from.folder || to.folder;
+    if dir && kind(&from.stat()?) != FileType::Directory { Err(Errno::NOTDIR.into()) } else { Ok(()) }
 }
 
 /// Renames, if nothing stands there (S-30).

@@ -19,6 +19,8 @@ const WRITE_START: usize = 9;
 const WRITE_END: usize = 12;
 /// Files end here: offsets are signed in every system's calls (S-25).
 const MAX_OFFSET: u64 = i64::MAX as u64;
+/// Of a mode, what can be set; the rest says what kind of file it is.
+const MODE_BITS: u32 = 0o7777;
 /// Bytes kept free for a reply that is small, and for one with names, paths or figures.
 const SMALL: usize = 512;
 const LARGE: usize = 34_000;
@@ -271,8 +273,15 @@ impl Server {
             }
             attrs.owner = None;
         }
-        let umask = if new { self.config.umask } else { 0 };
-        attrs.permissions = attrs.permissions.map(|mode| mode & self.config.mode_mask & !umask);
+        let mask = self.config.mode_mask;
+        if new {
+            attrs.permissions = attrs.permissions.map(|mode| mode & mask & !self.config.umask);
+        } else if attrs.permissions.is_some_and(|mode| mode & MODE_BITS & !mask != 0) {
+            // A mode that is not set as it was asked for is no success.
+            return Err(no(StatusCode::PERMISSION_DENIED, "this mode cannot be set"));
+        } else {
+            attrs.permissions = attrs.permissions.map(|mode| mode & MODE_BITS);
+        }
         Ok(attrs)
     }
 
