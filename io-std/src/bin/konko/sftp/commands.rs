@@ -83,7 +83,7 @@ fn shown(path: &[u8]) -> String {
     SshStr::new(path).to_string()
 }
 
-fn local_path(word: Vec<u8>) -> PathBuf {
+pub fn local_path(word: Vec<u8>) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(word))
 }
 

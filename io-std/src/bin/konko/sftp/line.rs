@@ -35,23 +35,14 @@ impl Line {
     /// Takes a line apart.
     pub fn parse(line: &[u8]) -> Result<Line, String> {
         let mut parsed = Line::default();
-        let mut rest = line.trim_ascii();
-        loop {
-            match rest {
-                [b'-', after @ ..] => {
-                    parsed.ignore_errors = {
-                        rest = after;
-                        true
-                    }
-                }
-                [b'@', after @ ..] => {
-                    parsed.quiet = {
-                        rest = after;
-                        true
-                    }
-                }
-                _ => break,
+        // Not at its end: white space may be quoted there.
+        let mut rest = line.trim_ascii_start();
+        while let [prefix @ (b'-' | b'@'), after @ ..] = rest {
+            match prefix {
+                b'-' => parsed.ignore_errors = true,
+                _ => parsed.quiet = true,
             }
+            rest = after;
         }
         let rest = rest.trim_ascii_start();
         parsed.command = match rest {
@@ -65,41 +56,78 @@ impl Line {
     }
 }
 
+/// A word that the line ends in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Open {
+    /// Where it begins.
+    pub start: usize,
+    pub word: Word,
+    /// The quote that is not closed.
+    pub quote: Option<u8>,
+}
+
 /// Splits at white space; quotes and backslashes take the meaning from what follows them.
 pub fn words(line: &[u8]) -> Result<Vec<Word>, String> {
-    let mut words = Vec::new();
-    let mut word: Option<Vec<u8>> = None;
-    let mut quote: Option<u8> = None;
-    let mut bytes = line.iter().copied().peekable();
-    while let Some(c) = bytes.next() {
-        match (quote, c) {
-            (None, b' ' | b'\t' | b'\r' | b'\n') => words.extend(word.take().map(Word)),
-            (None, b'#') if word.is_none() => break,
-            (None, b'\'' | b'"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
-            }
-            (Some(q), c) if c == q => quote = None,
-            (Some(q), b'\\') => {
-                // In quotes only the quote itself and a backslash can be escaped.
-                match bytes.next_if(|next| *next == q || *next == b'\\') {
-                    Some(next) => put(word.get_or_insert_default(), next),
-                    None => put(word.get_or_insert_default(), b'\\'),
-                }
-            }
-            (None, b'\\') => {
-                let next = bytes.next().ok_or("the line ends with a backslash")?;
-                put(word.get_or_insert_default(), next);
-            }
-            (Some(_), c) => put(word.get_or_insert_default(), c),
-            (None, c) => word.get_or_insert_default().push(c),
-        }
+    let (mut words, open, backslash) = scan(line);
+    if backslash {
+        return Err("the line ends with a backslash".into());
     }
-    if quote.is_some() {
+    if open.as_ref().is_some_and(|open| open.quote.is_some()) {
         return Err("a quote is not closed".into());
     }
-    words.extend(word.map(Word));
+    words.extend(open.map(|open| open.word));
     Ok(words)
+}
+
+/// The words that are finished, and the one that the line ends in: none in a comment, and an empty one
+/// behind white space.
+pub fn unfinished(line: &[u8]) -> (Vec<Word>, Option<Open>) {
+    let (words, open, _) = scan(line);
+    let between = line.last().is_none_or(|b| is_space(*b));
+    let new = || Open { start: line.len(), word: Word(Vec::new()), quote: None };
+    (words, open.or_else(|| between.then(new)))
+}
+
+fn is_space(b: u8) -> bool {
+    matches!(b, b' ' | b'\t' | b'\r' | b'\n')
+}
+
+/// The words of a line, the last one if nothing ends it, and whether a backslash has nothing to stand
+/// before.
+fn scan(line: &[u8]) -> (Vec<Word>, Option<Open>, bool) {
+    let mut words = Vec::new();
+    let mut word: Option<(usize, Vec<u8>)> = None;
+    let mut quote: Option<u8> = None;
+    let mut bytes = line.iter().copied().enumerate().peekable();
+    let mut backslash = false;
+    while let Some((at, c)) = bytes.next() {
+        match (quote, c) {
+            (None, c) if is_space(c) => {
+                words.extend(word.take().map(|(_, word)| Word(word)));
+                continue;
+            }
+            (None, b'#') if word.is_none() => break,
+            _ => {}
+        }
+        let (_, word) = word.get_or_insert_with(|| (at, Vec::new()));
+        match (quote, c) {
+            (None, b'\'' | b'"') => quote = Some(c),
+            (Some(q), c) if c == q => quote = None,
+            // In quotes only the quote itself and a backslash can be escaped.
+            (Some(q), b'\\') => {
+                let next = bytes.next_if(|(_, next)| *next == q || *next == b'\\');
+                put(word, next.map_or(b'\\', |(_, next)| next));
+            }
+            (None, b'\\') => match bytes.next() {
+                Some((_, next)) => put(word, next),
+                None => backslash = true,
+            },
+            (Some(_), c) => put(word, c),
+            (None, c) => word.push(c),
+        }
+    }
+    let open = word.map(|(start, word)| Open { start, word: Word(word), quote });
+    (words, open, backslash)
 }
 
 /// A character that means itself.
@@ -151,6 +179,7 @@ mod tests {
         assert_eq!(plain(r#""a\"b" 'a\b'"#), ["a\"b", "a\\b"]);
         assert_eq!(words(b"'a*' a*").unwrap(), [Word(b"a\\*".to_vec()), Word(b"a*".to_vec())]);
         assert!(words(b"'open").is_err() && words(b"a\\").is_err());
+        assert_eq!(Line::parse(b" cd a\\ ").unwrap().command, Command::Words(words(b"cd 'a '").unwrap()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! `konko sftp`: files on another machine, line by line or from a batch; as sftp(1).
 
 pub mod commands;
+mod complete;
 mod edit;
 mod line;
 mod list;
@@ -343,7 +344,7 @@ fn interactive(shell: &mut Shell) -> Result<u8, String> {
     let mut editor = Editor::new(shell)?;
     loop {
         let Some(line) = editor.line()? else { return Ok(0) };
-        match step(shell, line.as_bytes(), false) {
+        match step(shell, &line, false) {
             Ok(Flow::On) => {}
             Ok(Flow::End) => return Ok(0),
             Err(text) => {
