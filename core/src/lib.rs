@@ -120,6 +120,7 @@ pub mod channel;
 pub mod client;
 mod connection;
 pub mod crypto;
+pub mod dial;
 pub mod error;
 pub mod hosts;
 pub mod keys;

@@ -13,6 +13,7 @@ use konko_core::{ClientConfig, ClientConnection};
 
 use crate::channel::Channel;
 use crate::conn::Conn;
+use crate::dial;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::options::{Banner, ClientOptions};
@@ -93,6 +94,9 @@ pub(crate) struct Handle {
 
 impl Client {
     /// Connects to a server and checks its host key. [`login`](Self::login) comes next.
+    ///
+    /// A host's addresses are tried a quarter of a second apart, IPv6 and IPv4 in turn, until one
+    /// answers (RFC 8305).
     pub fn connect(to: impl Target, options: ClientOptions) -> Result<Self, Error> {
         let deadline = Deadline::after(options.handshake_timeout);
         let (host, port) =
@@ -261,28 +265,14 @@ fn connect_tcp(
     deadline: Deadline,
     peer: &Arc<str>,
 ) -> Result<TcpStream, Error> {
-    let resolved = (host, port).to_socket_addrs();
-    let addrs: Vec<SocketAddr> =
-        resolved.map_err(|e| Error::new(ErrorKind::Resolve(Arc::new(e)), peer))?.collect();
-    let notice = |notice| options.on_notice.iter().for_each(|observer| observer(Phase::Ident, &notice));
-    let mut last = std::io::Error::from(std::io::ErrorKind::NotFound);
-    for (i, addr) in addrs.iter().enumerate() {
-        notice(Notice::Connecting(*addr));
-        // An address that does not answer leaves time for the others.
-        let share = deadline.left().map(|left| left / u32::try_from(addrs.len() - i).unwrap_or(1));
-        let timeout = [share, options.connect_timeout].into_iter().flatten().min();
-        let connected = match timeout {
-            Some(timeout) if timeout.is_zero() => Err(std::io::ErrorKind::TimedOut.into()),
-            Some(timeout) => TcpStream::connect_timeout(addr, timeout),
-            None => TcpStream::connect(addr),
-        };
-        match connected {
-            Ok(socket) => {
-                notice(Notice::Connected(*addr));
-                return Ok(socket);
-            }
-            Err(e) => last = e,
-        }
+    let unresolved = |e| Error::new(ErrorKind::Resolve(Arc::new(e)), peer);
+    let resolved = (host, port).to_socket_addrs().map_err(unresolved)?;
+    let addresses: Vec<SocketAddr> = resolved.filter(|addr| options.family.takes(addr)).collect();
+    if addresses.is_empty() {
+        let none = format!("it has no {}", options.family);
+        return Err(unresolved(std::io::Error::new(std::io::ErrorKind::NotFound, none)));
     }
-    Err(Error::new(ErrorKind::Connect(Arc::new(last)), peer))
+    let notice = |notice| options.on_notice.iter().for_each(|observer| observer(Phase::Ident, &notice));
+    dial::connect(addresses, options.connect_timeout, deadline, &notice)
+        .map_err(|e| Error::new(ErrorKind::Connect(Arc::new(e)), peer))
 }

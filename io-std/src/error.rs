@@ -26,7 +26,8 @@ struct Inner {
 pub enum ErrorKind {
     /// The host name has no address.
     Resolve(Arc<io::Error>),
-    /// No TCP connection came about.
+    /// No TCP connection came about. Where addresses were tried, it holds
+    /// [`ConnectFailures`](crate::ConnectFailures): what became of each.
     Connect(Arc<io::Error>),
     /// Reading from or writing to the peer failed.
     Io(Arc<io::Error>, Phase),

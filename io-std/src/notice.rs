@@ -14,6 +14,8 @@ use crate::hosts::HostKeyProblem;
 pub enum Notice {
     /// An address is tried.
     Connecting(std::net::SocketAddr),
+    /// An address did not connect, for this reason; others may.
+    NotConnected(std::net::SocketAddr, String),
     /// The TCP connection stands.
     Connected(std::net::SocketAddr),
     /// The algorithms are agreed on, first or again.
@@ -80,6 +82,7 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connecting(addr) => write!(f, "connecting to {addr}"),
+            Self::NotConnected(addr, why) => write!(f, "no connection to {addr}: {why}"),
             Self::Connected(addr) => write!(f, "connected to {addr}"),
             Self::Negotiated { ident, algorithms, strict } => {
                 let n = algorithms;

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub struct ClientOptions {
     /// The user chose the host key algorithms; their order stays.
     pub(crate) fixed_host_key_order: bool,
     pub(crate) alias: Option<String>,
+    pub(crate) family: AddressFamily,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) auth_timeout: Option<Duration>,
@@ -31,6 +33,38 @@ pub struct ClientOptions {
     pub(crate) io_timeout: Option<Duration>,
     pub(crate) on_notice: Option<Observer>,
     pub(crate) on_banner: Option<Banner>,
+}
+
+/// Which addresses of a host are tried (`AddressFamily`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressFamily {
+    /// All.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    Inet,
+    /// IPv6 alone.
+    Inet6,
+}
+
+impl AddressFamily {
+    pub(crate) fn takes(self, address: &SocketAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Inet => address.is_ipv4(),
+            Self::Inet6 => address.is_ipv6(),
+        }
+    }
+}
+
+impl fmt::Display for AddressFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Any => "address",
+            Self::Inet => "IPv4 address",
+            Self::Inet6 => "IPv6 address",
+        })
+    }
 }
 
 pub(crate) type Banner = Arc<dyn Fn(SshStr<'_>) + Send + Sync>;
@@ -43,6 +77,7 @@ impl Default for ClientOptions {
             host_keys: HostKeys::default(),
             fixed_host_key_order: false,
             alias: None,
+            family: AddressFamily::Any,
             connect_timeout: Some(Duration::from_secs(30)),
             handshake_timeout: Some(Duration::from_secs(60)),
             auth_timeout: Some(Duration::from_secs(120)),
@@ -100,6 +135,13 @@ impl ClientOptions {
     #[must_use]
     pub fn provider(mut self, provider: &'static dyn Provider) -> Self {
         self.transport.provider = provider;
+        self
+    }
+
+    /// Which of the host's addresses are tried: all.
+    #[must_use]
+    pub fn address_family(mut self, family: AddressFamily) -> Self {
+        self.family = family;
         self
     }
 

@@ -265,3 +265,21 @@ fn a_wrong_pin_is_refused_and_the_right_one_is_not() {
     let error = Client::connect(addr, ClientOptions::new().host_keys(strict)).unwrap_err();
     assert!(error.to_string().contains("not known"), "{error}");
 }
+
+#[test]
+fn c19_the_error_names_all_addresses_of_a_host() {
+    use konko::AddressFamily;
+    use std::net::ToSocketAddrs;
+    // A port on which nothing listens.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let error = Client::connect(("localhost", port), options()).unwrap_err();
+    for address in ("localhost", port).to_socket_addrs().unwrap() {
+        assert!(error.to_string().contains(&format!("{address}: ")), "{error}");
+    }
+    assert!(error.to_string().contains("is it the right port?"), "{error}");
+    let ErrorKind::Connect(e) = error.kind() else { panic!("{error}") };
+    assert!(e.get_ref().unwrap().is::<konko::ConnectFailures>());
+    let error =
+        Client::connect(("127.0.0.1", port), options().address_family(AddressFamily::Inet6)).unwrap_err();
+    assert!(error.to_string().contains("no IPv6 address"), "{error}");
+}
