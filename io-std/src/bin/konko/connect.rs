@@ -1,19 +1,17 @@
 //! Connecting and logging in, for all commands that do.
 
 use std::io::{self, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use konko::core::crypto::Compression;
 use konko::core::transport::Keepalive;
 use konko::core::transport::limits::Limits;
 use konko::core::wire::SshStr;
 use konko::{
-    Answer, Auth, Client, ClientOptions, Error, FdStream, HostKeys, KnownHostsFiles, Notice, PasswordPrompt,
-    Questions, UnknownHost,
+    AddressFamily, Answer, Auth, Client, ClientOptions, Error, HostKeys, KnownHostsFiles, Notice,
+    PasswordPrompt, Questions, UnknownHost,
 };
 
 use crate::settings::{Settings, Strict};
@@ -28,15 +26,7 @@ pub struct Login {
     pub settings: Settings,
     pub verbosity: i8,
     pub batch: bool,
-    /// IPv4 or IPv6 alone.
-    pub family: Option<Family>,
-}
-
-/// Addresses of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    V4,
-    V6,
+    pub family: AddressFamily,
 }
 
 impl Login {
@@ -49,7 +39,7 @@ impl Login {
             port: settings.port.unwrap_or(22),
             verbosity: if quiet { -3 } else { loud },
             batch: settings.batch == Some(true),
-            family: None,
+            family: AddressFamily::Any,
             settings,
         })
     }
@@ -59,32 +49,11 @@ impl Login {
         let changed = Arc::new(AtomicBool::new(false));
         let options = self.options(Arc::clone(&changed))?;
         let text = |e: Error| e.to_string();
-        let client = match self.family {
-            None => Client::connect((&self.host, self.port), options).map_err(text)?,
-            Some(family) => {
-                let stream = self.connect_tcp(family)?;
-                Client::over(stream, &self.host, self.port, options).map_err(text)?
-            }
-        };
+        let client = Client::connect((&self.host, self.port), options).map_err(text)?;
         // Nobody should give a password to a host that may be another one.
         let auth = self.auth(changed.load(Ordering::Relaxed));
         client.login(&self.user, auth).map_err(text)?;
         Ok(client)
-    }
-
-    /// A connection to an address of this family.
-    fn connect_tcp(&self, family: Family) -> Result<FdStream, String> {
-        let wrong = |e: io::Error| format!("{}: {e}", self.host);
-        let addrs = (self.host.as_str(), self.port).to_socket_addrs().map_err(wrong)?;
-        let timeout = self.settings.connect_timeout.flatten().unwrap_or(Duration::from_secs(30));
-        let mut failed = format!("{}: it has no such address", self.host);
-        for addr in addrs.filter(|addr| addr.is_ipv4() == (family == Family::V4)) {
-            match TcpStream::connect_timeout(&addr, timeout) {
-                Ok(socket) => return FdStream::try_from(socket).map_err(wrong),
-                Err(e) => failed = format!("{addr}: {e}"),
-            }
-        }
-        Err(failed)
     }
 
     fn options(&self, changed: Arc<AtomicBool>) -> Result<ClientOptions, String> {
@@ -98,6 +67,7 @@ impl Login {
         let mut options = ClientOptions::new()
             .algorithms(algorithms)
             .host_keys(self.host_keys())
+            .address_family(self.family)
             .on_notice(move |notice| {
                 changed.fetch_or(matches!(notice, Notice::HostKeyTolerated(_)), Ordering::Relaxed);
                 let always = matches!(notice, Notice::Warning(_) | Notice::HostKeyTolerated(_));
@@ -245,27 +215,6 @@ impl Login {
         };
         questions.questions.iter().map(ask).collect()
     }
-}
-
-/// `[user@]host` or a URI.
-pub fn destination(text: &str) -> Result<(Option<String>, String, Option<u16>), String> {
-    let wrong = || format!("\"{text}\" is not [user@]host");
-    let (text, uri) = match text.strip_prefix("ssh://") {
-        Some(rest) => (rest.trim_end_matches('/'), true),
-        None => (text, false),
-    };
-    let (user, host) = match text.rsplit_once('@') {
-        Some((user, host)) => (Some(user.to_owned()), host),
-        None => (None, text),
-    };
-    if host.is_empty() || host.starts_with('-') || user.as_deref().is_some_and(str::is_empty) {
-        return Err(wrong());
-    }
-    if uri {
-        let (host, port) = konko::Target::host_and_port(host).map_err(|_| wrong())?;
-        return Ok((user, host, Some(port)));
-    }
-    Ok((user, host.to_owned(), None))
 }
 
 fn local_user() -> Result<String, String> {

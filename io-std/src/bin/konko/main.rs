@@ -4,6 +4,7 @@
 mod algorithms;
 mod connect;
 mod demo;
+mod destination;
 mod escape;
 mod progress;
 mod scp;

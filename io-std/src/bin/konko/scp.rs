@@ -10,10 +10,11 @@ use konko::core::sftp::is_safe_name;
 use konko::core::wire::SshStr;
 use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
 
-use crate::connect::{destination, say};
+use crate::connect::say;
+use crate::destination::Destination;
 use crate::progress::Meter;
+use crate::sftp::Common;
 use crate::sftp::commands::{base_name, tree};
-use crate::sftp::{Common, split_host, uri};
 use crate::terminal;
 
 /// Options of `konko scp`.
@@ -57,16 +58,12 @@ enum Spot {
 
 impl Spot {
     fn parse(text: &std::ffi::OsStr) -> Result<Self, String> {
-        // Hosts are text; a path that is not can only be a local one.
-        let Some(text) = text.to_str() else { return Ok(Spot::Here(text.into())) };
-        if let Some(rest) = text.strip_prefix("scp://") {
-            let (user, host, port, path) = uri(rest)?;
-            return Ok(Spot::There { user, host, port, path: path.unwrap_or_default().into_bytes() });
-        }
-        let Some((place, path)) = split_host(text) else { return Ok(Spot::Here(text.into())) };
-        let (user, host, _) = destination(place)?;
-        let host = host.trim_matches(['[', ']']).to_owned();
-        Ok(Spot::There { user, host, port: None, path: path.as_bytes().to_vec() })
+        Ok(match Destination::scp(text.as_bytes())? {
+            None => Spot::Here(text.into()),
+            Some(Destination { user, host, port, path }) => {
+                Spot::There { user, host, port, path: path.unwrap_or_default() }
+            }
+        })
     }
 }
 

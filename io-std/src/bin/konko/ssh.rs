@@ -14,7 +14,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::algorithms::Lists;
-use crate::connect::{Login, destination, say};
+use crate::connect::{Login, say};
+use crate::destination::Destination;
 use crate::escape::{Action, Escapes};
 use crate::settings::{self, Settings, Tty};
 use crate::terminal;
@@ -89,7 +90,7 @@ pub struct Args {
     no_x11: bool,
     /// [user@]host, or ssh://[user@]host[:port]
     #[arg(value_name = "DESTINATION")]
-    destination: String,
+    destination: std::ffi::OsString,
     /// What to run; a shell if nothing is given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<std::ffi::OsString>,
@@ -132,7 +133,7 @@ pub fn run(args: Args) -> ExitCode {
 impl Plan {
     fn new(args: Args) -> Result<Self, String> {
         use std::os::unix::ffi::OsStrExt;
-        let (user, host, port) = destination(&args.destination)?;
+        let Destination { user, host, port, .. } = Destination::ssh(args.destination.as_bytes())?;
         let mut settings = Settings {
             user: args.login.into_iter().next().or(user),
             port: args.port.first().copied().or(port),

@@ -6,14 +6,17 @@ mod edit;
 mod line;
 mod list;
 
+use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-use konko::Sftp;
 use konko::sftp::SftpOptions;
+use konko::{AddressFamily, Sftp};
 
 use crate::algorithms::Lists;
-use crate::connect::{Family, Login, destination, say};
+use crate::connect::{Login, say};
+use crate::destination::Destination;
 use crate::progress::Meter;
 use crate::settings::Settings;
 use crate::terminal;
@@ -64,10 +67,10 @@ pub struct Args {
     recursive: bool,
     /// [user@]host[:path] or sftp://[user@]host[:port][/path]; nothing with -D
     #[arg(value_name = "DESTINATION")]
-    destination: Option<String>,
+    destination: Option<OsString>,
     /// Where a file that the destination names goes
     #[arg(value_name = "LOCAL")]
-    local: Option<String>,
+    local: Option<OsString>,
 }
 
 /// What sftp and scp have in common.
@@ -133,9 +136,9 @@ impl Common {
         }
         let mut login = Login::new(settings, host, self.quiet, self.verbose)?;
         login.family = match (self.ipv4, self.ipv6) {
-            (true, _) => Some(Family::V4),
-            (_, true) => Some(Family::V6),
-            _ => None,
+            (true, _) => AddressFamily::Inet,
+            (_, true) => AddressFamily::Inet6,
+            _ => AddressFamily::Any,
         };
         Ok(login)
     }
@@ -174,7 +177,10 @@ fn session(args: Args) -> Result<u8, String> {
         None => None,
     };
     let (sftp, path, name) = match (&args.direct, &args.destination) {
-        (Some(command), path) => (direct(command, options)?, path.clone(), "the server program".to_owned()),
+        (Some(command), path) => {
+            let path = path.as_ref().map(|path| path.as_bytes().to_vec());
+            (direct(command, options)?, path, "the server program".to_owned())
+        }
         (None, Some(destination)) => connect(&args, destination, options)?,
         (None, None) => return Err("where to? [user@]host[:path]".into()),
     };
@@ -189,11 +195,11 @@ fn session(args: Args) -> Result<u8, String> {
     shell.fsync = args.fsync;
     shell.quiet = args.common.quiet;
     if let Some(path) = path.filter(|path| !path.is_empty()) {
-        if !shell.is_remote_dir(path.as_bytes()) {
-            let local = args.local.as_deref().map(str::as_bytes);
-            return Ok(outcome(shell.fetch(path.as_bytes(), local)));
+        if !shell.is_remote_dir(&path) {
+            let local = args.local.as_deref().map(OsStr::as_bytes);
+            return Ok(outcome(shell.fetch(&path, local)));
         }
-        shell.change_dir(path.as_bytes())?;
+        shell.change_dir(&path)?;
     }
     shell.watch_interrupts(args.batch.is_none() && io::stdin().is_terminal());
     match lines {
@@ -234,73 +240,17 @@ pub fn direct(command: &str, options: SftpOptions) -> Result<Sftp, String> {
 }
 
 /// Connects; the session, the path of the destination, and the host.
-fn connect(args: &Args, text: &str, options: SftpOptions) -> Result<(Sftp, Option<String>, String), String> {
-    let (user, host, port, path) = split(text)?;
+fn connect(
+    args: &Args,
+    text: &OsStr,
+    options: SftpOptions,
+) -> Result<(Sftp, Option<Vec<u8>>, String), String> {
+    let Destination { user, host, port, path } = Destination::sftp(text.as_bytes())?;
     let mut login = args.common.login(user, host, port)?;
     login.batch |= args.batch.is_some();
     let client = login.connect()?;
     let sftp = client.sftp_with(options).map_err(|e| e.to_string())?;
     Ok((sftp, path, login.host))
-}
-
-/// User, host, port and path.
-pub type Place = (Option<String>, String, Option<u16>, Option<String>);
-
-/// `[user@]host[:path]` or `sftp://[user@]host[:port][/path]`.
-fn split(text: &str) -> Result<Place, String> {
-    if let Some(rest) = text.strip_prefix("sftp://") {
-        return uri(rest);
-    }
-    match split_host(text) {
-        Some((host, path)) => {
-            let (user, host, _) = destination(host)?;
-            Ok((user, host, None, Some(path.to_owned())))
-        }
-        None => {
-            let (user, host, _) = destination(text)?;
-            Ok((user, host.trim_matches(['[', ']']).to_owned(), None, None))
-        }
-    }
-}
-
-/// What stands behind `sftp://` or `scp://`.
-pub fn uri(rest: &str) -> Result<Place, String> {
-    let (place, path) = match rest.split_once('/') {
-        Some((place, path)) => (place, Some(percent_decoded(path)?).filter(|path| !path.is_empty())),
-        None => (rest, None),
-    };
-    let (user, host, port) = destination(&format!("ssh://{place}"))?;
-    Ok((user, host, port, path))
-}
-
-fn percent_decoded(text: &str) -> Result<String, String> {
-    let wrong = || format!("\"{text}\" has a % without two digits");
-    let mut out = Vec::new();
-    let mut bytes = text.bytes();
-    while let Some(b) = bytes.next() {
-        if b != b'%' {
-            out.push(b);
-            continue;
-        }
-        let mut digit = || bytes.next().and_then(|d| char::from(d).to_digit(16)).ok_or_else(wrong);
-        out.push((digit()? * 16 + digit()?) as u8);
-    }
-    String::from_utf8(out).map_err(|_| wrong())
-}
-
-/// `host:path`, with the host in brackets if it has colons; `None` for a local path.
-pub fn split_host(text: &str) -> Option<(&str, &str)> {
-    let at = text.find('@').map_or(0, |at| at + 1);
-    if text[at..].starts_with('[') {
-        let end = at + text[at..].find(']')?;
-        let path = text[end + 1..].strip_prefix(':')?;
-        return Some((&text[..end + 1], path));
-    }
-    let colon = text.find(':').filter(|colon| *colon > 0)?;
-    if text.find('/').is_some_and(|slash| slash < colon) {
-        return None;
-    }
-    Some((&text[..colon], &text[colon + 1..]))
 }
 
 /// A batch: each line is shown, and the first error ends it.
@@ -371,23 +321,5 @@ fn step(shell: &mut Shell, line: &[u8], echo: bool) -> Result<Flow, String> {
             Ok(Flow::On)
         }
         other => other,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn destinations() {
-        let place = |user: Option<&str>, host: &str, port, path: Option<&str>| {
-            Ok((user.map(str::to_owned), host.to_owned(), port, path.map(str::to_owned)))
-        };
-        assert_eq!(split("alice@host:/x:y"), place(Some("alice"), "host", None, Some("/x:y")));
-        assert_eq!(split("host"), place(None, "host", None, None));
-        assert_eq!(split("sftp://a@h:23/x%20y"), place(Some("a"), "h", Some(23), Some("x y")));
-        assert_eq!(split_host("./a:b"), None);
-        assert_eq!(split_host("a@[::1]:p"), Some(("a@[::1]", "p")));
-        assert!(split("sftp://h/%zz").is_err());
     }
 }
