@@ -9,7 +9,7 @@ use konko_core::admission::AdmissionLimits;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
 use konko_core::crypto::{Cipher, Kex, Mac, SigAlg};
 use konko_core::keys::{PrivateKey, PublicKey};
-use konko_core::server::{Attempt, Verdict};
+use konko_core::server::Verdict;
 use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::{ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
@@ -43,12 +43,12 @@ impl App for Cat {
         let verdict = |right| if right { Verdict::Accept } else { Verdict::Reject };
         match event {
             ServerEvent::AuthProbe { ticket, key, .. } => {
-                conn.decide_auth(ticket, verdict(*key == self.key)).unwrap();
+                conn.decide_probe(ticket, *key == self.key).unwrap();
             }
-            ServerEvent::Auth { ticket, attempt, .. } => {
-                let right = matches!(attempt, Attempt::PublicKey { key, .. } if *key == self.key);
-                conn.decide_auth(ticket, verdict(right)).unwrap();
+            ServerEvent::AuthSigned { ticket, key } => {
+                conn.decide_auth(ticket, verdict(*key.key() == self.key)).unwrap();
             }
+            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
             ServerEvent::Open { ticket, .. } => {
                 let channel = conn.accept_channel(ticket).unwrap();
                 self.waiting.insert((id, channel), (Vec::new(), false));

@@ -330,8 +330,8 @@ impl Logic for Client {
         Ok(raw.map(|raw| RawClient(Raw::Auth(raw))))
     }
 
-    fn pending(&mut self, _core: &mut Machine) -> Option<RawClient> {
-        self.sign.take().map(|ticket| RawClient(Raw::Auth(RawAuth::Sign(ticket))))
+    fn pending(&mut self, _core: &mut Machine) -> Result<Option<RawClient>, Failure> {
+        Ok(self.sign.take().map(|ticket| RawClient(Raw::Auth(RawAuth::Sign(ticket)))))
     }
 
     fn awaits_decision(&self) -> bool {

@@ -85,7 +85,7 @@ pub(crate) trait Logic: Side {
         payload: &[u8],
     ) -> Result<Option<Self::Raw>, Failure>;
     /// Something that waits to be told, without new input.
-    fn pending(&mut self, core: &mut Machine) -> Option<Self::Raw>;
+    fn pending(&mut self, core: &mut Machine) -> Result<Option<Self::Raw>, Failure>;
     /// The application has to answer before input is looked at.
     fn awaits_decision(&self) -> bool;
     /// A timer of the role ran out.
@@ -590,8 +590,10 @@ impl<S: Logic> Connection<S> {
                 self.core.transport.start_rekey(self.core.now);
             }
             self.flush();
-            if let Some(raw) = self.side.pending(&mut self.core) {
-                return Ok(Next::Event(Raw::Own(raw), None));
+            match self.side.pending(&mut self.core) {
+                Ok(Some(raw)) => return Ok(Next::Event(Raw::Own(raw), None)),
+                Ok(None) => {}
+                Err(failure) => return Err(self.core.fail(failure)),
             }
             if let Some(raw) = self.core.channels.next_writable(&self.core.transport) {
                 return Ok(Next::Event(Raw::Channel(raw), None));

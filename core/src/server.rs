@@ -6,8 +6,11 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-pub use crate::auth::server::{Answers, Attempt, AuthRejection, AuthTicket, Challenge, Verdict};
-use crate::auth::server::{RawAuth, ServerAuth, named, present};
+pub use crate::auth::server::{
+    Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, Verdict,
+    VerifiedKey,
+};
+use crate::auth::server::{RawAuth, ServerAuth, present, secret_of, user_of};
 use crate::auth::{Method, MethodSet};
 use crate::channel::{
     ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
@@ -40,6 +43,10 @@ pub struct ServerConfig {
     /// Hand the costly part of each key exchange out as `ServerEvent::Job`, instead of doing it
     /// inside `poll`.
     pub offload: bool,
+    /// What the delay of a refusal depends on, beside the user's name. It is the server's, not the
+    /// connection's: who asks twice for one name gets one answer. Made of a host key's private half, as
+    /// by OpenSSH, so that it is the same after a restart; without a host key each connection has its own.
+    pub delay_secret: Option<Arc<Seed>>,
 }
 
 impl ServerConfig {
@@ -47,6 +54,7 @@ impl ServerConfig {
     pub fn new(mut transport: TransportConfig, host_keys: Vec<Arc<KeyPair>>) -> Self {
         transport.algorithms.host_key.retain(|a| host_keys.iter().any(|k| k.public().fits(*a)));
         ServerConfig {
+            delay_secret: secret_of(&host_keys).map(Arc::new),
             transport: Arc::new(transport),
             window: WindowConfig::default(),
             host_keys,
@@ -64,8 +72,6 @@ pub type ServerConnection = Connection<Server>;
 #[derive(Debug)]
 pub struct Server {
     auth: ServerAuth,
-    /// The user is in, and the application was not told yet.
-    announce: bool,
 }
 
 /// What happens on a server's connection.
@@ -76,18 +82,29 @@ pub enum ServerEvent<'b> {
     Negotiated,
     /// Costly work; run it anywhere and give the result to `finish_job`. Only with `offload`.
     Job(Box<Job>),
-    /// Would this key do? Nothing is proven yet. `Accept` only asks the client to sign.
+    /// May this user come in with this key? Nothing is proven yet, and a yes lets nobody in: the client
+    /// signs then, or has signed already and its signature is verified. `AuthSigned` follows.
     AuthProbe {
-        /// For `decide_auth`.
-        ticket: AuthTicket,
+        /// For `decide_probe`.
+        ticket: ProbeTicket,
         /// The user name.
         user: SshStr<'b>,
         /// The key.
         key: Box<PublicKey>,
-        /// How it would sign.
+        /// How it signs.
         alg: SigAlg,
+        /// Whether the client has signed. Nobody has looked at the signature.
+        signed: bool,
     },
-    /// The client offers proof. Signatures were verified.
+    /// The client has the private half of this key, about which `AuthProbe` asked just before: its
+    /// signature over this session was verified. For which user, says `user`.
+    AuthSigned {
+        /// For `decide_auth`.
+        ticket: AuthTicket,
+        /// The key.
+        key: Box<VerifiedKey>,
+    },
+    /// The client offers proof that is no key.
     Auth {
         /// For `decide_auth`.
         ticket: AuthTicket,
@@ -96,17 +113,9 @@ pub enum ServerEvent<'b> {
         /// The proof.
         attempt: Attempt<'b>,
     },
-    /// An attempt or a probe that there is nothing to decide about was rejected. For a log.
-    AuthRejected {
-        /// The user name; empty with answers, see `user`.
-        user: SshStr<'b>,
-        /// The method it named; empty with answers.
-        method: SshStr<'b>,
-        /// The signature algorithm it named; empty but with `publickey`.
-        algorithm: SshStr<'b>,
-        /// Why.
-        why: AuthRejection,
-    },
+    /// An attempt is over: accepted, partly right, or rejected by the application or by the core. For
+    /// logs and counts; there is nothing to answer.
+    AuthOutcome(Box<AuthOutcome>),
     /// The user is in; see `user`.
     Authenticated,
     /// Keys were renewed.
@@ -178,13 +187,11 @@ impl Connection<Server> {
         );
         let grace = config.transport.limits.login_grace;
         transport.timers.set(TimerKind::LoginGrace, Some(now + grace));
-        let delay_secret = seed.fork(b"delay").array();
+        let own = || Arc::new(Seed::new(seed.fork(b"delay").array()));
+        let delay_secret = config.delay_secret.clone().unwrap_or_else(own);
         Connection {
             core: Machine::new(transport, config.window, now),
-            side: Server {
-                auth: ServerAuth::new(config.methods, config.banner.clone(), delay_secret),
-                announce: false,
-            },
+            side: Server { auth: ServerAuth::new(config.methods, config.banner.clone(), delay_secret) },
         }
     }
 
@@ -198,7 +205,20 @@ impl Connection<Server> {
         connection
     }
 
-    /// Answers an attempt or a probe. A rejection goes out after a delay that does not tell why.
+    /// Says whether the user may come in with the key of an `AuthProbe`. A no goes out after a delay
+    /// that does not tell why. A yes lets nobody in: it asks the client to sign, or has the signature
+    /// verified, in this call, if the client has signed already.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`.
+    pub fn decide_probe(&mut self, ticket: ProbeTicket, usable: bool) -> Result<(), UsageError> {
+        self.core.note(&Call::Server(ServerCall::DecideProbe { number: ticket.number, usable }));
+        self.core.usable()?;
+        self.side.auth.decide_probe(&mut self.core.transport, &ticket, usable)
+    }
+
+    /// Answers an attempt. A rejection goes out after a delay that does not tell why.
     ///
     /// # Errors
     ///
@@ -208,19 +228,11 @@ impl Connection<Server> {
         let (number, word) = (ticket.number, Cow::Borrowed(&verdict));
         self.core.note(&Call::Server(ServerCall::DecideAuth { number, verdict: word }));
         self.core.usable()?;
-        let now = self.core.now;
-        let decided = self.side.auth.decide(&mut self.core.transport, now, &ticket, verdict)?;
-        match decided.event {
-            Ok(Some(RawAuth::Authenticated)) => {
-                self.core.authenticated();
-                self.side.announce = true;
-            }
-            Ok(_) => {}
-            Err(failure) => {
-                self.core.fail(failure);
-            }
+        let decided = self.side.auth.decide(&mut self.core.transport, &ticket, verdict);
+        if decided.is_ok() && self.side.auth.done() {
+            self.core.authenticated();
         }
-        decided.misfit.map_or(Ok(()), Err)
+        decided
     }
 
     /// Takes the result of a job.
@@ -281,8 +293,10 @@ impl Logic for Server {
         }
     }
 
-    fn pending(&mut self, _core: &mut Machine) -> Option<RawServer> {
-        core::mem::take(&mut self.announce).then_some(RawServer(Raw::Auth(RawAuth::Authenticated)))
+    fn pending(&mut self, core: &mut Machine) -> Result<Option<RawServer>, Failure> {
+        let now = core.now;
+        let news = self.auth.news(&mut core.transport, now)?;
+        Ok(news.map(|raw| RawServer(Raw::Auth(raw))))
     }
 
     fn awaits_decision(&self) -> bool {
@@ -290,23 +304,19 @@ impl Logic for Server {
     }
 
     fn timer(&mut self, core: &mut Machine, _kind: TimerKind) {
-        self.auth.on_delay(&mut core.transport);
+        let now = core.now;
+        self.auth.on_delay(&mut core.transport, now);
     }
 
     fn event<'b>(&self, _core: &Machine, raw: RawServer, payload: &'b [u8]) -> ServerEvent<'b> {
         match raw.0 {
             Raw::Job(job) => ServerEvent::Job(job),
             Raw::Auth(RawAuth::Authenticated) => ServerEvent::Authenticated,
-            Raw::Auth(RawAuth::Rejected(why)) => {
-                let [user, method, algorithm] = named(payload);
-                ServerEvent::AuthRejected { user, method, algorithm, why }
+            Raw::Auth(RawAuth::Over(outcome)) => ServerEvent::AuthOutcome(outcome),
+            Raw::Auth(RawAuth::Probe(ticket, key, alg, signed)) => {
+                ServerEvent::AuthProbe { ticket, user: user_of(payload), key, alg, signed }
             }
-            Raw::Auth(RawAuth::Probe(ticket)) => match present(payload) {
-                Some((user, Attempt::PublicKey { key, alg })) => {
-                    ServerEvent::AuthProbe { ticket, user, key, alg }
-                }
-                _ => ServerEvent::Auth { ticket, user: SshStr::new(b""), attempt: Attempt::None },
-            },
+            Raw::Auth(RawAuth::Signed(ticket, key)) => ServerEvent::AuthSigned { ticket, key },
             Raw::Auth(RawAuth::Attempt(ticket)) => {
                 let (user, attempt) = present(payload).unwrap_or((SshStr::new(b""), Attempt::None));
                 ServerEvent::Auth { ticket, user, attempt }

@@ -2,7 +2,7 @@
 
 mod raw;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::Cell;
 use std::time::Duration;
 
 use konko_core::crypto::{
@@ -16,7 +16,7 @@ use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::{Rng, TransportConfig};
 use raw::rig::{server_config, transport};
-use raw::{Rig, key_of, payload, provider, strings};
+use raw::{Rig, key_of, payload, provider, rsa_key, strings};
 
 const WINDOW: u32 = 2 << 20;
 const PACKET: u32 = 32 * 1024;
@@ -92,7 +92,10 @@ fn k22_r20_weak_algorithms_and_compression_are_nobodys_first_choice() {
 #[derive(Debug)]
 struct Broken;
 
-static VERIFIED: AtomicUsize = AtomicUsize::new(0);
+thread_local! {
+    /// Signatures that were looked at in this test.
+    static VERIFIED: Cell<usize> = const { Cell::new(0) };
+}
 
 impl Provider for Broken {
     fn name(&self) -> &'static str {
@@ -135,7 +138,7 @@ impl Provider for Broken {
         provider().modexp(p, base, exponent)
     }
     fn verify(&self, _: SigAlg, _: VerifyKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
-        VERIFIED.fetch_add(1, Ordering::Relaxed);
+        VERIFIED.set(VERIFIED.get() + 1);
         Err(BadSignature)
     }
     fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
@@ -162,8 +165,34 @@ fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
         assert!(tries <= 6);
     }
     rig.assert_fault(Fault::TooManyAuthAttempts);
-    assert_eq!((rig.events_with("Auth {"), rig.events_with("Authenticated")), (0, 0));
-    assert_eq!(VERIFIED.load(Ordering::Relaxed), 6);
+    assert_eq!((rig.events_with("AuthSigned {"), rig.events_with("Authenticated")), (0, 0));
+    assert_eq!(VERIFIED.get(), 6);
+}
+
+#[test]
+fn a7_no_signature_is_looked_at_before_the_key_may_be_used() {
+    let known = key_of(KeyKind::Ed25519, 9);
+    for unknown in [key_of(KeyKind::Ed25519, 10), key_of(KeyKind::Ecdsa(Curve::P521), 11), rsa_key()] {
+        let mut transport = transport(Policy::Modern);
+        transport.provider = &Broken;
+        let mut rig = Rig::server(server_config(transport));
+        rig.app.keys = vec![known.public().clone()];
+        rig.service();
+        let id = rig.peer.session_id.clone();
+        let before = VERIFIED.get();
+        let alg = unknown.public().sig_algs()[0];
+        let mut request = rig.peer.key_request("alice", &unknown, alg, &id);
+        for round in 0..2 {
+            rig.send(&request);
+            rig.wait(Duration::from_secs(1));
+            rig.expect(51);
+            assert_eq!(VERIFIED.get(), before, "{alg} {round}");
+            *request.last_mut().unwrap() ^= 1;
+        }
+        let request = rig.peer.key_request("alice", &known, SigAlg::Ed25519, &id);
+        rig.send(&request);
+        assert_eq!(VERIFIED.get(), before + 1, "after a yes");
+    }
 }
 
 #[test]

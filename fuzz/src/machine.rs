@@ -517,7 +517,11 @@ impl End for Server {
             ServerEvent::Job(job) if arg & 1 == 0 => ignore(self.conn.finish_job(job.run())),
             ServerEvent::Job(job) => self.jobs.push(*job),
             ServerEvent::AuthProbe { ticket, .. } => {
-                ignore(self.conn.decide_auth(ticket, Self::verdict(arg)))
+                ignore(self.conn.decide_probe(ticket, arg & 1 == 0));
+            }
+            ServerEvent::AuthSigned { ticket, .. } if arg == 200 => self.auth = Some(ticket),
+            ServerEvent::AuthSigned { ticket, .. } => {
+                ignore(self.conn.decide_auth(ticket, Self::verdict(arg)));
             }
             ServerEvent::Auth { ticket, attempt, .. } => {
                 let challenge = matches!(attempt, Attempt::KeyboardInteractive { .. }) && arg & 1 == 0;

@@ -198,7 +198,7 @@ impl App for Bastion {
                 }
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
             }
-            ServerEvent::AuthProbe { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject),
+            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false),
             ServerEvent::Open { ticket, kind: kind @ OpenKind::DirectTcpip { .. } } if self.ready => {
                 // Who asks, and for what, is all that goes on; the answer decides.
                 match hub.client(self.upstream).map(|upstream| upstream.open(kind)) {

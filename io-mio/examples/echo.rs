@@ -59,8 +59,11 @@ impl App for Echo {
                 let password = password.to_vec();
                 hub.spawn(move || Checked { id, ticket, right: costly_check(&password) });
             }
-            ServerEvent::Auth { ticket, .. } | ServerEvent::AuthProbe { ticket, .. } => {
+            ServerEvent::Auth { ticket, .. } => {
                 let _ = conn.decide_auth(ticket, Verdict::Reject);
+            }
+            ServerEvent::AuthProbe { ticket, .. } => {
+                let _ = conn.decide_probe(ticket, false);
             }
             ServerEvent::Open { ticket, .. } => {
                 let _ = conn.accept_channel(ticket);

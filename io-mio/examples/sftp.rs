@@ -106,7 +106,7 @@ impl App for Files {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 let _ = conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject });
             }
-            ServerEvent::AuthProbe { ticket, .. } => drop(conn.decide_auth(ticket, Verdict::Reject)),
+            ServerEvent::AuthProbe { ticket, .. } => drop(conn.decide_probe(ticket, false)),
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket)),
             ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
                 let sftp = matches!(request, ChannelRequest::Subsystem(name) if name.as_bytes() == b"sftp");

@@ -112,7 +112,7 @@ fn on_event(conn: &mut ServerConnection, event: ServerEvent<'_>) {
             let right = matches!(attempt, Attempt::Password(b"wonderland"));
             conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
         }
-        ServerEvent::AuthProbe { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject),
+        ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false),
         ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
         ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
             if let ChannelRequest::Exec(command) = request {

@@ -36,7 +36,7 @@
 //!                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
 //!                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
 //!             }
-//!             ServerEvent::AuthProbe { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject),
+//!             ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false),
 //!             ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
 //!             ServerEvent::Channel(
 //!                 channel,

@@ -14,7 +14,7 @@ use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
 use konko_mio::core::client::AuthMethod;
 use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
-use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
+use konko_mio::core::server::{AuthRejection, AuthResult, AuthTicket, Verdict};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Stream, Workers};
@@ -61,8 +61,9 @@ impl App for Both {
         hub: &mut Hub<Message>,
     ) {
         match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
-                let right = matches!(attempt, Attempt::PublicKey { key, .. } if *key == *user_key().public());
+            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, true).unwrap(),
+            ServerEvent::AuthSigned { ticket, key } => {
+                let right = key.key() == user_key().public();
                 hub.spawn(move || Message::Decided(id, ticket, right));
             }
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
@@ -244,4 +245,64 @@ fn a_host_that_is_not_there_is_an_error_of_the_connection() {
         "{:?}",
         nobody.0
     );
+}
+
+/// Counts failed logins by the one event that has them all.
+#[derive(Default)]
+struct Guard {
+    outcomes: Vec<(String, AuthResult, bool)>,
+    ended: usize,
+}
+
+impl App for Guard {
+    type Message = ();
+
+    fn on_server_event(
+        &mut self,
+        _id: ConnId,
+        conn: &mut ServerConnection,
+        event: ServerEvent<'_>,
+        hub: &mut Hub<()>,
+    ) {
+        match event {
+            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false).unwrap(),
+            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
+            ServerEvent::AuthOutcome(outcome) => {
+                let method = String::from_utf8(outcome.method.clone()).unwrap();
+                self.outcomes.push((method, outcome.result, outcome.counted));
+            }
+            _ => {}
+        }
+        let _ = hub;
+    }
+
+    fn on_closed(&mut self, _id: ConnId, _why: Closed, hub: &mut Hub<()>) {
+        self.ended += 1;
+        hub.drain(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn c23_a_loop_tells_of_every_attempt_and_its_outcome() {
+    let mut config = server_config();
+    let mut transport = (*config.transport).clone();
+    transport.limits.auth_tries = 3;
+    config.transport = Arc::new(transport);
+    let mut server = Loop::new(Settings::default()).unwrap();
+    let admission = konko_mio::admission(AdmissionLimits::unlimited(10)).unwrap();
+    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let addr = listener.local_addr().unwrap();
+    server.hub().listen(listener, Arc::new(config), admission).unwrap();
+    let client = std::thread::spawn(move || {
+        let client = Client::connect(addr, options()).unwrap();
+        let auth = Auth::new().none().key(user_key()).password("wrong").password("wrong again");
+        assert!(client.login("alice", auth).is_err());
+    });
+    let mut app = Guard::default();
+    server.run(&mut app).unwrap();
+    client.join().unwrap();
+    let no = AuthResult::Rejected(AuthRejection::Decision);
+    let expected = [("none", false), ("publickey", true), ("password", true), ("password", true)];
+    let expected: Vec<_> = expected.map(|(method, counted)| (method.to_owned(), no, counted)).into();
+    assert_eq!((app.outcomes, app.ended), (expected, 1));
 }

@@ -544,15 +544,11 @@ impl State {
             ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
             ServerEvent::Negotiated => self.on_negotiated(),
             ServerEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
-            ServerEvent::AuthRejected { method, algorithm, why, .. } => {
-                let user = self.conn.server().user().map(|user| user.excerpt(100)).unwrap_or_default();
-                let mut what = method.excerpt(40);
-                if what.is_empty() {
-                    what.push_str("keyboard-interactive");
+            ServerEvent::AuthOutcome(outcome) => {
+                if let Some(notice) = Notice::of_login(&outcome) {
+                    self.note(|_| notice);
                 }
-                let algorithm = algorithm.excerpt(60);
-                let space = if algorithm.is_empty() { "" } else { " " };
-                self.note(|_| Notice::Refused(format!("{what} for \"{user}\"{space}{algorithm}: {why}")));
+                self.asks.push_back(Ask::Outcome(outcome));
             }
             other => self.asks.extend(Ask::of(other)),
         }

@@ -2,13 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use konko::core::admission::AdmissionLimits;
 use konko::core::auth::{Method, MethodSet};
+use konko::core::keys::{KeyKind, PrivateKey};
 use konko::core::server::Challenge;
-use konko::server::{AuthAttempt, Connection, Control, Credential, Handler, KeyProbe, Program};
+use konko::server::{AuthAttempt, AuthOutcome, Connection, Control, Credential, Handler, KeyProbe, Program};
 use konko::server::{ChannelOpen, GlobalRequest, Kind, Request, Server, ServerOptions, Session};
 use konko::{Auth, Channel, Client, ClientOptions, Error, ErrorKind, Exit, HostKeys, Pty};
 
@@ -16,6 +17,8 @@ use konko::{Auth, Channel, Client, ClientOptions, Error, ErrorKind, Exit, HostKe
 #[derive(Default)]
 struct App {
     ended: Option<mpsc::Sender<String>>,
+    /// Attempts and what came of them, before the word that the user is in.
+    attempted: Option<mpsc::Sender<String>>,
 }
 
 impl Handler for App {
@@ -40,7 +43,27 @@ impl Handler for App {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        match probe.user() {
+            "carol" => probe.would_do(),
+            _ => probe.refuse(),
+        }
+    }
+
+    fn attempted(&mut self, connection: &Connection, outcome: &AuthOutcome) {
+        assert!(connection.user().is_some());
+        if let Some(attempted) = &self.attempted {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let (who, how) = (text(&outcome.user), text(&outcome.method));
+            let key = if outcome.key.is_some() { " with a key" } else { "" };
+            let counted = if outcome.counted { ", counted" } else { "" };
+            let _ = attempted.send(format!("{who} by {how}{key}: {:?}{counted}", outcome.result));
+        }
+    }
+
+    fn authenticated(&mut self, _connection: &Connection) {
+        if let Some(attempted) = &self.attempted {
+            let _ = attempted.send("in".to_owned());
+        }
     }
 
     fn session(&mut self, session: Session) {
@@ -271,9 +294,54 @@ fn r_04_too_many_who_do_not_authenticate_are_turned_away() {
 }
 
 #[test]
+fn c23_one_place_sees_every_attempt_and_what_came_of_it() {
+    let (attempted, seen) = mpsc::channel();
+    let all = [Method::PublicKey, Method::Password, Method::KeyboardInteractive].into_iter().collect();
+    let app = move |_: &Connection| App { ended: None, attempted: Some(attempted.clone()) };
+    let server = Server::listen("127.0.0.1:0", options().methods(all).max_auth_tries(3), app).unwrap();
+    let key = || {
+        let seed = konko::core::Seed::new([3; 32]);
+        let key = PrivateKey::generate(KeyKind::Ed25519, &mut konko::core::Rng::from_seed(&seed)).unwrap();
+        Arc::new(key.key_pair(konko::core::provider::best()).unwrap())
+    };
+    let told = || -> Vec<String> { std::iter::from_fn(|| seen.try_recv().ok()).collect() };
+    // A key that the probe refuses, then the password: all by the time the client is in.
+    let client = connect(server.local_addr());
+    client.login("alice", Auth::new().none().key(key()).password("wonderland")).unwrap();
+    client.session().unwrap();
+    let expected = [
+        "alice by none: Rejected(Decision)",
+        "alice by publickey with a key: Rejected(Decision), counted",
+        "alice by password: Accepted",
+        "in",
+    ];
+    assert_eq!(told(), expected);
+    // A key that is asked for and then not let in; the last of three ends the connection and is told.
+    let client = connect(server.local_addr());
+    let wrong = Auth::new().key(key()).password("wrong").password("wrong again");
+    assert!(client.login("carol", wrong).is_err());
+    wait_until("the end of the second", || server.connections().len() == 1);
+    let told: Vec<_> = told().into_iter().filter(|line| line.contains("counted")).collect();
+    let expected = [
+        "carol by publickey with a key: Rejected(Decision), counted",
+        "carol by password: Rejected(Decision), counted",
+        "carol by password: Rejected(Decision), counted",
+    ];
+    assert_eq!(told, expected);
+    // Two factors; and what the core rejects by itself.
+    let client = connect(server.local_addr());
+    let both = Auth::new().password("first").interactive(1, |_| Some(vec!["second".into()]));
+    client.login("twice", both).unwrap();
+    client.session().unwrap();
+    let told: Vec<_> = seen.try_iter().filter(|line| !line.contains("none")).collect();
+    let expected = ["twice by password: Partial", "twice by keyboard-interactive: Accepted", "in"];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn shutdown_lets_sessions_finish_and_cuts_what_does_not() {
     let (ended, why) = mpsc::channel();
-    let app = move |_: &Connection| App { ended: Some(ended.clone()) };
+    let app = move |_: &Connection| App { ended: Some(ended.clone()), attempted: None };
     let server = Server::listen("127.0.0.1:0", options(), app).unwrap();
     let addr = server.local_addr();
     let idle = alice(&server);

@@ -2,15 +2,36 @@
 //!
 //! The core parses, verifies signatures, counts and delays; who may come in is the application's
 //! decision, one ticket an attempt. Everything that is not accepted is rejected.
+//!
+//! A key is two questions. May it be used, is asked first, of a probe and of a signed request alike
+//! (OpenSSH `user_key_allowed`). Only after a yes is a signature verified, so that strangers' keys cost
+//! no arithmetic; and what was verified is asked about again, by another ticket.
+//!
+//! ```text
+//! probe  ──> AuthProbe ── yes ──> PK_OK
+//! signed ──> AuthProbe ── yes ──> verify ── right ──> AuthSigned ── Accept ──> SUCCESS
+//!               no │                 wrong │              Reject │
+//!                  └─────────────> FAILURE after a delay <───────┘
+//! ```
+
+mod delay;
+mod fields;
+mod outcome;
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::time::Duration;
 
+use self::delay::Delay;
+pub(crate) use self::delay::secret_of;
+use self::fields::{KeyFields, PasswordFields};
+pub(crate) use self::fields::{present, user_of};
+pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
 use super::{CONNECTION_SERVICE, Method, MethodSet, USERAUTH_SERVICE};
-use crate::crypto::{Digest, HashAlg, SigAlg};
+use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{
@@ -18,20 +39,28 @@ use crate::msg::{
     UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest,
     UserauthSuccess,
 };
+use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::Transport;
 use crate::transport::legal::State;
 use crate::transport::negotiate::Role;
-use crate::wire::{DecodeError, NameList, Reader, Sink, SshStr};
+use crate::wire::{NameList, Reader, Sink, SshStr};
 
 /// Bytes of text that one message to the user may have: far below a packet, and what a client of
 /// ours reads of banners in all.
 const MAX_TEXT: usize = 64 * 1024;
 
-/// Answers one authentication attempt or probe. Give it to `decide_auth`.
+/// Answers one authentication attempt. Give it to `decide_auth`.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an attempt without a verdict holds up the client until the login grace time ends"]
 pub struct AuthTicket {
+    pub(crate) number: u32,
+}
+
+/// Answers whether a key may be used. Give it to `decide_probe`; it lets nobody in.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a probe without an answer holds up the client until the login grace time ends"]
+pub struct ProbeTicket {
     pub(crate) number: u32,
 }
 
@@ -39,7 +68,7 @@ pub struct AuthTicket {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Verdict {
-    /// The user is in; for a probe: the key would do.
+    /// The user is in.
     Accept,
     /// No. The answer goes out after a delay that does not depend on the reason.
     Reject,
@@ -66,7 +95,7 @@ pub struct Challenge {
     pub prompts: Vec<(String, bool)>,
 }
 
-/// What a client offers as proof.
+/// What a client offers as proof. Keys are not here: see `AuthSigned`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Attempt<'b> {
@@ -80,13 +109,6 @@ pub enum Attempt<'b> {
         old: &'b [u8],
         /// The new one.
         new: &'b [u8],
-    },
-    /// A key whose signature over this session was verified.
-    PublicKey {
-        /// The key that signed.
-        key: Box<PublicKey>,
-        /// The algorithm of the signature.
-        alg: SigAlg,
     },
     /// The start of keyboard-interactive; answer with `Challenge`.
     KeyboardInteractive {
@@ -114,59 +136,31 @@ impl core::fmt::Debug for Answers<'_> {
     }
 }
 
-/// Why an attempt was rejected before the application could be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AuthRejection {
-    /// The user name is no text, or holds a NUL.
-    UserName,
-    /// The method is not offered now, or the service is another than `ssh-connection`.
-    Method,
-    /// The password is longer than the limits allow.
-    PasswordLength,
-    /// The signature algorithm is not among those that users may sign with; those of certificates
-    /// are not.
-    Algorithm,
-    /// The key cannot be read, is too short, does not fit the algorithm, or has served as a factor.
-    Key,
-    /// The signature is not one of this key over this session.
-    Signature,
-    /// The number of answers is not the number of prompts (RFC 4256 §3.4).
-    AnswerCount,
-}
-
-impl fmt::Display for AuthRejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            AuthRejection::UserName => "the user name is no text",
-            AuthRejection::Method => "the method is not offered",
-            AuthRejection::PasswordLength => "the password is too long",
-            AuthRejection::Algorithm => "the signature algorithm is not accepted (PubkeyAcceptedAlgorithms)",
-            AuthRejection::Key => "the key is unusable, too short, or was used before",
-            AuthRejection::Signature => "the signature is wrong",
-            AuthRejection::AnswerCount => "the number of answers is wrong",
-        })
-    }
-}
-
 /// What the server's authentication has for the application.
-#[derive(Debug)]
 pub(crate) enum RawAuth {
-    /// Would this key do?
-    Probe(AuthTicket),
+    /// May this key be used? Whether the request is signed.
+    Probe(ProbeTicket, Box<PublicKey>, SigAlg, bool),
     /// An attempt.
     Attempt(AuthTicket),
-    /// An attempt that was rejected already.
-    Rejected(AuthRejection),
+    /// A key signed.
+    Signed(AuthTicket, Box<VerifiedKey>),
+    /// An attempt is over.
+    Over(Box<AuthOutcome>),
     /// The user is in.
     Authenticated,
 }
 
-/// What came of a verdict.
-pub(crate) struct Decided {
-    pub(crate) event: Result<Option<RawAuth>, Failure>,
-    /// Why the verdict did not fit, if it did not.
-    pub(crate) misfit: Option<UsageError>,
+/// Kinds and numbers only, never what a peer or a user wrote.
+impl fmt::Debug for RawAuth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RawAuth::Probe(ticket, .., signed) => write!(f, "Probe({} {signed})", ticket.number),
+            RawAuth::Attempt(ticket) => write!(f, "Attempt({})", ticket.number),
+            RawAuth::Signed(ticket, _) => write!(f, "Signed({})", ticket.number),
+            RawAuth::Over(outcome) => write!(f, "Over({:?} {})", outcome.result, outcome.counted),
+            RawAuth::Authenticated => f.write_str("Authenticated"),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -175,20 +169,45 @@ enum Waiting {
     Client,
     /// For the application's verdict over an attempt.
     Verdict(Kind, u32),
+    /// For the application's word on a key; with what was signed, if the client did.
+    Probe(Option<Signed>, u32),
     /// For the delay of a rejection.
-    Delay,
+    Delay(Delay),
     /// For the answers of a challenge.
     Answers(u32),
+    /// For the end, with the next poll: too many attempts failed.
+    GivenUp,
     Done,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     None,
     Password,
-    Probe { alg: SigAlg, blob: Vec<u8> },
-    PublicKey { key: PublicKey },
+    PublicKey,
     Interactive,
+}
+
+/// A signature that nobody has looked at, and what it is said to be over.
+struct Signed {
+    message: Vec<u8>,
+    signature: Vec<u8>,
+    /// The flag in front is a `true` as it is signed (RFC 4252 §7), not any other number than 0.
+    canonical: bool,
+}
+
+impl fmt::Debug for Signed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signed({} bytes)", self.message.len())
+    }
+}
+
+/// What the request at hand says.
+#[derive(Debug, Default)]
+struct Offer {
+    method: Vec<u8>,
+    algorithm: Vec<u8>,
+    key: Option<(PublicKey, SigAlg)>,
 }
 
 /// The machine.
@@ -207,14 +226,16 @@ pub(crate) struct ServerAuth {
     probes: u32,
     /// Keys that were a factor already; each counts once (AS-27), however its blob is spelt.
     used_keys: Vec<PublicKey>,
-    /// A rejection that waits: when the attempt came, and whether it was partly right.
+    offer: Offer,
+    /// What the application has not been told.
+    news: VecDeque<RawAuth>,
+    /// When the request at hand came.
     arrived: Time,
-    delay: Duration,
-    delay_secret: [u8; 32],
+    delay_secret: Arc<Seed>,
 }
 
 impl ServerAuth {
-    pub(crate) fn new(methods: MethodSet, banner: Option<String>, delay_secret: [u8; 32]) -> Self {
+    pub(crate) fn new(methods: MethodSet, banner: Option<String>, delay_secret: Arc<Seed>) -> Self {
         ServerAuth {
             waiting: Waiting::Client,
             methods,
@@ -226,8 +247,9 @@ impl ServerAuth {
             requests: 0,
             probes: 0,
             used_keys: Vec::new(),
+            offer: Offer::default(),
+            news: VecDeque::new(),
             arrived: Time::ZERO,
-            delay: Duration::ZERO,
             delay_secret,
         }
     }
@@ -242,7 +264,16 @@ impl ServerAuth {
 
     /// The application, or a delay, has to come first.
     pub(crate) fn awaits_decision(&self) -> bool {
-        matches!(self.waiting, Waiting::Verdict(..) | Waiting::Delay)
+        matches!(self.waiting, Waiting::Verdict(..) | Waiting::Probe(..) | Waiting::Delay(_))
+    }
+
+    /// What the application is to be told next. After all of it, too many failures end the connection.
+    pub(crate) fn news(&mut self, transport: &mut Transport, now: Time) -> Result<Option<RawAuth>, Failure> {
+        self.settle(transport, now);
+        match self.news.pop_front() {
+            None if matches!(self.waiting, Waiting::GivenUp) => Err(Fault::TooManyAuthAttempts.into()),
+            news => Ok(news),
+        }
     }
 
     // ---- what the client sends ----
@@ -278,15 +309,15 @@ impl ServerAuth {
     ) -> Result<Option<RawAuth>, Failure> {
         self.arrived = now;
         match number {
-            UserauthRequest::NUMBER => self.on_request(transport, now, payload),
+            UserauthRequest::NUMBER => self.on_request(transport, payload),
             UserauthInfoResponse::NUMBER => {
                 let m = Transport::parse::<UserauthInfoResponse<'_>>(payload)?;
                 let Waiting::Answers(asked) = self.waiting else { return Err(Failure::unexpected(number)) };
                 if m.count != asked {
                     // RFC 4256 §3.4: a failure, not an error.
-                    return self.refuse(transport, now, AuthRejection::AnswerCount);
+                    return self.refuse(transport, AuthRejection::AnswerCount);
                 }
-                Ok(Some(self.ask(Kind::Interactive)))
+                Ok(Some(RawAuth::Attempt(self.ask(Kind::Interactive))))
             }
             other => Err(Failure::unexpected(other)),
         }
@@ -300,12 +331,7 @@ impl ServerAuth {
         Ok(())
     }
 
-    fn on_request(
-        &mut self,
-        transport: &mut Transport,
-        now: Time,
-        payload: &[u8],
-    ) -> Result<Option<RawAuth>, Failure> {
+    fn on_request(&mut self, transport: &mut Transport, payload: &[u8]) -> Result<Option<RawAuth>, Failure> {
         let m = Transport::parse::<UserauthRequest<'_>>(payload)?;
         self.count(transport)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
@@ -317,6 +343,7 @@ impl ServerAuth {
         }
         self.user = Some(m.user.as_bytes().to_vec());
         self.service = Some(m.service.as_bytes().to_vec());
+        self.offer = Offer { method: m.method.as_bytes().to_vec(), ..Offer::default() };
         let sane = m.user.to_str().is_some_and(|u| !u.contains('\0'));
         let method = m.method.to_str().and_then(Method::from_name).filter(|method| {
             (*method == Method::None || self.methods.contains(*method))
@@ -325,19 +352,19 @@ impl ServerAuth {
         });
         // The whole message is parsed before anybody is looked up (AS-19).
         match method {
-            None if !sane => self.refuse(transport, now, AuthRejection::UserName),
-            None => self.refuse(transport, now, AuthRejection::Method),
+            None if !sane => self.refuse(transport, AuthRejection::UserName),
+            None => self.refuse(transport, AuthRejection::Method),
             Some(Method::None) => {
                 Reader::new(m.fields).end().map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
-                Ok(Some(self.ask(Kind::None)))
+                Ok(Some(RawAuth::Attempt(self.ask(Kind::None))))
             }
             Some(Method::Password) => {
                 let password = PasswordFields::parse(m.fields)
                     .map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
                 if password.longest() > transport.config.limits.password {
-                    return self.refuse(transport, now, AuthRejection::PasswordLength);
+                    return self.refuse(transport, AuthRejection::PasswordLength);
                 }
-                Ok(Some(self.ask(Kind::Password)))
+                Ok(Some(RawAuth::Attempt(self.ask(Kind::Password))))
             }
             Some(Method::KeyboardInteractive) => {
                 let mut r = Reader::new(m.fields);
@@ -345,102 +372,121 @@ impl ServerAuth {
                     .and_then(|_| r.string())
                     .and_then(|_| r.end())
                     .map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
-                Ok(Some(self.ask(Kind::Interactive)))
+                Ok(Some(RawAuth::Attempt(self.ask(Kind::Interactive))))
             }
-            Some(Method::PublicKey) => self.on_public_key(transport, now, payload, m.fields),
+            Some(Method::PublicKey) => self.on_public_key(transport, payload, m.fields),
         }
     }
 
+    /// Asks about a key, whether the request is signed or not. Nothing here costs arithmetic.
     fn on_public_key(
         &mut self,
         transport: &mut Transport,
-        now: Time,
         payload: &[u8],
         fields: &[u8],
     ) -> Result<Option<RawAuth>, Failure> {
         let m = KeyFields::parse(fields).map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
+        self.offer.algorithm = m.algorithm.as_bytes().to_vec();
         // The policy decides before any key parser sees the blob (AS-08).
         let alg = m
             .algorithm
             .to_str()
             .and_then(SigAlg::from_name)
             .filter(|a| transport.config.algorithms.user_key.contains(a));
-        let Some(alg) = alg else { return self.refuse(transport, now, AuthRejection::Algorithm) };
-        let key = PublicKey::from_blob(m.blob)
-            .ok()
-            .filter(|k| k.fits(alg) && k.strength_ok(transport.config.limits.rsa_bits))
+        let Some(alg) = alg else { return self.refuse(transport, AuthRejection::Algorithm) };
+        let key = PublicKey::from_blob(m.blob).ok();
+        self.offer.key = key.clone().map(|key| (key, alg));
+        let key = key
+            .filter(|k| k.fits(alg) && transport.config.limits.allow(k))
             .filter(|k| !self.used_keys.contains(k));
-        let Some(key) = key else { return self.refuse(transport, now, AuthRejection::Key) };
-        let Some(signature) = m.signature else {
+        let Some(key) = key else { return self.refuse(transport, AuthRejection::Key) };
+        let signed = m.signature.map(|signature| {
+            // Over the bytes as they were received, so that nothing can be read in two ways (AS-31).
+            // `payload` ends with the signature, a string of its own.
+            let signed = payload.len().saturating_sub(signature.len().saturating_add(4));
+            let mut message = Vec::with_capacity(payload.len().saturating_add(68));
+            message.put_string(transport.session_id.as_ref().map_or(&[], |id| id.as_bytes()));
+            message.put(payload.get(..signed).unwrap_or_default());
+            Signed { message, signature: signature.to_vec(), canonical: fields.first() == Some(&1) }
+        });
+        if signed.is_none() {
             self.probes = self.probes.saturating_add(1);
             if self.probes > transport.config.limits.key_probes {
                 return Err(Fault::TooManyAuthAttempts.into());
             }
-            let RawAuth::Attempt(ticket) = self.ask(Kind::Probe { alg, blob: m.blob.to_vec() }) else {
-                return Ok(None);
-            };
-            return Ok(Some(RawAuth::Probe(ticket)));
-        };
-        // Over the bytes as they were received, so that nothing can be read in two ways (AS-31).
-        // `payload` ends with the signature, a string of its own.
-        let signed = payload.len().saturating_sub(signature.len().saturating_add(4));
-        let mut message = Vec::with_capacity(payload.len().saturating_add(68));
-        message.put_string(transport.session_id.as_ref().map_or(&[], |id| id.as_bytes()));
-        message.put(payload.get(..signed).unwrap_or_default());
-        let canonical = fields.first() == Some(&1);
-        let genuine =
-            crate::keys::signature::verify(transport.provider(), &key, alg, &message, signature).is_ok();
-        if !genuine || !canonical {
-            return self.refuse(transport, now, AuthRejection::Signature);
         }
-        Ok(Some(self.ask(Kind::PublicKey { key })))
+        self.number = self.number.wrapping_add(1);
+        let probe = RawAuth::Probe(ProbeTicket { number: self.number }, Box::new(key), alg, signed.is_some());
+        self.waiting = Waiting::Probe(signed, self.number);
+        Ok(Some(probe))
     }
 
-    fn ask(&mut self, kind: Kind) -> RawAuth {
+    fn ask(&mut self, kind: Kind) -> AuthTicket {
         self.number = self.number.wrapping_add(1);
         self.waiting = Waiting::Verdict(kind, self.number);
-        RawAuth::Attempt(AuthTicket { number: self.number })
+        AuthTicket { number: self.number }
     }
 
     // ---- what the application says ----
+
+    /// What comes of the application's word on a key. None of it lets anybody in.
+    pub(crate) fn decide_probe(
+        &mut self,
+        transport: &mut Transport,
+        ticket: &ProbeTicket,
+        usable: bool,
+    ) -> Result<(), UsageError> {
+        let Waiting::Probe(signed, number) = &mut self.waiting else { return Err(UsageError::StaleTicket) };
+        if *number != ticket.number {
+            return Err(UsageError::StaleTicket);
+        }
+        let signed = signed.take();
+        let (true, Some((key, alg))) = (usable, self.offer.key.clone()) else {
+            self.reject(transport, AuthRejection::Decision, true);
+            return Ok(());
+        };
+        let Some(signed) = signed else {
+            let name = SshStr::new(alg.name().as_bytes());
+            transport.sender.send(&UserauthPkOk::new(name, &key.to_blob()));
+            self.waiting = Waiting::Client;
+            return Ok(());
+        };
+        match verify(transport, key, alg, &signed) {
+            Some(verified) => {
+                let ticket = self.ask(Kind::PublicKey);
+                self.news.push_back(RawAuth::Signed(ticket, Box::new(verified)));
+            }
+            None => self.reject(transport, AuthRejection::Signature, true),
+        }
+        Ok(())
+    }
 
     /// What comes of a verdict. One that does not fit is a rejection.
     pub(crate) fn decide(
         &mut self,
         transport: &mut Transport,
-        now: Time,
         ticket: &AuthTicket,
         verdict: Verdict,
-    ) -> Result<Decided, UsageError> {
+    ) -> Result<(), UsageError> {
         let kind = match &self.waiting {
-            Waiting::Verdict(kind, number) if *number == ticket.number => kind.clone(),
+            Waiting::Verdict(kind, number) if *number == ticket.number => *kind,
             _ => return Err(UsageError::StaleTicket),
         };
-        // The first question what there is is free (OpenSSH auth2.c).
-        let counted = kind != Kind::None || self.requests > 1;
         let misfit = match verdict {
-            Verdict::Reject => None,
+            Verdict::Reject => Ok(()),
             verdict => match self.grant(transport, kind, verdict) {
-                Ok(event) => return Ok(Decided { event: Ok(event), misfit: None }),
-                Err(misfit) => Some(misfit),
+                Ok(()) => return Ok(()),
+                misfit => misfit,
             },
         };
-        Ok(Decided { event: self.reject(transport, now, counted).map(|()| None), misfit })
+        // The first question what there is is free (OpenSSH auth2.c).
+        self.reject(transport, AuthRejection::Decision, kind != Kind::None || self.requests > 1);
+        misfit
     }
 
     /// A verdict that is not a rejection.
-    fn grant(
-        &mut self,
-        transport: &mut Transport,
-        kind: Kind,
-        verdict: Verdict,
-    ) -> Result<Option<RawAuth>, UsageError> {
+    fn grant(&mut self, transport: &mut Transport, kind: Kind, verdict: Verdict) -> Result<(), UsageError> {
         match (verdict, kind) {
-            (Verdict::Accept, Kind::Probe { alg, blob }) => {
-                transport.sender.send(&UserauthPkOk::new(SshStr::new(alg.name().as_bytes()), &blob));
-                self.waiting = Waiting::Client;
-                Ok(None)
-            }
             (Verdict::Accept, _) => {
                 transport.sender.send(&UserauthSuccess::new(&[]));
                 self.waiting = Waiting::Done;
@@ -448,32 +494,31 @@ impl ServerAuth {
                 transport.start_delayed_compression(Role::Server);
                 transport.start_delayed_compression(Role::Client);
                 transport.timers.set(TimerKind::LoginGrace, None);
-                Ok(Some(RawAuth::Authenticated))
+                self.tell(AuthResult::Accepted, false);
+                self.news.push_back(RawAuth::Authenticated);
+                Ok(())
             }
-            (Verdict::Partial(methods), kind) if !matches!(kind, Kind::Probe { .. }) => {
-                if let Kind::PublicKey { key } = kind {
+            (Verdict::Partial(methods), kind) => {
+                self.tell(AuthResult::Partial, false);
+                if let (Kind::PublicKey, Some((key, _))) = (kind, self.offer.key.take()) {
                     self.used_keys.push(key);
                 }
                 self.methods = methods;
                 self.send_failure(transport, true);
-                Ok(None)
+                Ok(())
             }
             (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(transport, &challenge),
             (Verdict::PasswordExpired { prompt }, Kind::Password) => {
                 let prompt = SshStr::new(prompt.as_bytes());
                 transport.sender.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
                 self.waiting = Waiting::Client;
-                Ok(None)
+                Ok(())
             }
             _ => Err(UsageError::VerdictMismatch),
         }
     }
 
-    fn challenge(
-        &mut self,
-        transport: &mut Transport,
-        challenge: &Challenge,
-    ) -> Result<Option<RawAuth>, UsageError> {
+    fn challenge(&mut self, transport: &mut Transport, challenge: &Challenge) -> Result<(), UsageError> {
         let count = u32::try_from(challenge.prompts.len()).unwrap_or(u32::MAX);
         if count > MAX_PROMPTS {
             return Err(UsageError::AnswerCount);
@@ -495,60 +540,65 @@ impl ServerAuth {
         let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
         transport.sender.send(&request);
         self.waiting = Waiting::Answers(count);
-        Ok(None)
+        Ok(())
     }
 
     // ---- rejection ----
 
     /// Rejects what the application need not be asked about.
-    fn refuse(
-        &mut self,
-        transport: &mut Transport,
-        now: Time,
-        why: AuthRejection,
-    ) -> Result<Option<RawAuth>, Failure> {
-        self.reject(transport, now, true)?;
-        Ok(Some(RawAuth::Rejected(why)))
+    fn refuse(&mut self, transport: &mut Transport, why: AuthRejection) -> Result<Option<RawAuth>, Failure> {
+        self.reject(transport, why, true);
+        Ok(None)
     }
 
-    /// Counts a failure and answers it, at once or after the delay (AS-20).
-    fn reject(&mut self, transport: &mut Transport, now: Time, counted: bool) -> Result<(), Failure> {
+    /// Tells of a failure, counts it, and answers it at once or after the delay (AS-20).
+    fn reject(&mut self, transport: &mut Transport, why: AuthRejection, counted: bool) {
+        self.tell(AuthResult::Rejected(why), counted);
         if !counted {
             self.send_failure(transport, false);
-            return Ok(());
+            return;
         }
         self.failures = self.failures.saturating_add(1);
         if self.failures >= transport.config.limits.auth_tries {
-            return Err(Fault::TooManyAuthAttempts.into());
+            self.waiting = Waiting::GivenUp;
+            return;
         }
-        self.delay = self.delay_of_user(transport);
-        self.waiting = Waiting::Delay;
-        self.rearm(transport, now);
-        Ok(())
-    }
-
-    /// 5 ms and up to 4.2 ms more that only this server and this user name decide: a lookup that
-    /// takes longer or shorter for a known user does not show (OpenSSH auth2.c).
-    fn delay_of_user(&self, transport: &Transport) -> Duration {
         let user = self.user.as_deref().unwrap_or_default();
-        let hash = Digest::of(transport.provider(), HashAlg::Sha512, &[&self.delay_secret, user]);
-        let extra = hash.as_bytes().first_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
-        // 65,535 units of 64 ns are 4.2 ms.
-        Duration::from_micros(5000).saturating_add(Duration::from_nanos(u64::from(extra).saturating_mul(64)))
+        let least = delay::of_user(transport.provider(), &self.delay_secret, user);
+        let delay = Delay::new(self.arrived, least);
+        transport.timers.set(TimerKind::AuthDelay, Some(delay.least()));
+        self.waiting = Waiting::Delay(delay);
     }
 
-    fn rearm(&mut self, transport: &mut Transport, now: Time) {
-        // When the decision took longer than the delay, the delay doubles until it does not.
-        let most = Duration::from_secs(5);
-        while self.arrived + self.delay < now && self.delay < most {
-            self.delay = self.delay.saturating_mul(2);
+    fn tell(&mut self, result: AuthResult, counted: bool) {
+        let Offer { method, algorithm, key } = &self.offer;
+        self.news.push_back(RawAuth::Over(Box::new(AuthOutcome {
+            user: self.user.clone().unwrap_or_default(),
+            method: method.clone(),
+            algorithm: algorithm.clone(),
+            key: key.as_ref().map(|(key, _)| Box::new(key.clone())),
+            result,
+            counted,
+        })));
+    }
+
+    /// Looks at the clock after a rejection.
+    fn settle(&mut self, transport: &mut Transport, now: Time) {
+        if let Waiting::Delay(delay) = &mut self.waiting
+            && let Some(at) = delay.settle(now)
+        {
+            transport.timers.set(TimerKind::AuthDelay, Some(at));
         }
-        transport.timers.set(TimerKind::AuthDelay, Some(self.arrived + self.delay));
     }
 
-    /// The delay ended.
-    pub(crate) fn on_delay(&mut self, transport: &mut Transport) {
-        if matches!(self.waiting, Waiting::Delay) {
+    /// The delay ended, unless it turns out that the decision took longer.
+    pub(crate) fn on_delay(&mut self, transport: &mut Transport, now: Time) {
+        self.settle(transport, now);
+        if transport.timers.get(TimerKind::AuthDelay).is_some_and(|at| at > now) {
+            return;
+        }
+        transport.timers.set(TimerKind::AuthDelay, None);
+        if matches!(self.waiting, Waiting::Delay(_)) {
             self.send_failure(transport, false);
         }
     }
@@ -561,77 +611,9 @@ impl ServerAuth {
     }
 }
 
-/// The fields of a password request.
-struct PasswordFields<'a> {
-    old: &'a [u8],
-    new: Option<&'a [u8]>,
-}
-
-impl<'a> PasswordFields<'a> {
-    fn parse(fields: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(fields);
-        let change = r.bool()?;
-        let old = r.string()?;
-        let new = if change { Some(r.string()?) } else { None };
-        r.end()?;
-        Ok(PasswordFields { old, new })
-    }
-
-    fn longest(&self) -> usize {
-        self.old.len().max(self.new.map_or(0, <[u8]>::len))
-    }
-}
-
-/// The fields of a publickey request.
-struct KeyFields<'a> {
-    algorithm: SshStr<'a>,
-    blob: &'a [u8],
-    signature: Option<&'a [u8]>,
-}
-
-impl<'a> KeyFields<'a> {
-    fn parse(fields: &'a [u8]) -> Result<Self, DecodeError> {
-        let mut r = Reader::new(fields);
-        let signed = r.bool()?;
-        let (algorithm, blob) = (r.text()?, r.string()?);
-        let signature = if signed { Some(r.string()?) } else { None };
-        r.end()?;
-        Ok(KeyFields { algorithm, blob, signature })
-    }
-}
-
-/// The user, the method and the signature algorithm that a rejected request names; nothing for answers.
-pub(crate) fn named(payload: &[u8]) -> [SshStr<'_>; 3] {
-    let Ok(m) = UserauthRequest::parse(payload) else { return [SshStr::new(b""); 3] };
-    let key = KeyFields::parse(m.fields).ok().filter(|_| m.method.as_bytes() == b"publickey");
-    [m.user, m.method, key.map_or(SshStr::new(b""), |key| key.algorithm)]
-}
-
-/// Makes the application's view of a request that was checked before.
-pub(crate) fn present(payload: &[u8]) -> Option<(SshStr<'_>, Attempt<'_>)> {
-    if let Ok(answers) = UserauthInfoResponse::parse(payload) {
-        return Some((SshStr::new(b""), Attempt::Answers(Answers(answers))));
-    }
-    let m = UserauthRequest::parse(payload).ok()?;
-    let attempt = match Method::from_name(m.method.to_str()?)? {
-        Method::None => Attempt::None,
-        Method::Password => {
-            let fields = PasswordFields::parse(m.fields).ok()?;
-            match fields.new {
-                None => Attempt::Password(fields.old),
-                Some(new) => Attempt::PasswordChange { old: fields.old, new },
-            }
-        }
-        Method::PublicKey => {
-            let fields = KeyFields::parse(m.fields).ok()?;
-            let alg = SigAlg::from_name(fields.algorithm.to_str()?)?;
-            Attempt::PublicKey { key: Box::new(PublicKey::from_blob(fields.blob).ok()?), alg }
-        }
-        Method::KeyboardInteractive => {
-            let mut r = Reader::new(m.fields);
-            r.string().ok()?;
-            Attempt::KeyboardInteractive { submethods: r.text().ok()? }
-        }
-    };
-    Some((m.user, attempt))
+/// The only maker of a `VerifiedKey`.
+fn verify(transport: &Transport, key: PublicKey, alg: SigAlg, signed: &Signed) -> Option<VerifiedKey> {
+    let genuine =
+        crate::keys::signature::verify(transport.provider(), &key, alg, &signed.message, &signed.signature);
+    (genuine.is_ok() && signed.canonical).then(|| VerifiedKey::new(key, alg))
 }

@@ -162,6 +162,14 @@ impl PublicKey {
         !matches!(self.0, Kind::Rsa { .. }) || self.bits() >= min_rsa_bits
     }
 
+    /// Bits of an RSA key's modulus and public exponent.
+    pub(crate) fn rsa_size(&self) -> Option<[usize; 2]> {
+        match &self.0 {
+            Kind::Rsa { e, n } => Some([bit_length(n), bit_length(e)]),
+            _ => None,
+        }
+    }
+
     /// The hash of the key blob, for people to compare. Use [`HashAlg::Sha256`].
     pub fn fingerprint(&self, alg: HashAlg) -> Fingerprint {
         Fingerprint::of(alg, &self.to_blob())

@@ -78,6 +78,7 @@ pub(crate) enum ClientCall<'a> {
 pub(crate) enum ServerCall<'a> {
     DecideAuth { number: u32, verdict: Cow<'a, Verdict> },
     FinishJob(u32),
+    DecideProbe { number: u32, usable: bool },
 }
 
 /// [`AuthMethod`] without the private half of keys.
@@ -287,6 +288,7 @@ impl<'a> Call<'a> {
             Call::Server(call) => match call {
                 ServerCall::DecideAuth { .. } => 48,
                 ServerCall::FinishJob(_) => 49,
+                ServerCall::DecideProbe { .. } => 50,
             },
         }
     }
@@ -453,6 +455,10 @@ impl<'a> ServerCall<'a> {
                 put_verdict(out, verdict);
             }
             ServerCall::FinishJob(generation) => out.put_u32(*generation),
+            ServerCall::DecideProbe { number, usable } => {
+                out.put_u32(*number);
+                out.put_bool(*usable);
+            }
         }
     }
 
@@ -460,6 +466,7 @@ impl<'a> ServerCall<'a> {
         Ok(match number {
             48 => ServerCall::DecideAuth { number: r.u32()?, verdict: Cow::Owned(verdict(r)?) },
             49 => ServerCall::FinishJob(r.u32()?),
+            50 => ServerCall::DecideProbe { number: r.u32()?, usable: r.bool()? },
             _ => return Err(DecodeError::Invalid),
         })
     }
@@ -543,6 +550,8 @@ impl fmt::Display for Call<'_> {
             Call::Server(call) => f.write_str(match call {
                 ServerCall::DecideAuth { .. } => "decide_auth",
                 ServerCall::FinishJob(_) => "finish_job",
+                ServerCall::DecideProbe { usable: true, .. } => "decide_probe true",
+                ServerCall::DecideProbe { .. } => "decide_probe false",
             }),
         }
     }

@@ -19,7 +19,7 @@ use crate::crypto::SigAlg;
 use crate::error::Fault;
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::DisconnectCode;
-use crate::server::{AuthTicket, Server};
+use crate::server::{AuthTicket, ProbeTicket, Server};
 use crate::time::Time;
 use crate::transport::negotiate::Role;
 use crate::transport::{DoneJob, Job, RxBuf};
@@ -412,6 +412,9 @@ impl Replayable for Server {
         match call {
             ServerCall::DecideAuth { number, verdict } => {
                 ignore(player.conn.decide_auth(AuthTicket { number }, Cow::into_owned(verdict)));
+            }
+            ServerCall::DecideProbe { number, usable } => {
+                ignore(player.conn.decide_probe(ProbeTicket { number }, usable));
             }
             ServerCall::FinishJob(generation) => {
                 let at = player.jobs.iter().position(|j| j.generation == generation);

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::keys::PublicKey;
+
 /// How much a peer may ask of us. Defaults follow OpenSSH 10 where it has the limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -51,6 +53,12 @@ pub struct Limits {
     pub output_hard: usize,
     /// Smallest RSA key of a host or user, in bits: facts of 2025; OpenSSH says 1024.
     pub rsa_bits: usize,
+    /// Largest RSA key of a user, in bits: OpenSSH `SSHBUF_MAX_BIGNUM`, which no key passes here either.
+    /// Unknown keys cost no arithmetic whatever their size; lower it to bound what known ones cost.
+    pub rsa_bits_max: usize,
+    /// Largest public exponent of a user's RSA key, in bits: 32, which no key passes here. Nearly all
+    /// keys have 17; verifying takes time by this number.
+    pub rsa_exponent_bits: usize,
     /// Sizes of a group in a group exchange, in bits: OpenSSH `DH_GRP_MIN`, `DH_GRP_MAX`.
     pub group_bits: (u32, u32),
 }
@@ -80,8 +88,18 @@ impl Default for Limits {
             output_soft: 256 * 1024,
             output_hard: 1 << 20,
             rsa_bits: 2048,
+            rsa_bits_max: 16_384,
+            rsa_exponent_bits: 32,
             group_bits: (2048, 8192),
         }
+    }
+}
+
+impl Limits {
+    /// Whether a user may come with this key: neither too weak nor too large.
+    pub(crate) fn allow(&self, key: &PublicKey) -> bool {
+        let fits = |[n, e]: [usize; 2]| n <= self.rsa_bits_max && e <= self.rsa_exponent_bits;
+        key.strength_ok(self.rsa_bits) && key.rsa_size().is_none_or(fits)
     }
 }
 

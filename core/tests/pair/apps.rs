@@ -283,7 +283,6 @@ impl Host {
                 *p == self.password.as_bytes()
             }
             Attempt::PasswordChange { old, new } => *old == self.password.as_bytes() && *new == b"fresh",
-            Attempt::PublicKey { key, .. } => self.keys.contains(key),
             Attempt::KeyboardInteractive { .. } => {
                 return Verdict::Challenge(Challenge {
                     name: "quiz".into(),
@@ -294,7 +293,11 @@ impl Host {
             Attempt::Answers(a) => a.iter().eq(self.answers.iter().map(|s| s.as_bytes())),
             _ => false,
         };
-        match (right && user == self.user, self.second.take()) {
+        self.verdict(right && user == self.user)
+    }
+
+    fn verdict(&mut self, right: bool) -> Verdict {
+        match (right, self.second.take()) {
             (true, None) => Verdict::Accept,
             (true, Some(more)) => Verdict::Partial(more),
             (false, more) => {
@@ -392,9 +395,17 @@ impl ServerApp for Host {
             self.log.push(format!("{event:?}"));
         }
         match event {
-            ServerEvent::AuthProbe { ticket, key, .. } => {
-                self.attempts.push("probe".into());
-                let verdict = if self.keys.contains(&key) { Verdict::Accept } else { Verdict::Reject };
+            ServerEvent::AuthProbe { ticket, key, signed, .. } => {
+                if !signed {
+                    self.attempts.push("probe".into());
+                }
+                conn.decide_probe(ticket, self.keys.contains(&key)).unwrap();
+            }
+            ServerEvent::AuthSigned { ticket, key } => {
+                let user = conn.user().unwrap().to_string();
+                let right = self.keys.contains(key.key()) && user == self.user;
+                self.attempts.push(format!("{user} PublicKey"));
+                let verdict = self.verdict(right);
                 conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Auth { ticket, attempt, .. } => {

@@ -9,7 +9,7 @@ use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, Sign
 use konko_core::error::Fault;
 use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::msg::{self, Message};
-use konko_core::server::{Attempt, AuthTicket, Challenge, Verdict};
+use konko_core::server::{Attempt, AuthTicket, Challenge, ProbeTicket, Verdict};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::*;
 
@@ -31,6 +31,8 @@ pub struct App {
     pub keys: Vec<PublicKey>,
     /// Server: keep authentication tickets instead of deciding.
     pub hold_auth: bool,
+    /// Server: keep the tickets of probes instead of deciding.
+    pub hold_probes: bool,
     /// Server: what follows the first right proof.
     pub partial: Option<MethodSet>,
     /// Server: how many questions it asks.
@@ -42,6 +44,7 @@ pub struct App {
     pub hold_data: bool,
     pub host_tickets: Vec<HostKeyTicket>,
     pub auth_tickets: Vec<AuthTicket>,
+    pub probe_tickets: Vec<ProbeTicket>,
     pub open_tickets: Vec<OpenTicket>,
     pub request_tickets: Vec<RequestTicket>,
     pub prompt_tickets: Vec<PromptTicket>,
@@ -93,6 +96,7 @@ impl Default for App {
             proofs: vec![Proof::Password],
             keys: Vec::new(),
             hold_auth: false,
+            hold_probes: false,
             partial: None,
             prompts: 2,
             hold_opens: false,
@@ -100,6 +104,7 @@ impl Default for App {
             hold_data: false,
             host_tickets: Vec::new(),
             auth_tickets: Vec::new(),
+            probe_tickets: Vec::new(),
             open_tickets: Vec::new(),
             request_tickets: Vec::new(),
             prompt_tickets: Vec::new(),
@@ -130,8 +135,13 @@ impl Rig {
     }
 
     pub fn server(config: ServerConfig) -> Self {
+        Self::seeded(config, 2)
+    }
+
+    /// A server's connection with a seed of its own.
+    pub fn seeded(config: ServerConfig, seed: u8) -> Self {
         let now = Time::from_micros(1_000_000);
-        let machine = ServerConnection::new(Arc::new(config), Seed::new([2; 32]), now);
+        let machine = ServerConnection::new(Arc::new(config), Seed::new([seed; 32]), now);
         Self::around(Machine::Server(machine), RawPeer::new(Role::Client), now)
     }
 
@@ -488,13 +498,19 @@ impl App {
 
     fn on_server(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
+            ServerEvent::AuthProbe { ticket, .. } if self.hold_probes => self.probe_tickets.push(ticket),
             ServerEvent::AuthProbe { ticket, key, .. } => {
-                let known = self.keys.contains(&key);
-                conn.decide_auth(ticket, if known { Verdict::Accept } else { Verdict::Reject }).unwrap();
+                conn.decide_probe(ticket, self.keys.contains(&key)).unwrap();
             }
-            ServerEvent::Auth { ticket, .. } if self.hold_auth => self.auth_tickets.push(ticket),
+            ServerEvent::Auth { ticket, .. } | ServerEvent::AuthSigned { ticket, .. } if self.hold_auth => {
+                self.auth_tickets.push(ticket);
+            }
             ServerEvent::Auth { ticket, attempt, .. } => {
                 let verdict = self.judge(&attempt);
+                conn.decide_auth(ticket, verdict).unwrap();
+            }
+            ServerEvent::AuthSigned { ticket, key } => {
+                let verdict = self.verdict(self.keys.contains(key.key()));
                 conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Open { ticket, .. } if self.hold_opens => self.open_tickets.push(ticket),
@@ -523,7 +539,6 @@ impl App {
     fn judge(&mut self, attempt: &Attempt<'_>) -> Verdict {
         let right = match attempt {
             Attempt::Password(p) => *p == PASSWORD.as_bytes(),
-            Attempt::PublicKey { key, .. } => self.keys.contains(key),
             Attempt::KeyboardInteractive { .. } => {
                 let prompts = (0..self.prompts).map(|i| (format!("{i}? "), false)).collect();
                 return Verdict::Challenge(Challenge { prompts, ..Challenge::default() });
@@ -531,6 +546,10 @@ impl App {
             Attempt::Answers(answers) => answers.iter().all(|a| a == PASSWORD.as_bytes()),
             _ => false,
         };
+        self.verdict(right)
+    }
+
+    fn verdict(&mut self, right: bool) -> Verdict {
         match (right, self.partial.take()) {
             (true, Some(more)) => Verdict::Partial(more),
             (true, None) => Verdict::Accept,

@@ -263,13 +263,15 @@ impl ServerScript {
         }
         match event {
             ServerEvent::AuthProbe { ticket, key, .. } => {
-                let known = *key == *user_key().public();
-                conn.decide_auth(ticket, if known { Verdict::Accept } else { Verdict::Reject }).unwrap();
+                conn.decide_probe(ticket, *key == *user_key().public()).unwrap();
+            }
+            ServerEvent::AuthSigned { ticket, key } => {
+                let right = key.key() == user_key().public();
+                conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
             }
             ServerEvent::Auth { ticket, attempt, .. } => {
                 let verdict = match attempt {
                     Attempt::Password(b"wonderland") => Verdict::Accept,
-                    Attempt::PublicKey { key, .. } if *key == *user_key().public() => Verdict::Accept,
                     Attempt::KeyboardInteractive { .. } => Verdict::Challenge(challenge()),
                     Attempt::Answers(answers) if right(answers.iter()) => Verdict::Accept,
                     _ => Verdict::Reject,

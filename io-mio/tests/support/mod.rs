@@ -82,7 +82,7 @@ impl App for Host {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
             }
-            ServerEvent::AuthProbe { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
+            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false).unwrap(),
             ServerEvent::Authenticated => add(&self.counts.established),
             ServerEvent::Open { ticket, .. } => {
                 let channel = conn.accept_channel(ticket).unwrap();

@@ -7,7 +7,7 @@ use konko_core::channel::{
 use konko_core::client::Password;
 use konko_core::crypto::SigAlg;
 use konko_core::keys::PublicKey;
-use konko_core::server::{Attempt, AuthTicket};
+use konko_core::server::{Attempt, AuthOutcome, AuthTicket, ProbeTicket};
 use konko_core::wire::SshStr;
 use konko_core::{ServerEvent, channel};
 
@@ -17,8 +17,9 @@ use crate::channel::Pty;
 
 /// One question.
 pub(crate) enum Ask {
-    Probe { ticket: AuthTicket, user: String, key: Box<PublicKey>, alg: SigAlg },
+    Probe { ticket: ProbeTicket, user: String, key: Box<PublicKey>, alg: SigAlg, signed: bool },
     Auth { ticket: AuthTicket, user: Option<String>, credential: Credential },
+    Outcome(Box<AuthOutcome>),
     Authenticated,
     Open { ticket: OpenTicket, kind: Kind },
     Request { channel: ChannelId, ticket: Option<RequestTicket>, wish: Wish },
@@ -69,8 +70,12 @@ impl Ask {
     /// The question in an event, if there is one.
     pub(crate) fn of(event: ServerEvent<'_>) -> Option<Self> {
         Some(match event {
-            ServerEvent::AuthProbe { ticket, user, key, alg } => {
-                Ask::Probe { ticket, user: text(user), key, alg }
+            ServerEvent::AuthProbe { ticket, user, key, alg, signed } => {
+                Ask::Probe { ticket, user: text(user), key, alg, signed }
+            }
+            ServerEvent::AuthSigned { ticket, key } => {
+                let (algorithm, key) = (key.algorithm(), Box::new(key.key().clone()));
+                Ask::Auth { ticket, user: None, credential: Credential::PublicKey { key, algorithm } }
             }
             ServerEvent::Auth { ticket, user, attempt } => {
                 let answers = matches!(attempt, Attempt::Answers(_));
@@ -102,7 +107,6 @@ fn credential(attempt: Attempt<'_>) -> Option<Credential> {
         Attempt::PasswordChange { old, new } => {
             Credential::PasswordChange { old: Password::new(old), new: Password::new(new) }
         }
-        Attempt::PublicKey { key, alg } => Credential::PublicKey { key, algorithm: alg },
         Attempt::KeyboardInteractive { submethods } => {
             Credential::KeyboardInteractive { submethods: text(submethods) }
         }

@@ -8,11 +8,11 @@ use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
 use konko_core::crypto::{HashAlg, SigAlg};
 use konko_core::keys::PublicKey;
-use konko_core::server::{AuthTicket, Challenge, Verdict};
+use konko_core::server::{AuthTicket, Challenge, ProbeTicket, Verdict};
 
 use super::connection::Connection;
-use crate::error::{Error, ErrorKind, Outcome};
-use crate::notice::Notice;
+use crate::error::{Error, ErrorKind};
+use crate::state::State;
 
 /// What a client offers as proof.
 #[derive(Debug)]
@@ -65,29 +65,33 @@ impl Credential {
     }
 }
 
-/// A client asks whether it would help to sign with a key. Nothing is proven yet, so saying yes lets
-/// nobody in: it asks the client to sign, and an [`AuthAttempt`] follows. Dropped, it says no.
+/// May a user come in with a key? Nothing is proven yet, so saying yes lets nobody in: the client is
+/// asked to sign, or has signed and the signature is verified, and an [`AuthAttempt`] follows. Dropped,
+/// it says no.
 pub struct KeyProbe {
-    pending: Pending,
+    connection: Connection,
+    ticket: Option<ProbeTicket>,
     user: String,
     key: Box<PublicKey>,
     algorithm: SigAlg,
+    signed: bool,
 }
 
 impl KeyProbe {
     pub(super) fn new(
         connection: &Connection,
-        ticket: AuthTicket,
+        ticket: ProbeTicket,
         user: String,
         key: Box<PublicKey>,
         algorithm: SigAlg,
+        signed: bool,
     ) -> Self {
-        KeyProbe { pending: Pending::new(connection, ticket), user, key, algorithm }
+        KeyProbe { connection: connection.clone(), ticket: Some(ticket), user, key, algorithm, signed }
     }
 
     /// The connection.
     pub fn connection(&self) -> &Connection {
-        &self.pending.connection
+        &self.connection
     }
 
     /// The user name. From the client: escape it before it reaches a terminal.
@@ -100,33 +104,39 @@ impl KeyProbe {
         &self.key
     }
 
-    /// How it would sign.
+    /// How it signs.
     pub fn algorithm(&self) -> SigAlg {
         self.algorithm
     }
 
+    /// Whether the client has signed already. Nobody has looked at the signature.
+    pub fn signed(&self) -> bool {
+        self.signed
+    }
+
     /// The key would do: the client may sign with it.
     pub fn would_do(mut self) {
-        let _ = self.pending.decide(Verdict::Accept, None);
+        self.answer(true);
     }
 
     /// The key would not do. Dropping does the same.
     pub fn refuse(mut self) {
-        self.answer_no();
+        self.answer(false);
     }
 
-    fn answer_no(&mut self) {
-        if self.pending.ticket.is_none() {
-            return;
+    /// Answers, once.
+    fn answer(&mut self, usable: bool) {
+        if let Some(ticket) = self.ticket.take() {
+            let decide = |state: &mut State| state.conn.server().decide_probe(ticket, usable);
+            // Where the connection has gone meanwhile, nobody waits for the answer.
+            let _ = self.connection.shared().with(decide);
         }
-        let notice = login(Method::PublicKey, &self.user, Some(&self.key), Outcome::Rejected);
-        let _ = self.pending.decide(Verdict::Reject, Some(notice));
     }
 }
 
 impl Drop for KeyProbe {
     fn drop(&mut self) {
-        self.answer_no();
+        self.answer(false);
     }
 }
 
@@ -139,7 +149,8 @@ impl fmt::Debug for KeyProbe {
 /// A client offers proof of who it is. Signatures were verified already; whether the proof is enough
 /// is for this to be answered. Dropped, it is rejected.
 pub struct AuthAttempt {
-    pending: Pending,
+    connection: Connection,
+    ticket: Option<AuthTicket>,
     user: String,
     credential: Credential,
 }
@@ -151,12 +162,12 @@ impl AuthAttempt {
         user: String,
         credential: Credential,
     ) -> Self {
-        AuthAttempt { pending: Pending::new(connection, ticket), user, credential }
+        AuthAttempt { connection: connection.clone(), ticket: Some(ticket), user, credential }
     }
 
     /// The connection.
     pub fn connection(&self) -> &Connection {
-        &self.pending.connection
+        &self.connection
     }
 
     /// The user name. From the client: escape it before it reaches a terminal.
@@ -171,7 +182,7 @@ impl AuthAttempt {
 
     /// Lets the user in.
     pub fn accept(mut self) {
-        let _ = self.decide(Verdict::Accept, Some(Outcome::Accepted));
+        let _ = self.decide(Verdict::Accept);
     }
 
     /// Says no, after a delay that does not tell why. Dropping does the same.
@@ -179,7 +190,7 @@ impl AuthAttempt {
 
     /// Right so far, and one of these methods is needed too.
     pub fn partial(mut self, methods: MethodSet) {
-        let _ = self.decide(Verdict::Partial(methods), Some(Outcome::Partial));
+        let _ = self.decide(Verdict::Partial(methods));
     }
 
     /// Asks the user something; an attempt with [`Credential::Answers`] follows.
@@ -188,7 +199,7 @@ impl AuthAttempt {
     /// `Usage` if this is no keyboard-interactive, or if the challenge is none that can be sent
     /// (more than 64 prompts, an empty prompt, 64 KiB of text). The attempt is rejected then.
     pub fn challenge(mut self, challenge: Challenge) -> Result<(), Error> {
-        self.decide(Verdict::Challenge(challenge), None)
+        self.decide(Verdict::Challenge(challenge))
     }
 
     /// The password was right but has expired; an attempt with [`Credential::PasswordChange`] may
@@ -197,55 +208,13 @@ impl AuthAttempt {
     /// # Errors
     /// `Usage` if no password was offered. The attempt is rejected then.
     pub fn password_expired(mut self, prompt: impl Into<String>) -> Result<(), Error> {
-        self.decide(Verdict::PasswordExpired { prompt: prompt.into() }, None)
+        self.decide(Verdict::PasswordExpired { prompt: prompt.into() })
     }
 
-    fn decide(&mut self, verdict: Verdict, outcome: Option<Outcome>) -> Result<(), Error> {
-        if self.pending.ticket.is_none() {
-            return Ok(());
-        }
-        let (method, key) = (self.credential.method(), self.credential.key());
-        let notice = outcome.map(|outcome| login(method, &self.user, key, outcome));
-        self.pending.decide(verdict, notice)
-    }
-}
-
-impl Drop for AuthAttempt {
-    fn drop(&mut self) {
-        // Everybody asks with "none" what there is; that is no news.
-        let news = self.credential.method() != Method::None;
-        let _ = self.decide(Verdict::Reject, news.then_some(Outcome::Rejected));
-    }
-}
-
-impl fmt::Debug for AuthAttempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuthAttempt({:?}, {})", self.user, self.credential.method())
-    }
-}
-
-/// A ticket that rejects when it is dropped.
-struct Pending {
-    connection: Connection,
-    ticket: Option<AuthTicket>,
-}
-
-impl Pending {
-    fn new(connection: &Connection, ticket: AuthTicket) -> Self {
-        Pending { connection: connection.clone(), ticket: Some(ticket) }
-    }
-
-    /// Decides, once, and tells of it if it counted.
-    fn decide(&mut self, verdict: Verdict, notice: Option<Notice>) -> Result<(), Error> {
+    /// Decides, once.
+    fn decide(&mut self, verdict: Verdict) -> Result<(), Error> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
-        let decided = self.connection.shared().with(|state| {
-            let decided = state.conn.server().decide_auth(ticket, verdict);
-            if let Some(notice) = notice.filter(|_| decided.is_ok() && state.ended.is_none()) {
-                state.note(|_| notice);
-            }
-            decided
-        });
-        match decided {
+        match self.connection.shared().with(|state| state.conn.server().decide_auth(ticket, verdict)) {
             // The connection has gone meanwhile; nobody waits for the answer.
             Ok(()) | Err(UsageError::Closed) => Ok(()),
             Err(e) => Err(self.connection.usage(e)),
@@ -253,15 +222,16 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for AuthAttempt {
     fn drop(&mut self) {
-        let _ = self.decide(Verdict::Reject, None);
+        let _ = self.decide(Verdict::Reject);
     }
 }
 
-fn login(method: Method, user: &str, key: Option<&PublicKey>, outcome: Outcome) -> Notice {
-    let key = key.map(|key| (key.key_type(), key.fingerprint(HashAlg::Sha256)));
-    Notice::Login { user: user.to_owned(), method: method.name(), key, outcome }
+impl fmt::Debug for AuthAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AuthAttempt({:?}, {})", self.user, self.credential.method())
+    }
 }
 
 impl Connection {

@@ -1,3 +1,5 @@
+use konko_core::server::AuthOutcome;
+
 use super::auth::{AuthAttempt, KeyProbe};
 use super::connection::Connection;
 use super::request::{ChannelOpen, GlobalRequest, Request};
@@ -12,12 +14,22 @@ use crate::error::Error;
 /// or another. Calls that wait for the client, such as reading a channel or writing more than fits, fail
 /// here with [`ErrorKind::WouldDeadlock`](crate::ErrorKind::WouldDeadlock). A ticket that is dropped says no, so a method that does nothing denies everything.
 pub trait Handler: Send + 'static {
-    /// A client offers proof of who it is. This is the one place that lets users in.
+    /// A client offers proof of who it is. This is the one place that lets users in. It is not called
+    /// for everything a client tries, see [`attempted`](Self::attempted); and it is called for the method
+    /// `none`, with which most clients begin to learn what there is.
     fn authenticate(&mut self, attempt: AuthAttempt);
 
-    /// A client asks whether it would help to sign with a key. Saying no spares it the signature;
-    /// saying yes lets nobody in.
+    /// May a user come in with a key? Asked first, whether the client has signed or only asks whether it
+    /// should: saying no spares both sides the arithmetic, and `authenticate` does not hear of a key
+    /// that was refused here. Saying yes lets nobody in.
     fn key_probe(&mut self, probe: KeyProbe);
+
+    /// An attempt is over, and this came of it, whoever decided: the one place that sees them all.
+    /// Called before [`authenticated`](Self::authenticated), once for each request that the client
+    /// got a yes or a no to. [`AuthOutcome::counted`] says which of them are failed logins.
+    fn attempted(&mut self, connection: &Connection, outcome: &AuthOutcome) {
+        let _ = (connection, outcome);
+    }
 
     /// The user is in; [`Connection::user`] says who. Ask for a session after this.
     fn authenticated(&mut self, connection: &Connection) {
@@ -68,6 +80,10 @@ impl Handler for Box<dyn Handler> {
 
     fn key_probe(&mut self, probe: KeyProbe) {
         (**self).key_probe(probe);
+    }
+
+    fn attempted(&mut self, connection: &Connection, outcome: &AuthOutcome) {
+        (**self).attempted(connection, outcome);
     }
 
     fn authenticated(&mut self, connection: &Connection) {

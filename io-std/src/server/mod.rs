@@ -59,6 +59,7 @@ pub mod users;
 pub use auth::{AuthAttempt, Credential, KeyProbe};
 pub use connection::Connection;
 pub use handler::Handler;
+pub use konko_core::server::{AuthOutcome, AuthRejection, AuthResult};
 pub use listen::{Server, serve};
 pub use options::{ServerNotice, ServerOptions};
 pub use programs::{Call, Programs};

@@ -104,14 +104,15 @@ impl<H: Handler> Serving<'_, H> {
     fn dispatch(&mut self, ask: Ask) {
         let connection = &self.connection;
         match ask {
-            Ask::Probe { ticket, user, key, alg } => {
-                self.handler.key_probe(KeyProbe::new(connection, ticket, user, key, alg));
+            Ask::Probe { ticket, user, key, alg, signed } => {
+                self.handler.key_probe(KeyProbe::new(connection, ticket, user, key, alg, signed));
             }
             Ask::Auth { ticket, user, credential } => {
-                // Answers come without the name: it is that of the attempt they belong to.
+                // Answers and signatures come without the name: it is that of what they belong to.
                 let user = user.or_else(|| connection.user()).unwrap_or_default();
                 self.handler.authenticate(AuthAttempt::new(connection, ticket, user, credential));
             }
+            Ask::Outcome(outcome) => self.handler.attempted(connection, &outcome),
             Ask::Authenticated => self.handler.authenticated(connection),
             Ask::Open { ticket, kind } => {
                 let open = ChannelOpen::new(connection, ticket, kind);

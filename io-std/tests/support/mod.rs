@@ -68,11 +68,6 @@ fn judge(user: &[u8], attempt: &Attempt<'_>) -> Verdict {
     let methods = |list: &[Method]| Verdict::Partial(list.iter().copied().collect::<MethodSet>());
     match (user, attempt) {
         (b"alice", Attempt::Password(b"wonderland")) => Verdict::Accept,
-        (b"carol", Attempt::PublicKey { key, .. })
-            if key.fingerprint(HashAlg::Sha256) == key_of_carol().1 =>
-        {
-            methods(&[Method::Password])
-        }
         (b"carol", Attempt::Password(b"both")) => Verdict::Accept,
         (b"bob" | b"dora", Attempt::None) => methods(&[Method::KeyboardInteractive]),
         (b"bob" | b"dora", Attempt::KeyboardInteractive { .. }) => challenge("Secret: ", false),
@@ -149,7 +144,13 @@ impl Session {
             }
             ServerEvent::AuthProbe { ticket, key, .. } => {
                 let known = key.fingerprint(HashAlg::Sha256) == key_of_carol().1;
-                self.conn.decide_auth(ticket, if known { Verdict::Accept } else { Verdict::Reject }).unwrap();
+                self.conn.decide_probe(ticket, known).unwrap();
+            }
+            ServerEvent::AuthSigned { ticket, .. } => {
+                let carol = self.conn.user().is_some_and(|u| u.as_bytes() == b"carol");
+                let more = MethodSet::EMPTY.with(Method::Password);
+                let verdict = if carol { Verdict::Partial(more) } else { Verdict::Reject };
+                self.conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Open { ticket, .. } => {
                 let id = self.conn.accept_channel(ticket).unwrap();
