@@ -1,5 +1,4 @@
 use std::fmt;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenK
 use konko_core::wire::SshStr;
 use konko_core::{TxBuf, UsageError};
 
+use crate::blocking::BlockingFd;
 use crate::client::Handle;
 use crate::error::{Error, ErrorKind};
 use crate::shared::{Deadline, Guard, Patience, Shared};
@@ -320,14 +320,15 @@ impl Channel {
 
     /// Writes standard output into a file descriptor until it ends; how many bytes that were. As
     /// [`copy_to`](Self::copy_to), but into pipes and sockets the bytes go straight from the buffer
-    /// they were received in, where the system has a write that does not block.
+    /// they were received in, where the system has a write that does not block. It may be one that
+    /// does not block itself: then it is waited for, as with [`BlockingFd`].
     pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
         self.copy_fd(Wait::Data, to.as_fd())
     }
 
     fn copy_fd(&self, wait: Wait, to: BorrowedFd<'_>) -> io::Result<u64> {
         let fd = to.try_clone_to_owned()?;
-        let mut file = File::from(fd.try_clone()?);
+        let mut file = BlockingFd::new(fd.try_clone()?);
         if let Some(write) = crate::stream::write_nowait(fd) {
             let direct =
                 Direct { write: Some(write), reader_writes: false, copier_writes: false, written: 0 };

@@ -23,6 +23,7 @@
 #![deny(unsafe_code)]
 
 mod auth;
+mod blocking;
 mod channel;
 mod client;
 mod conn;
@@ -42,6 +43,7 @@ mod stream;
 mod watch;
 
 pub use auth::{Auth, Login, PasswordPrompt, Question, Questions};
+pub use blocking::BlockingFd;
 pub use channel::{Channel, Exit, Pty, Stderr};
 pub use client::{Client, Target};
 pub use dial::ConnectFailures;

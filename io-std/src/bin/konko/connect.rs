@@ -1,6 +1,5 @@
 //! Connecting and logging in, for all commands that do.
 
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use konko::{
 };
 
 use crate::settings::{Settings, Strict};
+use crate::streams::say;
 use crate::terminal;
 use crate::values::expand;
 
@@ -257,11 +257,4 @@ fn confirm(host: &UnknownHost<'_>) -> Answer {
             _ => text = "Please type 'yes', 'no' or the fingerprint: ".into(),
         }
     }
-}
-
-/// A line on standard error, also while the terminal is in raw mode.
-pub fn say(text: &str) {
-    let raw = terminal::is_raw();
-    let text = if raw { text.replace('\n', "\r\n") + "\r\n" } else { format!("{text}\n") };
-    let _ = io::stderr().write_all(text.as_bytes());
 }

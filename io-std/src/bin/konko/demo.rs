@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::streams;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use konko::core::authorized_keys::AuthorizedKeys;
 use konko::core::crypto::{Digest, Hash, HashAlg};
@@ -38,7 +39,7 @@ pub fn run() -> Outcome<()> {
     let user_key = new_key()?;
     let server = listen(&host_key, &user_key)?;
     let addr = server.local_addr();
-    println!("konko demo: a server on {addr} and a client, in one process\n");
+    streams::line(format_args!("konko demo: a server on {addr} and a client, in one process\n"));
 
     refuse_wrong_host_key(addr)?;
     refuse_wrong_password(addr, &host_key)?;
@@ -56,7 +57,7 @@ pub fn run() -> Outcome<()> {
     drop(client);
     check(server.shutdown(Duration::from_secs(5)), "the server stopped and left nothing behind")?;
     line("shutdown", "no thread, socket or channel is left");
-    println!("\nEverything was checked. {:.2} s.", start.elapsed().as_secs_f64());
+    streams::line(format_args!("\nEverything was checked. {:.2} s.", start.elapsed().as_secs_f64()));
     Ok(())
 }
 
@@ -265,7 +266,7 @@ fn bar(name: &str) -> ProgressBar {
 // ---- both ----
 
 fn line(name: &str, text: &str) {
-    println!("  {name:<13}{text}");
+    streams::line(format_args!("  {name:<13}{text}"));
 }
 
 fn check(ok: bool, claim: &str) -> Outcome<()> {

@@ -13,6 +13,7 @@ mod settings;
 mod sftp;
 mod sftp_server;
 mod ssh;
+mod streams;
 mod terminal;
 mod values;
 
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(e) => {
-            let _ = e.print();
+            streams::show(&e);
             // OpenSSH ends with 255 for whatever goes wrong on this side.
             return ExitCode::from(if e.use_stderr() { 255 } else { 0 });
         }
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
         Command::Demo => match demo::run() {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("konko demo: {error}");
+                streams::say(&format!("konko demo: {error}"));
                 ExitCode::FAILURE
             }
         },

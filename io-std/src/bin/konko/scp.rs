@@ -10,11 +10,11 @@ use konko::core::sftp::is_safe_name;
 use konko::core::wire::SshStr;
 use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
 
-use crate::connect::say;
 use crate::destination::Destination;
 use crate::progress::Meter;
 use crate::sftp::Common;
 use crate::sftp::commands::{base_name, tree};
+use crate::streams::say;
 use crate::terminal;
 
 /// Options of `konko scp`.

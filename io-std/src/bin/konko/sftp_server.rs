@@ -1,13 +1,14 @@
 //! `konko sftp-server`: SFTP on standard input and output, as sshd starts it.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::process::ExitCode;
 
 use konko::core::wire::SshStr;
 use konko::sftp::{Done, OpenFlags, Operation, OperationSet, Root, StatusCode, serve_streams};
+
+use crate::streams;
 
 /// Where syslogd listens.
 const SYSLOG: &str = "/dev/log";
@@ -96,15 +97,15 @@ fn requests(list: &str) -> Result<OperationSet, String> {
 pub fn run(args: Args) -> ExitCode {
     if args.query.is_some() {
         let names = Operation::all().map(|op| format!("{op}\n")).collect::<String>();
-        return match io::stdout().write_all(names.as_bytes()) {
+        return match streams::try_line(names.trim_end()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
     }
     let log = Log::new(&args);
     let served = root(&args, log.clone()).and_then(|root| {
-        let streams = || Ok((file(rustix::stdio::stdin())?, file(rustix::stdio::stdout())?));
-        let (input, output) = streams().map_err(|e: io::Error| format!("standard input and output: {e}"))?;
+        let both = streams::stdin().and_then(|input| Ok((input, streams::stdout()?)));
+        let (input, output) = both.map_err(|e| format!("standard input and output: {e}"))?;
         match serve_streams(input, output, root.config(), &mut root.session()) {
             // The client is gone, as clients go.
             Err(e) if matches!(e.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
@@ -120,11 +121,6 @@ pub fn run(args: Args) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The descriptor itself: the standard library's has a buffer in between.
-fn file(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<File> {
-    Ok(File::from(fd.try_clone_to_owned()?))
 }
 
 fn root(args: &Args, log: Log) -> Result<Root, String> {
@@ -182,8 +178,7 @@ impl Log {
             return;
         }
         if self.stderr {
-            // Without standard error there is nobody to tell.
-            let _ = writeln!(io::stderr(), "konko sftp-server: {text}");
+            streams::say(&format!("konko sftp-server: {text}"));
             return;
         }
         let severity = match level {

@@ -1,8 +1,6 @@
 //! `konko ssh`: a command or a shell on another machine.
 
-use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::BorrowedFd;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,10 +12,11 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
 use crate::algorithms::Lists;
-use crate::connect::{Login, say};
+use crate::connect::Login;
 use crate::destination::Destination;
 use crate::escape::{Action, Escapes};
 use crate::settings::{self, Settings, Tty};
+use crate::streams::{self, say};
 use crate::terminal;
 use crate::values::expand;
 
@@ -228,8 +227,8 @@ impl Plan {
         let null = self.null_input;
         spawn("stdin", move || pump_input(&end, &input, null, escapes));
         let errors = channel.stderr();
-        let errors = spawn("stderr", move || copy(rustix::stdio::stderr(), |to| errors.copy_to_fd(to)));
-        let copied = copy(rustix::stdio::stdout(), |to| channel.copy_to_fd(to));
+        let errors = spawn("stderr", move || errors.copy_to_fd(rustix::stdio::stderr()));
+        let copied = channel.copy_to_fd(rustix::stdio::stdout());
         let unread = copied.is_err();
         if unread {
             // Nobody reads our output any more: the remote program is to learn that as soon as it
@@ -265,18 +264,9 @@ fn spawn<T: Send + 'static>(
     std::thread::Builder::new().name(name.into()).spawn(work).ok()
 }
 
-/// A standard stream without a buffer of ours in between.
-fn unbuffered(fd: BorrowedFd<'_>) -> io::Result<File> {
-    Ok(File::from(rustix::io::dup(fd)?))
-}
-
-fn copy(to: BorrowedFd<'_>, from: impl FnOnce(&File) -> io::Result<u64>) -> io::Result<u64> {
-    from(&unbuffered(to)?)
-}
-
 /// Sends standard input, until it ends or nobody wants it any more.
 fn pump_input(client: &Client, channel: &Channel, null: bool, mut escapes: Option<Escapes>) {
-    let input = if null { None } else { unbuffered(rustix::stdio::stdin()).ok() };
+    let input = if null { None } else { streams::stdin().ok() };
     let Some(mut input) = input else {
         channel.send_eof().ok();
         return;
@@ -290,7 +280,6 @@ fn pump_input(client: &Client, channel: &Channel, null: bool, mut escapes: Optio
                 return;
             }
             Ok(n) => n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(_) => {
                 channel.send_eof().ok();
                 return;

@@ -3,7 +3,7 @@
 mod builtin;
 mod settings;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use konko::{Error, ErrorKind, FdStream};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::streams;
 use crate::values::expand;
 use settings::Settings;
 
@@ -89,8 +90,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 fn say(text: &str) {
-    // Without standard error there is nobody to tell.
-    let _ = writeln!(io::stderr(), "konko serve: {text}");
+    streams::say(&format!("konko serve: {text}"));
 }
 
 fn start(args: &Args) -> Result<(), String> {
@@ -114,8 +114,7 @@ fn start(args: &Args) -> Result<(), String> {
     let server = Server::listen(&args.listen[..], options, move |_| service.clone())
         .map_err(|e| format!("{}: {e}", args.listen))?;
     // Whoever started it waits for this line.
-    let told =
-        writeln!(io::stdout(), "listening on {}", server.local_addr()).and_then(|()| io::stdout().flush());
+    let told = streams::try_line(format_args!("listening on {}", server.local_addr()));
     told.map_err(|e| format!("standard output: {e}"))?;
     until_signal(server)
 }

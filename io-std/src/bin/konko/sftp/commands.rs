@@ -1,6 +1,5 @@
 //! The commands of `konko sftp`.
 
-use std::io::Write;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,10 +11,10 @@ use konko::sftp::{Cancel, Error, GetOptions, Metadata, PutOptions, TreeReport, g
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
-use crate::connect::say;
 use crate::progress::Meter;
 use crate::sftp::line::{Command, Word, flags};
 use crate::sftp::list;
+use crate::streams::{self, say};
 
 /// The names of all commands, for completion.
 pub const NAMES: [&str; 33] = [
@@ -150,7 +149,7 @@ impl Shell {
 
     fn say(&self, line: &str) {
         if !self.quiet {
-            let _ = writeln!(std::io::stdout(), "{line}");
+            streams::line(format_args!("{line}"));
         }
     }
 
@@ -166,18 +165,18 @@ impl Shell {
         match name.as_str() {
             "bye" | "exit" | "quit" => return Ok(Flow::End),
             "help" | "?" => print!("{HELP}"),
-            "version" => println!("SFTP protocol version {}", konko::core::sftp::VERSION),
+            "version" => streams::line(format_args!("SFTP protocol version {}", konko::core::sftp::VERSION)),
             "progress" => {
                 let state = if self.meter.toggle() { "enabled" } else { "disabled" };
-                println!("Progress meter {state}");
+                streams::line(format_args!("Progress meter {state}"));
             }
             "pwd" => {
                 let dir = self.sftp.canonicalize("").map_err(text)?;
-                println!("Remote working directory: {}", shown(&dir));
+                streams::line(format_args!("Remote working directory: {}", shown(&dir)));
             }
             "lpwd" => {
                 let dir = std::env::current_dir().map_err(|e| format!("local directory: {e}"))?;
-                println!("Local working directory: {}", shown(dir.as_os_str().as_bytes()));
+                streams::line(format_args!("Local working directory: {}", shown(dir.as_os_str().as_bytes())));
             }
             "cd" | "chdir" => self.cd(rest)?,
             "lcd" => lcd(rest)?,

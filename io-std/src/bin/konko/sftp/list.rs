@@ -11,6 +11,7 @@ use konko::sftp::{Error, Metadata, glob};
 
 use crate::sftp::commands::unquoted;
 use crate::sftp::line::{Word, flags};
+use crate::streams;
 use crate::terminal;
 
 /// An entry to be shown.
@@ -74,7 +75,7 @@ pub fn ls(sftp: &Sftp, words: &[Word]) -> Result<(), String> {
     if has('l') || has('n') {
         long(sftp, &rows, has('n'), has('h'));
     } else if has('1') {
-        rows.iter().for_each(|row| println!("{}", SshStr::new(&row.name)));
+        rows.iter().for_each(|row| streams::line(format_args!("{}", SshStr::new(&row.name))));
     } else {
         columns(&rows);
     }
@@ -116,7 +117,7 @@ fn columns(rows: &[Row]) {
         let (last, others) =
             line.split_last().map_or(("", &[][..]), |(last, others)| (last.as_str(), others));
         let cells: String = others.iter().map(|name| format!("{name:<widest$}")).collect();
-        println!("{cells}{last}");
+        streams::line(format_args!("{cells}{last}"));
     }
 }
 
@@ -128,7 +129,7 @@ fn long(sftp: &Sftp, rows: &[Row], numeric: bool, human: bool) {
     for row in rows {
         // The server knows its users; what it says is shown, and never read.
         if !ours && !row.long.is_empty() {
-            println!("{}", SshStr::new(&row.long));
+            streams::line(format_args!("{}", SshStr::new(&row.long)));
             continue;
         }
         let of = |ids: &BTreeMap<u32, String>, id: Option<u32>| id.and_then(|id| ids.get(&id).cloned());
@@ -142,7 +143,7 @@ fn long(sftp: &Sftp, rows: &[Row], numeric: bool, human: bool) {
             let (plain, short) = (format!(" {size:8} "), format!(" {:>8} ", short(size)));
             line = line.replacen(&plain, &short, 1);
         }
-        println!("{line}");
+        streams::line(format_args!("{line}"));
     }
 }
 
@@ -196,9 +197,12 @@ pub fn df(sftp: &Sftp, words: &[Word]) -> Result<(), String> {
     let percent = |used: u64, all: u64| (used.saturating_mul(100)).checked_div(all).unwrap_or(0);
     if set.contains(&'i') {
         let used = figures.files.saturating_sub(figures.files_free);
-        println!("      Inodes        Used       Avail      (root)    %Capacity");
+        streams::line(format_args!("      Inodes        Used       Avail      (root)    %Capacity"));
         let (all, available, free) = (figures.files, figures.files_available, figures.files_free);
-        println!("{all:11} {used:11} {available:11} {free:11}         {:3}%", percent(used, all));
+        streams::line(format_args!(
+            "{all:11} {used:11} {available:11} {free:11}         {:3}%",
+            percent(used, all)
+        ));
         return Ok(());
     }
     let bytes = |blocks: u64| blocks.saturating_mul(figures.fragment_size);
@@ -207,12 +211,12 @@ pub fn df(sftp: &Sftp, words: &[Word]) -> Result<(), String> {
     let columns = [figures.blocks, used, figures.blocks_available, figures.blocks_free].map(bytes);
     if set.contains(&'h') {
         let [all, used, available, free] = columns.map(short);
-        println!("    Size     Used    Avail   (root)    %Capacity");
-        println!("{all:>8} {used:>8} {available:>8} {free:>8}         {capacity:3}%");
+        streams::line(format_args!("    Size     Used    Avail   (root)    %Capacity"));
+        streams::line(format_args!("{all:>8} {used:>8} {available:>8} {free:>8}         {capacity:3}%"));
     } else {
         let [all, used, available, free] = columns.map(|bytes| bytes / 1024);
-        println!("        Size         Used        Avail       (root)    %Capacity");
-        println!("{all:12} {used:12} {available:12} {free:12}         {capacity:3}%");
+        streams::line(format_args!("        Size         Used        Avail       (root)    %Capacity"));
+        streams::line(format_args!("{all:12} {used:12} {available:12} {free:12}         {capacity:3}%"));
     }
     Ok(())
 }

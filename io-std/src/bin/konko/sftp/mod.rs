@@ -7,18 +7,19 @@ mod line;
 mod list;
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use konko::sftp::SftpOptions;
-use konko::{AddressFamily, Sftp};
+use konko::{AddressFamily, BlockingFd, Sftp};
 
 use crate::algorithms::Lists;
-use crate::connect::{Login, say};
+use crate::connect::Login;
 use crate::destination::Destination;
 use crate::progress::Meter;
 use crate::settings::Settings;
+use crate::streams::{self, say};
 use crate::terminal;
 use crate::values::expand;
 
@@ -219,14 +220,18 @@ fn outcome(result: Result<(), String>) -> u8 {
     }
 }
 
+fn stdin() -> Result<BufReader<BlockingFd>, String> {
+    streams::stdin().map(BufReader::new).map_err(|e| format!("standard input: {e}"))
+}
+
 type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
 
 fn batch(file: &str) -> Result<Lines, String> {
     if file == "-" {
-        return Ok(Box::new(io::stdin().lock().split(b'\n')));
+        return Ok(Box::new(stdin()?.split(b'\n')));
     }
     let open = std::fs::File::open(file).map_err(|e| format!("{file}: {e}"))?;
-    Ok(Box::new(io::BufReader::new(open).split(b'\n')))
+    Ok(Box::new(BufReader::new(open).split(b'\n')))
 }
 
 pub fn direct(command: &str, options: SftpOptions) -> Result<Sftp, String> {
@@ -274,7 +279,11 @@ fn run_batch(shell: &mut Shell, lines: Lines) -> u8 {
 
 /// Commands that come without a person behind them: errors end nothing.
 fn piped(shell: &mut Shell) -> u8 {
-    for line in io::stdin().lock().split(b'\n') {
+    let input = match stdin() {
+        Ok(input) => input,
+        Err(text) => return outcome(Err(text)),
+    };
+    for line in input.split(b'\n') {
         let Ok(line) = line else { return 1 };
         match step(shell, &line, true) {
             Ok(Flow::On) => {}
@@ -291,6 +300,7 @@ fn piped(shell: &mut Shell) -> u8 {
 }
 
 fn interactive(shell: &mut Shell) -> Result<u8, String> {
+    streams::own_terminal();
     let mut editor = Editor::new(shell)?;
     loop {
         let Some(line) = editor.line()? else { return Ok(0) };
@@ -313,7 +323,7 @@ fn step(shell: &mut Shell, line: &[u8], echo: bool) -> Result<Flow, String> {
     let parsed = Line::parse(line)?;
     if echo && !parsed.quiet && parsed.command != Command::Nothing {
         let shown = konko::core::wire::SshStr::new(line.trim_ascii()).to_string();
-        let _ = writeln!(io::stdout(), "sftp> {shown}");
+        streams::line(format_args!("sftp> {shown}"));
     }
     match shell.run(&parsed.command) {
         Err(text) if parsed.ignore_errors && shell.is_open() => {
