@@ -88,7 +88,41 @@ fn values_with_everything_in_them() {
     assert_eq!(environment, [("LANG", &b"a=b"[..]), ("A_1", b"")]);
     assert_eq!(options(r#"environment="A=1",environment="A=2""#).environment.len(), 1, "the first stays");
     assert_eq!(options(r#"command="""#).command.as_deref(), Some(&b""[..]), "a command that does nothing");
-    assert_eq!(options(r#"principals="a,b",tunnel="0""#), KeyOptions::default(), "not for plain keys");
+    assert_eq!(options(r#"tunnel="0""#), KeyOptions::default(), "nobody is given a tunnel");
+}
+
+/// The lines that `conformance/tests/authorized_keys.rs` holds against sshd, for keys of every kind.
+#[test]
+fn a17_options_let_in_a_plain_key_when_sshd_does() {
+    let path = format!("{}/tests/data/authorized_keys/options.txt", env!("CARGO_MANIFEST_DIR"));
+    let table = std::fs::read_to_string(path).unwrap();
+    let rows = table.lines().filter(|line| !line.starts_with('#'));
+    let mut count = 0;
+    for (expected, options) in rows.map(|line| line.split_once(' ').unwrap()) {
+        for name in ["ed25519", "ecdsa256", "ecdsa384", "ecdsa521", "rsa"] {
+            let file = keys(&format!("{options} {} a comment", text(name)));
+            // 2026.
+            let found = file.find(&key(name), address("127.0.0.1"), Some(1_780_000_000));
+            assert_eq!(found.is_some(), expected == "yes", "{options} {name}: {:?}", file.warnings());
+            // A line that cannot be meant is said to be one; the next line may let the key in.
+            let later = keys(&format!("{options} {0}\n{0}", text(name)));
+            assert!(later.find(&key(name), address("127.0.0.1"), Some(1_780_000_000)).is_some());
+        }
+        count += 1;
+    }
+    assert!(count > 100);
+}
+
+#[test]
+fn a17_principals_are_for_authorities() {
+    let k = text("ed25519");
+    let none = Problem::Option(OptionProblem::NoAuthority("principals"));
+    assert_eq!(problem(&format!("principals=\"root\" {k}")), none);
+    assert_eq!(
+        none.to_string(),
+        "the option principals is for keys that sign certificates (cert-authority); the line is ignored"
+    );
+    assert_eq!(problem(&format!("principals=\"root\",cert-authority {k}")), Problem::Authority);
 }
 
 #[test]

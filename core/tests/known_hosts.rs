@@ -603,6 +603,23 @@ fn u35_a_hundred_thousand_lines_load_quickly() {
     assert!(load.as_millis() < limit && load_hashed.as_millis() < limit, "{load:?} {load_hashed:?}");
 }
 
+/// Names of hosts have no case, in whatever way a line writes them (OpenSSH `match_hostname`).
+#[test]
+fn a13_the_case_of_a_host_does_not_count() {
+    for names in ["host.example", "HOST.Example", "*.EXAMPLE", "HoSt.e?AMPLE", "HOST*,!Other.Example"] {
+        let file = format!("{names} {}", text("ed25519"));
+        for host in ["host.example", "Host.EXAMPLE", "HOST.EXAMPLE"] {
+            assert_eq!(verdict(&file, host, 22, "ed25519"), "match kh:1", "{names} {host}");
+        }
+        let file = format!("@revoked {names} {}", text("ed25519"));
+        assert_eq!(verdict(&file, "hOST.exampLE", 22, "ed25519"), "revoked kh:1", "{names}");
+    }
+    let file = format!("*,!HOST.example {}", text("ed25519"));
+    assert_eq!(verdict(&file, "host.EXAMPLE", 22, "ed25519"), "unknown");
+    let file = format!("[*.EXAMPLE]:2222 {}", text("ed25519"));
+    assert_eq!(verdict(&file, "host.example", 2222, "ed25519"), "match kh:1");
+}
+
 proptest! {
     #![proptest_config(property::config(512))]
 

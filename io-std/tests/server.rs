@@ -226,6 +226,20 @@ fn environment_terminal_size_and_signals_reach_the_program() {
     assert_eq!(signal, "USR1");
 }
 
+/// sshd_config(5), AcceptEnv: `http_proxy` and `HTTP_PROXY` are two variables.
+#[test]
+fn a13_the_case_of_a_variable_counts() {
+    let server = listen(options().accept_env(["HTTP_PROXY", "lc_*", "?Q"]));
+    let channel = alice(&server).session().unwrap();
+    for name in ["http_proxy", "HTTP_PROXY", "Http_Proxy", "LC_ALL", "lc_all", "xq", "xQ"] {
+        channel.env(name, "x").unwrap();
+    }
+    channel.exec("env").unwrap();
+    let mut text = String::new();
+    (&channel).read_to_string(&mut text).unwrap();
+    assert!(text.starts_with(r#"[("HTTP_PROXY", "x"), ("lc_all", "x"), ("xQ", "x")]"#), "{text}");
+}
+
 #[test]
 fn other_channels_and_requests_are_for_the_application() {
     let server = server();

@@ -95,9 +95,9 @@ impl KeyOptions {
     }
 
     /// Whether the client may have the server listen here (`tcpip-forward`, ssh -R): `permitlisten`,
-    /// whose hosts are patterns. Port 0, any free one, needs a permission for any port.
+    /// whose hosts are patterns in any case. Port 0, any free one, needs a permission for any port.
     pub fn may_listen(&self, host: &[u8], port: u16) -> bool {
-        let same = |permit: &Permit| pattern::matches(&permit.host, host);
+        let same = |permit: &Permit| pattern::matches_host(&permit.host, host);
         self.port_forwarding && permitted(&self.listen, port, same)
     }
 
@@ -175,6 +175,8 @@ pub enum OptionProblem {
     Value(&'static str),
     /// A plain key cannot do what the option asks for.
     SecurityKey(&'static str),
+    /// The option is about certificates, and the key does not sign any (`cert-authority`).
+    NoAuthority(&'static str),
 }
 
 impl fmt::Display for OptionProblem {
@@ -191,6 +193,9 @@ impl fmt::Display for OptionProblem {
             Self::Value(name) => write!(f, "the value of the option {name} makes no sense"),
             Self::SecurityKey(name) => {
                 write!(f, "the option {name} is for security keys, which are not supported yet")
+            }
+            Self::NoAuthority(name) => {
+                write!(f, "the option {name} is for keys that sign certificates (cert-authority)")
             }
         }
     }
@@ -246,6 +251,10 @@ impl Parsed {
                 }
             };
             match rest.split_first() {
+                // OpenSSH `auth_authorise_keyopts`: a key that is for certain principals is for nobody else.
+                None if seen.contains(&"principals") && !parsed.authority => {
+                    return Err(OptionProblem::NoAuthority("principals"));
+                }
                 None => return Ok(parsed),
                 Some((b',', after)) => rest = after,
                 Some(_) => return Err(unknown(rest)),
@@ -299,12 +308,20 @@ impl Parsed {
                 let expires = time::parse(&value).ok_or(wrong)?;
                 options.expires = Some(options.expires.map_or(expires, |known| known.min(expires)));
             }
-            // For certificates, and for tunnels, which nobody is given.
-            _ if value.is_empty() => return Err(wrong),
+            // Nobody is given a tunnel.
+            "tunnel" if !is_tunnel(&value) => return Err(wrong),
+            "principals" if value.is_empty() => return Err(wrong),
             _ => {}
         }
         Ok(())
     }
+}
+
+/// Whether it is a tunnel's number, or any (OpenSSH `a2tun`).
+fn is_tunnel(value: &[u8]) -> bool {
+    let number = core::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+    let highest = 0x7fff_fffd;
+    value.eq_ignore_ascii_case(b"any") || number.is_some_and(|n| n.parse().is_ok_and(|n: u32| n <= highest))
 }
 
 /// Adds to the list of the line, which is the first.

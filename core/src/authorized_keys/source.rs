@@ -79,7 +79,7 @@ impl Pattern {
             Pattern::Network(of, bits) => {
                 of.is_ipv4() == address.is_ipv4() && network(*of, *bits) == network(address, *bits)
             }
-            Pattern::Text(pattern) => pattern::matches(pattern, text),
+            Pattern::Text(pattern) => pattern::matches_host(pattern, text),
         }
     }
 }
@@ -128,6 +128,8 @@ mod tests {
             ("192.0.2.128/25", "192.0.2.127", false),
             ("192.0.2.7/32", "192.0.2.7", true),
             ("0.0.0.0/0", "203.0.113.9", true),
+            ("2001:DB8:*", "2001:db8::1", true),
+            ("2001:db8:*", "2001:DB8::1", true),
             ("0.0.0.0/0", "2001:db8::1", false),
             ("::/0", "192.0.2.1", false),
             ("2001:DB8:0::/48", "2001:db8::7", true),

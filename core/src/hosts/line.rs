@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::name::canonical_entry;
-use super::pattern::matches;
+use super::pattern::matches_host;
 use crate::keys::{PublicKey, next_field, sig_algs_of};
 
 /// The longest line that is read: a key of 16,384 bits and hundreds of names fit.
@@ -160,8 +160,8 @@ fn is_one(pattern: &[u8], name: &[u8]) -> bool {
     }
     let host = pattern.strip_prefix(b"[").and_then(|rest| rest.split(|b| *b == b']').next());
     match host {
-        Some(host) if !wild(host) => matches(&canonical_entry(pattern).collect::<Vec<_>>(), name),
-        _ => matches(pattern, name),
+        Some(host) if !wild(host) => matches_host(&canonical_entry(pattern).collect::<Vec<_>>(), name),
+        _ => matches_host(pattern, name),
     }
 }
 

@@ -158,7 +158,7 @@ impl ServerOptions {
     }
 
     /// Environment variables that clients may set, with `*` and `?` (OpenSSH `AcceptEnv`): `LANG`
-    /// and `LC_*`. The core refuses what no shell could have set.
+    /// and `LC_*`. The case of letters counts. The core refuses what no shell could have set.
     #[must_use]
     pub fn accept_env<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
         self.accept_env = patterns.into_iter().map(Into::into).collect();

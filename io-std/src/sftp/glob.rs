@@ -192,6 +192,9 @@ mod tests {
             ("a\\*", "ab", false),
             ("", "", true),
             ("*.txt", "notes.txt", true),
+            ("*.txt", "NOTES.TXT", false),
+            ("Notes", "notes", false),
+            ("[a-c]", "B", false),
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), fit, "{pattern} {name}");
         }

@@ -111,6 +111,11 @@ mod tests {
             list("^aes128-ctr").unwrap(),
             [Cipher::Aes128Ctr, Cipher::Aes128Gcm, Cipher::ChaCha20Poly1305]
         );
+        // The case counts (A13; OpenSSH `match_pattern_list` without `dolower`).
+        for other in ["3DES-CBC", "+AES128-ctr", "^AES*"] {
+            assert!(list(other).is_err(), "{other}");
+        }
+        assert_eq!(list("-AES*,AES128-CTR").unwrap(), default);
         assert!(list("rot13").unwrap_err().contains("rot13"));
         assert!(list("-*").is_err());
         assert_eq!(list("-rot13").unwrap(), default);

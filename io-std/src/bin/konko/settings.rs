@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use konko::core::hosts::pattern;
 use konko::core::transport::limits::RekeyLimit;
 
 use crate::algorithms::Lists;
@@ -60,6 +61,11 @@ impl Settings {
     pub fn set(&mut self, option: &str) -> Result<(), String> {
         let (key, value) = values::split(option)?;
         self.put(&key, value).map_err(|why| format!("-o {key}: {why}"))
+    }
+
+    /// Whether `SendEnv` names the variable; the case of letters counts.
+    pub fn sends(&self, name: &[u8]) -> bool {
+        self.send_env.iter().any(|p| pattern::matches(p.as_bytes(), name))
     }
 
     fn put(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -170,6 +176,23 @@ mod tests {
         assert_eq!(s.connect_timeout, Some(Some(Duration::from_secs(5))));
         for wrong in ["Nonsense=1", "Port=x", "Port=", "BatchMode=maybe", "RekeyLimit=1Q"] {
             assert!(s.set(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a13_the_case_of_a_variable_counts() {
+        let mut s = Settings::default();
+        s.set("SendEnv=HTTP_PROXY lc_* ?Q").unwrap();
+        for (name, sent) in [
+            ("HTTP_PROXY", true),
+            ("http_proxy", false),
+            ("Http_Proxy", false),
+            ("lc_all", true),
+            ("LC_ALL", false),
+            ("xQ", true),
+            ("xq", false),
+        ] {
+            assert_eq!(s.sends(name.as_bytes()), sent, "{name}");
         }
     }
 

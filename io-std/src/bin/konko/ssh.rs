@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use konko::core::channel::ChannelRequest;
-use konko::core::hosts::pattern;
 use konko::{Channel, Client, Error, Exit, Pty};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
@@ -249,7 +248,7 @@ impl Plan {
     fn environment(&self, channel: &Channel) -> Result<(), Error> {
         let s = &self.login.settings;
         for (name, value) in std::env::vars() {
-            if s.send_env.iter().any(|p| pattern::matches(p.as_bytes(), name.as_bytes())) {
+            if s.sends(name.as_bytes()) {
                 channel.env(&name, &value)?;
             }
         }
