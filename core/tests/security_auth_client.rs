@@ -352,18 +352,6 @@ fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
     }
 }
 
-/// The numbers of an ECDSA signature blob, with zeros in front of each.
-fn padded(blob: &[u8], zeros: [usize; 2]) -> Vec<u8> {
-    let mut outer = Reader::new(blob);
-    let name = outer.string().unwrap();
-    let mut numbers = Reader::new(outer.string().unwrap());
-    let mut inner = Vec::new();
-    for n in zeros {
-        inner.put_string(&[&vec![0; n][..], numbers.string().unwrap()].concat());
-    }
-    strings(0, &[name, &inner])[1..].to_vec()
-}
-
 /// Huawei's devices as hosts, hardware as users: read with the zeros, sent on without them. Nothing else
 /// is a signature that was not.
 #[test]
@@ -388,7 +376,15 @@ fn c6_zeros_before_the_numbers_of_an_ecdsa_signature() {
             assert_eq!(rig.numbers().is_empty(), !good);
             let other = padded(&key.sign(alg, b"something else", &mut rig.peer.rng).unwrap(), zeros);
             assert!(signature::verify(provider(), key.public(), alg, &message, &other).is_err());
-            // Our server, and a host key.
+            // A host.
+            let mut rig = Rig::new(Role::Client);
+            rig.peer.host_key = key.clone();
+            rig.peer.offer.host_key = alg.name().into();
+            rig.peer.host_zeros = zeros;
+            rig.app.accept_host = None;
+            rig.kexinit().method();
+            assert_eq!((rig.error.is_none(), rig.app.host_tickets.len()), (good, usize::from(good)));
+            // Our server.
             let mut rig = server();
             rig.app.keys.push(key.public().clone());
             let id = rig.peer.session_id.clone();

@@ -7,11 +7,11 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use konko::core::client::Password;
-use konko::core::crypto::{Curve, SigAlg};
-use konko::core::keys::{KeyKind, KeyPair};
+use konko::core::crypto::{Curve, HashAlg, SigAlg, VerifyKey};
+use konko::core::keys::{KeyKind, KeyPair, PublicKey};
 use konko::core::wire::Reader;
 use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys, Outcome, PasswordPrompt};
-use odd_server::{OddServer, failure, key_of, rsa_key, serve, strings};
+use odd_server::{OddServer, RawPeer, failure, key_of, rsa_key, serve, serve_as, strings};
 
 fn connect(addr: std::net::SocketAddr) -> Client {
     Client::connect(addr, ClientOptions::new().host_keys(HostKeys::insecure_accept_any())).unwrap()
@@ -178,6 +178,64 @@ fn c7_slips_of_a_server_around_success_end_nothing() {
     client.login("alice", Auth::new().key(key_of(KeyKind::Ed25519, 9))).unwrap();
     let error = client.session().unwrap_err();
     assert!(error.to_string().contains("not here"), "the server answered: {error}");
+}
+
+/// An RSA key's blob with zeros before its numbers.
+fn with_zeros(key: &PublicKey) -> Vec<u8> {
+    let VerifyKey::Rsa { e, n } = key.verify_key() else { panic!("an RSA key") };
+    strings(0, &[b"ssh-rsa", &[&[0; 3], e].concat(), &[&[0; 5], n].concat()])[1..].to_vec()
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let group = |three: &[u8]| {
+        let bits = three.iter().chain([0, 0].iter()).take(3).fold(0, |n, b| n << 8 | usize::from(*b));
+        let letter = |i: usize| char::from(LETTERS[bits >> (18 - 6 * i) & 63]);
+        (0..4).map(|i| if i <= three.len() { letter(i) } else { '=' }).collect::<String>()
+    };
+    bytes.chunks(3).map(group).collect()
+}
+
+/// Pins, known_hosts and revoked keys go by the key, whichever of the two is spelt in the other way.
+#[test]
+fn a1_a_host_is_known_by_its_key_however_that_is_spelt() {
+    let key = rsa_key().public().clone();
+    let blobs = [key.to_blob(), with_zeros(&key)];
+    let folder = tempfile::tempdir().unwrap();
+    let files = |text: &str| {
+        let path = folder.path().join("known_hosts");
+        std::fs::write(&path, text).unwrap();
+        HostKeys::known_hosts().user_files([path]).global_files([""; 0])
+    };
+    for shown in blobs.clone() {
+        let make = move |peer: &mut RawPeer| {
+            peer.host_key = rsa_key();
+            peer.offer.host_key = "rsa-sha2-512".into();
+            peer.host_blob = Some(shown.clone());
+        };
+        let addr = serve_as(make, |server| {
+            while server.next()[0] != 5 {}
+            server.send(&[strings(6, &[b"ssh-userauth"])]);
+        });
+        let refused = |keys: HostKeys| {
+            let error = Client::connect(addr, ClientOptions::new().host_keys(keys)).err()?;
+            assert!(matches!(error.kind(), ErrorKind::HostKey(_)), "{error}");
+            Some(error.to_string())
+        };
+        assert_eq!(refused(HostKeys::pinned(key.fingerprint(HashAlg::Sha256).to_string())), None);
+        assert_eq!(refused(HostKeys::pinned_keys([key.clone()])), None);
+        for known in &blobs {
+            assert_eq!(refused(HostKeys::pinned_keys([PublicKey::from_blob(known).unwrap()])), None);
+            let line = format!("* ssh-rsa {}\n", base64(known));
+            assert_eq!(refused(files(&line).into()), None);
+            let revoked = format!("* ssh-rsa {}\n@revoked {line}", base64(&key.to_blob()));
+            assert!(refused(files(&revoked).into()).unwrap().contains("REVOKED"));
+        }
+        // What is learnt is the key's own encoding.
+        assert_eq!(refused(files("").accept_new().into()), None);
+        let learnt = std::fs::read_to_string(folder.path().join("known_hosts")).unwrap();
+        assert!(learnt.trim_end().ends_with(&key.to_openssh_line("")), "{learnt}");
+    }
 }
 
 /// What was asked for, and what the user said.

@@ -179,6 +179,8 @@ pub struct RawPeer {
     pub host_key: Arc<KeyPair>,
     /// The host key's blob, if another than its own encoding is shown.
     pub host_blob: Option<Vec<u8>>,
+    /// Zeros before r and s of the host's ECDSA signature.
+    pub host_zeros: [usize; 2],
     pub chosen: Option<Chosen>,
     pub strict: bool,
     /// The machine's EXT_INFO and other fillers are skipped by `next`.
@@ -218,6 +220,7 @@ impl RawPeer {
             session_id: Vec::new(),
             host_key: host_key(),
             host_blob: None,
+            host_zeros: [0, 0],
             chosen: None,
             strict: false,
             authenticated: false,
@@ -522,7 +525,10 @@ impl RawPeer {
             .iter()
             .find(|a| **a == chosen.host_key)
             .unwrap_or(&self.host_key.public().sig_algs()[0]);
-        let signature = self.host_key.clone().sign(alg, hash.as_bytes(), &mut self.rng).unwrap();
+        let mut signature = self.host_key.clone().sign(alg, hash.as_bytes(), &mut self.rng).unwrap();
+        if self.host_zeros != [0, 0] {
+            signature = padded(&signature, self.host_zeros);
+        }
         let mut out = vec![if self.gex.is_some() { 33 } else { 31 }];
         out.put_string(&blob);
         public.put(&mut out);
@@ -588,6 +594,18 @@ impl RawPeer {
         request.put_string(&signature);
         request
     }
+}
+
+/// An ECDSA signature blob with zeros in front of its numbers.
+pub fn padded(blob: &[u8], zeros: [usize; 2]) -> Vec<u8> {
+    let mut outer = Reader::new(blob);
+    let name = outer.string().unwrap();
+    let mut numbers = Reader::new(outer.string().unwrap());
+    let mut inner = Vec::new();
+    for n in zeros {
+        inner.put_string(&[&vec![0; n][..], numbers.string().unwrap()].concat());
+    }
+    strings(0, &[name, &inner])[1..].to_vec()
 }
 
 fn digest(alg: HashAlg, parts: &[&[u8]]) -> Digest {
