@@ -1,5 +1,5 @@
 //! A server that may break every rule, on a socket: core's raw peer, driven by a story.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -42,8 +42,8 @@ pub fn serve_as(
             // The client may go before it has keys.
             if server.handshake().is_some() {
                 story(&mut server);
-                // Until the client goes.
-                let _ = server.socket.read_to_end(&mut Vec::new());
+                // Until the client goes, or says that it does.
+                while server.receive().is_some_and(|message| message[0] != 1) {}
             }
         }
     });
@@ -80,7 +80,44 @@ impl OddServer {
     /// The client is in.
     pub fn let_in(&mut self) {
         self.send(&[vec![52]]);
+        self.login_done();
+    }
+
+    /// The client was told that it is in.
+    pub fn login_done(&mut self) {
         self.peer.login_done();
+    }
+
+    /// A session that says yes to everything; the program prints a line and ends with status 3.
+    pub fn hello(&mut self) {
+        let mut channel = [0; 4];
+        loop {
+            let message = self.next();
+            match message[0] {
+                90 => {
+                    let mut r = Reader::new(&message[1..]);
+                    r.string().unwrap();
+                    channel = r.array().unwrap();
+                    self.send(&[numbers(91, channel, &[7, 1 << 20, 1 << 15])]);
+                }
+                98 => {
+                    let mut r = Reader::new(&message[5..]);
+                    let (kind, wants_answer) = (r.string().unwrap(), r.bool().unwrap());
+                    if wants_answer {
+                        self.send(&[numbers(99, channel, &[])]);
+                    }
+                    if kind == b"exec" {
+                        break;
+                    }
+                }
+                80 => self.send(&[vec![82]]),
+                _ => {}
+            }
+        }
+        let data = [numbers(94, channel, &[6]), b"hello\n".to_vec()].concat();
+        let mut status = numbers(98, channel, &[11]);
+        status.extend_from_slice(b"exit-status\0\0\0\0\x03");
+        self.send(&[data, status, numbers(96, channel, &[]), numbers(97, channel, &[])]);
     }
 
     /// The client's next message.
@@ -126,6 +163,13 @@ impl OddServer {
         let tag = if self.peer.opener.is_some() { TAG } else { 0 };
         rx.len() >= line + 4 + u32::from_be_bytes(*length) as usize + tag
     }
+}
+
+/// A message about a channel, with these numbers behind it.
+fn numbers(number: u8, channel: [u8; 4], more: &[u32]) -> Vec<u8> {
+    let mut m = [&[number][..], &channel].concat();
+    more.iter().for_each(|n| m.extend(n.to_be_bytes()));
+    m
 }
 
 /// USERAUTH_FAILURE.
