@@ -229,7 +229,7 @@ impl Machine {
     /// For calls that need an authenticated connection.
     fn connected(&self) -> Result<(), UsageError> {
         self.live()?;
-        if self.transport.phase() == Phase::Connected { Ok(()) } else { Err(UsageError::TooEarly) }
+        if self.transport.phase() == Phase::Connected { Ok(()) } else { Err(UsageError::NotAuthenticated) }
     }
 
     pub(crate) fn usable(&self) -> Result<(), UsageError> {

@@ -224,8 +224,13 @@ pub enum Fault {
     BadPublicValue,
     /// A Diffie-Hellman group outside the sizes asked for, or not a sane one.
     BadGroup,
-    /// The host key is not of the negotiated type, malformed, or too weak.
+    /// The host key is not of the negotiated type, or malformed.
     BadHostKey,
+    /// The host's RSA key is smaller than [`Limits::rsa_bits`](crate::transport::limits::Limits).
+    WeakHostKey,
+    /// The agreed cipher is open to prefix truncation with a peer that lacks strict key exchange
+    /// (CVE-2023-48795); see [`TransportConfig::allow_terrapin`](crate::TransportConfig).
+    PrefixTruncation,
     /// The host key's signature of the exchange does not verify.
     BadHostSignature,
     /// The host key is another one than in the first key exchange.
@@ -263,6 +268,8 @@ impl Fault {
             | Self::BadPublicValue
             | Self::BadGroup
             | Self::BadHostKey
+            | Self::WeakHostKey
+            | Self::PrefixTruncation
             | Self::BadHostSignature => DisconnectCode::KEY_EXCHANGE_FAILED,
             Self::HostKeyChanged => DisconnectCode::HOST_KEY_NOT_VERIFIABLE,
             Self::ServiceNotAvailable => DisconnectCode::SERVICE_NOT_AVAILABLE,
@@ -292,6 +299,8 @@ impl fmt::Display for Fault {
             Self::BadPublicValue => "the peer's public key exchange value is not acceptable",
             Self::BadGroup => "the peer's Diffie-Hellman group is not acceptable",
             Self::BadHostKey => "the peer's host key is not acceptable",
+            Self::WeakHostKey => "the peer's host key is too weak",
+            Self::PrefixTruncation => "the peer's packets could be cut away unnoticed",
             Self::BadHostSignature => "the peer's host key signature does not verify",
             Self::HostKeyChanged => "the peer changed its host key in a later key exchange",
             Self::TooManyKeyExchanges => "the peer started key exchanges without any traffic between them",
@@ -375,12 +384,17 @@ pub enum UsageError {
     Closed,
     /// The ticket was answered before, or its question has gone away.
     StaleTicket,
-    /// Not in this phase: authentication before the keys, channels before authentication.
+    /// A login before the server is ready for it: before the first `AuthNeeded`.
     TooEarly,
+    /// Channels, requests and new keys come after the login.
+    NotAuthenticated,
     /// Authentication is already over.
     AlreadyAuthenticated,
     /// An authentication request is waiting for its answer.
     RequestPending,
+    /// As many authentication requests were sent as one connection may
+    /// ([`Limits::client_attempts`](crate::transport::limits::Limits)).
+    TooManyAttempts,
     /// No such channel, or it was closed.
     NoSuchChannel,
     /// The channel does not allow this now: it is not open yet, was finished, or the other side
@@ -401,18 +415,28 @@ pub enum UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Closed => "the connection has ended",
+            Self::Closed => "the connection has ended: connect again",
             Self::StaleTicket => "the ticket was answered before, or its question has gone away",
-            Self::TooEarly => "not in this phase of the connection",
-            Self::AlreadyAuthenticated => "authentication is already over",
-            Self::RequestPending => "an authentication request is still waiting for its answer",
-            Self::NoSuchChannel => "no such channel, or it was closed",
-            Self::ChannelState => "the channel does not allow this now",
-            Self::Full => "too much is waiting to be sent",
-            Self::InvalidText => "the text is too long or holds bytes that are not allowed here",
-            Self::KeyMismatch => "the key and the signature algorithm do not fit together",
-            Self::AnswerCount => "the number of answers is not the number of prompts",
-            Self::VerdictMismatch => "this verdict does not fit the attempt",
+            Self::TooEarly => "the server is not ready for a login yet: wait until it asks for one",
+            Self::NotAuthenticated => "nobody is logged in yet: log in first",
+            Self::AlreadyAuthenticated => {
+                "somebody is logged in already: one connection has one login, so connect again for another"
+            }
+            Self::RequestPending => "a login is still waiting for the server's answer: wait for it first",
+            Self::TooManyAttempts => "too many logins were tried on this connection: connect again",
+            Self::NoSuchChannel => "no such channel, or it was closed: open another one",
+            Self::ChannelState => {
+                "the channel does not allow this now: it is not open yet, was finished, or is not ours to open"
+            }
+            Self::Full => "too much is waiting to be sent: go on when the output has drained",
+            Self::InvalidText => {
+                "the text is longer than its place allows or holds bytes that it does not (NUL, controls)"
+            }
+            Self::KeyMismatch => {
+                "the key cannot sign with this algorithm, or the policy does not allow it: take another of either"
+            }
+            Self::AnswerCount => "the number of answers is not the number of prompts: give one for each",
+            Self::VerdictMismatch => "this verdict does not fit the attempt: only what was asked can be answered",
         })
     }
 }

@@ -459,7 +459,7 @@ fn ac06_an_endless_server_ends_at_64_attempts() {
             rig.run();
             rig.send(&failure("password,publickey", partial));
         };
-        assert_eq!((sent, error), (64, UsageError::Full));
+        assert_eq!((sent, error), (64, UsageError::TooManyAttempts));
     }
 }
 

@@ -240,6 +240,9 @@ impl fmt::Display for ErrorKind {
             ErrorKind::WouldDeadlock(awaited) => {
                 write!(f, "this thread drives the connection and cannot wait for {awaited}; use another")
             }
+            ErrorKind::Usage(UsageError::NotAuthenticated) => {
+                f.write_str("nobody is logged in yet: call login first")
+            }
             ErrorKind::Usage(e) => write!(f, "{e}"),
             ErrorKind::Sftp(e) => write!(f, "{e}"),
             ErrorKind::Local(text) => f.write_str(text),

@@ -283,3 +283,29 @@ fn c19_the_error_names_all_addresses_of_a_host() {
         Client::connect(("127.0.0.1", port), options().address_family(AddressFamily::Inet6)).unwrap_err();
     assert!(error.to_string().contains("no IPv6 address"), "{error}");
 }
+
+/// What a beginner does in the wrong order, and that the error says what to do instead.
+#[test]
+fn c20_a_call_that_makes_no_sense_says_what_to_do() {
+    let early = Client::connect(serve(), options()).unwrap();
+    let is = |what: &str, error: konko::Error, advice: &str| {
+        assert!(error.to_string().contains(advice), "{what}: {error}");
+    };
+    let advice = "nobody is logged in yet: call login first";
+    is("exec", early.exec("exit 0").unwrap_err(), advice);
+    is("session", early.session().unwrap_err(), advice);
+    is("direct_tcpip", early.direct_tcpip("localhost", 1).unwrap_err(), advice);
+    is("rekey", early.rekey().unwrap_err(), advice);
+    let sftp = early.sftp().unwrap_err().to_string();
+    assert!(sftp.contains(advice), "{sftp}");
+    early.login("alice", Auth::new().password("wonderland")).unwrap();
+    assert!(early.exec("exit 0").unwrap().exit.success(), "and that it helps");
+
+    let again = early.login("alice", Auth::new().password("wonderland")).unwrap_err();
+    is("login twice", again, "one connection has one login");
+    let other = Client::connect(serve(), options()).unwrap();
+    is("a name with a NUL", other.login("a\0b", Auth::new().password("x")).unwrap_err(), "NUL");
+    early.disconnect();
+    let ended = early.exec("exit 0").unwrap_err().to_string();
+    assert!(ended.contains("connect again") || ended.contains("closed by the user"), "{ended}");
+}

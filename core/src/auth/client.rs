@@ -226,7 +226,7 @@ impl ClientAuth {
             return Err(UsageError::InvalidText);
         }
         if self.attempts >= transport.config.limits.client_attempts {
-            return Err(UsageError::Full);
+            return Err(UsageError::TooManyAttempts);
         }
         self.user = user.as_bytes().to_vec();
         self.proof = false;
