@@ -156,7 +156,7 @@ fn k05_a_peer_without_strict_key_exchange_gets_no_terrapin_cipher() {
             rig.peer.send_ident();
             rig.peer.send_kexinit();
             rig.run();
-            rig.assert_fault(Fault::NoCommonAlgorithm);
+            rig.assert_fault(Fault::PrefixTruncation);
             let mut config = transport(Policy::Compat);
             config.allow_terrapin = true;
             let mut rig = Rig::with(role, config);
@@ -480,7 +480,27 @@ fn h18_weak_rsa_host_keys_are_refused() {
     rig.peer.host_key = fixture("rsa1024");
     rig.app.accept_host = None;
     rig.kexinit().method();
-    rig.assert_fault(Fault::BadHostKey);
+    rig.assert_fault(Fault::WeakHostKey);
+}
+
+/// What is refused is allowed by one switch, each, and by no other.
+#[test]
+fn c18_weak_host_keys_are_taken_when_asked_for() {
+    for (bits, taken) in [(2048, false), (1025, false), (1024, true), (0, true)] {
+        let mut config = transport(Policy::Modern);
+        config.limits.rsa_bits = bits;
+        config.allow_terrapin = !taken;
+        let mut rig = Rig::with(Role::Client, config);
+        rig.peer.offer.host_key = "rsa-sha2-256".into();
+        rig.peer.host_key = fixture("rsa1024");
+        if taken {
+            rig.login();
+        } else {
+            rig.app.accept_host = None;
+            rig.kexinit().method();
+            rig.assert_fault(Fault::WeakHostKey);
+        }
+    }
 }
 
 // ---- later exchanges ----

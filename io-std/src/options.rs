@@ -210,6 +210,23 @@ impl ClientOptions {
         self
     }
 
+    /// The smallest RSA host key that is taken, in bits: 2048 (`RequiredRSASize`). Old devices have
+    /// keys of 1024 bits, which somebody with means can compute. Call it after `limits`.
+    #[must_use]
+    pub fn required_rsa_size(mut self, bits: usize) -> Self {
+        self.transport.limits.rsa_bits = bits;
+        self
+    }
+
+    /// Uses ChaCha20-Poly1305, and CBC with encrypt-then-MAC, also with a server that lacks strict key
+    /// exchange. Whoever sits on the way can then cut away the first packets unnoticed
+    /// (CVE-2023-48795, "Terrapin").
+    #[must_use]
+    pub fn insecure_allow_terrapin(mut self) -> Self {
+        self.transport.allow_terrapin = true;
+        self
+    }
+
     /// Gets the server's text from before authentication. Escape it before it reaches a terminal;
     /// `SshStr` does. Called from the thread that logs in.
     #[must_use]

@@ -115,8 +115,8 @@ impl Exchange {
             return Err(Failure::text(Fault::BadHostKey, text));
         }
         if !key.strength_ok(rsa_bits) {
-            let text = alloc::format!("an RSA key of {} bits; at least {rsa_bits} are asked for", key.bits());
-            return Err(Failure::text(Fault::BadHostKey, text));
+            let text = alloc::format!("an RSA key of {} bits; at least {rsa_bits} are required", key.bits());
+            return Err(Failure::text(Fault::WeakHostKey, text));
         }
         let prefix = self.hash_prefix(host_key, group.as_ref(), &public);
         let shared = ephemeral.finish(&server, provider).map_err(|BadPublicValue| Fault::BadPublicValue)?;

@@ -208,9 +208,9 @@ impl Transport {
             return Ok(());
         }
         Err(Failure::text(
-            Fault::NoCommonAlgorithm,
-            "the peer lacks strict key exchange, without which the agreed cipher is open to prefix truncation \
-             (CVE-2023-48795); put AES-GCM or AES-CTR first, or allow it in the configuration"
+            Fault::PrefixTruncation,
+            "it lacks strict key exchange, without which the agreed cipher is open to prefix truncation \
+             (CVE-2023-48795); put AES-GCM or AES-CTR first, if the peer has them, or allow it in the configuration"
                 .into(),
         ))
     }

@@ -211,6 +211,23 @@ impl ServerOptions {
         self
     }
 
+    /// The smallest RSA key that lets a user in, in bits: 2048 (`RequiredRSASize`). Call it after
+    /// `limits`.
+    #[must_use]
+    pub fn required_rsa_size(mut self, bits: usize) -> Self {
+        self.transport.limits.rsa_bits = bits;
+        self
+    }
+
+    /// Uses ChaCha20-Poly1305, and CBC with encrypt-then-MAC, also with a client that lacks strict key
+    /// exchange. Whoever sits on the way can then cut away the first packets unnoticed
+    /// (CVE-2023-48795, "Terrapin").
+    #[must_use]
+    pub fn insecure_allow_terrapin(mut self) -> Self {
+        self.transport.allow_terrapin = true;
+        self
+    }
+
     /// Gets a notice of each step of each connection. Called from whichever thread makes it; do not
     /// block in it.
     #[must_use]

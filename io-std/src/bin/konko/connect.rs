@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use konko::core::crypto::Compression;
+use konko::core::error::Fault;
 use konko::core::transport::Keepalive;
 use konko::core::transport::limits::Limits;
 use konko::core::wire::SshStr;
 use konko::{
-    AddressFamily, Answer, Auth, Client, ClientOptions, Error, HostKeys, KnownHostsFiles, Notice,
+    AddressFamily, Answer, Auth, Client, ClientOptions, Error, ErrorKind, HostKeys, KnownHostsFiles, Notice,
     PasswordPrompt, Questions, UnknownHost,
 };
 
@@ -48,7 +49,7 @@ impl Login {
     pub fn connect(&self) -> Result<Client, String> {
         let changed = Arc::new(AtomicBool::new(false));
         let options = self.options(Arc::clone(&changed))?;
-        let text = |e: Error| e.to_string();
+        let text = |e: Error| format!("{e}{}", way_out(&e));
         let client = Client::connect((&self.host, self.port), options).map_err(text)?;
         // Nobody should give a password to a host that may be another one.
         let auth = self.auth(changed.load(Ordering::Relaxed));
@@ -95,6 +96,12 @@ impl Login {
                 let limits = Limits { ident_timeout: t, kex_timeout: t, ..Limits::default() };
                 options = options.limits(limits);
             }
+        }
+        if let Some(bits) = s.rsa_size {
+            options = options.required_rsa_size(bits);
+        }
+        if s.terrapin == Some(true) {
+            options = options.insecure_allow_terrapin();
         }
         if s.alive_interval.is_some() || s.alive_count.is_some() {
             let default = Keepalive::default();
@@ -214,6 +221,21 @@ impl Login {
             String::from_utf8(answer.expose().to_vec()).ok()
         };
         questions.questions.iter().map(ask).collect()
+    }
+}
+
+/// The option that allows what was refused, for those who have no other way to reach an old device.
+fn way_out(error: &Error) -> &'static str {
+    let ErrorKind::Ssh(konko::core::Error::Peer(e)) = error.kind() else { return "" };
+    match e.fault() {
+        Fault::WeakHostKey => {
+            "\nIf the device cannot have a better key, -o RequiredRSASize=1024 takes it; \
+             somebody with means may be able to imitate it."
+        }
+        Fault::PrefixTruncation => {
+            "\nIf the server has nothing else, -o AllowTerrapin=yes goes on nevertheless."
+        }
+        _ => "",
     }
 }
 

@@ -7,7 +7,7 @@ use konko::core::hosts::pattern;
 use konko::core::transport::limits::RekeyLimit;
 
 use crate::algorithms::Lists;
-use crate::values::{self, expand, first, flag, number, optional, rekey};
+use crate::values::{self, expand, first, flag, number, optional, rekey, rsa_size};
 
 /// `StrictHostKeyChecking`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,8 @@ pub struct Settings {
     pub send_env: Vec<String>,
     pub set_env: Vec<(String, String)>,
     pub alias: Option<String>,
+    pub rsa_size: Option<usize>,
+    pub terrapin: Option<bool>,
     pub hostname: Option<String>,
     pub escape: Option<Option<u8>>,
 }
@@ -77,6 +79,9 @@ impl Settings {
             "port" => first(&mut self.port, number(value)?),
             "hostname" => first(&mut self.hostname, value.to_owned()),
             "hostkeyalias" => first(&mut self.alias, value.to_owned()),
+            "requiredrsasize" => first(&mut self.rsa_size, rsa_size(value)?),
+            // Not in OpenSSH, which leaves such a peer be.
+            "allowterrapin" => first(&mut self.terrapin, flag(value)?),
             "userknownhostsfile" => first(&mut self.user_files, files(value)),
             "globalknownhostsfile" => first(&mut self.global_files, files(value)),
             "stricthostkeychecking" => first(&mut self.strict, strict(value)?),
@@ -193,6 +198,20 @@ mod tests {
             ("xq", false),
         ] {
             assert_eq!(s.sends(name.as_bytes()), sent, "{name}");
+        }
+    }
+
+    #[test]
+    fn c18_what_old_devices_need_has_options() {
+        let mut s = Settings::default();
+        assert_eq!((s.rsa_size, s.terrapin), (None, None), "off unless asked for");
+        s.set("RequiredRSASize=1024").unwrap();
+        s.set("AllowTerrapin yes").unwrap();
+        assert_eq!((s.rsa_size, s.terrapin), (Some(1024), Some(true)));
+        for (value, bits) in
+            [("0", Some(1024)), ("512", Some(1024)), ("4096", Some(4096)), ("16385", None), ("-1", None)]
+        {
+            assert_eq!(rsa_size(value).ok(), bits, "{value}");
         }
     }
 

@@ -29,6 +29,14 @@ pub fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
     value.parse().map_err(|_| format!("\"{value}\" is not such a number"))
 }
 
+/// A size of RSA keys in bits; none is smaller than 1024, as in OpenSSH.
+pub fn rsa_size(value: &str) -> Result<usize, String> {
+    match number(value)? {
+        bits @ 0..=16_384 => Ok(bits.max(1024)),
+        _ => Err(format!("\"{value}\" is more than the 16384 bits that any key may have")),
+    }
+}
+
 /// Yes or no.
 pub fn flag(value: &str) -> Result<bool, String> {
     match value.to_ascii_lowercase().as_str() {

@@ -11,7 +11,7 @@ use konko::core::transport::limits::RekeyLimit;
 use konko::server::ServerOptions;
 
 use crate::algorithms::Lists;
-use crate::values::{self, expand, first, flag, number, optional, rekey, time};
+use crate::values::{self, expand, first, flag, number, optional, rekey, rsa_size, time};
 
 /// All settings, each `None` until said; the first word counts, as in OpenSSH.
 #[derive(Debug, Default)]
@@ -28,6 +28,8 @@ pub struct Settings {
     startups: Option<(usize, u8, usize)>,
     per_source: Option<usize>,
     max_sessions: Option<usize>,
+    rsa_size: Option<usize>,
+    terrapin: Option<bool>,
     accept_env: Vec<String>,
     unused: Option<Option<Duration>>,
     publickey: Option<bool>,
@@ -65,6 +67,8 @@ impl Settings {
                 let none = value.eq_ignore_ascii_case("none");
                 first(&mut self.per_source, if none { usize::MAX } else { number(value)? });
             }
+            "requiredrsasize" => first(&mut self.rsa_size, rsa_size(value)?),
+            "allowterrapin" => first(&mut self.terrapin, flag(value)?),
             "maxsessions" => first(&mut self.max_sessions, number(value)?),
             "acceptenv" => self.accept_env.extend(value.split_whitespace().map(str::to_owned)),
             "unusedconnectiontimeout" => first(&mut self.unused, optional(value)?),
@@ -115,6 +119,12 @@ impl Settings {
         options = options.admission(admission);
         if let Some(sessions) = self.max_sessions {
             options = options.max_sessions(sessions);
+        }
+        if let Some(bits) = self.rsa_size {
+            options = options.required_rsa_size(bits);
+        }
+        if self.terrapin == Some(true) {
+            options = options.insecure_allow_terrapin();
         }
         if !self.accept_env.is_empty() {
             options = options.accept_env(&self.accept_env);
