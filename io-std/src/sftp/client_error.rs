@@ -17,6 +17,8 @@ struct Inner {
     kind: ErrorKind,
     op: &'static str,
     paths: Vec<Vec<u8>>,
+    /// Why the session ended under a transfer.
+    cause: Option<Error>,
 }
 
 /// The kinds of [`Error`].
@@ -49,7 +51,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind) -> Self {
-        Error(Box::new(Inner { kind, op: "", paths: Vec::new() }))
+        Error(Box::new(Inner { kind, op: "", paths: Vec::new(), cause: None }))
     }
 
     pub(crate) fn local(path: impl Into<PathBuf>, error: io::Error) -> Self {
@@ -79,6 +81,13 @@ impl Error {
             self.0.paths = paths.iter().map(|p| p.to_vec()).collect();
         }
         self
+    }
+
+    /// A transfer that ended with its session, and why that did.
+    pub(crate) fn lost(error: TransferError, cause: Option<Error>) -> Self {
+        let mut lost = Self::new(ErrorKind::Transfer(error));
+        lost.0.cause = cause;
+        lost
     }
 
     /// What kind of failure it is.
@@ -174,7 +183,13 @@ impl fmt::Display for Error {
             }
             f.write_str(": ")?;
         }
-        self.kind().fmt(f)?;
+        match (self.kind(), &self.0.cause) {
+            // The connection knows more about its end than the session on it.
+            (ErrorKind::Transfer(TransferError::Lost { done, .. }), Some(cause)) => {
+                write!(f, "after {done} bytes: {cause}")?;
+            }
+            (kind, _) => kind.fmt(f)?,
+        }
         f.write_str(self.hint())
     }
 }

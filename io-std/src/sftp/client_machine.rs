@@ -418,6 +418,9 @@ impl Machine {
                     (_, Some(error)) => Err(error),
                     (Ok(summary), None) => Ok(summary),
                     (Err(TransferError::Cancelled), None) => Err(Error::new(ErrorKind::Cancelled)),
+                    (Err(error @ TransferError::Lost { .. }), None) => {
+                        Err(Error::lost(error, self.ended.clone()))
+                    }
                     (Err(error), None) => Err(Error::new(ErrorKind::Transfer(error))),
                 };
                 let result = job.side.finished(result);

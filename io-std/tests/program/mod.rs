@@ -102,6 +102,11 @@ impl Home {
         call
     }
 
+    /// Ends the server at once, and its connections with it.
+    pub fn kill(&mut self) {
+        self.server = None;
+    }
+
     /// The destination of a call.
     pub fn at() -> &'static str {
         "someone@127.0.0.1"

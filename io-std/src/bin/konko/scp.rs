@@ -78,10 +78,9 @@ pub fn run(args: &Args) -> ExitCode {
     let code = match copy.run() {
         Ok(true) => 0,
         Ok(false) => 1,
+        // Errors are never quiet.
         Err(text) => {
-            if !args.common.quiet {
-                say(&format!("konko: {text}"));
-            }
+            say(&format!("konko: {text}"));
             255
         }
     };
@@ -117,6 +116,9 @@ impl Copy<'_> {
             }
         }
         self.meter.clear();
+        if self.sessions.values().any(|sftp| !sftp.is_open()) {
+            return Err("lost connection".into());
+        }
         Ok(!self.failed)
     }
 

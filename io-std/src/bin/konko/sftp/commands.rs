@@ -14,13 +14,14 @@ use signal_hook::iterator::Signals;
 use crate::progress::Meter;
 use crate::sftp::line::{Command, Word, flags};
 use crate::sftp::list;
+use crate::sftp::words::{self, describe, ignore, one, one_word, text, two};
 use crate::streams::{self, say};
 
 /// The names of all commands, for completion.
-pub const NAMES: [&str; 33] = [
+pub const NAMES: [&str; 34] = [
     "bye", "cd", "chdir", "chgrp", "chmod", "chown", "copy", "cp", "df", "dir", "exit", "get", "help", "lcd",
-    "lls", "lmkdir", "ln", "lpwd", "ls", "mkdir", "progress", "put", "pwd", "quit", "reget", "rename",
-    "reput", "rm", "rmdir", "symlink", "version", "!", "?",
+    "lls", "lmkdir", "ln", "lpwd", "ls", "lumask", "mkdir", "progress", "put", "pwd", "quit", "reget",
+    "rename", "reput", "rm", "rmdir", "symlink", "version", "!", "?",
 ];
 
 const HELP: &str = "\
@@ -39,6 +40,7 @@ lmkdir PATH                          Make a local directory
 ln [-s] OLD NEW                      Link a remote file
 lpwd                                 The local directory
 ls [-1afhlnrSt] [PATH]               List remote files
+lumask UMASK                         Bits that new local files do not get, octal
 mkdir PATH                           Make a remote directory
 progress                             Show progress, or do not
 put [-afpR] LOCAL [REMOTE]           Send files; flags as with get
@@ -73,10 +75,6 @@ pub struct Shell {
 }
 
 type Outcome = Result<(), String>;
-
-fn text(error: Error) -> String {
-    error.to_string()
-}
 
 fn shown(path: &[u8]) -> String {
     SshStr::new(path).to_string()
@@ -157,8 +155,13 @@ impl Shell {
     pub fn run(&mut self, command: &Command) -> Result<Flow, String> {
         let words = match command {
             Command::Nothing => return Ok(Flow::On),
-            Command::Local(command) => return run_local(command).map(|()| Flow::On),
+            Command::Local(command) => {
+                // No failure of the other machine's: it ends no batch.
+                run_local(command).unwrap_or_else(|text| say(&text));
+                return Ok(Flow::On);
+            }
             Command::Words(words) => words,
+            Command::Invalid(text) => return Err(text.clone()),
         };
         let [name, rest @ ..] = &words[..] else { return Ok(Flow::On) };
         let name = String::from_utf8_lossy(&name.plain()).to_ascii_lowercase();
@@ -182,12 +185,14 @@ impl Shell {
             "lcd" => lcd(rest)?,
             "lls" => {
                 let words: Vec<Vec<u8>> = rest.iter().map(Word::plain).collect();
-                local_program("ls", &words)?;
+                local_program("ls", &words).unwrap_or_else(|text| say(&text));
             }
             "lmkdir" => {
-                let path = local_path(one(rest, "lmkdir PATH")?);
-                std::fs::create_dir(&path).map_err(|e| local(&path, e))?;
+                let path = local_path(one(rest, "lmkdir")?);
+                std::fs::create_dir(&path)
+                    .map_err(|e| local("Couldn't create local directory", &path, &e))?;
             }
+            "lumask" => lumask(rest)?,
             "get" | "mget" => self.get(rest, self.resume)?,
             "reget" => self.get(rest, true)?,
             "put" | "mput" => self.put(rest, self.resume)?,
@@ -202,29 +207,29 @@ impl Shell {
     /// The commands that change something on the server.
     fn change(&self, name: &str, rest: &[Word]) -> Outcome {
         match name {
-            "mkdir" => self.sftp.create_dir(one(rest, "mkdir PATH")?).map_err(text),
+            "mkdir" => self.sftp.create_dir(one(rest, "mkdir")?).map_err(text),
             "rmdir" => {
-                self.each(one_word(rest, "rmdir PATH")?, |path, _| self.sftp.remove_dir(path).map_err(text))
+                self.each(one_word(rest, "rmdir")?, |path, _| self.sftp.remove_dir(path).map_err(text))
             }
-            "rm" | "delete" => self.each(one_word(rest, "rm PATH")?, |path, _| {
+            "rm" | "delete" => self.each(one_word(rest, "rm")?, |path, _| {
                 self.say(&format!("Removing {}", shown(path)));
                 self.sftp.remove_file(path).map_err(text)
             }),
             "rename" | "mv" => {
-                let (old, new) = two(rest, "rename OLD NEW")?;
+                let (old, new) = two(rest, name)?;
                 self.sftp.rename(old, new).map_err(text)
             }
             "cp" | "copy" => {
-                let (old, new) = two(rest, "cp OLD NEW")?;
+                let (old, new) = two(rest, name)?;
                 self.sftp.copy(old, new).map(drop).map_err(text)
             }
             "symlink" => {
-                let (old, new) = two(rest, "symlink OLD NEW")?;
+                let (old, new) = two(rest, name)?;
                 self.sftp.symlink(old, new).map_err(text)
             }
             "ln" => {
                 let (set, rest) = flags(rest, "s")?;
-                let (old, new) = two(rest, "ln [-s] OLD NEW")?;
+                let (old, new) = two(rest, name)?;
                 let symbolic = set.contains(&'s');
                 if symbolic { self.sftp.symlink(old, new) } else { self.sftp.hard_link(old, new) }
                     .map_err(text)
@@ -236,7 +241,13 @@ impl Shell {
 
     fn attributes(&self, name: &str, rest: &[Word]) -> Outcome {
         let (set, rest) = flags(rest, "h")?;
-        let [value, path] = rest else { return Err(format!("usage: {name} [-h] NUMBER PATH")) };
+        let [value, path, others @ ..] = rest else {
+            return Err(match rest {
+                [] => format!("You must supply a numeric argument to the {name} command."),
+                _ => format!("You must specify a path after a {name} command."),
+            });
+        };
+        ignore(others);
         let value = String::from_utf8_lossy(&value.plain()).into_owned();
         let wrong = || format!("{name}: \"{}\" is not such a number", shown(value.as_bytes()));
         let number = if name == "chmod" {
@@ -286,7 +297,8 @@ impl Shell {
             let path = self.home(&pattern.plain());
             let meta = match self.sftp.symlink_metadata(&path) {
                 Ok(meta) => meta,
-                Err(e) if e.is_fatal() || e.is_not_found() => return Err(text(e)),
+                Err(e) if e.is_not_found() => return Err(words::not_found(&path)),
+                Err(e) if e.is_fatal() => return Err(text(e)),
                 Err(_) => Metadata::default(),
             };
             return Ok(vec![(path, meta)]);
@@ -294,11 +306,7 @@ impl Shell {
         let start = if pattern.0.first() == Some(&b'~') { self.home(&pattern.0) } else { pattern.0.clone() };
         // Expanded on this side of the working directory, so that what is shown is what was typed.
         let found = self.sftp.glob(start).map_err(text)?;
-        if found.is_empty() {
-            Err(format!("\"{}\": no such file", shown(&pattern.plain())))
-        } else {
-            Ok(found)
-        }
+        if found.is_empty() { Err(words::not_found(&pattern.plain())) } else { Ok(found) }
     }
 
     // ---- directories ----
@@ -312,8 +320,10 @@ impl Shell {
                 self.sftp = fresh;
                 Ok(())
             }
-            [path] => self.change_dir(&path.plain()),
-            _ => Err("usage: cd [PATH]".into()),
+            [path, others @ ..] => {
+                ignore(others);
+                self.change_dir(&path.plain())
+            }
         }
     }
 
@@ -340,8 +350,11 @@ impl Shell {
         let (how, rest) = self.how(rest, resume)?;
         let (pattern, target) = match rest {
             [pattern] => (pattern, None),
-            [pattern, target] => (pattern, Some(target.plain())),
-            _ => return Err("usage: get [-afpR] REMOTE [LOCAL]".into()),
+            [pattern, target, others @ ..] => {
+                ignore(others);
+                (pattern, Some(target.plain()))
+            }
+            [] => return Err("You must specify at least one path after a get command.".into()),
         };
         self.get_all(pattern, target.as_deref(), &how)
     }
@@ -414,8 +427,11 @@ impl Shell {
         let (how, rest) = self.how(rest, resume)?;
         let (pattern, target) = match rest {
             [pattern] => (pattern, None),
-            [pattern, target] => (pattern, Some(self.home(&target.plain()))),
-            _ => return Err("usage: put [-afpR] LOCAL [REMOTE]".into()),
+            [pattern, target, others @ ..] => {
+                ignore(others);
+                (pattern, Some(self.home(&target.plain())))
+            }
+            [] => return Err("You must specify at least one path after a put command.".into()),
         };
         let found = local_glob(&pattern.0)?;
         let into = target.as_deref().is_some_and(|target| self.is_remote_dir(target));
@@ -474,10 +490,10 @@ impl Shell {
 pub fn tree(result: Result<TreeReport, Error>) -> Outcome {
     let report = result.map_err(text)?;
     let Some((last, others)) = report.failures.split_last() else { return Ok(()) };
-    others.iter().for_each(|error| say(&error.to_string()));
+    others.iter().for_each(|error| say(&describe(error)));
     match report.more_failures {
-        0 => Err(last.to_string()),
-        more => Err(format!("{last}\nand {more} more failures")),
+        0 => Err(describe(last)),
+        more => Err(format!("{}\nand {more} more failures", describe(last))),
     }
 }
 
@@ -500,8 +516,8 @@ pub fn unquoted(pattern: &[u8]) -> Vec<u8> {
     out
 }
 
-fn local(path: &Path, error: std::io::Error) -> String {
-    format!("local \"{}\": {error}", shown(path.as_os_str().as_bytes()))
+fn local(what: &str, path: &Path, error: &std::io::Error) -> String {
+    format!("{what} \"{}\": {}", shown(path.as_os_str().as_bytes()), words::system(error))
 }
 
 /// The local paths that a pattern fits, sorted; a name without pattern is as it is.
@@ -512,7 +528,7 @@ pub fn local_glob(pattern: &[u8]) -> Result<Vec<PathBuf>, String> {
         let path = if plain.starts_with(b"~/") { path } else { local_path(plain) };
         return match path.symlink_metadata() {
             Ok(_) => Ok(vec![path]),
-            Err(e) => Err(local(&path, e)),
+            Err(e) => Err(local("local", &path, &e)),
         };
     }
     let start = if pattern.first() == Some(&b'/') { PathBuf::from("/") } else { PathBuf::new() };
@@ -532,34 +548,32 @@ pub fn local_glob(pattern: &[u8]) -> Result<Vec<PathBuf>, String> {
     }
     found.retain(|path| path.symlink_metadata().is_ok());
     found.sort();
-    if found.is_empty() { Err(format!("\"{}\": no such local file", shown(&plain))) } else { Ok(found) }
-}
-
-fn one_word<'w>(rest: &'w [Word], usage: &str) -> Result<&'w Word, String> {
-    match flags(rest, "")?.1 {
-        [word] => Ok(word),
-        _ => Err(format!("usage: {usage}")),
-    }
-}
-
-fn one(rest: &[Word], usage: &str) -> Result<Vec<u8>, String> {
-    one_word(rest, usage).map(Word::plain)
-}
-
-fn two(rest: &[Word], usage: &str) -> Result<(Vec<u8>, Vec<u8>), String> {
-    match flags(rest, "")?.1 {
-        [a, b] => Ok((a.plain(), b.plain())),
-        _ => Err(format!("usage: {usage}")),
-    }
+    if found.is_empty() { Err(words::not_found(&plain)) } else { Ok(found) }
 }
 
 fn lcd(rest: &[Word]) -> Outcome {
     let path = match rest {
         [] => std::env::home_dir().ok_or("there is no home directory")?,
-        [path] => local_path(path.plain()),
-        _ => return Err("usage: lcd [PATH]".into()),
+        [path, others @ ..] => {
+            ignore(others);
+            local_path(path.plain())
+        }
     };
-    std::env::set_current_dir(&path).map_err(|e| local(&path, e))
+    std::env::set_current_dir(&path).map_err(|e| local("Couldn't change local directory to", &path, &e))
+}
+
+fn lumask(rest: &[Word]) -> Outcome {
+    let [mask, others @ ..] = rest else {
+        return Err("You must supply a numeric argument to the lumask command.".into());
+    };
+    ignore(others);
+    let mask = String::from_utf8_lossy(&mask.plain()).into_owned();
+    let bits = u32::from_str_radix(&mask, 8).ok().filter(|bits| *bits <= 0o777);
+    let bits =
+        bits.ok_or_else(|| format!("lumask: \"{}\" is no octal number up to 777", shown(mask.as_bytes())))?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(bits as rustix::fs::RawMode));
+    streams::line(format_args!("Local umask: {bits:03o}"));
+    Ok(())
 }
 
 /// A command for the local shell.
@@ -581,7 +595,10 @@ fn local_program(program: &str, words: &[Vec<u8>]) -> Outcome {
 fn finish(mut run: std::process::Command) -> Outcome {
     match run.status() {
         Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(format!("the local command ended with {status}")),
-        Err(e) => Err(format!("{}: {e}", run.get_program().display())),
+        Ok(status) => Err(match status.code() {
+            Some(code) => format!("Shell exited with status {code}"),
+            None => format!("Shell exited abnormally: {status}"),
+        }),
+        Err(e) => Err(local("Couldn't execute", Path::new(run.get_program()), &e)),
     }
 }

@@ -161,7 +161,7 @@ mod tests {
 
     /// The words that a completed line means, and whether any of them is a pattern.
     fn parsed(line: &str) -> (Vec<Vec<u8>>, bool) {
-        let Command::Words(words) = Line::parse(&bytes(line)).unwrap().command else { panic!("{line}") };
+        let Command::Words(words) = Line::parse(&bytes(line)).command else { panic!("{line}") };
         let magic = words.iter().any(|word| glob::has_magic(&unquoted(&word.0)));
         (words.iter().map(Word::plain).collect(), magic)
     }

@@ -18,6 +18,8 @@ pub enum Command {
     /// `!command`; empty: a shell.
     Local(String),
     Words(Vec<Word>),
+    /// No words: why.
+    Invalid(String),
 }
 
 /// A word: a pattern, in which `\` stands before what was quoted and would mean something in one.
@@ -33,7 +35,7 @@ impl Word {
 
 impl Line {
     /// Takes a line apart.
-    pub fn parse(line: &[u8]) -> Result<Line, String> {
+    pub fn parse(line: &[u8]) -> Line {
         let mut parsed = Line::default();
         // Not at its end: white space may be quoted there.
         let mut rest = line.trim_ascii_start();
@@ -50,9 +52,9 @@ impl Line {
             [b'!', command @ ..] => {
                 Command::Local(String::from_utf8_lossy(command.trim_ascii()).into_owned())
             }
-            _ => Command::Words(words(rest)?),
+            _ => words(rest).map_or_else(Command::Invalid, Command::Words),
         };
-        Ok(parsed)
+        parsed
     }
 }
 
@@ -70,10 +72,10 @@ pub struct Open {
 pub fn words(line: &[u8]) -> Result<Vec<Word>, String> {
     let (mut words, open, backslash) = scan(line);
     if backslash {
-        return Err("the line ends with a backslash".into());
+        return Err("Unterminated escaped argument".into());
     }
     if open.as_ref().is_some_and(|open| open.quote.is_some()) {
-        return Err("a quote is not closed".into());
+        return Err("Unterminated quoted argument".into());
     }
     words.extend(open.map(|open| open.word));
     Ok(words)
@@ -151,7 +153,7 @@ pub fn flags<'w>(words: &'w [Word], known: &str) -> Result<(Vec<char>, &'w [Word
             [b'-', letters @ ..] if !letters.is_empty() => {
                 for letter in letters.iter().map(|b| char::from(*b)) {
                     if !known.contains(letter) {
-                        return Err(format!("-{letter} is not a flag of this command (-{known})"));
+                        return Err(format!("Invalid flag -{letter} (this command knows -{known})"));
                     }
                     set.push(letter);
                 }
@@ -179,15 +181,17 @@ mod tests {
         assert_eq!(plain(r#""a\"b" 'a\b'"#), ["a\"b", "a\\b"]);
         assert_eq!(words(b"'a*' a*").unwrap(), [Word(b"a\\*".to_vec()), Word(b"a*".to_vec())]);
         assert!(words(b"'open").is_err() && words(b"a\\").is_err());
-        assert_eq!(Line::parse(b" cd a\\ ").unwrap().command, Command::Words(words(b"cd 'a '").unwrap()));
+        assert_eq!(Line::parse(b" cd a\\ ").command, Command::Words(words(b"cd 'a '").unwrap()));
     }
 
     #[test]
     fn prefixes() {
-        let line = Line::parse(b" -@rm x").unwrap();
+        let line = Line::parse(b" -@rm x");
         assert!(line.ignore_errors && line.quiet);
-        assert_eq!(Line::parse(b"!ls -l").unwrap().command, Command::Local("ls -l".into()));
-        assert_eq!(Line::parse(b"  # nothing").unwrap().command, Command::Nothing);
+        let line = Line::parse(b"-rm 'x");
+        assert!(line.ignore_errors && matches!(line.command, Command::Invalid(_)));
+        assert_eq!(Line::parse(b"!ls -l").command, Command::Local("ls -l".into()));
+        assert_eq!(Line::parse(b"  # nothing").command, Command::Nothing);
     }
 
     #[test]

@@ -7,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use konko::Sftp;
 use konko::core::sftp::{Extension, LongName, StatVfs};
 use konko::core::wire::SshStr;
-use konko::sftp::{Error, Metadata, glob};
+use konko::sftp::{Metadata, glob};
 
 use crate::sftp::commands::unquoted;
 use crate::sftp::line::{Word, flags};
+use crate::sftp::words::{ignore, text};
 use crate::streams;
 use crate::terminal;
 
@@ -28,10 +29,11 @@ pub fn ls(sftp: &Sftp, words: &[Word]) -> Result<(), String> {
     let has = |letter| set.contains(&letter);
     let pattern = match rest {
         [] => Word(b".".to_vec()),
-        [pattern] => pattern.clone(),
-        _ => return Err("usage: ls [-1afhlnrSt] [PATH]".into()),
+        [pattern, others @ ..] => {
+            ignore(others);
+            pattern.clone()
+        }
     };
-    let text = |e: Error| e.to_string();
     let plain = pattern.plain();
     let magic = glob::has_magic(&unquoted(&pattern.0));
     let alone = if magic { None } else { Some(sftp.metadata(&plain).map_err(text)?) };
@@ -190,10 +192,12 @@ pub fn df(sftp: &Sftp, words: &[Word]) -> Result<(), String> {
     let (set, rest) = flags(words, "hi")?;
     let path = match rest {
         [] => b".".to_vec(),
-        [path] => path.plain(),
-        _ => return Err("usage: df [-hi] [PATH]".into()),
+        [path, others @ ..] => {
+            ignore(others);
+            path.plain()
+        }
     };
-    let figures: StatVfs = sftp.statvfs(path).map_err(|e| e.to_string())?;
+    let figures: StatVfs = sftp.statvfs(path).map_err(text)?;
     let percent = |used: u64, all: u64| (used.saturating_mul(100)).checked_div(all).unwrap_or(0);
     if set.contains(&'i') {
         let used = figures.files.saturating_sub(figures.files_free);

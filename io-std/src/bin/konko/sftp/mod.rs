@@ -5,6 +5,7 @@ mod complete;
 mod edit;
 mod line;
 mod list;
+mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, IsTerminal};
@@ -147,11 +148,9 @@ impl Common {
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let quiet = args.common.quiet;
+    // Errors are never quiet.
     let code = session(args).unwrap_or_else(|text| {
-        if !quiet {
-            say(&format!("konko: {text}"));
-        }
+        say(&format!("konko: {text}"));
         FAILED
     });
     terminal::restore();
@@ -198,7 +197,8 @@ fn session(args: Args) -> Result<u8, String> {
     if let Some(path) = path.filter(|path| !path.is_empty()) {
         if !shell.is_remote_dir(&path) {
             let local = args.local.as_deref().map(OsStr::as_bytes);
-            return Ok(outcome(shell.fetch(&path, local)));
+            let fetched = shell.fetch(&path, local);
+            return Ok(outcome(&shell, fetched));
         }
         shell.change_dir(&path)?;
     }
@@ -210,14 +210,11 @@ fn session(args: Args) -> Result<u8, String> {
     }
 }
 
-fn outcome(result: Result<(), String>) -> u8 {
-    match result {
-        Ok(()) => 0,
-        Err(text) => {
-            say(&text);
-            1
-        }
-    }
+/// The exit status: whatever else has failed, a session that was lost is 255.
+fn outcome(shell: &Shell, result: Result<(), String>) -> u8 {
+    let code = if result.is_ok() { 0 } else { 1 };
+    result.unwrap_or_else(|text| say(&text));
+    if shell.is_open() { code } else { FAILED }
 }
 
 fn stdin() -> Result<BufReader<BlockingFd>, String> {
@@ -258,36 +255,34 @@ fn connect(
     Ok((sftp, path, login.host))
 }
 
-/// A batch: each line is shown, and the first error ends it.
+/// A batch: each line is shown, and the first error ends it, as sftp(1) has it under `-b`: of all commands
+/// but local ones (`!`, `lls`), unless there is a `-` before it.
 fn run_batch(shell: &mut Shell, lines: Lines) -> u8 {
     for line in lines {
         let line = match line {
             Ok(line) => line,
-            Err(e) => return outcome(Err(format!("the batch: {e}"))),
+            Err(e) => return outcome(shell, Err(format!("the batch: {e}"))),
         };
         match step(shell, &line, true) {
             Ok(Flow::On) => {}
-            Ok(Flow::End) => return 0,
-            Err(text) => {
-                say(&text);
-                return 1;
-            }
+            Ok(Flow::End) => break,
+            Err(text) => return outcome(shell, Err(text)),
         }
     }
-    0
+    outcome(shell, Ok(()))
 }
 
 /// Commands that come without a person behind them: errors end nothing.
 fn piped(shell: &mut Shell) -> u8 {
     let input = match stdin() {
         Ok(input) => input,
-        Err(text) => return outcome(Err(text)),
+        Err(text) => return outcome(shell, Err(text)),
     };
     for line in input.split(b'\n') {
         let Ok(line) = line else { return 1 };
         match step(shell, &line, true) {
             Ok(Flow::On) => {}
-            Ok(Flow::End) => return 0,
+            Ok(Flow::End) => break,
             Err(text) => {
                 say(&text);
                 if !shell.is_open() {
@@ -296,7 +291,7 @@ fn piped(shell: &mut Shell) -> u8 {
             }
         }
     }
-    0
+    outcome(shell, Ok(()))
 }
 
 fn interactive(shell: &mut Shell) -> Result<u8, String> {
@@ -320,7 +315,7 @@ fn interactive(shell: &mut Shell) -> Result<u8, String> {
 
 /// Runs one line; an error that does not end a batch is said and forgotten.
 fn step(shell: &mut Shell, line: &[u8], echo: bool) -> Result<Flow, String> {
-    let parsed = Line::parse(line)?;
+    let parsed = Line::parse(line);
     if echo && !parsed.quiet && parsed.command != Command::Nothing {
         let shown = konko::core::wire::SshStr::new(line.trim_ascii()).to_string();
         streams::line(format_args!("sftp> {shown}"));
