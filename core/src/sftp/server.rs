@@ -5,8 +5,10 @@ mod parse;
 mod reply;
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::rng::Seed;
 use crate::transport::TxBuf;
@@ -17,7 +19,7 @@ use super::error::{Error, Fault};
 use super::extension::{HashList, Ids, Limits};
 use super::message::{FrameKind, Framer, MAX_DATA, MAX_MESSAGE, MsgBuf};
 use super::operation::{Extension, ExtensionSet, Operation, OperationSet};
-use super::status::Status;
+use super::status::{Status, StatusCode};
 
 pub use handles::HandleId;
 use handles::Handles;
@@ -114,13 +116,15 @@ impl ServerConfig {
     }
 }
 
-/// A request that waits for its reply. One reply method consumes it; dropped, the client waits for ever.
-#[must_use = "a client waits for the reply"]
-#[derive(PartialEq, Eq)]
+/// A request that waits for its reply, which consumes it. One that is dropped says no: the client is told
+/// FAILURE at the next [`Server::poll`].
+#[must_use = "the client is told FAILURE"]
 pub struct Ticket {
     slot: u32,
     generation: u32,
     op: Operation,
+    /// Where it is noted that it was dropped; nowhere once it is answered.
+    loss: Option<Arc<Loss>>,
 }
 
 impl Ticket {
@@ -130,10 +134,27 @@ impl Ticket {
     }
 }
 
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(loss) = self.loss.take() {
+            loss.tickets.fetch_add(1, Ordering::Release);
+            loss.any.store(true, Ordering::Release);
+        }
+    }
+}
+
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Ticket({})", self.op)
     }
+}
+
+/// Tickets of one place in the table that were dropped, on whatever thread.
+#[derive(Debug, Default)]
+struct Loss {
+    tickets: AtomicU32,
+    /// Any of the session.
+    any: Arc<AtomicBool>,
 }
 
 /// What a client wants, with the ticket that its reply takes.
@@ -391,10 +412,11 @@ struct Open {
     promised: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Slot {
     generation: u32,
     open: Option<Open>,
+    loss: Arc<Loss>,
 }
 
 /// The WRITE whose data is coming.
@@ -437,6 +459,8 @@ pub struct Server {
     writing: Option<Writing>,
     /// CLOSE requests whose handle has become free: slots.
     closable: VecDeque<u32>,
+    /// A ticket was dropped.
+    lost: Arc<AtomicBool>,
 }
 
 impl Server {
@@ -454,6 +478,7 @@ impl Server {
             promised: 0,
             writing: None,
             closable: VecDeque::new(),
+            lost: Arc::default(),
         }
     }
 
@@ -476,6 +501,7 @@ impl Server {
         rx: &'b mut MsgBuf,
         input: &mut &'i [u8],
     ) -> Result<Option<Request<'b>>, Error> {
+        self.refuse_lost();
         loop {
             if let Some(request) = self.next_close() {
                 return Ok(Some(request));
@@ -563,14 +589,28 @@ impl Server {
         self.slots.get_mut(slot as usize)?.open.as_mut()
     }
 
+    /// Answers what nobody will answer any more.
+    fn refuse_lost(&mut self) {
+        if !self.lost.swap(false, Ordering::Acquire) {
+            return;
+        }
+        for slot in 0..self.slots.len() as u32 {
+            let tickets = self.slots.get(slot as usize).map(|s| s.loss.tickets.swap(0, Ordering::Acquire));
+            for _ in 0..tickets.unwrap_or(0) {
+                self.conclude(slot, &Status::with_message(StatusCode::FAILURE, "it was not answered"));
+            }
+        }
+    }
+
     fn ticket(&mut self, slot: u32) -> Ticket {
         let entry = self.slots.get_mut(slot as usize);
         let generation = entry.as_ref().map_or(0, |e| e.generation);
+        let loss = entry.as_ref().map(|e| Arc::clone(&e.loss));
         let op = entry.and_then(|e| e.open.as_mut()).map_or(Operation::Extended, |o| {
             o.parts = o.parts.saturating_add(1);
             o.op
         });
-        Ticket { slot, generation, op }
+        Ticket { slot, generation, op, loss }
     }
 
     /// Notes a request; its handles cannot be closed before it is answered.
@@ -581,7 +621,8 @@ impl Server {
         self.unanswered = self.unanswered.saturating_add(1);
         self.promised = self.promised.saturating_add(open.promised);
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            let loss = Loss { any: Arc::clone(&self.lost), ..Loss::default() };
+            self.slots.push(Slot { generation: 0, open: None, loss: Arc::new(loss) });
             self.free.reserve(self.slots.len());
             self.slots.len().saturating_sub(1) as u32
         });

@@ -40,6 +40,8 @@ pub struct App {
     /// Keep open and request tickets.
     pub hold_opens: bool,
     pub hold_requests: bool,
+    /// Drop the tickets of global requests.
+    pub drop_globals: bool,
     /// Do not consume data.
     pub hold_data: bool,
     pub host_tickets: Vec<HostKeyTicket>,
@@ -101,6 +103,7 @@ impl Default for App {
             prompts: 2,
             hold_opens: false,
             hold_requests: false,
+            drop_globals: false,
             hold_data: false,
             host_tickets: Vec::new(),
             auth_tickets: Vec::new(),
@@ -476,7 +479,7 @@ impl App {
             ClientEvent::Sign(ticket) => self.sign_tickets.push(ticket),
             ClientEvent::Open { ticket, .. } => self.open_tickets.push(ticket),
             ClientEvent::Opened(id) => self.channels.push(id),
-            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
                 conn.reply_global(ticket, false, None).unwrap();
             }
             ClientEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
@@ -516,7 +519,7 @@ impl App {
             ServerEvent::Open { ticket, .. } if self.hold_opens => self.open_tickets.push(ticket),
             ServerEvent::Open { ticket, .. } => self.channels.push(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Opened(id) => self.channels.push(id),
-            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
                 conn.reply_global(ticket, false, None).unwrap();
             }
             ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {

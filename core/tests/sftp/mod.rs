@@ -180,6 +180,7 @@ impl Joined {
 }
 
 pub const OK: Got = Got::Status(StatusCode::OK);
+pub const FAILURE: Got = Got::Status(StatusCode::FAILURE);
 
 /// The fields of a message with its length.
 pub fn packet(number: u8, fields: &[u8]) -> Vec<u8> {

@@ -1,5 +1,7 @@
 //! Replies: one method a kind, each consumes the ticket.
 
+use alloc::sync::Arc;
+
 use crate::sftp::attrs::Attrs;
 use crate::sftp::error::UsageError;
 use crate::sftp::extension::{FileHash, StatVfs, UsersGroups};
@@ -8,7 +10,7 @@ use crate::sftp::operation::{Answer, Operation};
 use crate::sftp::status::{Status, StatusCode};
 use crate::wire::Sink;
 
-use super::{Server, Ticket};
+use super::{Server, Slot, Ticket};
 
 /// Most bytes of a NAME: every client takes packets of 34000 bytes (draft §3).
 const MAX_NAMES: usize = 33_000;
@@ -73,8 +75,8 @@ impl Server {
     }
 
     /// OPEN, OPENDIR: it is open under the handle of the request.
-    pub fn reply_opened(&mut self, ticket: Ticket) -> Result<(), UsageError> {
-        let slot = self.expect(&ticket, Answer::Handle)?;
+    pub fn reply_opened(&mut self, mut ticket: Ticket) -> Result<(), UsageError> {
+        let slot = self.expect(&mut ticket, Answer::Handle)?;
         let handle = self.open_at(slot).and_then(|o| o.handles[0]);
         let wire = handle.and_then(|h| self.handles.publish(h)).ok_or(UsageError::StaleTicket)?;
         self.answer(slot, number::HANDLE, |out| out.put_string(&wire));
@@ -85,10 +87,10 @@ impl Server {
     /// returns how many bytes it read; 0 is the end of the file.
     pub fn reply_data(
         &mut self,
-        ticket: Ticket,
+        mut ticket: Ticket,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, Status>,
     ) -> Result<(), UsageError> {
-        let slot = self.expect(&ticket, Answer::Data)?;
+        let slot = self.expect(&mut ticket, Answer::Data)?;
         let (id, len) = self.open_at(slot).map_or((0, 0), |o| (o.id, o.len as usize));
         let mut draft = self.tx.draft();
         draft.put_u32(0);
@@ -110,7 +112,8 @@ impl Server {
             Err(status) if status.is_ok() => Status::new(StatusCode::FAILURE),
             Err(status) => status,
         };
-        self.settle(ticket, &status)
+        self.conclude(slot, &status);
+        Ok(())
     }
 
     /// READ: with data that is in memory already; empty is the end of the file.
@@ -127,10 +130,10 @@ impl Server {
     /// READDIR: `fill` adds entries until one does not fit; none at all is the end of the directory.
     pub fn reply_names(
         &mut self,
-        ticket: Ticket,
+        mut ticket: Ticket,
         fill: impl FnOnce(&mut NameList<'_>) -> Result<(), Status>,
     ) -> Result<(), UsageError> {
-        let slot = self.expect(&ticket, Answer::Names)?;
+        let slot = self.expect(&mut ticket, Answer::Names)?;
         let id = self.open_at(slot).map_or(0, |o| o.id);
         let mut draft = self.tx.draft();
         draft.put_u32(0);
@@ -152,14 +155,16 @@ impl Server {
             Err(status) if status.is_ok() => Status::new(StatusCode::FAILURE),
             Err(status) => status,
         };
-        self.settle(ticket, &status)
+        self.conclude(slot, &status);
+        Ok(())
     }
 
     /// REALPATH, READLINK, expand-path, home-directory: one path.
-    pub fn reply_path(&mut self, ticket: Ticket, path: &[u8]) -> Result<(), UsageError> {
-        let slot = self.expect(&ticket, Answer::Path)?;
+    pub fn reply_path(&mut self, mut ticket: Ticket, path: &[u8]) -> Result<(), UsageError> {
+        let slot = self.expect(&mut ticket, Answer::Path)?;
         if path.len() > MAX_NAMES / 2 {
-            return self.settle(ticket, &StatusCode::FAILURE.into());
+            self.conclude(slot, &StatusCode::FAILURE.into());
+            return Ok(());
         }
         self.answer(slot, number::NAME, |out| {
             out.put_u32(1);
@@ -171,8 +176,8 @@ impl Server {
     }
 
     /// STAT, LSTAT, FSTAT.
-    pub fn reply_attrs(&mut self, ticket: Ticket, attrs: &Attrs) -> Result<(), UsageError> {
-        let slot = self.expect(&ticket, Answer::Attrs)?;
+    pub fn reply_attrs(&mut self, mut ticket: Ticket, attrs: &Attrs) -> Result<(), UsageError> {
+        let slot = self.expect(&mut ticket, Answer::Attrs)?;
         self.answer(slot, number::ATTRS, |out| attrs.put(out));
         Ok(())
     }
@@ -203,7 +208,7 @@ impl Server {
 
     fn reply_ext(
         &mut self,
-        ticket: Ticket,
+        mut ticket: Ticket,
         ops: &[Operation],
         fields: impl FnOnce(&mut dyn Sink),
     ) -> Result<(), UsageError> {
@@ -211,22 +216,26 @@ impl Server {
             self.settle(ticket, &StatusCode::FAILURE.into())?;
             return Err(UsageError::ReplyMismatch);
         }
-        let slot = self.live(&ticket)?;
+        let slot = self.live(&mut ticket)?;
         self.answer(slot, number::EXTENDED_REPLY, fields);
         Ok(())
     }
 
     // ---- below ----
 
-    /// The slot of a ticket that is still waited for.
-    fn live(&self, ticket: &Ticket) -> Result<u32, UsageError> {
-        let slot = self.slots.get(ticket.slot as usize);
-        let live = slot.is_some_and(|s| s.generation == ticket.generation && s.open.is_some());
-        if live { Ok(ticket.slot) } else { Err(UsageError::StaleTicket) }
+    /// The slot of a ticket of this session that is still waited for; the ticket counts as answered then.
+    fn live(&self, ticket: &mut Ticket) -> Result<u32, UsageError> {
+        let own = |s: &&Slot| ticket.loss.as_ref().is_some_and(|loss| Arc::ptr_eq(loss, &s.loss));
+        let slot = self.slots.get(ticket.slot as usize).filter(own);
+        if slot.is_some_and(|s| s.generation == ticket.generation && s.open.is_some()) {
+            ticket.loss = None;
+            return Ok(ticket.slot);
+        }
+        Err(UsageError::StaleTicket)
     }
 
     /// The same, if the request is answered in this way; else the client is told FAILURE.
-    fn expect(&mut self, ticket: &Ticket, answer: Answer) -> Result<u32, UsageError> {
+    fn expect(&mut self, ticket: &mut Ticket, answer: Answer) -> Result<u32, UsageError> {
         let slot = self.live(ticket)?;
         if ticket.op.answer() == answer {
             return Ok(slot);
@@ -236,13 +245,13 @@ impl Server {
     }
 
     /// Answers with a status; a WRITE when its last part is.
-    fn settle(&mut self, ticket: Ticket, status: &Status) -> Result<(), UsageError> {
-        let slot = self.live(&ticket)?;
+    fn settle(&mut self, mut ticket: Ticket, status: &Status) -> Result<(), UsageError> {
+        let slot = self.live(&mut ticket)?;
         self.conclude(slot, status);
         Ok(())
     }
 
-    fn conclude(&mut self, slot: u32, status: &Status) {
+    pub(super) fn conclude(&mut self, slot: u32, status: &Status) {
         let Some(open) = self.open_at(slot) else { return };
         open.parts = open.parts.saturating_sub(1);
         if open.op == Operation::Write {
