@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use konko_core::crypto::{Digest, HashAlg};
 use konko_core::provider;
 use konko_core::sftp::{CheckFile, FileHash, StatusCode};
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::attrs::attrs_of;
@@ -74,6 +74,9 @@ impl Budget {
 
 /// Copies `len` bytes, or all of it if that is 0, and says how many it were. `spend` is asked before
 /// something is written, with where it will end and how much it is.
+///
+/// The end is where reading ends, whatever size a file has: in /proc that is 0, in /sys always 4096. Only of a file
+/// that grows comes no more than it had: if it grew as fast as it is copied, it would have no end.
 pub(super) fn copy(
     (from, from_offset): (&OwnedFd, u64),
     (to, to_offset): (&OwnedFd, u64),
@@ -90,22 +93,26 @@ pub(super) fn copy(
         if id(&source) == id(&target) && !apart {
             return no("the ranges overlap");
         }
-        let size = attrs_of(&source).size.unwrap_or(0);
+        let size = |stat: &Stat| attrs_of(stat).size.unwrap_or(0);
         let regular = kind(&source) == FileType::RegularFile;
-        // What is there now: a file that grows as fast as it is copied has no end.
-        let there = if regular { size.saturating_sub(from_offset) } else { u64::MAX };
-        let len = match len {
-            0 if regular => there,
-            0 => return no("a device has no end"),
-            len => len,
-        };
+        if len == 0 && !regular {
+            return no("a device has no end");
+        }
+        let there = if regular { size(&source).saturating_sub(from_offset) } else { 0 };
+        let wanted = if len == 0 { u64::MAX } else { len };
         let mut copying =
             Copying { from, to, append, direct: !append && regular, paid: 0, buffer: Vec::new(), spend };
-        while copied < len.min(there) {
+        while copied < wanted {
             if is_over() {
                 return no("nobody waits for it");
             }
-            let most = (len.min(there) - copied).min(CHUNK);
+            let told = there.saturating_sub(copied);
+            if told == 0 && len == 0 && size(&rustix::fs::fstat(from)?) > size(&source) {
+                break;
+            }
+            // Beyond the size, nothing is promised that is not read yet.
+            copying.direct &= told > 0;
+            let most = (wanted - copied).min(if told > 0 { told.min(CHUNK) } else { BUFFER as u64 });
             let n = copying.some(from_offset + copied, to_offset + copied, most)?;
             if n == 0 {
                 break;
@@ -141,7 +148,7 @@ impl<S: FnMut(u64, u64) -> Result<()>> Copying<'_, S> {
     fn some(&mut self, from: u64, to: u64, len: u64) -> Result<u64> {
         #[cfg(any(target_os = "linux", target_os = "android"))]
         if self.direct {
-            self.pay(to + len, len)?;
+            self.pay(to.saturating_add(len), len)?;
             let (mut from, mut to) = (from, to);
             let len = usize::try_from(len).unwrap_or(usize::MAX);
             match rustix::fs::copy_file_range(self.from, Some(&mut from), self.to, Some(&mut to), len) {
@@ -158,16 +165,18 @@ impl<S: FnMut(u64, u64) -> Result<()>> Copying<'_, S> {
         }
         self.buffer.resize(BUFFER, 0);
         let most = usize::try_from(len).unwrap_or(BUFFER).min(BUFFER);
-        let n = rustix::io::pread(self.from, &mut self.buffer[..most], from)?;
-        self.pay(to + n as u64, n as u64)?;
+        let n = rustix::io::retry_on_intr(|| rustix::io::pread(self.from, &mut self.buffer[..most], from))?;
+        // What is appended ends where the file has got to, which is not what the client says.
+        let start = if self.append { attrs_of(&rustix::fs::fstat(self.to)?).size.unwrap_or(0) } else { to };
+        self.pay(start.saturating_add(n as u64), n as u64)?;
         self.paid -= n as u64;
         let mut left = &self.buffer[..n];
         while !left.is_empty() {
             let at = to + (n - left.len()) as u64;
-            let wrote = match self.append {
-                true => rustix::io::write(self.to, left)?,
-                false => rustix::io::pwrite(self.to, left, at)?,
-            };
+            let wrote = rustix::io::retry_on_intr(|| match self.append {
+                true => rustix::io::write(self.to, left),
+                false => rustix::io::pwrite(self.to, left, at),
+            })?;
             if wrote == 0 {
                 return Err(Errno::IO.into());
             }
@@ -177,38 +186,45 @@ impl<S: FnMut(u64, u64) -> Result<()>> Copying<'_, S> {
     }
 }
 
-/// Hashes what check-file asks for.
+/// Hashes what check-file asks for, up to where reading ends.
 pub(super) fn hash(fd: impl AsFd, check: &CheckFile<'_>, is_over: &dyn Fn() -> bool) -> Result<FileHash> {
     let stat = rustix::fs::fstat(&fd)?;
     if kind(&stat) != FileType::RegularFile {
         return no("not a regular file");
     }
-    let left = attrs_of(&stat).size.unwrap_or(0).saturating_sub(check.offset);
-    let len = if check.len == 0 { left } else { check.len.min(left) };
     let alg = check.algs.iter().next().unwrap_or(HashAlg::Sha256);
-    let block = if check.block == 0 { len } else { check.block.into() }.max(1);
-    let blocks = len.div_ceil(block).max(1);
-    if blocks.saturating_mul(alg.len() as u64) > MAX_DIGESTS as u64 {
+    let len = if check.len == 0 { u64::MAX } else { check.len };
+    let block = if check.block == 0 { u64::MAX } else { check.block.into() };
+    // Before anything is read of what is too much anyhow.
+    let told = attrs_of(&stat).size.unwrap_or(0).saturating_sub(check.offset).min(len);
+    let too_many = |blocks: u64| blocks.saturating_mul(alg.len() as u64) > MAX_DIGESTS as u64;
+    if too_many(told.div_ceil(block)) {
         return no("too many blocks");
     }
     let (mut digests, mut buffer) = (Vec::new(), vec![0; BUFFER]);
-    let mut at = 0;
-    for _ in 0..blocks {
+    let (mut at, mut ended) = (0u64, false);
+    // What is empty has the hash of nothing.
+    while digests.is_empty() || (at < len && !ended) {
         let mut hash = provider::best().hash(alg);
-        let end = len.min(at + block);
-        while at < end {
+        let (start, end) = (at, len.min(at.saturating_add(block)));
+        while at < end && !ended {
             if is_over() {
                 return no("nobody waits for it");
             }
             let most = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
-            let n = rustix::io::pread(&fd, &mut buffer[..most], check.offset + at)?;
-            if n == 0 {
-                return no("the file became shorter");
-            }
+            let offset = check.offset.saturating_add(at);
+            let n = rustix::io::retry_on_intr(|| rustix::io::pread(&fd, &mut buffer[..most], offset))?;
+            ended = n == 0;
             hash.update(&buffer[..n]);
             at += n as u64;
         }
-        digests.extend_from_slice(Digest::finish(alg, hash).as_bytes());
+        // Nothing stands behind a block that ends where the file does.
+        if at > start || digests.is_empty() {
+            digests.extend_from_slice(Digest::finish(alg, hash).as_bytes());
+        }
+        if digests.len() > MAX_DIGESTS {
+            return no("too many blocks");
+        }
     }
     Ok(FileHash { alg, digests })
 }
