@@ -363,3 +363,92 @@ fn one_request_at_a_time_for_servers_that_want_it() {
     assert_eq!((l.result(get).map(|s| s.bytes), &l.files[&get]), (Ok(500_000), &data));
     assert!(l.transfers.in_flight().1 <= 1);
 }
+
+#[test]
+fn d7_a_file_that_is_shorter_than_its_size_is_all_there_is_if_nobody_changed_it() {
+    let data = pattern(100_000);
+    for (ordered, verify) in [
+        (false, Verify::Size),
+        (true, Verify::Size),
+        (false, Verify::Reread(HashAlg::Sha256)),
+        (false, Verify::Hash(HashAlg::Sha256)),
+    ] {
+        for lies in [100_001, 1 << 40] {
+            let options = GetOptions { ordered, verify, ..GetOptions::default() };
+            let quiet = Habits { lies: Some(lies), modified: Some((5, 5)), ..Habits::default() };
+            let mut l = fake(quiet, &data);
+            let get = l.transfers.get(b"f", options.clone());
+            l.run();
+            let summary = l.result(get).unwrap();
+            assert!(l.files[&get] == data, "{verify:?}");
+            assert_eq!((summary.bytes, summary.size), (100_000, 100_000));
+            // Somebody did, and it may have been longer; or nobody says when it was.
+            for modified in [Some((5, 6)), None] {
+                let mut l = fake(Habits { lies: Some(lies), modified, ..Habits::default() }, &data);
+                let get = l.transfers.get(b"f", options.clone());
+                l.run();
+                let truncated = TransferError::Truncated { expected: lies, got: 100_000 };
+                assert_eq!(l.result(get), Err(truncated), "{modified:?} {verify:?}");
+            }
+        }
+    }
+    // A file of few bytes is fetched with one READ and closed behind it, and then asked for once more.
+    let mut l = fake(Habits { lies: Some(4096), modified: Some((5, 5)), ..Habits::default() }, b"up\n");
+    let get = l.transfers.get(b"f", GetOptions { size: Some(4096), ..GetOptions::default() });
+    l.run();
+    assert_eq!((l.result(get).unwrap().bytes, &l.files[&get][..]), (3, &b"up\n"[..]));
+    // Cut while it is read, its size is another one.
+    let cut = Habits { changes: Some((2, 70_000)), modified: Some((5, 5)), ..Habits::default() };
+    let mut l = fake(cut, &data);
+    let get = l.transfers.get(b"f", GetOptions::default());
+    l.run();
+    assert!(l.result(get).is_err());
+}
+
+#[test]
+fn d10_a_copy_is_whole_whatever_size_the_file_says() {
+    let data = pattern(100_000);
+    for copies in [None, Some(usize::MAX)] {
+        // Of /proc, of /sys, and of a server that tells none.
+        for (lies, mute) in [(Some(0), false), (Some(1), false), (Some(200_000), false), (None, true)] {
+            let (modified, honest_of) = (Some((5, 5)), Some(&b"g"[..]));
+            let habits = Habits { copies, lies, mute, modified, honest_of, ..Habits::default() };
+            let mut l = fake(habits, &data);
+            let copy = l.transfers.copy(b"f", b"g", PutOptions::default());
+            l.run();
+            let summary = l.result(copy).unwrap_or_else(|e| panic!("{copies:?} {lies:?} {mute}: {e}"));
+            assert!(l.far.files[&b"g"[..]] == data, "{copies:?} {lies:?}");
+            if !(copies.is_some() && mute) {
+                assert_eq!(summary.bytes, 100_000, "{copies:?} {lies:?}");
+            }
+        }
+    }
+    // A server that copies only a part, and says that all is well.
+    for (copied, lies) in [(0, None), (99_999, None), (50_000, Some(200_000)), (50_000, Some(50_001))] {
+        let honest_of = Some(&b"g"[..]);
+        let mut l = fake(Habits { copies: Some(copied), lies, honest_of, ..Habits::default() }, &data);
+        let copy = l.transfers.copy(b"f", b"g", PutOptions::default());
+        l.run();
+        let expected = lies.unwrap_or(100_000);
+        let got = copied as u64;
+        assert_eq!(l.result(copy), Err(TransferError::SizeMismatch { expected, got }));
+        assert!(l.transfers.is_empty());
+    }
+}
+
+#[test]
+fn e2_what_is_written_at_close_is_measured_after_it() {
+    let data = pattern(100_000);
+    for (reorder, seed) in [(false, 0), (true, 1), (true, 2), (true, 3)] {
+        let habits = Habits { writes_late: true, reorder, seed, ..Habits::default() };
+        let mut l = fake(habits.clone(), b"");
+        let put = l.put("g", data.clone(), PutOptions::default());
+        l.run();
+        assert!(l.result(put).unwrap().size_verified);
+        // What is different then is an error.
+        let mut l = fake(Habits { lies: Some(0), ..habits }, b"");
+        let put = l.put("g", data.clone(), PutOptions::default());
+        l.run();
+        assert_eq!(l.result(put), Err(TransferError::SizeMismatch { expected: 100_000, got: 0 }));
+    }
+}

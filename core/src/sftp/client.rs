@@ -62,11 +62,11 @@ impl Default for ClientConfig {
 }
 
 impl ClientConfig {
-    /// With the quirks of the server whose SSH identification line this is. AsyncSSH takes the arguments of
-    /// SYMLINK as the draft has them, except from clients that it knows (`asyncssh/sftp.py`).
+    /// With the quirks of the server whose SSH identification line this is: some take the arguments of SYMLINK
+    /// as the draft has them, except from clients that they know.
     #[must_use]
     pub fn for_server(mut self, ident: &[u8]) -> Self {
-        self.draft_symlink |= ident.windows(8).any(|part| part == b"AsyncSSH");
+        self.draft_symlink |= super::peers::server_takes_link_first(ident);
         self
     }
 }

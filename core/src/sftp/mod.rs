@@ -15,6 +15,7 @@ mod longname;
 mod memory;
 mod message;
 mod operation;
+mod peers;
 mod server;
 mod status;
 pub mod transfer;

@@ -78,15 +78,11 @@ impl Default for ServerConfig {
     }
 }
 
-/// Clients that follow the draft's order of SYMLINK unless the server calls itself OpenSSH.
-const LINK_FIRST: [&[u8]; 3] = [b"AsyncSSH", b"libssh_", b"WinSCP"];
-
 impl ServerConfig {
     /// Fits a quirk of a client that can only be told by its identification line (RFC 4253 §4.2): the order
     /// of SYMLINK.
     pub fn suit(&mut self, ident: &[u8]) {
-        let software = ident.strip_prefix(b"SSH-2.0-").unwrap_or(ident);
-        self.link_first = LINK_FIRST.iter().any(|name| software.starts_with(name));
+        self.link_first = super::peers::client_names_link_first(ident);
     }
 
     /// Whether a request of this kind would be refused whatever it says: the one table of permissions.

@@ -40,6 +40,14 @@ pub struct Habits {
     pub closes_first: bool,
     /// This request (by number), of READs and WRITEs those of the first byte, is never answered so many times.
     pub starves: Option<(u8, usize)>,
+    /// When a file was modified: at first, and once FSTAT was answered.
+    pub modified: Option<(u32, u32)>,
+    /// Has copy-data, and copies so many bytes at most.
+    pub copies: Option<usize>,
+    /// The size of this file is true all the same.
+    pub honest_of: Option<&'static [u8]>,
+    /// What is written is in the file when that is closed.
+    pub writes_late: bool,
 }
 
 /// A file that never ends, and that no request is starved of.
@@ -49,6 +57,8 @@ pub const BUSY: &[u8] = b"busy";
 pub struct Fake {
     pub habits: Habits,
     pub files: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Written, and not in its file yet.
+    late: BTreeMap<Vec<u8>, Vec<u8>>,
     handles: BTreeMap<u32, Vec<u8>>,
     next: u32,
     input: Vec<u8>,
@@ -87,7 +97,12 @@ impl Fake {
             }
             let message: Vec<u8> = self.input.drain(..end).skip(4).collect();
             if message[0] == 1 {
-                let version = packet(2, &[0, 0, 0, 3]);
+                let mut fields = vec![0, 0, 0, 3];
+                if self.habits.copies.is_some() {
+                    fields.put_string(b"copy-data");
+                    fields.put_string(b"1");
+                }
+                let version = packet(2, &fields);
                 self.out.extend_from_slice(&self.habits.preamble.clone());
                 self.out.extend_from_slice(&version);
                 continue;
@@ -164,6 +179,7 @@ impl Fake {
                 let flags = r.u32().unwrap();
                 if flags & 0x10 != 0 || (flags & 8 != 0 && !self.files.contains_key(&path)) {
                     self.files.insert(path.clone(), Vec::new());
+                    self.late.remove(&path);
                 }
                 if !self.files.contains_key(&path) {
                     return status(id, 2);
@@ -175,14 +191,21 @@ impl Fake {
                 packet(102, &f)
             }
             4 => {
-                let known = self.handles.remove(&handle(&mut r)).is_some();
-                status(id, if known { 0 } else { 4 })
+                let closed = self.handles.remove(&handle(&mut r));
+                if let Some((path, data)) = closed.as_ref().and_then(|path| self.late.remove_entry(path)) {
+                    self.files.insert(path, data);
+                }
+                status(id, if closed.is_some() { 0 } else { 4 })
             }
             5 => self.read(id, &mut r),
             6 => {
                 let Some(path) = self.handles.get(&handle(&mut r)).cloned() else { return status(id, 4) };
                 let (offset, data) = (r.u64().unwrap() as usize, r.string().unwrap());
-                let file = self.files.get_mut(&path).unwrap();
+                let now = self.files.entry(path.clone()).or_default();
+                let file = match self.habits.writes_late {
+                    true => self.late.entry(path).or_insert_with(|| now.clone()),
+                    false => now,
+                };
                 file.resize(file.len().max(offset + data.len()), 0);
                 file[offset..][..data.len()].copy_from_slice(data);
                 status(id, 0)
@@ -210,11 +233,24 @@ impl Fake {
                     None => status(id, 2),
                 }
             }
+            200 if self.habits.copies.is_some() => self.copy(id, &mut r),
             _ => status(id, 8),
         }
     }
 
+    fn copy(&mut self, id: u32, r: &mut Reader<'_>) -> Vec<u8> {
+        assert_eq!(r.string().unwrap(), b"copy-data");
+        let from = self.handles[&handle(r)].clone();
+        (r.u64().unwrap(), r.u64().unwrap());
+        let to = self.handles[&handle(r)].clone();
+        let mut data = self.files[&from].clone();
+        data.truncate(self.habits.copies.unwrap());
+        self.files.insert(to, data);
+        status(id, 0)
+    }
+
     fn attrs(&mut self, id: u32, path: Option<Vec<u8>>) -> Vec<u8> {
+        let honest = self.habits.honest_of.is_some() && path.as_deref() == self.habits.honest_of;
         let Some(size) = path.and_then(|p| self.files.get(&p)).map(|d| d.len() as u64) else {
             return status(id, 2);
         };
@@ -222,8 +258,13 @@ impl Fake {
         if self.habits.mute {
             f.put_u32(0);
         } else {
-            f.put_u32(1);
-            f.put_u64(self.habits.lies.unwrap_or(size));
+            let modified = self.habits.modified.as_mut().map(|(now, later)| std::mem::replace(now, *later));
+            f.put_u32(if modified.is_some() { 9 } else { 1 });
+            f.put_u64(self.habits.lies.filter(|_| !honest).unwrap_or(size));
+            if let Some(modified) = modified {
+                f.put_u32(modified);
+                f.put_u32(modified);
+            }
         }
         packet(105, &f)
     }

@@ -482,7 +482,7 @@ impl Transfers {
 
     /// Does without what would only have been good to know, and was asked before `turn`.
     fn drop_questions(&mut self, client: &mut Client, id: JobId, turn: u64) {
-        let question = |f: &Flight| matches!(f.item, Item::Stat | Item::StatPath);
+        let question = |f: &Flight| matches!(f.item, Item::Stat | Item::Restat | Item::StatPath);
         let mine = |f: &Flight| f.job == id && f.turn < turn && question(f);
         let gone: Vec<RequestId> = self.flights.iter().filter(|(_, f)| mine(f)).map(|(r, _)| *r).collect();
         for request in gone {

@@ -31,6 +31,10 @@ pub(super) enum Item {
     Wait,
     /// FSTAT of the open file.
     Stat,
+    /// The same of a file that ended before its size.
+    Restat,
+    /// READ of one byte where a copy that the server made ends.
+    Probe,
     Read,
     Fill,
     SetAttrs,
@@ -124,6 +128,8 @@ pub(super) struct Job {
     /// Times that it could not be opened, or was stat'ed in vain.
     pub(super) tries: u32,
     pub(super) restated: bool,
+    /// It ended before its size, and FSTAT was asked again.
+    pub(super) doubted: bool,
     /// A temporary file exists.
     pub(super) temporary: bool,
     pub(super) queued: bool,
@@ -190,6 +196,7 @@ impl Job {
             again: false,
             tries: 0,
             restated: false,
+            doubted: false,
             temporary: false,
             queued: false,
             started: false,
@@ -297,8 +304,15 @@ impl Job {
             order.clear();
         }
         self.ranges.size_pending = true;
-        (self.behind, self.again) = (false, false);
+        (self.behind, self.again, self.doubted) = (false, false, false);
         self.script.extend([Item::Open, Item::Wait, Item::Stat, Item::Read, Item::Close]);
+    }
+
+    /// Whether the file that is read has ended before the size that was told, with the times to judge that by.
+    pub(super) fn is_short(&self) -> bool {
+        let attrs = self.summary.attrs.as_ref();
+        let reads = matches!(self.kind, Kind::Get | Kind::Copy) && !self.rereading && self.error.is_none();
+        reads && self.ranges.is_short() && attrs.is_some_and(|a| a.times.is_some())
     }
 
     /// Bytes that wait for their turn.

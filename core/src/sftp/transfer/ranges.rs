@@ -154,6 +154,13 @@ impl Ranges {
         self.holes.is_empty() && (self.eof.is_some() || self.ended || at_end)
     }
 
+    /// Whether the file ended before the size that was told, and not because it was cut where it was read.
+    pub(super) fn is_short(&self) -> bool {
+        let wanted = self.size.map(|size| self.end.map_or(size, |end| size.min(end)));
+        let whole = self.islands.is_empty() && self.eof.is_some_and(|eof| eof >= self.high);
+        whole && wanted.is_some_and(|wanted| self.done < wanted)
+    }
+
     /// When everything was answered: the bytes that came, from the start.
     pub(super) fn verdict(&self) -> Result<u64, TransferError> {
         // Data beyond an end, or a gap: the file was cut while it was read.

@@ -1,6 +1,7 @@
 //! What replies do to a job, and how it ends.
 
 use crate::crypto::Digest;
+use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Event, Reply};
 use crate::sftp::status::{Status, StatusCode};
 use crate::time::Time;
@@ -74,6 +75,13 @@ impl Transfers {
         now: Time,
     ) -> bool {
         self.window.alive(now);
+        if flight.item == Item::Probe {
+            // There is more than was copied.
+            job.outstanding = job.outstanding.saturating_sub(1);
+            let expected = job.ranges.size.unwrap_or(0);
+            job.fail(TransferError::SizeMismatch { expected, got: job.summary.size });
+            return false;
+        }
         job.ranges.got(offset, data.len());
         if left == 0 {
             job.outstanding = job.outstanding.saturating_sub(1);
@@ -150,7 +158,16 @@ impl Transfers {
                 }
                 job.summary.attrs = Some(attrs);
             }
-            (Item::StatPath, Reply::Attrs(attrs)) => on_size(job, attrs.size),
+            (Item::Restat, Reply::Attrs(attrs)) => {
+                let modified = |a: &Attrs| a.times.map(|t| t.modified);
+                let before = job.summary.attrs.as_ref().and_then(modified);
+                // It was not cut meanwhile: that is all there is. Files of /sys have a size of 4096.
+                if attrs.size == job.ranges.size && before.is_some() && modified(&attrs) == before {
+                    job.ranges.size = None;
+                }
+            }
+            (Item::Probe, Reply::Status(status)) if status.code == StatusCode::EOF => {}
+            (Item::StatPath, Reply::Attrs(attrs)) => self.on_size(job, attrs.size),
             (Item::HashPath | Item::HashHandle, Reply::FileHash(hash)) => {
                 let ours = job.hash.take().map(|(alg, h)| (alg, Digest::finish(alg, h)));
                 match ours {
@@ -186,6 +203,35 @@ impl Transfers {
         }
     }
 
+    /// The size of what was written, as the server has it.
+    fn on_size(&mut self, job: &mut Job, size: Option<u64>) {
+        let expected = match job.kind {
+            Kind::Copy if job.copied => job.ranges.size,
+            Kind::Copy => Some(job.ranges.done()),
+            _ => Some(job.next),
+        };
+        let Some(got) = size else { return };
+        if expected == Some(got) {
+            job.summary.size_verified = true;
+        } else if !job.restated && job.error.is_none() {
+            // Perhaps it was answered before the file was closed, and some servers write no earlier.
+            job.restated = true;
+            job.script.push_front(Item::StatPath);
+            job.script.push_front(Item::Wait);
+        } else if job.copied && job.error.is_none() {
+            // The size of what was read says nothing, it was changed, or the server copied less: what is read
+            // where the copy ends tells, and whether its size is the same.
+            (job.summary.size, job.doubted) = (got, true);
+            let steps =
+                [Item::Wait, Item::Open, Item::Wait, Item::Probe, Item::Restat, Item::Wait, Item::Close];
+            steps.iter().rev().for_each(|i| job.script.push_front(*i));
+            job.opens = job.opens.saturating_add(1);
+            self.files = self.files.saturating_add(1);
+        } else {
+            job.fail(TransferError::SizeMismatch { expected: expected.unwrap_or(0), got });
+        }
+    }
+
     /// `others`: files that were open when an OPEN was sent.
     fn on_refusal(&mut self, job: &mut Job, item: Item, others: u64, status: Status) {
         let remote = |status| TransferError::Remote { op: operation(item), status };
@@ -212,7 +258,7 @@ impl Transfers {
                     job.fail(remote(status));
                 }
             }
-            Item::StatPath => {}
+            Item::StatPath | Item::Restat => {}
             Item::SetAttrs if !job.put.require_attrs => {}
             Item::Fsync if status.code == StatusCode::OP_UNSUPPORTED => {}
             Item::HashPath | Item::HashHandle => {
@@ -263,26 +309,6 @@ impl Transfers {
     }
 }
 
-/// The size of what was written, as the server has it.
-fn on_size(job: &mut Job, size: Option<u64>) {
-    let expected = match job.kind {
-        Kind::Copy if job.copied => job.ranges.size,
-        Kind::Copy => Some(job.ranges.done()),
-        _ => Some(job.next),
-    };
-    let (Some(got), Some(expected)) = (size, expected) else { return };
-    if got == expected {
-        job.summary.size_verified = true;
-    } else if job.restated || job.error.is_some() {
-        job.fail(TransferError::SizeMismatch { expected, got });
-    } else {
-        // Perhaps it was answered before the file was closed.
-        job.restated = true;
-        job.script.push_front(Item::StatPath);
-        job.script.push_front(Item::Wait);
-    }
-}
-
 /// The result of a job that nothing went wrong with.
 fn finish(job: &mut Job) -> Result<(), TransferError> {
     match job.kind {
@@ -294,7 +320,12 @@ fn finish(job: &mut Job) -> Result<(), TransferError> {
             job.summary.size = job.next;
         }
         Kind::Copy if job.copied => {
-            job.summary.size = job.ranges.size.unwrap_or(0);
+            let told = job.ranges.size;
+            if !job.doubted {
+                job.summary.size = told.unwrap_or(0);
+            } else if let Some(expected) = told {
+                return Err(TransferError::SizeMismatch { expected, got: job.summary.size });
+            }
             job.summary.bytes = job.summary.size;
         }
         _ if job.rereading => {}

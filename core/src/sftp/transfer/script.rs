@@ -72,6 +72,13 @@ impl Transfers {
                 job.ranges.size_pending = true;
                 Done::Stay(Turn::Rotate)
             }
+            // What is made up as it is read says that it is empty (/proc), and servers copy as much of it.
+            Item::CopyData if job.outstanding > 0 => Done::Stay(Turn::Idle),
+            Item::CopyData if job.ranges.size == Some(0) => {
+                job.script.pop_front();
+                job.script.push_front(Item::Read);
+                Done::Stay(Turn::Rotate)
+            }
             Item::Stat if self.fits_behind(job, self.read_len(client)).is_some() => {
                 job.ranges.size = job.get.size;
                 Done::Next
@@ -152,6 +159,11 @@ impl Transfers {
         let behind = self.fits_behind(job, len);
         loop {
             if job.data == 0 && job.ranges.is_exhausted() {
+                if job.is_short() && !job.doubted {
+                    job.doubted = true;
+                    job.script.pop_front();
+                    [Item::Wait, Item::Restat].iter().for_each(|i| job.script.push_front(*i));
+                }
                 return Done::Next;
             }
             if self.config.sequential && job.data > 0 {
@@ -369,7 +381,8 @@ fn request(
         Item::Open => client.open(&job.path, OpenFlags::READ, &Attrs::new()),
         Item::Reopen => client.open(job.written(), OpenFlags::READ, &Attrs::new()),
         Item::OpenTarget => client.open(&job.target, job.put.flags, &job.put.create),
-        Item::Stat => client.fstat(job.handle.as_ref()?),
+        Item::Stat | Item::Restat => client.fstat(job.handle.as_ref()?),
+        Item::Probe => client.read(job.handle.as_ref()?, job.summary.size, 1),
         Item::SetAttrs => client.fsetstat(job.handle.as_ref()?, job.put.attrs.as_ref()?),
         Item::Fsync => client.fsync(job.handle.as_ref()?),
         Item::Close => client.close(job.handle.as_ref()?),
@@ -408,8 +421,8 @@ fn hash_request(
 pub(super) fn operation(item: Item) -> Operation {
     match item {
         Item::Open | Item::OpenTarget | Item::Reopen => Operation::Open,
-        Item::Stat => Operation::Fstat,
-        Item::Read | Item::Reread | Item::Wait => Operation::Read,
+        Item::Stat | Item::Restat => Operation::Fstat,
+        Item::Probe | Item::Read | Item::Reread | Item::Wait => Operation::Read,
         Item::Fill => Operation::Write,
         Item::SetAttrs => Operation::Fsetstat,
         Item::Fsync => Operation::Fsync,
