@@ -3,6 +3,7 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::hosts::address::ip;
 use crate::hosts::pattern;
 
 /// Where a key may come from: the patterns of `from` (ssh_config(5), PATTERNS, with CIDR).
@@ -49,7 +50,8 @@ impl Source {
         };
         let what = Pattern::parse(text)?;
         match &what {
-            Pattern::Text(name) if negated && !is_address(name) => None,
+            // Whole addresses are networks by now: what has no wildcard is a name or a slip of the pen.
+            Pattern::Text(name) if negated && !(is_wild(name) && is_address(name)) => None,
             _ => Some(Source { negated, what }),
         }
     }
@@ -59,14 +61,15 @@ impl Pattern {
     fn parse(text: &[u8]) -> Option<Self> {
         let text = core::str::from_utf8(text).ok()?;
         if let Some((address, bits)) = text.split_once('/') {
-            let address: IpAddr = address.parse().ok()?;
+            let address = ip(address.as_bytes())?;
             let digits = !bits.is_empty() && bits.bytes().all(|b| b.is_ascii_digit());
             let bits: u32 = bits.parse().ok().filter(|_| digits)?;
             // What is more than the network is an error in sshd, too: one of the two is wrong.
             let fits = bits <= width(address) && network(address, bits) == number(address);
             return fits.then_some(Pattern::Network(address, bits));
         }
-        if let Ok(address) = text.parse::<IpAddr>() {
+        // By any spelling that sshd reads: one that it takes for a name would keep nobody out.
+        if let Some(address) = ip(text.as_bytes()) {
             let address = address.to_canonical();
             return Some(Pattern::Network(address, width(address)));
         }
@@ -82,6 +85,10 @@ impl Pattern {
             Pattern::Text(pattern) => pattern::matches_host(pattern, text),
         }
     }
+}
+
+fn is_wild(pattern: &[u8]) -> bool {
+    pattern.iter().any(|b| b"*?".contains(b))
 }
 
 /// Whether a pattern with wildcards can mean an address.
@@ -114,6 +121,32 @@ mod tests {
 
     fn admits(list: &str, address: &str) -> bool {
         Sources::parse(list.as_bytes()).expect("a list").admit(address.parse().unwrap())
+    }
+
+    /// As OpenSSH's server decides (`addrmatch.c`, `addr_pton_cidr`), seen with each of these lists.
+    #[test]
+    fn a5_addresses_by_any_spelling() {
+        let table = [
+            ("127.1", true, false),
+            ("0x7f.1", true, false),
+            ("2130706433", true, false),
+            ("017700000001", true, false),
+            ("127.1/32", true, false),
+            ("127.0/8", true, false),
+            ("!127.1,*", false, true),
+            ("!2130706433,*", false, true),
+            ("!0::1,*", true, false),
+            ("!0:0:0:0:0:0:0:1,*", true, false),
+            ("0::1", false, true),
+            ("0::1/128", false, true),
+            ("0:0::/16", false, true),
+            ("1", false, false),
+        ];
+        for (list, four, six) in table {
+            assert_eq!((admits(list, "127.0.0.1"), admits(list, "::1")), (four, six), "{list}");
+        }
+        assert_eq!(Sources::parse(b"127/8"), None, "more than the network");
+        assert_eq!(Sources::parse(b"!127.0.0.1.,*"), None, "a name, which would keep nobody out");
     }
 
     #[test]

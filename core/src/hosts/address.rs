@@ -2,10 +2,30 @@
 //! getaddrinfo(3) reads. OpenSSH looks hosts up by it (`ssh.c`, `resolve_addr`).
 
 use core::fmt::{self, Write};
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The longest text: eight groups of four digits.
 const MAX_TEXT: usize = 39;
+
+/// The address that a text stands for, by any spelling of it; `None` for anything else, and with a zone.
+pub(crate) fn ip(text: &[u8]) -> Option<IpAddr> {
+    read(text).filter(|(_, zone)| zone.is_empty()).map(|(ip, _)| ip)
+}
+
+/// An address and what follows it: nothing, or a `%` and a zone.
+fn read(text: &[u8]) -> Option<(IpAddr, &[u8])> {
+    if let Some(ip) = ipv4(text) {
+        return Some((ip.into(), b""));
+    }
+    let end = text.iter().position(|b| *b == b'%').unwrap_or(text.len());
+    let (text, zone) = text.split_at_checked(end)?;
+    // A look at the letters is quicker than an attempt, and files are long.
+    if !text.contains(&b':') {
+        return None;
+    }
+    let ip: Ipv6Addr = core::str::from_utf8(text).ok()?.parse().ok()?;
+    Some((ip.into(), zone))
+}
 
 /// An address: its canonical text, and its zone without the `%`.
 #[derive(Debug)]
@@ -19,23 +39,10 @@ impl<'a> Address<'a> {
     /// `None` for anything that is not an address.
     pub(super) fn parse(host: &'a [u8]) -> Option<Self> {
         let mut address = Address { text: [0; MAX_TEXT], len: 0, zone: b"" };
-        if let Some(ip) = ipv4(host) {
-            write!(address, "{ip}").ok()?;
-            return Some(address);
-        }
-        let end = host.iter().position(|b| *b == b'%').unwrap_or(host.len());
-        let (text, zone) = host.split_at_checked(end)?;
-        // A look at the letters is quicker than an attempt, and files are long.
-        if !text.contains(&b':') {
-            return None;
-        }
-        let ip: Ipv6Addr = core::str::from_utf8(text).ok()?.parse().ok()?;
-        match ip.segments() {
-            // As inet_ntop(3) writes them: what is long out of use, but what a hash is made of.
-            [0, 0, 0, 0, 0, 0, high, _] if high != 0 => {
-                write!(address, "::{}", Ipv4Addr::from_bits(u32::try_from(ip.to_bits()).ok()?)).ok()?;
-            }
-            _ => write!(address, "{ip}").ok()?,
+        let (ip, zone) = read(host)?;
+        match compatible(ip) {
+            Some(low) => write!(address, "::{low}").ok()?,
+            None => write!(address, "{ip}").ok()?,
         }
         address.zone = canonical_zone(zone)?;
         Some(address)
@@ -54,6 +61,14 @@ impl Write for Address<'_> {
         self.len = end;
         Ok(())
     }
+}
+
+/// The address in an IPv4-compatible one, of which the lower half has its old form: long out of use, but
+/// what inet_ntop(3) writes and a hash is made of.
+fn compatible(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let low = u32::try_from(ip.to_bits()).ok()?;
+    (low > 0xffff).then(|| Ipv4Addr::from_bits(low))
 }
 
 /// One to four numbers, of which the last fills what the others leave (inet_aton(3)).

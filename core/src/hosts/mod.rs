@@ -4,7 +4,7 @@
 //! ([`KnownHosts::add_unreadable`]) and appends what [`learn_line`] makes. Loading only splits lines
 //! and indexes plain names; keys are decoded and hashed names computed when a host is looked up.
 
-mod address;
+pub(crate) mod address;
 mod broken;
 mod line;
 mod name;
