@@ -262,6 +262,11 @@ pub(crate) fn table(outcomes: &[Outcome]) -> String {
     table
 }
 
+#[allow(dead_code, reason = "the tests take this file as a module")]
+fn bare(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').to_owned()
+}
+
 /// A file that is not there knows nobody; one that cannot be read may revoke any key.
 #[allow(dead_code, reason = "the tests take this file as a module")]
 fn known_hosts(path: &Path) -> Result<KnownHosts, Box<dyn Error>> {
@@ -274,7 +279,11 @@ fn known_hosts(path: &Path) -> Result<KnownHosts, Box<dyn Error>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         bytes => bytes.map_err(|e| format!("{}: {e}", path.display()))?,
     };
-    Ok(KnownHosts::parse(&path.display().to_string(), &bytes)?)
+    let known = KnownHosts::parse(&path.display().to_string(), &bytes)?;
+    for warning in known.warnings().iter().take(10) {
+        eprintln!("warning: {warning}");
+    }
+    Ok(known)
 }
 
 #[allow(dead_code, reason = "the tests take this file as a module")]
@@ -300,8 +309,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let command = args.next().ok_or("no command")?;
     let hosts: Vec<(String, u16)> = args
         .map(|host| match host.rsplit_once(':').map(|(name, port)| (name, port.parse())) {
-            Some((name, Ok(port))) => (name.to_owned(), port),
-            _ => (host, 22),
+            // An address with colons has a port only behind its brackets.
+            Some((name, Ok(port))) if !name.contains(':') || name.ends_with(']') => (bare(name), port),
+            _ => (bare(&host), 22),
         })
         .collect();
     let key = match key {

@@ -231,6 +231,12 @@ impl Channel {
             self.shared().may_wait("the answer to a channel request")?;
         }
         let deadline = Deadline::after(self.0.handle.reply_timeout);
+        let program =
+            matches!(request, ChannelRequest::Exec(_) | ChannelRequest::Shell | ChannelRequest::Subsystem(_));
+        let started = self.shared().with(|state| state.channels.get(&self.0.id).is_some_and(|c| c.started));
+        if program && started {
+            return Err(self.shared().error(ErrorKind::ProgramStarted));
+        }
         let number = self.send_request(request, true)?;
         if !request.may_want_reply() {
             return Ok(());
@@ -239,7 +245,17 @@ impl Channel {
             let i = chan.answers.iter().position(|(n, _)| *n == number)?;
             Some(chan.answers.swap_remove(i).1)
         })?;
-        if ok { Ok(()) } else { Err(self.shared().error(ErrorKind::RequestRefused(what))) }
+        if !ok {
+            return Err(self.shared().error(ErrorKind::RequestRefused(what)));
+        }
+        if program {
+            self.shared().with(|state| {
+                if let Some(chan) = state.channels.get_mut(&self.0.id) {
+                    chan.started = true;
+                }
+            });
+        }
+        Ok(())
     }
 
     /// Sends a request; the number under which its answer will be found.

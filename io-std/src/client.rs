@@ -64,7 +64,10 @@ impl<T: Target + ?Sized> Target for &T {
 
 impl<S: AsRef<str>> Target for (S, u16) {
     fn host_and_port(&self) -> Result<(String, u16), String> {
-        Ok((self.0.as_ref().to_owned(), self.1))
+        let host = self.0.as_ref();
+        // The brackets of an address are how it is written, and no part of it.
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        Ok((bare.unwrap_or(host).to_owned(), self.1))
     }
 }
 

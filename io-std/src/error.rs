@@ -52,6 +52,8 @@ pub enum ErrorKind {
     RequestRefused(&'static str),
     /// The channel was closed.
     ChannelClosed,
+    /// The session has its program already: RFC 4254 §6.5 lets it run one.
+    ProgramStarted,
     /// The call would wait for ever: it was made on the connection's own thread, by a handler of the
     /// server or from a notice, and what it waits for comes by that thread. Make it on another one.
     WouldDeadlock(&'static str),
@@ -236,6 +238,9 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the peer refused to open a channel: {} ({text})", why.name())
             }
             ErrorKind::RequestRefused(what) => write!(f, "the peer refused the request: {what}"),
+            ErrorKind::ProgramStarted => {
+                f.write_str("this session has run a program already: open another session for the next one")
+            }
             ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
             ErrorKind::WouldDeadlock(awaited) => {
                 write!(f, "this thread drives the connection and cannot wait for {awaited}; use another")

@@ -140,6 +140,8 @@ pub(crate) struct Chan {
     pub(crate) nudged: bool,
     /// How often data could be written again: each writer has to notice by itself.
     pub(crate) writable: u64,
+    /// The peer runs a program for it.
+    pub(crate) started: bool,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
     pub(crate) asked: u64,
     answered: u64,
@@ -163,6 +165,7 @@ impl Chan {
             exit: None,
             nudged: false,
             writable: 0,
+            started: false,
             asked: 0,
             answered: 0,
             answers: Vec::new(),

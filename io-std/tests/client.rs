@@ -305,6 +305,10 @@ fn c20_a_call_that_makes_no_sense_says_what_to_do() {
     is("login twice", again, "one connection has one login");
     let other = Client::connect(serve(), options()).unwrap();
     is("a name with a NUL", other.login("a\0b", Auth::new().password("x")).unwrap_err(), "NUL");
+    let session = early.session().unwrap();
+    session.exec("hang").unwrap();
+    is("exec twice", session.exec("exit 0").unwrap_err(), "open another session");
+    is("a shell then", session.shell().unwrap_err(), "open another session");
     early.disconnect();
     let ended = early.exec("exit 0").unwrap_err().to_string();
     assert!(ended.contains("connect again") || ended.contains("closed by the user"), "{ended}");
