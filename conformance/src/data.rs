@@ -91,6 +91,20 @@ fn splitmix(state: &mut u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// So many bytes that do not compress.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = len as u64;
+    let words = std::iter::repeat_with(|| splitmix(&mut state).to_le_bytes());
+    words.flatten().take(len).collect()
+}
+
+/// The checksum of bytes in memory.
+pub fn checksum_of(bytes: &[u8]) -> Checksum {
+    let mut hash = Hasher::default();
+    hash.update(bytes);
+    hash.finish()
+}
+
 /// A SHA-256 and the number of bytes it covers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checksum {

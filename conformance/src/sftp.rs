@@ -102,6 +102,7 @@ pub struct SftpCall<'s> {
     serve: &'s Serve,
     home: tempfile::TempDir,
     deadline: Duration,
+    compress: bool,
 }
 
 impl<'s> SftpCall<'s> {
@@ -117,13 +118,20 @@ impl<'s> SftpCall<'s> {
         fs::copy(serve.keys().public("user_ed25519"), home.path().join("key.pub"))
             .expect("the folder is writable");
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).expect("the file is ours");
-        Self { serve, home, deadline: Duration::from_secs(300) }
+        Self { serve, home, deadline: Duration::from_secs(300), compress: false }
     }
 
     /// Sets how long it may take, 300 s by default.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
+        self
+    }
+
+    /// Turns compression on; for OpenSSH's programs and those that run its `ssh`.
+    #[must_use]
+    pub fn compress(mut self) -> Self {
+        self.compress = true;
         self
     }
 
@@ -251,7 +259,9 @@ impl<'s> SftpCall<'s> {
     fn options(&self) -> Vec<String> {
         let mut options = vec!["-F".to_owned(), "none".into(), "-i".into()];
         options.push(self.home.path().join("key").display().to_string());
+        let compression = if self.compress { "Compression=yes" } else { "Compression=no" };
         for option in [
+            compression,
             "IdentitiesOnly=yes",
             "BatchMode=yes",
             "StrictHostKeyChecking=yes",

@@ -1,13 +1,14 @@
 //! Real clients on a server of `konko-mio`: each algorithm of each of them once.
 
 use konko_conformance::clients::LISTS;
+use konko_conformance::data::{checksum_of, noise};
 use konko_conformance::keys::{KINDS, KeyRing};
 use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
 use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
 use konko_core::admission::AdmissionLimits;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
-use konko_core::crypto::{Cipher, Kex, Mac, SigAlg};
+use konko_core::crypto::{Cipher, Compression, Kex, Mac, SigAlg};
 use konko_core::keys::{PrivateKey, PublicKey};
 use konko_core::server::Verdict;
 use konko_core::transport::limits::RekeyLimit;
@@ -207,4 +208,23 @@ fn each_algorithm_of_each_client() {
     ));
     assert!(failures.is_empty(), "{} failed:\n{}", failures.len(), failures.join("\n"));
     assert!(clients.is_empty() || run >= 18 * clients.len(), "only {run} cells of {} clients", clients.len());
+}
+
+#[test]
+fn b0_noise_through_zlib_and_the_event_loop() {
+    let (keys, workers) = (KeyRing::shared(), Workers::new(2).unwrap());
+    let server = Server::start(&keys, List::Cipher, "aes128-gcm@openssh.com", &workers);
+    let noise = noise(30 << 20);
+    for client in Client::all().iter().filter(|c| matches!(c, Client::OpenSsh(_))) {
+        let user = client.to_string();
+        let call = Call::to(server.port, &keys).key("user_ed25519").user(&user).compress();
+        let done =
+            call.feed(Feed::Bytes(noise.clone())).deadline(Duration::from_secs(300)).run(client, "cat");
+        done.expect_code(0);
+        assert_eq!(done.stdout.checksum, checksum_of(&noise), "{client}");
+        let seen = server.seen.lock().unwrap();
+        let (used, rekeys) = &seen[&user];
+        assert_eq!(used.compression, [Compression::ZlibOpenssh; 2], "{client}");
+        assert!(*rekeys > 10, "{client}: {rekeys}");
+    }
 }

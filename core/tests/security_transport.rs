@@ -651,6 +651,51 @@ fn v27_compressed_streams_of_any_shape() {
 }
 
 #[test]
+fn b0_noise_through_write_and_slot_over_key_exchanges() {
+    const PACKET: usize = 32 << 10;
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.peer.offer.compression = ["zlib@openssh.com".into(), "zlib@openssh.com".into()];
+        rig.login();
+        let (id, number) = rig.opened(5, u32::MAX, PACKET as u32);
+        for n in 0..120usize {
+            if n % 40 == 39 {
+                rig.rekey();
+            }
+            // Full packets, and every length at which a compressor might hold something back.
+            let len = if n % 2 == 0 { PACKET } else { 31_700 + n };
+            let noise: Vec<u8> = std::iter::repeat_with(|| rig.peer.rng.array::<32>()).flatten().take(len).collect();
+            macro_rules! on {
+                ($c:ident, $e:expr) => {
+                    match &mut rig.machine {
+                        raw::Machine::Client($c) => $e,
+                        raw::Machine::Server($c) => $e,
+                    }
+                };
+            }
+            assert_eq!(on!(c, c.write(id, Stream::Data, &noise)), Ok(len));
+            on!(c, {
+                let mut slot = c.slot(id, Stream::Data, len).unwrap().unwrap();
+                slot.bytes().copy_from_slice(&noise);
+                slot.commit(len);
+            });
+            rig.run();
+            for _ in 0..2 {
+                let m = rig.expect(94);
+                assert!(m[9..] == noise, "{role:?}, packet {n}: {} of {len} bytes", m.len() - 9);
+            }
+            rig.put(&msg::ChannelData::new(number, &noise));
+            assert!(rig.app.data == noise, "{role:?}, packet {n}: {} of {len} bytes", rig.app.data.len());
+            rig.app.data.clear();
+            // Credit.
+            rig.messages();
+            rig.events.clear();
+        }
+        rig.assert_alive();
+    }
+}
+
+#[test]
 fn v29_counts_are_not_believed() {
     for role in ROLES {
         for count in [1u32, 65, 0x7fff_ffff, u32::MAX] {

@@ -123,7 +123,7 @@ impl Sender {
         let Some(deflate) = &mut self.deflate else { return };
         let mut draft = self.tx.draft();
         draft.extend(HEADER);
-        deflate.compress(&self.scratch, |bytes| draft.put(bytes));
+        deflate.compress(&self.scratch, &mut draft);
         let len = draft.len;
         self.finish(len, min);
     }

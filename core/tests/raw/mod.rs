@@ -19,9 +19,7 @@ use konko_core::provider;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{NameList, Reader, Sink};
 use konko_core::{Rng, Seed};
-use miniz_oxide::deflate::core::{CompressorOxide, create_comp_flags_from_zip_params};
-use miniz_oxide::inflate::stream::InflateState;
-use miniz_oxide::{DataFormat, MZFlush};
+use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
 #[allow(unused_imports)]
 pub use rig::{Machine, Rig};
@@ -185,8 +183,8 @@ pub struct RawPeer {
     pub strict: bool,
     /// The machine's EXT_INFO and other fillers are skipped by `next`.
     pub authenticated: bool,
-    deflate: Option<Box<CompressorOxide>>,
-    inflate: Option<Box<InflateState>>,
+    deflate: Option<Deflate>,
+    inflate: Option<Inflate>,
     pub next_opener: Option<Box<dyn PacketOpener>>,
     pub next_sealer: Option<Box<dyn PacketSealer>>,
     pub ephemeral: Option<(Ephemeral, PublicValue)>,
@@ -318,7 +316,7 @@ impl RawPeer {
             self.deflate = Some(new_deflate());
         }
         if delayed(into, self) {
-            self.inflate = Some(InflateState::new_boxed(DataFormat::Zlib));
+            self.inflate = Some(new_inflate());
         }
     }
 
@@ -360,7 +358,7 @@ impl RawPeer {
                     self.in_seq = 0;
                 }
                 let way = usize::from(self.role == Role::Client);
-                self.inflate = self.zips(way).then(|| InflateState::new_boxed(DataFormat::Zlib));
+                self.inflate = self.zips(way).then(new_inflate);
             }
             52 if self.role == Role::Client => self.login_done(),
             _ => {}
@@ -612,22 +610,28 @@ fn digest(alg: HashAlg, parts: &[&[u8]]) -> Digest {
     Digest::of(provider(), alg, parts)
 }
 
-fn new_deflate() -> Box<CompressorOxide> {
-    Box::new(CompressorOxide::new(create_comp_flags_from_zip_params(6, 15, 0)))
+fn new_deflate() -> Deflate {
+    Deflate::new(6, true, 15)
 }
 
-pub fn deflated(deflate: &mut CompressorOxide, payload: &[u8]) -> Vec<u8> {
+fn new_inflate() -> Inflate {
+    Inflate::new(true, 15)
+}
+
+pub fn deflated(deflate: &mut Deflate, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0; payload.len() * 2 + 1024];
-    let result = miniz_oxide::deflate::stream::deflate(deflate, payload, &mut out, MZFlush::Partial);
-    assert_eq!(result.bytes_consumed, payload.len());
-    out.truncate(result.bytes_written);
+    let (taken, given) = (deflate.total_in(), deflate.total_out());
+    deflate.compress(payload, &mut out, DeflateFlush::PartialFlush).unwrap();
+    assert_eq!(deflate.total_in() - taken, payload.len() as u64);
+    out.truncate((deflate.total_out() - given) as usize);
     out
 }
 
-fn inflated(inflate: &mut InflateState, data: &[u8]) -> Vec<u8> {
+fn inflated(inflate: &mut Inflate, data: &[u8]) -> Vec<u8> {
     let mut out = vec![0; 1 << 20];
-    let result = miniz_oxide::inflate::stream::inflate(inflate, data, &mut out, MZFlush::Sync);
-    assert_eq!(result.bytes_consumed, data.len());
-    out.truncate(result.bytes_written);
+    let (taken, given) = (inflate.total_in(), inflate.total_out());
+    inflate.decompress(data, &mut out, InflateFlush::SyncFlush).unwrap();
+    assert_eq!(inflate.total_in() - taken, data.len() as u64);
+    out.truncate((inflate.total_out() - given) as usize);
     out
 }
