@@ -676,6 +676,33 @@ fn c33_c35_global_requests_are_answered_in_order_and_unknown_ones_with_no() {
 }
 
 #[test]
+fn c33_late_answers_to_global_requests_keep_the_order_of_the_requests() {
+    for role in ROLES {
+        let mut rig = rig(role);
+        rig.app.hold_globals = true;
+        // Those that the core answers by itself wait for their turn as well.
+        for name in ["x@test", "keepalive@openssh.com", "x@test", "x@test", "keepalive@openssh.com", "x@test"]
+        {
+            rig.put(&msg::GlobalRequest::new(text(name), true, b""));
+        }
+        // Each answer is another, and they are decided last to first.
+        let answers = [(true, Some(1)), (false, None), (true, None), (true, Some(4))];
+        assert_eq!(rig.app.global_tickets.len(), answers.len());
+        while let Some(ticket) = rig.app.global_tickets.pop() {
+            assert_eq!(rig.numbers(), []);
+            let (ok, port) = answers[rig.app.global_tickets.len()];
+            match &mut rig.machine {
+                Machine::Client(c) => c.reply_global(ticket, ok, port).unwrap(),
+                Machine::Server(c) => c.reply_global(ticket, ok, port).unwrap(),
+            }
+            rig.run();
+        }
+        let expected: [&[u8]; 6] = [&[81, 0, 0, 0, 1], &[82], &[82], &[81], &[82], &[81, 0, 0, 0, 4]];
+        assert_eq!(rig.messages(), expected, "{role:?}");
+    }
+}
+
+#[test]
 fn c33_late_decisions_do_not_change_the_order_of_replies() {
     let mut rig = rig(Role::Server);
     rig.app.hold_requests = true;

@@ -181,6 +181,8 @@ pub struct RawPeer {
     pub host_zeros: [usize; 2],
     pub chosen: Option<Chosen>,
     pub strict: bool,
+    /// Padding of each of the machine's packets, opened, if it is kept.
+    pub paddings: Option<Vec<Vec<u8>>>,
     /// The machine's EXT_INFO and other fillers are skipped by `next`.
     pub authenticated: bool,
     deflate: Option<Deflate>,
@@ -221,6 +223,7 @@ impl RawPeer {
             host_zeros: [0, 0],
             chosen: None,
             strict: false,
+            paddings: None,
             authenticated: false,
             deflate: None,
             inflate: None,
@@ -347,6 +350,9 @@ impl RawPeer {
         self.in_seq = self.in_seq.wrapping_add(1);
         let pad = packet[4] as usize;
         let mut body = packet[5..4 + length - pad].to_vec();
+        if let Some(paddings) = &mut self.paddings {
+            paddings.push(packet[4 + length - pad..4 + length].to_vec());
+        }
         if let Some(inflate) = &mut self.inflate {
             body = inflated(inflate, &body);
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::channel::{ChannelEvent, ChannelId, OpenKind, OpenTicket, RequestTicket};
+use konko_core::channel::{ChannelEvent, ChannelId, GlobalTicket, OpenKind, OpenTicket, RequestTicket};
 use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, SignTicket};
 use konko_core::error::Fault;
 use konko_core::keys::{KeyPair, PublicKey};
@@ -42,6 +42,8 @@ pub struct App {
     pub hold_requests: bool,
     /// Drop the tickets of global requests.
     pub drop_globals: bool,
+    /// Keep tickets of global requests instead of saying no.
+    pub hold_globals: bool,
     /// Do not consume data.
     pub hold_data: bool,
     pub host_tickets: Vec<HostKeyTicket>,
@@ -49,6 +51,7 @@ pub struct App {
     pub probe_tickets: Vec<ProbeTicket>,
     pub open_tickets: Vec<OpenTicket>,
     pub request_tickets: Vec<RequestTicket>,
+    pub global_tickets: Vec<GlobalTicket>,
     pub prompt_tickets: Vec<PromptTicket>,
     pub sign_tickets: Vec<SignTicket>,
     pub channels: Vec<ChannelId>,
@@ -104,12 +107,14 @@ impl Default for App {
             hold_opens: false,
             hold_requests: false,
             drop_globals: false,
+            hold_globals: false,
             hold_data: false,
             host_tickets: Vec::new(),
             auth_tickets: Vec::new(),
             probe_tickets: Vec::new(),
             open_tickets: Vec::new(),
             request_tickets: Vec::new(),
+            global_tickets: Vec::new(),
             prompt_tickets: Vec::new(),
             sign_tickets: Vec::new(),
             channels: Vec::new(),
@@ -479,6 +484,9 @@ impl App {
             ClientEvent::Sign(ticket) => self.sign_tickets.push(ticket),
             ClientEvent::Open { ticket, .. } => self.open_tickets.push(ticket),
             ClientEvent::Opened(id) => self.channels.push(id),
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
+                self.global_tickets.push(ticket);
+            }
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
                 conn.reply_global(ticket, false, None).unwrap();
             }
@@ -519,6 +527,9 @@ impl App {
             ServerEvent::Open { ticket, .. } if self.hold_opens => self.open_tickets.push(ticket),
             ServerEvent::Open { ticket, .. } => self.channels.push(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Opened(id) => self.channels.push(id),
+            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
+                self.global_tickets.push(ticket);
+            }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
                 conn.reply_global(ticket, false, None).unwrap();
             }
