@@ -256,15 +256,9 @@ impl Machine {
             return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase()));
         }
         if self.transport.gate_open() {
-            if self.channels.globals.probing() {
-                // Some peers never answer global requests; every peer answers a message, at least
-                // with UNIMPLEMENTED.
-                self.transport.ping();
-            } else {
-                let asked = crate::channel::Asked::Keepalive;
-                let name = "keepalive@openssh.com";
-                let _ = self.channels.globals.ask(&mut self.transport, name, &[], true, asked);
-            }
+            // The same every time: OpenSSH before 9.5 and Paramiko end the connection for a PING,
+            // whether they could answer it or not, so it goes to nobody unasked.
+            self.channels.globals.probe(&mut self.transport);
         }
         self.probed = self.now;
         self.missed_probes = self.missed_probes.saturating_add(1);
@@ -379,7 +373,8 @@ impl<S: Logic> Connection<S> {
     }
 
     /// Sends a request on an open channel. With `want_reply`, `RequestDone` follows, in the order
-    /// of the requests.
+    /// of the requests. [`ChannelRequest::Eow`] goes only to peers whose identification says that they
+    /// know it, OpenSSH's and konko's; to others nothing is sent (OpenSSH PROTOCOL §2.1).
     pub fn request(
         &mut self,
         channel: ChannelId,
@@ -482,8 +477,7 @@ impl<S: Logic> Connection<S> {
     pub fn request_global(&mut self, name: &str, fields: &[u8], want_reply: bool) -> Result<(), UsageError> {
         self.core.note_this(ConnectionCall::RequestGlobal { name, fields, want_reply });
         self.core.connected()?;
-        let asked = crate::channel::Asked::Application;
-        self.core.channels.globals.ask(&mut self.core.transport, name, fields, want_reply, asked)
+        self.core.channels.globals.ask(&mut self.core.transport, name, fields, want_reply)
     }
 
     /// Answers a global request of the peer; `port` is for a granted `tcpip-forward` of port 0.

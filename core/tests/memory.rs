@@ -204,6 +204,126 @@ fn r06_a_stranger_costs_a_server_little_in_every_state() {
     }
 }
 
+/// Every message that a server may get in each state before authentication, as large as it may be.
+fn largest(state: &str) -> Vec<(&'static str, Vec<u8>)> {
+    const ROOM: usize = 262_000;
+    let long = vec![b'a'; ROOM - 200];
+    let half = vec![b'a'; ROOM / 2 - 200];
+    let list = |names: usize| (0..names).map(|n| format!("{n:015}")).collect::<Vec<_>>().join(",");
+    let kexinit = |kex: &str, list: &str, languages: &[u8]| {
+        let mut m = vec![20; 17];
+        m.put_string(format!("curve25519-sha256,{kex}").as_bytes());
+        let ciphers = ["aes128-gcm@openssh.com"; 2];
+        let others = ["hmac-sha2-256", "hmac-sha2-256", "none", "none"];
+        for name in ["ssh-ed25519"].into_iter().chain(ciphers).chain(others) {
+            m.put_string(format!("{name},{list}").as_bytes());
+        }
+        m.put_string(languages);
+        m.put_string(languages);
+        m.extend_from_slice(&[0; 5]);
+        m
+    };
+    let request = |user: &[u8], method: &[u8], rest: &[&[u8]]| {
+        let mut m = strings(50, &[user, b"ssh-connection", method]);
+        if !rest.is_empty() && method != b"keyboard-interactive" {
+            m.push(0);
+        }
+        rest.iter().for_each(|s| m.put_string(s));
+        m
+    };
+    let mut messages = vec![
+        ("IGNORE", strings(2, &[&long])),
+        ("DEBUG", [&[4, 1][..], &strings(0, &[&half, &half])[1..]].concat()),
+        ("DISCONNECT", [&[1, 0, 0, 0, 11][..], &strings(0, &[&half, &half])[1..]].concat()),
+        ("UNIMPLEMENTED", [&[3, 0, 0, 0, 1][..], &long].concat()),
+        ("unknown", [&[199][..], &long].concat()),
+    ];
+    match state {
+        "ident" => messages.extend([
+            ("KEXINIT with full lists", kexinit(&list(1000), &list(1000), list(1000).as_bytes())),
+            ("KEXINIT with long languages", kexinit("x", "x", &vec![b'e'; 125_000])),
+            ("KEXINIT with a long list", kexinit(&list(15_000), "x", b"")),
+        ]),
+        "kexinit" => messages.extend([
+            ("KEX_ECDH_INIT", strings(30, &[&long])),
+            ("KEX_DH_GEX_REQUEST", [&[34][..], &long].concat()),
+            ("NEWKEYS", [&[21][..], &long].concat()),
+        ]),
+        "keyed" => messages.extend([
+            ("SERVICE_REQUEST", strings(5, &[&long])),
+            ("EXT_INFO", [&[7, 0, 0, 0, 1][..], &strings(0, &[&half, &half])[1..]].concat()),
+        ]),
+        "auth" => messages.extend([
+            ("user", request(&long, b"none", &[])),
+            ("method", request(b"alice", &long, &[])),
+            ("password", request(b"alice", b"password", &[&long])),
+            ("probe", request(b"alice", b"publickey", &[b"ssh-rsa", &long])),
+            (
+                "probe of RSA",
+                request(
+                    b"alice",
+                    b"publickey",
+                    &[b"rsa-sha2-256", &strings(0, &[b"ssh-rsa", b"\x01\x00\x01", &vec![0x7f; 2048]])[1..]],
+                ),
+            ),
+            ("keyboard-interactive", request(b"alice", b"keyboard-interactive", &[&half, &half])),
+            ("hostbased", request(b"alice", b"hostbased", &[&half, &half])),
+            ("INFO_RESPONSE", [&[61, 0, 0, 0, 1][..], &strings(0, &[&long])[1..]].concat()),
+            ("SERVICE_REQUEST", strings(5, &[&long])),
+        ]),
+        _ => {}
+    }
+    messages
+}
+
+#[test]
+fn a9_every_message_before_authentication_at_its_largest() {
+    type Make = fn(&mut Rig);
+    let states: [(&str, Make); 5] = [
+        ("ident", |r| {
+            r.peer.send_ident();
+            r.run();
+        }),
+        ("kexinit", |r| {
+            r.kexinit();
+        }),
+        ("reply", |r| {
+            r.kexinit().method();
+        }),
+        ("keyed", |r| {
+            r.handshake();
+        }),
+        ("auth", |r| {
+            r.service();
+        }),
+    ];
+    for (state, make) in states {
+        for (what, message) in largest(state) {
+            let mut rig = Rig::new(Role::Server);
+            make(&mut rig);
+            rig.collect();
+            rig.events = Vec::new();
+            let packets: Vec<Vec<u8>> = (0..3).map(|_| rig.peer.packet(&message)).collect();
+            let (_, _, peak, _) = during(|| {
+                packets.iter().all(|packet| {
+                    // While a decision or a refusal is waited for, nobody reads.
+                    rig.rx.is_empty() && feed(&mut rig, packet) && {
+                        rig.now = rig.now + Duration::from_secs(2);
+                        feed(&mut rig, &[])
+                    }
+                })
+            });
+            assert!(peak < PEAK_MAX, "{state}, {what}: {peak} at most");
+            rig.rx.release();
+            rig.tx().release();
+            let all = HELD.get();
+            drop(rig.machine);
+            let held = all - HELD.get();
+            assert!(held <= IDLE, "{state}, {what}: {held} held");
+        }
+    }
+}
+
 #[test]
 fn r06_hostile_requests_before_authentication_do_not_add_up() {
     let mut rig = Rig::new(Role::Server);

@@ -5,6 +5,7 @@ mod raw;
 
 use std::time::Duration;
 
+use konko_core::channel::ChannelRequest;
 use konko_core::error::{EndedBy, Error, Fault, Phase, TimerKind};
 use konko_core::msg;
 use konko_core::transport::Keepalive;
@@ -15,6 +16,8 @@ use pair::apps::{Host, Shell, all_methods};
 use pair::{Pair, host_key, transport_config};
 use raw::rig::{Proof, server_config, transport};
 use raw::{Rig, strings};
+
+const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 type Make = fn(&mut Rig);
 
@@ -220,7 +223,7 @@ fn u14_r09_any_sign_of_life_counts() {
 }
 
 #[test]
-fn u14_probes_come_in_silence_only_and_change_when_one_stays_unanswered() {
+fn u14_probes_come_in_silence_only() {
     let mut config = transport(Policy::Modern);
     config.rekey.time = Duration::from_secs(1 << 30);
     let mut rig = Rig::with(Role::Client, config);
@@ -232,15 +235,76 @@ fn u14_probes_come_in_silence_only_and_change_when_one_stays_unanswered() {
     assert_eq!(rig.numbers(), []);
     rig.wait(Duration::from_secs(30));
     assert_eq!(rig.numbers(), [80]);
-    rig.wait(Duration::from_secs(30));
-    assert_eq!(rig.numbers(), [192], "a peer that answers no global request answers this");
-    // Such a peer stays connected, and the application's questions still have room.
+    // A peer that answers no global request, but lives, stays connected, and the application's
+    // questions still have room.
     for _ in 0..80 {
         rig.put(&msg::Unimplemented::new(1));
         rig.wait(Duration::from_secs(30));
         rig.assert_alive();
+        assert_eq!(rig.numbers(), [80]);
     }
     rig.conn_client().request_global("x", b"", true).unwrap();
+}
+
+#[test]
+fn c1_a_peer_that_was_slow_for_two_probes_goes_on_and_its_answers_fit() {
+    for role in ROLES {
+        let mut rig = Rig::new(role);
+        rig.login();
+        rig.wait(Duration::from_secs(61));
+        let probes = rig.messages();
+        let probe = strings(80, &[b"keepalive@openssh.com"]);
+        assert_eq!(probes, [[&probe[..], &[1]].concat(), [&probe[..], &[1]].concat()], "{role:?}");
+        match &mut rig.machine {
+            raw::Machine::Client(c) => c.request_global("x", b"", true).unwrap(),
+            raw::Machine::Server(c) => c.request_global("x", b"", true).unwrap(),
+        }
+        rig.run();
+        // It says no to both, then yes to the application.
+        rig.put(&msg::RequestFailure::new());
+        rig.put(&msg::RequestFailure::new());
+        assert_eq!(rig.events_with("GlobalReply"), 0);
+        rig.put(&msg::RequestSuccess::new(&[]));
+        assert_eq!(rig.events_with("GlobalReply { ok: true"), 1);
+        rig.wait(Duration::from_secs(29));
+        rig.assert_alive();
+    }
+}
+
+#[test]
+fn c1_what_a_peer_did_not_announce_is_not_sent_to_it() {
+    // Whole sessions with stalls, probes, key exchanges and requests; with a peer that announces
+    // nothing there is no EXT_INFO, no number from 192 up, and no extension of a channel.
+    for role in ROLES {
+        for openssh in [false, true] {
+            let mut config = transport(Policy::Modern);
+            config.allow_terrapin = true;
+            let mut rig = Rig::with(role, config);
+            rig.peer.offer = rig.peer.offer.clone().lax();
+            if openssh {
+                rig.peer.ident = b"SSH-2.0-OpenSSH_9.2p1 Debian-2".to_vec();
+            }
+            rig.login();
+            let (id, number) = rig.opened(5, 1 << 20, 1 << 15);
+            let mut sent = Vec::new();
+            for n in 0..10u32 {
+                rig.wait(Duration::from_secs(20 * u64::from(n % 5)));
+                match &mut rig.machine {
+                    raw::Machine::Client(c) => c.request(id, ChannelRequest::Eow, false).unwrap(),
+                    raw::Machine::Server(c) => c.request(id, ChannelRequest::Eow, false).unwrap(),
+                }
+                rig.put(&msg::ChannelData::new(number, b"x"));
+                sent.extend(rig.messages());
+                rig.rekey();
+                sent.extend(rig.messages());
+            }
+            rig.assert_alive();
+            assert!(sent.iter().any(|m| m[0] == 80), "{role:?}: it was probed");
+            assert!(sent.iter().all(|m| m[0] < 192 && m[0] != 7), "{role:?}");
+            let eow = |m: &&Vec<u8>| m.windows(15).any(|w| w == b"eow@openssh.com");
+            assert_eq!(sent.iter().filter(eow).count(), if openssh { 10 } else { 0 }, "{role:?}");
+        }
+    }
 }
 
 #[test]

@@ -44,7 +44,7 @@ use crate::time::Time;
 use crate::transport::Transport;
 use crate::transport::legal::State;
 use crate::transport::negotiate::Role;
-use crate::wire::{NameList, Reader, Sink, SshStr};
+use crate::wire::{DecodeError, NameList, Reader, Sink, SshStr};
 
 /// Bytes of text that one message to the user may have: far below a packet, and what a client of
 /// ours reads of banners in all.
@@ -95,8 +95,8 @@ pub struct Challenge {
     pub prompts: Vec<(String, bool)>,
 }
 
-/// What a client offers as proof. Keys are not here: see `AuthSigned`.
-#[derive(Debug)]
+/// What a client offers as proof. Keys are not here: see `AuthSigned`. `Debug` shows no password
+/// and no answer.
 #[non_exhaustive]
 pub enum Attempt<'b> {
     /// Nothing.
@@ -117,6 +117,20 @@ pub enum Attempt<'b> {
     },
     /// The answers to the last challenge, as many as it had prompts.
     Answers(Answers<'b>),
+}
+
+impl core::fmt::Debug for Attempt<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Password(_) => f.write_str("Password(..)"),
+            Self::PasswordChange { .. } => f.write_str("PasswordChange { .. }"),
+            Self::KeyboardInteractive { submethods } => {
+                f.debug_struct("KeyboardInteractive").field("submethods", submethods).finish()
+            }
+            Self::Answers(answers) => answers.fmt(f),
+        }
+    }
 }
 
 /// Answers of keyboard-interactive.
@@ -209,6 +223,10 @@ struct Offer {
     algorithm: Vec<u8>,
     key: Option<(PublicKey, SigAlg)>,
 }
+
+/// Longest name of a user, a service or a method, in bytes; they are kept. Ours; longer than any system has, and
+/// than any principal of a directory.
+const MAX_NAME: usize = 4096;
 
 /// The machine.
 #[derive(Debug)]
@@ -336,6 +354,9 @@ impl ServerAuth {
         self.count(transport)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
+        if [m.user, m.service, m.method].iter().any(|name| name.as_bytes().len() > MAX_NAME) {
+            return Err(Failure::malformed(UserauthRequest::NUMBER, DecodeError::Invalid));
+        }
         // With another user or service, what was proven before must not count (RFC 4252 §5).
         let other_user = self.user.as_deref().is_some_and(|u| u != m.user.as_bytes());
         if other_user || self.service.as_deref().is_some_and(|s| s != m.service.as_bytes()) {
@@ -386,6 +407,9 @@ impl ServerAuth {
         fields: &[u8],
     ) -> Result<Option<RawAuth>, Failure> {
         let m = KeyFields::parse(fields).map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
+        if m.algorithm.as_bytes().len() > MAX_NAME {
+            return Err(Failure::malformed(UserauthRequest::NUMBER, DecodeError::Invalid));
+        }
         self.offer.algorithm = m.algorithm.as_bytes().to_vec();
         // The policy decides before any key parser sees the blob (AS-08).
         let alg = m

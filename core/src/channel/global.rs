@@ -34,7 +34,8 @@ enum Slot {
 /// What we asked and still wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    Keepalive,
+    /// So many probes, one after the other: a peer that never answers them costs no more for each.
+    Keepalives(u32),
     Application,
 }
 
@@ -48,6 +49,9 @@ pub(crate) struct Globals {
 
 /// Our own requests that may wait for an answer.
 const MAX_ASKED: usize = 64;
+/// What asks whether the peer is there; a peer that does not know it says no, which is an answer
+/// too (OpenSSH clientloop.c `server_alive_check`).
+const KEEPALIVE: &str = "keepalive@openssh.com";
 
 impl Globals {
     /// Takes a request of the peer; the number for its ticket.
@@ -92,14 +96,13 @@ impl Globals {
         }
     }
 
-    /// Sends a request of ours.
+    /// Sends a request of the application's.
     pub(crate) fn ask(
         &mut self,
         transport: &mut Transport,
         name: &str,
         fields: &[u8],
         want_reply: bool,
-        asked: Asked,
     ) -> Result<(), UsageError> {
         if want_reply && self.asked.len() >= MAX_ASKED {
             return Err(UsageError::Full);
@@ -108,18 +111,30 @@ impl Globals {
         super::bounded(fields)?;
         transport.post(&GlobalRequest::new(SshStr::new(name.as_bytes()), want_reply, fields))?;
         if want_reply {
-            self.asked.push_back(asked);
+            self.asked.push_back(Asked::Application);
         }
         Ok(())
     }
 
-    /// A keepalive probe has not been answered yet.
-    pub(crate) fn probing(&self) -> bool {
-        self.asked.contains(&Asked::Keepalive)
+    /// Sends a keepalive probe, whether earlier ones were answered or not.
+    pub(crate) fn probe(&mut self, transport: &mut Transport) {
+        if transport.post(&GlobalRequest::new(SshStr::new(KEEPALIVE.as_bytes()), true, &[])).is_err() {
+            return;
+        }
+        match self.asked.back_mut() {
+            Some(Asked::Keepalives(n)) => *n = n.saturating_add(1),
+            _ => self.asked.push_back(Asked::Keepalives(1)),
+        }
     }
 
     /// The peer answered our oldest request. Answers to nothing are dropped (C-15).
     pub(crate) fn answered(&mut self) -> Option<Asked> {
-        self.asked.pop_front()
+        match self.asked.front_mut() {
+            Some(Asked::Keepalives(n)) if *n > 1 => {
+                *n = n.saturating_sub(1);
+                Some(Asked::Keepalives(1))
+            }
+            _ => self.asked.pop_front(),
+        }
     }
 }

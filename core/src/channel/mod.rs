@@ -11,7 +11,6 @@ mod screen;
 mod table;
 mod window;
 
-pub(crate) use global::Asked;
 pub use global::{GlobalRequestRef, GlobalTicket};
 pub use open::{OpenFailure, OpenKind, OpenTicket};
 pub use request::{ChannelRequest, Exit, PtyModes, PtyRequest, RequestTicket};
@@ -75,8 +74,7 @@ impl WindowConfig {
     }
 }
 
-/// What happened on a channel.
-#[derive(Debug)]
+/// What happened on a channel. `Debug` shows how much data came, not what: it may have been typed.
 #[non_exhaustive]
 pub enum ChannelEvent<'b> {
     /// Data arrived. Say `consume` when you are done with it: until then the peer's window is
@@ -107,6 +105,25 @@ pub enum ChannelEvent<'b> {
     Writable,
     /// The channel is gone, and its identifier with it.
     Closed,
+}
+
+impl fmt::Debug for ChannelEvent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data { stream, data } => {
+                let data = &format_args!("{} bytes", data.len());
+                f.debug_struct("Data").field("stream", stream).field("data", data).finish()
+            }
+            Self::Eof => f.write_str("Eof"),
+            Self::Request { ticket, request } => {
+                f.debug_struct("Request").field("ticket", ticket).field("request", request).finish()
+            }
+            Self::RequestDone { ok } => f.debug_struct("RequestDone").field("ok", ok).finish(),
+            Self::Exit(exit) => f.debug_tuple("Exit").field(exit).finish(),
+            Self::Writable => f.write_str("Writable"),
+            Self::Closed => f.write_str("Closed"),
+        }
+    }
 }
 
 /// Most bytes of fields in a message of ours: the rest of the packet limit is for what stands

@@ -11,6 +11,7 @@ use super::window::ReceiveWindow;
 use super::{
     ChannelId, ChannelRequest, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream, WindowConfig,
 };
+use crate::crypto::Scrubbed;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::msg::{
     self, ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelFailure, ChannelOpen,
@@ -223,11 +224,15 @@ impl Channels {
         if channel.phase != Phase::Open || channel.close_wanted {
             return Err(UsageError::ChannelState);
         }
+        if matches!(request, ChannelRequest::Eow) && !transport.peer_takes_eow() {
+            return Ok(());
+        }
         let want_reply = want_reply && request.may_want_reply();
         if want_reply && channel.asked >= MAX_ASKED {
             return Err(UsageError::Full);
         }
-        let mut fields = Vec::new();
+        // Variables of the environment may be secrets.
+        let mut fields = Scrubbed::default();
         request.encode(&mut fields);
         super::bounded(&fields)?;
         transport.post(&msg::ChannelRequest::new(channel.remote, request.kind(), want_reply, &fields))?;
@@ -738,7 +743,7 @@ impl Channels {
 
     fn on_global_reply(&mut self, ok: bool) -> Option<RawChannel> {
         match self.globals.answered()? {
-            Asked::Keepalive => None,
+            Asked::Keepalives(_) => None,
             Asked::Application => Some(RawChannel::GlobalReply(ok)),
         }
     }

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac, SigAlg};
+pub(crate) use secret::{Scrubbed, grow};
 pub use secret::{Secret, SharedSecret};
 
 use crate::rng::Rng;
@@ -168,6 +169,11 @@ impl Digest {
         let mut bytes = [0; 64];
         hash.finish(&mut bytes);
         Digest { bytes, len: alg.len() }
+    }
+
+    /// Overwrites it: what was derived from a secret is one.
+    pub(crate) fn wipe(&mut self) {
+        zeroize::Zeroize::zeroize(&mut self.bytes);
     }
 
     /// The digest.

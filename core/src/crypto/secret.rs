@@ -37,6 +37,65 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// Bytes that may be secret, in memory that grows: what it leaves when it does, and when it goes, is
+/// wiped.
+#[derive(Default)]
+pub(crate) struct Scrubbed(Vec<u8>);
+
+impl Scrubbed {
+    /// Makes it `len` bytes long; new ones are zero.
+    pub(crate) fn resize(&mut self, len: usize) {
+        if len > self.0.capacity() {
+            grow(&mut self.0, len.next_power_of_two());
+        }
+        self.0.resize(len, 0);
+    }
+
+    /// Forgets the bytes behind the first `len`; they stay in memory until it is wiped.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+}
+
+impl Sink for Scrubbed {
+    fn put(&mut self, bytes: &[u8]) {
+        let len = self.0.len().saturating_add(bytes.len());
+        if len > self.0.capacity() {
+            grow(&mut self.0, len.next_power_of_two());
+        }
+        self.0.extend_from_slice(bytes);
+    }
+}
+
+impl core::ops::Deref for Scrubbed {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl core::ops::DerefMut for Scrubbed {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl Drop for Scrubbed {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+/// Moves `bytes` into memory for exactly `capacity` bytes, if it has less, and wipes the old one.
+pub(crate) fn grow(bytes: &mut Vec<u8>, capacity: usize) {
+    if bytes.capacity() < capacity {
+        let mut wider = Vec::with_capacity(capacity);
+        wider.extend_from_slice(bytes);
+        core::mem::replace(bytes, wider).zeroize();
+    }
+}
+
 /// The result `K` of a key exchange, encoded the way the method hashes it: as `mpint`, or for the
 /// post-quantum hybrids as `string`.
 pub struct SharedSecret(Secret);

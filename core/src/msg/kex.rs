@@ -32,9 +32,12 @@ impl<'a> Message<'a> for KexInit<'a> {
             mac: [r.name_list()?, r.name_list()?],
             compression: [r.name_list()?, r.name_list()?],
             first_kex_packet_follows: {
-                // Languages are not used.
-                r.string()?;
-                r.string()?;
+                // Languages are not used, and no reason for a longer message.
+                for _ in 0..2 {
+                    if r.string()?.len() > NameList::MAX_BYTES {
+                        return Err(DecodeError::Invalid);
+                    }
+                }
                 r.bool()?
             },
         };

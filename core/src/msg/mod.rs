@@ -48,7 +48,7 @@ pub trait Message<'a>: Sized {
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident = $number:literal { $($(#[$fdoc:meta])* $field:ident : $kind:ident,)* })*) => {$(
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, PartialEq, Eq)]
         pub struct $name<'a> {
             $($(#[$fdoc])* pub $field: crate::msg::field_type!('a $kind),)*
             #[doc(hidden)]
@@ -60,6 +60,15 @@ macro_rules! messages {
             #[allow(clippy::new_without_default)]
             pub fn new($($field: crate::msg::field_type!('a $kind)),*) -> Self {
                 $name { $($field,)* _lifetime: core::marker::PhantomData }
+            }
+        }
+
+        /// Bytes are printed as their number: they may be a password, or what was typed.
+        impl core::fmt::Debug for $name<'_> {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $(.field(stringify!($field), crate::msg::field_debug!($kind self.$field)))*
+                    .finish()
             }
         }
 
@@ -124,7 +133,21 @@ macro_rules! field_write {
         $out.put_string($v.as_str().as_bytes())
     };
 }
-pub(crate) use {field_read, field_type, field_write, messages};
+macro_rules! field_debug {
+    (string $v:expr) => {
+        &format_args!("{} bytes", $v.len())
+    };
+    (rest $v:expr) => {
+        &format_args!("{} bytes", $v.len())
+    };
+    (mpint $v:expr) => {
+        &format_args!("{} bytes", $v.len())
+    };
+    ($kind:ident $v:expr) => {
+        &$v
+    };
+}
+pub(crate) use {field_debug, field_read, field_type, field_write, messages};
 
 /// What a message is for; decides when it is legal ([`crate::transport::legal`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

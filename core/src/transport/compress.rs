@@ -10,6 +10,7 @@ use miniz_oxide::{DataFormat, MZFlush};
 
 use super::recv::MAX_PAYLOAD;
 use super::tx::Draft;
+use crate::crypto::grow;
 use crate::error::Fault;
 
 /// Compresses payloads; each ends on a byte boundary (partial flush), so the peer can inflate it.
@@ -53,6 +54,14 @@ impl Deflate {
     }
 }
 
+impl Drop for Deflate {
+    fn drop(&mut self) {
+        // Its window holds what was sent.
+        self.0.reset();
+        core::hint::black_box(&self.0);
+    }
+}
+
 /// Level 6 and a 15-bit window with a zlib header, as every peer does.
 fn level() -> u32 {
     create_comp_flags_from_zip_params(6, 15, 0)
@@ -73,9 +82,10 @@ impl Inflate {
         loop {
             if len == out.len() {
                 let room = len.max(2048).min(MAX_PAYLOAD.saturating_add(1).saturating_sub(len));
+                let need = len.saturating_add(room);
                 // Exactly: the last step is one byte, and would double what is held.
-                out.reserve_exact(room);
-                out.resize(len.saturating_add(room), 0);
+                grow(out, need);
+                out.resize(need, 0);
             }
             let result = inflate(&mut self.0, data, out.get_mut(len..).unwrap_or_default(), MZFlush::Sync);
             data = data.get(result.bytes_consumed..).unwrap_or_default();
@@ -101,6 +111,13 @@ impl Inflate {
                 }
             }
         }
+    }
+}
+
+impl Drop for Inflate {
+    fn drop(&mut self) {
+        *self.0 = InflateState::new(DataFormat::Zlib);
+        core::hint::black_box(&self.0);
     }
 }
 

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use super::negotiate::{Negotiated, Role};
 use crate::crypto::kex::{Ephemeral, PublicValue, respond};
 use crate::crypto::{
-    BadPublicValue, Digest, DirectionKeys, HashAlg, Kex, PacketOpener, Protection, Provider, Secret,
+    BadPublicValue, Digest, DirectionKeys, Hash, HashAlg, Kex, PacketOpener, Protection, Provider, Secret,
     SharedSecret, SigAlg,
 };
 use crate::error::{Failure, Fault};
@@ -33,8 +33,8 @@ pub(crate) enum KexState {
 /// An exchange in which both KEXINITs are known.
 pub(crate) struct Exchange {
     pub(crate) algorithms: Negotiated,
-    /// `V_C V_S I_C I_S`, each as string: how the exchange hash begins.
-    pub(crate) prefix: Vec<u8>,
+    /// The exchange hash, of `V_C V_S I_C I_S` so far. Taken when the rest is known.
+    pub(crate) hash: Option<Box<dyn Hash>>,
     /// The next packet of the method is a wrong guess of the peer.
     pub(crate) skip_guess: bool,
     pub(crate) step: Step,
@@ -74,14 +74,14 @@ pub(crate) struct Outcome {
 }
 
 impl Exchange {
-    /// The exchange hash up to and including the client's public value.
-    pub(crate) fn hash_prefix(
-        &self,
+    /// The exchange hash up to and including the client's public value. There is one an exchange.
+    pub(crate) fn hash_up_to(
+        &mut self,
         host_key: &[u8],
         group: Option<&Group>,
         client: &PublicValue,
-    ) -> Vec<u8> {
-        let mut out = self.prefix.clone();
+    ) -> Result<Box<dyn Hash>, Failure> {
+        let mut out = self.hash.take().ok_or(Fault::UnexpectedMessage)?;
         out.put_string(host_key);
         if let Some(group) = group {
             for bits in group.request {
@@ -90,8 +90,8 @@ impl Exchange {
             out.put_mpint(&group.p);
             out.put_mpint(&group.g);
         }
-        client.put(&mut out);
-        out
+        client.put(&mut *out);
+        Ok(out)
     }
 
     /// Client: completes the exchange with the server's reply and checks its signature.
@@ -118,9 +118,9 @@ impl Exchange {
             let text = alloc::format!("an RSA key of {} bits; at least {rsa_bits} are required", key.bits());
             return Err(Failure::text(Fault::WeakHostKey, text));
         }
-        let prefix = self.hash_prefix(host_key, group.as_ref(), &public);
+        let hash = self.hash_up_to(host_key, group.as_ref(), &public)?;
         let shared = ephemeral.finish(&server, provider).map_err(|BadPublicValue| Fault::BadPublicValue)?;
-        let hash = exchange_hash(provider, self.algorithms.kex.hash(), &prefix, &server, &shared);
+        let hash = exchange_hash(self.algorithms.kex.hash(), hash, &server, &shared);
         crate::keys::signature::verify(provider, &key, alg, hash.as_bytes(), signature)
             .map_err(|_| Fault::BadHostSignature)?;
         Ok((Outcome { shared, hash }, key))
@@ -128,14 +128,11 @@ impl Exchange {
 }
 
 fn exchange_hash(
-    provider: &dyn Provider,
     alg: HashAlg,
-    prefix: &[u8],
+    mut hash: Box<dyn Hash>,
     server: &PublicValue,
     shared: &SharedSecret,
 ) -> Digest {
-    let mut hash = provider.hash(alg);
-    hash.update(prefix);
     server.put(&mut *hash);
     hash.update(shared.encoded());
     Digest::finish(alg, hash)
@@ -150,7 +147,7 @@ pub struct Job {
     pub(crate) kex: Kex,
     pub(crate) group: Option<Group>,
     pub(crate) client: PublicValue,
-    pub(crate) prefix: Vec<u8>,
+    pub(crate) hash: Box<dyn Hash>,
     pub(crate) key: Arc<KeyPair>,
     pub(crate) alg: SigAlg,
     pub(crate) rng: Rng,
@@ -170,11 +167,11 @@ pub(crate) struct ServerReply {
 
 impl Job {
     /// Does the work.
-    pub fn run(mut self) -> DoneJob {
+    pub fn run(self) -> DoneJob {
         DoneJob { generation: self.generation, result: self.reply() }
     }
 
-    fn reply(&mut self) -> Result<ServerReply, Fault> {
+    fn reply(mut self) -> Result<ServerReply, Fault> {
         let (public, shared) = match &self.group {
             Some(group) => {
                 let (own, public) = Ephemeral::dh(&group.p, &group.g, &mut self.rng, self.provider)
@@ -188,7 +185,7 @@ impl Job {
             None => respond(self.kex, &self.client, &mut self.rng, self.provider)
                 .map_err(|BadPublicValue| Fault::BadPublicValue)?,
         };
-        let hash = exchange_hash(self.provider, self.kex.hash(), &self.prefix, &public, &shared);
+        let hash = exchange_hash(self.kex.hash(), self.hash, &public, &shared);
         // Our own key failing to sign is not the peer's fault, but there is no other way on.
         let signature =
             self.key.sign(self.alg, hash.as_bytes(), &mut self.rng).map_err(|_| Fault::BadHostKey)?;
@@ -239,13 +236,15 @@ fn derive(
 ) -> Secret {
     let (k, h) = (outcome.shared.encoded(), outcome.hash.as_bytes());
     // Whole digests first, cut at the end: the capacity never changes, so no copy is left behind.
+    // A digest of keys is a piece of them.
     let mut out = zeroize::Zeroizing::new(Vec::with_capacity(len.saturating_add(alg.len())));
-    let first = Digest::of(provider, alg, &[k, h, &[letter], session_id.as_bytes()]);
-    out.extend_from_slice(first.as_bytes());
+    let mut part = Digest::of(provider, alg, &[k, h, &[letter], session_id.as_bytes()]);
+    out.extend_from_slice(part.as_bytes());
     while out.len() < len {
-        let next = Digest::of(provider, alg, &[k, h, &out]);
-        out.extend_from_slice(next.as_bytes());
+        part = Digest::of(provider, alg, &[k, h, &out]);
+        out.extend_from_slice(part.as_bytes());
     }
+    part.wipe();
     Secret::copy_of(out.get(..len).unwrap_or_default())
 }
 

@@ -29,15 +29,13 @@ use self::negotiate::{Algorithms, Negotiated, Policy, Role};
 use self::recv::{Payload, Receiver};
 use self::send::Sender;
 use self::timers::Timers;
-use crate::crypto::{Cipher, Digest, Provider};
+use crate::crypto::{Cipher, Digest, Provider, Scrubbed};
 use crate::error::{Phase, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey};
-use crate::msg::{Message, Ping, ServiceRequest};
+use crate::msg::{Message, ServiceRequest};
 use crate::rng::{Rng, Seed};
 use crate::time::Time;
 use crate::wire::{Reader, Sink, SshStr};
-
-use zeroize::{Zeroize, Zeroizing};
 
 /// What both roles configure about the transport.
 #[derive(Clone)]
@@ -164,9 +162,11 @@ pub(crate) struct Transport {
     pub(crate) session_id: Option<Digest>,
     pub(crate) host_key: Option<PublicKey>,
     pub(crate) negotiated: Option<Negotiated>,
-    /// Key exchanges that the peer started in close succession, without a message of the layers
-    /// above between them.
+    /// Key exchanges that the peer started without a message of the layers above between them, less
+    /// one for each [`STORM_PACE`] that has passed.
     idle_exchanges: u32,
+    /// Up to when the time has been taken off.
+    idle_since: Time,
     pub(crate) rekey_wanted: bool,
     pub(crate) exchanges: u64,
     keyed_at: Time,
@@ -177,17 +177,16 @@ pub(crate) struct Transport {
     rtt_from: Option<Time>,
     /// When the last packet came.
     pub(crate) heard: Time,
-    /// Messages kept while the gate is shut, each behind its length.
-    posted: Zeroizing<Vec<u8>>,
+    /// Messages kept while the gate is shut, each behind its length. They may hold a password.
+    posted: Scrubbed,
 }
 
-/// Key exchanges in a row without any other traffic that we put up with, when each comes within
-/// `STORM_PACE` of the one before.
-const MAX_IDLE_EXCHANGES: u32 = 4;
-/// An idle connection that renews its keys now and then is no storm; some devices do it every minute.
-const STORM_PACE: core::time::Duration = core::time::Duration::from_secs(10);
-/// Room for one such message: longer than any that holds a password.
-const POSTED_ROOM: usize = 4096;
+/// Key exchanges in a row, without any other traffic, that we put up with at whatever speed. OpenSSH
+/// knows no limit, and clients are known that renew their keys several times in a row.
+const MAX_IDLE_EXCHANGES: u32 = 256;
+/// At this pace it may go on for ever: an exchange costs about a millisecond, so a peer that has
+/// nothing to say gets about a hundredth of a processor.
+const STORM_PACE: core::time::Duration = core::time::Duration::from_millis(100);
 /// Bytes of messages kept while the gate is shut.
 const MAX_POSTED: usize = 256 * 1024;
 
@@ -225,6 +224,7 @@ impl Transport {
             host_key: None,
             negotiated: None,
             idle_exchanges: 0,
+            idle_since: now,
             rekey_wanted: false,
             exchanges: 0,
             keyed_at: now,
@@ -233,7 +233,7 @@ impl Transport {
             rtt: None,
             rtt_from: None,
             heard: now,
-            posted: Zeroizing::default(),
+            posted: Scrubbed::default(),
             config,
         };
         transport.sender.tx.push_raw(&transport.our_ident);
@@ -269,6 +269,13 @@ impl Transport {
         matches!(&self.kex, KexState::Running(x) if matches!(x.step, kex::Step::Decision { .. } | kex::Step::Working))
     }
 
+    /// Whether the peer knows `eow@openssh.com`, which nobody announces: by its identification, as
+    /// OpenSSH compat.c does.
+    pub(crate) fn peer_takes_eow(&self) -> bool {
+        let software = self.peer_ident.splitn(3, |b| *b == b'-').nth(2).unwrap_or_default();
+        software.starts_with(b"OpenSSH") || software.starts_with(b"konko")
+    }
+
     /// Strict key exchange is in force.
     pub(crate) fn strict(&self) -> bool {
         self.strict
@@ -298,12 +305,6 @@ impl Transport {
     /// Client: asks for a service.
     pub(crate) fn request_service(&mut self, service: &str) {
         self.sender.send(&ServiceRequest::new(SshStr::new(service.as_bytes())));
-    }
-
-    /// Sends a PING: a message that every peer answers, one that does not know it with
-    /// UNIMPLEMENTED (RFC 4253 §11.4).
-    pub(crate) fn ping(&mut self) {
-        self.sender.send(&Ping::new(b""));
     }
 
     /// Starts a round trip measurement, unless one is running: [`measure_rtt`](Self::measure_rtt)
@@ -384,15 +385,8 @@ impl Transport {
         if self.posted.len() > MAX_POSTED {
             return Err(UsageError::Full);
         }
-        // It may hold a password: no copy is left behind, not by a growing buffer either.
-        let mut payload = Zeroizing::new(Vec::with_capacity(POSTED_ROOM));
-        message.put(&mut *payload);
-        let needed = self.posted.len().saturating_add(payload.len()).saturating_add(4);
-        if self.posted.capacity() < needed {
-            let mut wider = Zeroizing::new(Vec::with_capacity(needed.next_power_of_two()));
-            wider.extend_from_slice(&self.posted);
-            self.posted = wider;
-        }
+        let mut payload = Scrubbed::default();
+        message.put(&mut payload);
         self.posted.put_string(&payload);
         Ok(())
     }
@@ -407,7 +401,6 @@ impl Transport {
         while let Ok(payload) = r.string() {
             self.sender.send_payload(payload);
         }
-        self.posted.zeroize();
     }
 
     /// Counts a message of the layers above as progress between key exchanges.

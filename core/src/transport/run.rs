@@ -158,23 +158,25 @@ impl Transport {
             Role::Client => ([&self.our_ident[..], &ours], [&self.peer_ident[..], payload]),
             Role::Server => ([&self.peer_ident[..], payload], [&self.our_ident[..], &ours]),
         };
-        let mut prefix = Vec::new();
+        // Hashed now: a KEXINIT may be as long as a packet, and is not to be kept.
+        let mut hash = self.config.provider.hash(algorithms.kex.hash());
         let ([v_c, i_c], [v_s, i_s]) = (client, server);
         for part in [v_c, v_s, i_c, i_s] {
-            prefix.put_string(part);
+            hash.put_string(part);
         }
         self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
         let step = self.first_step(now, algorithms.kex)?;
         self.negotiated = Some(algorithms.clone());
-        self.kex = KexState::Running(Box::new(Exchange { algorithms, prefix, skip_guess, step }));
+        self.kex = KexState::Running(Box::new(Exchange { algorithms, hash: Some(hash), skip_guess, step }));
         Ok(Some(Incoming::Negotiated))
     }
 
     /// Counts a key exchange that the peer started (K-28).
     fn count_exchange(&mut self, now: Time) -> Result<(), Failure> {
-        if now.since(self.keyed_at) >= STORM_PACE {
-            self.idle_exchanges = 0;
-        }
+        let paces = now.since(self.idle_since).as_micros() / STORM_PACE.as_micros().max(1);
+        let paces = u32::try_from(paces).unwrap_or(u32::MAX);
+        self.idle_exchanges = self.idle_exchanges.saturating_sub(paces);
+        self.idle_since = if self.idle_exchanges == 0 { now } else { self.idle_since + STORM_PACE * paces };
         self.idle_exchanges = self.idle_exchanges.saturating_add(1);
         if self.idle_exchanges > MAX_IDLE_EXCHANGES {
             return Err(Fault::TooManyKeyExchanges.into());
@@ -331,7 +333,7 @@ impl Transport {
         let Step::AwaitInit { group } = core::mem::replace(&mut exchange.step, Step::Working) else {
             return Err(Failure::unexpected(number));
         };
-        let algorithms = &exchange.algorithms;
+        let algorithms = exchange.algorithms.clone();
         let client = match (&group, algorithms.kex) {
             (Some(_), _) => PublicValue::Mpint(Self::parse::<GexInit<'_>>(payload)?.e.to_vec()),
             (None, kex) if crate::crypto::groups::fixed(kex).is_some() => {
@@ -344,7 +346,7 @@ impl Transport {
         };
         let key = Arc::clone(key);
         self.job_generation = self.job_generation.wrapping_add(1);
-        let prefix = exchange.hash_prefix(&key.public().to_blob(), group.as_ref(), &client);
+        let hash = exchange.hash_up_to(&key.public().to_blob(), group.as_ref(), &client)?;
         let seed = Seed::new(self.kex_rng.array());
         Ok(Some(Incoming::Job(Box::new(Job {
             generation: self.job_generation,
@@ -352,7 +354,7 @@ impl Transport {
             kex: algorithms.kex,
             group,
             client,
-            prefix,
+            hash,
             alg: algorithms.host_key,
             key,
             rng: crate::rng::Rng::from_seed(&seed),

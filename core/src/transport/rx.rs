@@ -2,6 +2,10 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use zeroize::Zeroize;
+
+use crate::crypto::grow;
+
 /// Free room that [`RxBuf::spare`] offers at least.
 const MIN_SPARE: usize = 16 * 1024;
 /// Free room it grows to when reads fill it again and again.
@@ -15,7 +19,7 @@ const MAX_BUFFER: usize = MAX_SPARE + 2 * MIN_SPARE;
 /// Read into [`spare`](Self::spare), say how much with [`filled`](Self::filled), tell the end of
 /// input with [`eof`](Self::eof). Packets are decrypted in place; the content is nobody else's
 /// business. An empty buffer owns no memory until it is read into, and [`release`](Self::release)
-/// gives it back.
+/// gives it back. What was in it is wiped before the memory is given back, not packet by packet.
 #[derive(Default)]
 pub struct RxBuf {
     /// All of it initialised; `head..tail` is unread input.
@@ -57,8 +61,11 @@ impl RxBuf {
             if self.buf.len().saturating_sub(self.tail) < enough {
                 let room = want.min(MAX_BUFFER.saturating_sub(self.tail)).max(MIN_SPARE);
                 let need = self.tail.saturating_add(room);
-                // Exactly: what a peer makes us hold is a number.
-                self.buf.reserve_exact(need.saturating_sub(self.buf.len()));
+                // Exactly: what a peer makes us hold is a number. Only a caller that reads on and on
+                // without polling comes beyond, and is not to move it all each time.
+                let twice = if need > MAX_BUFFER { self.buf.len().saturating_mul(2) } else { 0 };
+                let need = need.max(twice);
+                grow(&mut self.buf, need);
                 self.buf.resize(need, 0);
             }
         }
@@ -110,7 +117,8 @@ impl RxBuf {
     pub fn release(&mut self) {
         if self.is_empty() {
             let eof = self.eof;
-            *self = Self { eof, ..Self::default() };
+            *self = Self::default();
+            self.eof = eof;
         }
     }
 
@@ -166,6 +174,13 @@ impl RxBuf {
     pub(crate) fn take_fresh(&mut self) -> &[u8] {
         let n = core::mem::take(&mut self.fresh);
         self.buf.get(self.tail.saturating_sub(n)..self.tail).unwrap_or_default()
+    }
+}
+
+impl Drop for RxBuf {
+    fn drop(&mut self) {
+        self.buf.zeroize();
+        self.inflated.zeroize();
     }
 }
 

@@ -1,9 +1,8 @@
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use super::compress::Deflate;
 use super::tx::TxBuf;
-use crate::crypto::{PacketSealer, Shape};
+use crate::crypto::{PacketSealer, Scrubbed, Shape};
 use crate::msg::Message;
 use crate::rng::Rng;
 use crate::wire::Sink;
@@ -18,7 +17,7 @@ pub(crate) struct Sender {
     shape: Shape,
     deflate: Option<Deflate>,
     /// Uncompressed payload, when compression is on.
-    scratch: Vec<u8>,
+    scratch: Scrubbed,
     padding: Rng,
     /// Sequence number of the next packet.
     pub(crate) seq: u32,
@@ -34,7 +33,7 @@ impl Sender {
             sealer: None,
             shape: Shape::PLAIN,
             deflate: None,
-            scratch: Vec::new(),
+            scratch: Scrubbed::default(),
             padding,
             seq: 0,
             packets: 0,
@@ -76,7 +75,7 @@ impl Sender {
 
     fn send_with(&mut self, min: usize, write: impl FnOnce(&mut dyn Sink)) {
         if self.deflate.is_some() {
-            self.scratch.clear();
+            self.scratch.truncate(0);
             write(&mut self.scratch);
             self.finish_scratch(min);
         } else {
@@ -92,7 +91,7 @@ impl Sender {
     /// before [`commit`](Self::commit).
     pub(crate) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
         if self.deflate.is_some() {
-            self.scratch.resize(prefix.saturating_add(data), 0);
+            self.scratch.resize(prefix.saturating_add(data));
             return self.scratch.get_mut(prefix..).unwrap_or_default();
         }
         let start = HEADER.saturating_add(prefix);

@@ -1,6 +1,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use zeroize::Zeroize;
+
+use crate::crypto::grow;
 use crate::wire::Sink;
 
 /// Bytes to be sent, contiguous. Lives in the connection; packets are built and sealed in it.
@@ -63,10 +66,11 @@ impl TxBuf {
         self.tail.saturating_sub(self.head)
     }
 
-    /// Gives the memory back if nothing is pending.
+    /// Gives the memory back if nothing is pending, wiped.
     pub fn release(&mut self) {
         if self.is_empty() {
-            (self.buf, self.head, self.tail) = (Vec::new(), 0, 0);
+            core::mem::take(&mut self.buf).zeroize();
+            (self.head, self.tail) = (0, 0);
         }
     }
 
@@ -117,8 +121,17 @@ impl TxBuf {
         }
         let need = self.tail.saturating_add(len);
         if need > self.buf.len() {
-            self.buf.resize(need.next_power_of_two().max(1024), 0);
+            // A draft is not sealed yet.
+            let room = need.next_power_of_two().max(1024);
+            grow(&mut self.buf, room);
+            self.buf.resize(room, 0);
         }
+    }
+}
+
+impl Drop for TxBuf {
+    fn drop(&mut self) {
+        self.buf.zeroize();
     }
 }
 

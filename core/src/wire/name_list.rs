@@ -3,9 +3,7 @@ use core::fmt;
 
 use super::DecodeError;
 
-/// Longest list we read, in bytes, and the most names in it (facts: a KEXINIT of OpenSSH 10 has
-/// lists below 1 KiB; russh draws the same line).
-const MAX_BYTES: usize = 16 * 1024;
+/// Most names in a list we read.
 const MAX_NAMES: usize = 1024;
 /// RFC 4251 §6: a name is at most 64 characters. Real peers stay below; markers included.
 const MAX_NAME: usize = 64;
@@ -17,10 +15,13 @@ pub struct NameList<'a>(&'a str);
 impl<'a> NameList<'a> {
     /// The list with no names.
     pub const EMPTY: NameList<'static> = NameList("");
+    /// Longest list we read, in bytes (facts: a KEXINIT of OpenSSH 10 has lists below 1 KiB; russh
+    /// draws the same line).
+    pub const MAX_BYTES: usize = 16 * 1024;
 
     /// Checks the bytes of a list. Empty names are refused, an empty list is fine.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        if bytes.len() > MAX_BYTES {
+        if bytes.len() > Self::MAX_BYTES {
             return Err(DecodeError::Invalid);
         }
         if bytes.is_empty() {

@@ -3,18 +3,21 @@
 use alloc::boxed::Box;
 
 use sha2::Digest;
+use sha2::digest::FixedOutputReset;
 
 use crate::crypto::{Hash, HashAlg};
 
 struct Running<D>(D);
 
-impl<D: Digest + Send> Hash for Running<D> {
+impl<D: Digest + FixedOutputReset + Send> Hash for Running<D> {
     fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
+        Digest::update(&mut self.0, bytes);
     }
 
-    fn finish(self: Box<Self>, out: &mut [u8; 64]) {
-        for (to, from) in out.iter_mut().zip(self.0.finalize()) {
+    fn finish(mut self: Box<Self>, out: &mut [u8; 64]) {
+        // In place: a hash that is moved out leaves its last block, which may be a secret, in the memory
+        // it came from, where nobody wipes it.
+        for (to, from) in out.iter_mut().zip(Digest::finalize_reset(&mut self.0)) {
             *to = from;
         }
     }
