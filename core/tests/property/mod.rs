@@ -2,6 +2,8 @@
 //! luck; `conformance/test --properties N` tries N times as many fresh ones. What failed once stands as a
 //! seed in `<test>.regressions` beside its source, and is tried first.
 
+// Named for the tests inside konko-core, which has no std of its own.
+use std::boxed::Box;
 use std::time::UNIX_EPOCH;
 
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed};
@@ -20,7 +22,7 @@ pub fn config(cases: u32) -> Config {
         Some(_) => number("KONKO_PROPERTY_SEED").unwrap_or_else(fresh),
     };
     if let Some(times) = times {
-        eprintln!("again: KONKO_PROPERTIES={times} KONKO_PROPERTY_SEED={seed}");
+        std::eprintln!("again: KONKO_PROPERTIES={times} KONKO_PROPERTY_SEED={seed}");
     }
     let cases = u64::from(cases).saturating_mul(times.unwrap_or(1));
     let cases = u32::try_from(cases).unwrap_or(u32::MAX);

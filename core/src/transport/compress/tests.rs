@@ -1,6 +1,7 @@
 //! Both directions against another implementation of zlib.
 
-extern crate std;
+#[path = "../../../tests/property/mod.rs"]
+mod property;
 
 use alloc::string::String;
 use alloc::vec;
@@ -167,7 +168,7 @@ fn b0_one_stream_over_thousands_of_packets() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(32) })]
+    #![proptest_config(property::config(32))]
 
     #[test]
     fn b0_any_sequence_of_payloads_is_whole_in_both_directions(
