@@ -119,7 +119,7 @@ impl Server {
                 algorithms.set_ciphers(&plain).set_macs(&[Mac::from_name(name).unwrap()]);
             }
         }
-        let mut config = ServerConfig::new(transport, host_keys.collect());
+        let mut config = ServerConfig::with_transport(transport, host_keys.collect());
         config.offload = true;
         // Nobody can be done with sending before the first rekey.
         config.window = WindowConfig { initial: 128 << 10, max: 128 << 10, ..config.window };

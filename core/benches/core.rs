@@ -47,7 +47,7 @@ impl Ends {
     /// Connects, logs in.
     fn new(config: TransportConfig, key: Arc<KeyPair>) -> Ends {
         let now = Time::from_micros(1);
-        let mut server = ServerConfig::new(config.clone(), vec![key]);
+        let mut server = ServerConfig::with_transport(config.clone(), vec![key]);
         server.methods = MethodSet::EMPTY.with(Method::Password);
         let mut ends = Ends {
             client: ClientConnection::new(Arc::new(ClientConfig::new(config)), Seed::new([1; 32]), now),

@@ -2,17 +2,41 @@
 //!
 //! Connections that have not authenticated are what an attacker gets for nothing, so these are
 //! counted, in all and by source, and dropped at random before there are too many (OpenSSH
-//! `MaxStartups`, `PerSourceMaxStartups`). Pure: the adapter asks with an address, and says when a
-//! connection authenticates and when it ends.
+//! `MaxStartups`, `PerSourceMaxStartups`). A source that misbehaves stays outside for a while
+//! (`PerSourcePenalties`). Pure: the adapter asks with an address and its time, and says when a
+//! connection authenticates, when it ends, and what its source deserves for it.
+
+mod penalties;
 
 use alloc::collections::BTreeMap;
 use core::fmt;
 use core::net::IpAddr;
 
+use self::penalties::{Outside, Table};
+pub use self::penalties::{Overflow, Penalties, Penalty};
+use crate::authorized_keys::Sources;
 use crate::rng::{Rng, Seed};
+use crate::time::Time;
+
+/// Addresses, by patterns as in the option `from` of authorized_keys(5): separated by commas, with
+/// `*` and `?`, networks as `address/bits`, and `!` for those that are not meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses(Sources);
+
+impl Addresses {
+    /// Reads a list; `None` if a pattern cannot mean addresses.
+    pub fn parse(list: &[u8]) -> Option<Self> {
+        Sources::parse(list).map(Addresses)
+    }
+
+    /// Whether `address` is one of them.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.admit(address)
+    }
+}
 
 /// How many connections may be there. Defaults are those of OpenSSH where it has the limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// With so many unauthenticated connections, some new ones are dropped (`MaxStartups`: 10).
     pub startups_begin: usize,
@@ -21,7 +45,8 @@ pub struct AdmissionLimits {
     pub startups_rate: u8,
     /// With so many unauthenticated connections, every new one is dropped (`MaxStartups`: 100).
     pub startups_full: usize,
-    /// Unauthenticated connections of one source (`PerSourceMaxStartups`, there unlimited; ours).
+    /// Unauthenticated connections of one source (`PerSourceMaxStartups`, there unlimited). Ours is
+    /// less than `startups_begin`, so that one source cannot make others be dropped.
     pub per_source: usize,
     /// Bits of an IPv4 address that are one source (`PerSourceNetBlockSize`: 32).
     pub ipv4_bits: u8,
@@ -29,6 +54,10 @@ pub struct AdmissionLimits {
     pub ipv6_bits: u8,
     /// All connections, authenticated ones included; ours.
     pub connections: usize,
+    /// How long misbehaviour keeps a source outside (`PerSourcePenalties`); `None`: not at all.
+    pub penalties: Option<Penalties>,
+    /// Whom penalties do not concern (`PerSourcePenaltyExemptList`).
+    pub exempt: Option<Addresses>,
 }
 
 impl Default for AdmissionLimits {
@@ -37,10 +66,12 @@ impl Default for AdmissionLimits {
             startups_begin: 10,
             startups_rate: 30,
             startups_full: 100,
-            per_source: 10,
+            per_source: 8,
             ipv4_bits: 32,
             ipv6_bits: 64,
             connections: 10_000,
+            penalties: Some(Penalties::default()),
+            exempt: None,
         }
     }
 }
@@ -56,6 +87,8 @@ impl AdmissionLimits {
             ipv4_bits: 32,
             ipv6_bits: 64,
             connections,
+            penalties: None,
+            exempt: None,
         }
     }
 }
@@ -70,17 +103,24 @@ pub enum Refused {
     Source,
     /// Too many connections.
     Connections,
+    /// The source did this, or more, not long ago.
+    Penalty(Penalty),
+    /// So many sources are penalised that nobody is let in ([`Overflow::DenyAll`]).
+    PenalisedSources,
 }
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
             Refused::Startups => "too many connections that have not authenticated (MaxStartups)",
             Refused::Source => {
                 "too many connections of this source that have not authenticated (PerSourceMaxStartups)"
             }
             Refused::Connections => "too many connections",
-        })
+            Refused::Penalty(penalty) => return write!(f, "penalty: {penalty} (PerSourcePenalties)"),
+            Refused::PenalisedSources => "too many penalised addresses (PerSourcePenalties)",
+        };
+        f.write_str(text)
     }
 }
 
@@ -88,8 +128,8 @@ impl fmt::Display for Refused {
 #[derive(Debug)]
 #[must_use = "a connection that is never given back counts for ever"]
 pub struct Admitted {
-    /// As long as it has not authenticated: its source.
-    pending: Option<Option<u128>>,
+    /// As long as it has not authenticated: its address.
+    pending: Option<Option<IpAddr>>,
 }
 
 /// Counts connections.
@@ -101,20 +141,27 @@ pub struct Admission {
     pending: usize,
     /// Unauthenticated connections by source; only sources that have some.
     sources: BTreeMap<u128, usize>,
+    /// IPv4 and IPv6.
+    penalised: [Table; 2],
 }
 
 impl Admission {
     /// Nobody is there yet. The seed decides who is dropped at random.
     pub fn new(limits: AdmissionLimits, seed: &Seed) -> Self {
         let rng = seed.fork(b"admission");
-        Admission { limits, rng, connections: 0, pending: 0, sources: BTreeMap::new() }
+        let (sources, penalised) = (BTreeMap::new(), Default::default());
+        Admission { limits, rng, connections: 0, pending: 0, sources, penalised }
     }
 
-    /// A connection has come. Without an address (a pipe, a Unix socket) it has no source.
-    pub fn admit(&mut self, source: Option<IpAddr>) -> Result<Admitted, Refused> {
-        let source = source.map(|address| self.block(address));
+    /// A connection has come. Without an address (a pipe, a Unix socket) it has no source. Time may
+    /// start anywhere, and must be that of one clock in all calls.
+    pub fn admit(&mut self, address: Option<IpAddr>, now: Time) -> Result<Admitted, Refused> {
+        let source = address.map(|address| self.block(address));
         if self.connections >= self.limits.connections {
             return Err(Refused::Connections);
+        }
+        if let Some(refused) = address.and_then(|address| self.penalised(address, now)) {
+            return Err(refused);
         }
         let of_source = source.and_then(|s| self.sources.get(&s)).copied().unwrap_or(0);
         if of_source >= self.limits.per_source {
@@ -128,14 +175,14 @@ impl Admission {
         if let Some(source) = source {
             self.sources.insert(source, of_source.saturating_add(1));
         }
-        Ok(Admitted { pending: Some(source) })
+        Ok(Admitted { pending: Some(address) })
     }
 
     /// The connection has authenticated: it no longer counts as a start.
     pub fn authenticated(&mut self, admitted: &mut Admitted) {
-        let Some(source) = admitted.pending.take() else { return };
+        let Some(address) = admitted.pending.take() else { return };
         self.pending = self.pending.saturating_sub(1);
-        if let Some(source) = source
+        if let Some(source) = address.map(|address| self.block(address))
             && let Some(count) = self.sources.get_mut(&source)
         {
             *count = count.saturating_sub(1);
@@ -145,10 +192,49 @@ impl Admission {
         }
     }
 
-    /// The connection is over.
-    pub fn ended(&mut self, mut admitted: Admitted) {
+    /// The connection is over, and this is what its source deserves for it; see
+    /// [`ServerConnection::penalty`](crate::Connection::penalty). One that has authenticated deserves
+    /// none (OpenSSH penalises what ends before).
+    pub fn ended(&mut self, mut admitted: Admitted, penalty: Option<Penalty>, now: Time) {
+        if let (Some(Some(address)), Some(penalty)) = (admitted.pending, penalty) {
+            self.penalise(address, penalty, now);
+        }
         self.authenticated(&mut admitted);
         self.connections = self.connections.saturating_sub(1);
+    }
+
+    /// Keeps the source of `address` outside for a while, or brings it nearer to that.
+    fn penalise(&mut self, address: IpAddr, penalty: Penalty, now: Time) {
+        let source = self.block(address);
+        let family = family(address);
+        let Some((rules, (most, overflow))) = self.rules(address) else { return };
+        if let Some(table) = self.penalised.get_mut(family) {
+            table.add(source, penalty, now, &rules, most, overflow);
+        }
+    }
+
+    fn penalised(&mut self, address: IpAddr, now: Time) -> Option<Refused> {
+        let source = self.block(address);
+        let (_, (most, overflow)) = self.rules(address)?;
+        let outside = self.penalised.get_mut(family(address))?.check(source, now, most, overflow)?;
+        Some(match outside {
+            Outside::For(penalty) => Refused::Penalty(penalty),
+            Outside::Full => Refused::PenalisedSources,
+        })
+    }
+
+    /// The rules for an address, if there are any, and the bounds of its family's table.
+    fn rules(&self, address: IpAddr) -> Option<(Penalties, (usize, Overflow))> {
+        let rules = self.limits.penalties?;
+        let exempt = self.limits.exempt.as_ref().is_some_and(|exempt| exempt.contains(address));
+        let family = family(address);
+        let bounds = (*rules.sources.get(family)?, *rules.overflow.get(family)?);
+        (!exempt).then_some((rules, bounds))
+    }
+
+    /// Sources with a penalty, whether it keeps them outside yet or not.
+    pub fn penalised_sources(&self) -> usize {
+        self.penalised.iter().fold(0, |sum, table| sum.saturating_add(table.len()))
     }
 
     /// Connections that are there.
@@ -192,4 +278,9 @@ impl Admission {
         let drop = 128u32.saturating_sub(keep);
         u128::MAX.checked_shl(drop).unwrap_or(0) & bits
     }
+}
+
+/// Which table: 0 is IPv4.
+fn family(address: IpAddr) -> usize {
+    usize::from(address.to_canonical().is_ipv6())
 }

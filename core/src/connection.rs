@@ -232,6 +232,16 @@ impl Machine {
         if self.transport.phase() == Phase::Connected { Ok(()) } else { Err(UsageError::NotAuthenticated) }
     }
 
+    /// Why it has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
+    }
+
+    /// This side has said goodbye.
+    pub(crate) fn closing(&self) -> bool {
+        self.closing
+    }
+
     pub(crate) fn usable(&self) -> Result<(), UsageError> {
         self.live()
     }

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use crate::admission::Penalty;
 pub use crate::auth::server::{
     Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, Verdict,
     VerifiedKey,
@@ -17,7 +18,7 @@ use crate::channel::{
 };
 use crate::connection::{Connection, Logic, Machine, Question, Shared, Side};
 use crate::crypto::SigAlg;
-use crate::error::{Failure, TimerKind, UsageError};
+use crate::error::{Error, Failure, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::{self, ExtInfo, Message};
 use crate::replay::{Call, ServerCall};
@@ -50,8 +51,16 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// The defaults with these host keys: publickey and password, no banner.
+    /// The defaults with these host keys: publickey and password, no banner. Of the transport's
+    /// algorithms, those that are [for a server](crate::transport::negotiate::Algorithms::for_server):
+    /// no Diffie-Hellman over finite fields, unless the list is one for old peers.
     pub fn new(mut transport: TransportConfig, host_keys: Vec<Arc<KeyPair>>) -> Self {
+        transport.algorithms.for_server();
+        Self::with_transport(transport, host_keys)
+    }
+
+    /// The same, with exactly the key exchanges that the transport has.
+    pub fn with_transport(mut transport: TransportConfig, host_keys: Vec<Arc<KeyPair>>) -> Self {
         transport.algorithms.host_key.retain(|a| host_keys.iter().any(|k| k.public().fits(*a)));
         ServerConfig {
             delay_secret: secret_of(&host_keys).map(Arc::new),
@@ -72,6 +81,8 @@ pub type ServerConnection = Connection<Server>;
 #[derive(Debug)]
 pub struct Server {
     auth: ServerAuth,
+    /// What the application says that the source deserves.
+    penalty: Option<Penalty>,
 }
 
 /// What happens on a server's connection.
@@ -191,7 +202,10 @@ impl Connection<Server> {
         let delay_secret = config.delay_secret.clone().unwrap_or_else(own);
         Connection {
             core: Machine::new(transport, config.window, now),
-            side: Server { auth: ServerAuth::new(config.methods, config.banner.clone(), delay_secret) },
+            side: Server {
+                auth: ServerAuth::new(config.methods, config.banner.clone(), delay_secret),
+                penalty: None,
+            },
         }
     }
 
@@ -253,6 +267,28 @@ impl Connection<Server> {
     /// The user name of the authentication in progress, then of the user who is in.
     pub fn user(&self) -> Option<SshStr<'_>> {
         self.side.auth.user().map(SshStr::new)
+    }
+
+    /// What the source of this connection deserves if it is over now (OpenSSH sshd.c `child_reap`): for
+    /// [`Admission::ended`](crate::admission::Admission::ended). `None` when the user is in, or when it
+    /// was this side that said goodbye.
+    pub fn penalty(&self) -> Option<Penalty> {
+        let late = matches!(self.core.ended(), Some(Error::Timeout(..)));
+        match self.side.penalty {
+            _ if self.is_authenticated() => None,
+            Some(told) => Some(told),
+            None if self.core.closing() => None,
+            None if late => Some(Penalty::GraceExceeded),
+            None if self.side.auth.attempted() => Some(Penalty::AuthFail),
+            None => Some(Penalty::NoAuth),
+        }
+    }
+
+    /// Says what the source deserves if this connection ends before its user is in, where only the
+    /// application can know: [`Penalty::InvalidUser`] for a name that nobody has,
+    /// [`Penalty::RefuseConnection`] for somebody who is not wanted. The connection goes on as before.
+    pub fn penalize(&mut self, penalty: Penalty) {
+        self.side.penalty = Some(penalty);
     }
 
     /// Whether the user is in.

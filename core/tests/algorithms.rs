@@ -31,7 +31,7 @@ fn config(policy: Policy, change: impl Fn(&mut Algorithms)) -> TransportConfig {
 }
 
 fn pair_of(client: TransportConfig, server: TransportConfig, shell: Shell, host: Host) -> Pair<Shell, Host> {
-    let mut server = ServerConfig::new(server, host_keys());
+    let mut server = ServerConfig::with_transport(server, host_keys());
     server.methods = all_methods();
     Pair::new(ClientConfig::new(client), server, (shell, host))
 }

@@ -192,7 +192,7 @@ fn record_client(client: &ClientConfig, server: &Arc<ServerConfig>) -> Vec<(Time
 fn chunking_holds(change: impl Fn(&mut TransportConfig)) {
     let mut transport = transport_config();
     change(&mut transport);
-    let mut server = ServerConfig::new(transport.clone(), vec![host_key()]);
+    let mut server = ServerConfig::with_transport(transport.clone(), vec![host_key()]);
     server.window = WindowConfig { initial: 20_000, max: 20_000, packet: 2_000 };
     let server = Arc::new(server);
     let input = record_client(&ClientConfig::new(transport), &server);
@@ -240,7 +240,7 @@ fn chunking_changes_nothing_with_compression() {
 /// What a peer said instead of its identification is quoted the same.
 #[test]
 fn chunking_changes_no_words() {
-    let server = Arc::new(ServerConfig::new(transport_config(), vec![host_key()]));
+    let server = Arc::new(ServerConfig::with_transport(transport_config(), vec![host_key()]));
     let long = [b'x'; 300];
     for said in [&b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"[..], b"SSH", b"SS\nH", b"\n", &long] {
         let input = [(Time::from_micros(1_000_000), said.to_vec())];
@@ -256,7 +256,7 @@ fn chunking_changes_no_words() {
 /// The same faults are found at the same place, however the bytes before them are cut.
 #[test]
 fn chunking_changes_no_error() {
-    let server = Arc::new(ServerConfig::new(transport_config(), vec![host_key()]));
+    let server = Arc::new(ServerConfig::with_transport(transport_config(), vec![host_key()]));
     let good = record_client(&ClientConfig::new(transport_config()), &server);
     for n in 0..24usize {
         let mut input = good.clone();
@@ -275,7 +275,7 @@ fn chunking_changes_no_error() {
 #[test]
 fn two_runs_with_the_same_seed_are_identical_and_two_seeds_are_not() {
     let run = |seed: u8| {
-        let mut server = ServerConfig::new(transport_config(), vec![host_key()]);
+        let mut server = ServerConfig::with_transport(transport_config(), vec![host_key()]);
         server.methods = all_methods();
         let shell = Shell::new("echo").with_input(vec![9; 50_000]).with_proofs([
             Proof::None,
@@ -359,7 +359,7 @@ impl Many {
 #[test]
 fn the_order_of_independent_calls_does_not_matter() {
     for order in 0..24 {
-        let server = ServerConfig::new(transport_config(), vec![host_key()]);
+        let server = ServerConfig::with_transport(transport_config(), vec![host_key()]);
         let client = ClientConfig::new(transport_config());
         let many = Many { order, ids: Vec::new(), seen: Vec::new() };
         let mut pair = Pair::new(client, server, (many, Host::default()));
@@ -378,7 +378,7 @@ fn the_order_of_independent_calls_does_not_matter() {
 #[test]
 fn flags_go_out_in_channel_order_whatever_the_order_of_the_calls() {
     let run = |backwards: bool| {
-        let server = ServerConfig::new(transport_config(), vec![host_key()]);
+        let server = ServerConfig::with_transport(transport_config(), vec![host_key()]);
         let client = ClientConfig::new(transport_config());
         let many = Many { order: 0, ids: Vec::new(), seen: Vec::new() };
         let mut pair = Pair::new(client, server, (many, Host::default()));

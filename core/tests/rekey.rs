@@ -36,7 +36,7 @@ enum Load {
 fn session(load: Load, size: usize, adjust: impl Fn(&mut TransportConfig)) -> Pair<Shell, Host> {
     let mut config = transport_config();
     adjust(&mut config);
-    let mut server = ServerConfig::new(config.clone(), vec![host_key()]);
+    let mut server = ServerConfig::with_transport(config.clone(), vec![host_key()]);
     server.methods = all_methods();
     let input = || (0..size as u64).map(source_byte).collect();
     let shell = match load {
@@ -53,7 +53,7 @@ fn narrow(load: Load, size: usize, adjust: impl Fn(&mut TransportConfig)) -> Pai
     let mut config = transport_config();
     adjust(&mut config);
     let window = channel::WindowConfig { initial: 32 << 10, max: 32 << 10, packet: 4096 };
-    let mut server = ServerConfig::new(config.clone(), vec![host_key()]);
+    let mut server = ServerConfig::with_transport(config.clone(), vec![host_key()]);
     server.methods = all_methods();
     server.window = window;
     let mut client = ClientConfig::new(config);

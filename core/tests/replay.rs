@@ -23,7 +23,7 @@ struct Story {
 }
 
 fn configs() -> (ClientConfig, ServerConfig) {
-    let mut server = ServerConfig::new(transport_config(), vec![host_key()]);
+    let mut server = ServerConfig::with_transport(transport_config(), vec![host_key()]);
     server.methods = all_methods();
     server.banner = Some("be nice".into());
     (ClientConfig::new(transport_config()), server)

@@ -2,15 +2,14 @@
 
 mod raw;
 
-use konko_core::crypto::kex::{Ephemeral, PublicValue};
+use konko_core::Blocked;
 use konko_core::crypto::{Cipher, Curve, Kex, Mac, SigAlg};
 use konko_core::error::{Denied, Error, Fault};
 use konko_core::keys::KeyKind;
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
-use konko_core::{Blocked, ServerConfig};
-use raw::rig::{Proof, server_config, transport};
+use raw::rig::{Proof, transport};
 use raw::*;
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -726,22 +725,6 @@ fn k31_rsa_key_exchange_does_not_exist() {
         rig.run();
         rig.assert_fault(Fault::NoCommonAlgorithm);
     }
-}
-
-#[test]
-fn k21_one_exchange_before_authentication_and_two_exponentiations_in_it() {
-    // The work of the machine is what its job does: one public value, one shared secret.
-    let config = ServerConfig { offload: true, ..server_config(transport(Policy::Modern)) };
-    let mut rig = Rig::server(config);
-    rig.peer.offer = rig.peer.offer.clone().kex(Kex::Group14Sha256);
-    rig.kexinit();
-    let (_, public) = Ephemeral::client(Kex::Group14Sha256, &mut rig.peer.rng, provider()).unwrap();
-    let PublicValue::Mpint(e) = public else { panic!() };
-    rig.send(&payload(&msg::DhInit::new(&e)));
-    assert_eq!(rig.events_with("Job"), 1);
-    assert_eq!(rig.blocked, Some(Blocked::Decision));
-    rig.send(&payload(&msg::DhInit::new(&e)));
-    assert_eq!(rig.events_with("Job"), 1, "the next message waits for the job");
 }
 
 #[test]

@@ -2,19 +2,16 @@
 
 mod raw;
 
-use std::cell::Cell;
 use std::time::Duration;
 
-use konko_core::crypto::{
-    BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlg, PacketOpener, PacketSealer,
-    Protection, Provider, Secret, SigAlg, Signer, SigningKey, VerifyKey,
-};
+use konko_core::TransportConfig;
+use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::Fault;
 use konko_core::keys::KeyKind;
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use konko_core::{Rng, TransportConfig};
+use raw::counting::{Broken, VERIFIED};
 use raw::rig::{server_config, transport};
 use raw::{Rig, key_of, payload, provider, rsa_key, strings};
 
@@ -85,64 +82,6 @@ fn k22_r20_weak_algorithms_and_compression_are_nobodys_first_choice() {
         for way in policy.algorithms(true).compression {
             assert_eq!(way[0].name(), "none", "whoever wants it has to ask");
         }
-    }
-}
-
-/// A provider whose verifier is counted, and fails as a broken library would.
-#[derive(Debug)]
-struct Broken;
-
-thread_local! {
-    /// Signatures that were looked at in this test.
-    static VERIFIED: Cell<usize> = const { Cell::new(0) };
-}
-
-impl Provider for Broken {
-    fn name(&self) -> &'static str {
-        "broken"
-    }
-    fn fast_aes(&self) -> bool {
-        provider().fast_aes()
-    }
-    fn sealer(&self, p: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketSealer>, BadKey> {
-        provider().sealer(p, keys)
-    }
-    fn opener(&self, p: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey> {
-        provider().opener(p, keys)
-    }
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
-        provider().hash(alg)
-    }
-    fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32] {
-        provider().x25519_public(secret)
-    }
-    fn x25519(&self, secret: &[u8; 32], peer: &[u8; 32]) -> Result<Secret, BadPublicValue> {
-        provider().x25519(secret, peer)
-    }
-    fn ecdh_generate(&self, curve: Curve, rng: &mut Rng) -> (Secret, Vec<u8>) {
-        provider().ecdh_generate(curve, rng)
-    }
-    fn ecdh(&self, curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue> {
-        provider().ecdh(curve, secret, peer)
-    }
-    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8> {
-        provider().mlkem768_public(seed)
-    }
-    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue> {
-        provider().mlkem768_encapsulate(public, m)
-    }
-    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
-        provider().mlkem768_decapsulate(seed, ciphertext)
-    }
-    fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {
-        provider().modexp(p, base, exponent)
-    }
-    fn verify(&self, _: SigAlg, _: VerifyKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
-        VERIFIED.set(VERIFIED.get() + 1);
-        Err(BadSignature)
-    }
-    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
-        provider().signer(key)
     }
 }
 

@@ -248,7 +248,7 @@ impl Scene {
         transport.keepalive = None;
         // Every application call may come before any flush of the peer: budgets that fit.
         transport.limits.channels = 32;
-        let server = Arc::new(ServerConfig::new(transport.clone(), vec![peer::key_pair()]));
+        let server = Arc::new(ServerConfig::with_transport(transport.clone(), vec![peer::key_pair()]));
         let now = Time::from_micros(1);
         let mut scene = Scene {
             client: ClientConnection::new(Arc::new(ClientConfig::new(transport)), Seed::new([1; 32]), now),

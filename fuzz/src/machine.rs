@@ -456,7 +456,7 @@ struct Server {
 
 impl Server {
     fn new(flags: u8, recorded: bool) -> Self {
-        let mut config = ServerConfig::new(transport(flags), vec![peer::key_pair()]);
+        let mut config = ServerConfig::with_transport(transport(flags), vec![peer::key_pair()]);
         config.window = window(flags);
         config.offload = flags & 16 != 0;
         config.methods =

@@ -225,7 +225,7 @@ impl Scene {
 fn talk(suite: u8, acts: &[Act]) -> Outcome {
     let transport = transport(suite);
     let client = Arc::new(ClientConfig::new(transport.clone()));
-    let mut server = ServerConfig::new(transport, vec![host_key()]);
+    let mut server = ServerConfig::with_transport(transport, vec![host_key()]);
     // What only EXT_INFO tells.
     Arc::make_mut(&mut server.transport).algorithms.user_key = vec![SigAlg::Ed25519, SigAlg::RsaSha256];
     let server = Arc::new(server);

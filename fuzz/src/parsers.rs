@@ -171,7 +171,7 @@ pub fn transcript(data: &[u8]) {
     let transport = TransportConfig::new(&NULL);
     let setup = match read.role() {
         Role::Client => Setup::Client { config: Arc::new(ClientConfig::new(transport)), keys: &keys },
-        Role::Server => Setup::Server(Arc::new(ServerConfig::new(transport, keys.to_vec()))),
+        Role::Server => Setup::Server(Arc::new(ServerConfig::with_transport(transport, keys.to_vec()))),
     };
     match replay(&read, setup) {
         Ok(report) => assert!(report.records == read.len()),

@@ -228,7 +228,7 @@ fn authorized_keys() -> Vec<Vec<u8>> {
 fn transcripts() -> Vec<Vec<u8>> {
     let now = Time::from_micros(5);
     let transport = TransportConfig::new(&NULL);
-    let server = Arc::new(ServerConfig::new(transport.clone(), vec![peer::key_pair()]));
+    let server = Arc::new(ServerConfig::with_transport(transport.clone(), vec![peer::key_pair()]));
     let mut c = ClientConnection::recorded(Arc::new(ClientConfig::new(transport)), Seed::new([1; 32]), now);
     let mut s = ServerConnection::recorded(server, Seed::new([2; 32]), now);
     let (mut to_c, mut to_s) = (RxBuf::new(), RxBuf::new());

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko_core::RxBuf;
+use konko_core::admission::Penalty;
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token};
 
@@ -219,6 +220,7 @@ impl<M: Send + 'static> Driver<M> {
         let turn = catch_unwind(AssertUnwindSafe(|| link.turn(rx, app, hub)));
         let turn = turn.unwrap_or_else(|_| {
             self.rx = RxBuf::new();
+            link.blame(Some(Penalty::Crash));
             app.on_closed(id, Closed::Panicked, &mut self.hub);
             Turn::Gone
         });
@@ -290,10 +292,10 @@ impl<M: Send + 'static> Driver<M> {
         app: &mut A,
     ) {
         let Some(Some(listener)) = self.hub.listeners.get_mut(index) else { return };
-        let (config, admission) = (Arc::clone(&listener.config), Arc::clone(&listener.admission));
-        let admitted = admission.lock().unwrap_or_else(PoisonError::into_inner).admit(Some(peer.ip()));
+        let (config, admission) = (Arc::clone(&listener.config), listener.admission.clone());
+        let admitted = admission.lock().admit(Some(peer.ip()), admission.now());
         let place = match admitted {
-            Ok(admitted) => Place { admitted: Some(admitted), admission },
+            Ok(admitted) => Place { admitted: Some(admitted), admission, penalty: None },
             Err(why) => return app.on_refused(peer, why),
         };
         // One that fails here is gone already.

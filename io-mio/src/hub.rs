@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::{self, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko_core::admission::{Admission, AdmissionLimits};
@@ -394,7 +394,7 @@ impl<M> fmt::Debug for Hub<M> {
 
 /// Admission by these limits, to be shared by listeners.
 pub fn admission(limits: AdmissionLimits) -> io::Result<SharedAdmission> {
-    Ok(Arc::new(Mutex::new(Admission::new(limits, &seed()?))))
+    Ok(SharedAdmission::new(Admission::new(limits, &seed()?)))
 }
 
 pub(crate) fn seed() -> io::Result<Seed> {

@@ -1,9 +1,10 @@
 //! One connection and its socket.
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
-use konko_core::admission::{Admission, Admitted};
+use konko_core::admission::{Admission, Admitted, Penalty};
 use konko_core::error::EndedBy;
 use konko_core::msg::DisconnectCode;
 use konko_core::transport::DoneJob;
@@ -96,20 +97,39 @@ pub(crate) enum Turn {
     Gone,
 }
 
-/// Counts the clients of one or several listeners; see [`admission`](crate::admission).
-pub type SharedAdmission = Arc<Mutex<Admission>>;
+/// Counts the clients of one or several listeners, and keeps those out for a while that misbehaved; see
+/// [`admission`](crate::admission). Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct SharedAdmission(Arc<Mutex<Admission>>, Instant);
+
+impl SharedAdmission {
+    pub(crate) fn new(admission: Admission) -> Self {
+        SharedAdmission(Arc::new(Mutex::new(admission)), Instant::now())
+    }
+
+    /// The admission itself, for a look at its counts.
+    pub fn lock(&self) -> MutexGuard<'_, Admission> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its time, which loops that share it have in common.
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO + self.1.elapsed()
+    }
+}
 
 /// A connection's place among those of its listener; given back on drop.
 pub(crate) struct Place {
     pub(crate) admitted: Option<Admitted>,
     pub(crate) admission: SharedAdmission,
+    /// What its source deserves, when it is over.
+    pub(crate) penalty: Option<Penalty>,
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut admission = self.admission.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(admitted) = self.admitted.take() {
-            admission.ended(admitted);
+            self.admission.lock().ended(admitted, self.penalty, self.admission.now());
         }
     }
 }
@@ -313,8 +333,8 @@ impl Link {
             return;
         }
         self.established = true;
-        if let Some(Place { admitted: Some(admitted), admission }) = &mut self.place {
-            admission.lock().unwrap_or_else(PoisonError::into_inner).authenticated(admitted);
+        if let Some(Place { admitted: Some(admitted), admission, .. }) = &mut self.place {
+            admission.lock().authenticated(admitted);
         }
     }
 
@@ -390,6 +410,16 @@ impl Link {
         }
     }
 
+    /// Notes what the source of the connection deserves for how it ends, for this reason or another.
+    pub(crate) fn blame(&mut self, why: Option<Penalty>) {
+        if let (Side::Server(conn), Some(place)) = (&mut self.side, &mut self.place) {
+            if let Some(why) = why {
+                conn.penalize(why);
+            }
+            place.penalty = conn.penalty();
+        }
+    }
+
     /// The connection is over. Tells the application, and says goodbye.
     pub(crate) fn end<A: App>(
         &mut self,
@@ -403,6 +433,7 @@ impl Link {
             Closed::Error(_) | Closed::Local => false,
             _ => true,
         };
+        self.blame(None);
         let mut rest = TxBuf::new();
         self.side.tx().swap(&mut rest);
         self.side = Side::Ended(rest);

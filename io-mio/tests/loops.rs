@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
-use konko_mio::core::admission::AdmissionLimits;
+use konko_mio::core::admission::{AdmissionLimits, Penalty, Refused};
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
 use konko_mio::core::client::AuthMethod;
 use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
-use konko_mio::core::server::{AuthRejection, AuthResult, AuthTicket, Verdict};
+use konko_mio::core::server::{Attempt, AuthRejection, AuthResult, AuthTicket, Verdict};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Stream, Workers};
@@ -213,8 +213,8 @@ fn several_loops_share_an_address_an_admission_and_workers() {
         })
         .collect();
     let clients: Vec<Client> = (0..40).map(|_| login(addr)).collect();
-    assert_eq!(admission.lock().unwrap().connections(), 40);
-    assert_eq!(admission.lock().unwrap().unauthenticated(), 0);
+    assert_eq!(admission.lock().connections(), 40);
+    assert_eq!(admission.lock().unauthenticated(), 0);
     drop(clients);
     for (mailbox, thread) in loops {
         mailbox.drain(Duration::ZERO);
@@ -222,7 +222,7 @@ fn several_loops_share_an_address_an_admission_and_workers() {
     }
     let [a, b] = [0, 1].map(|n| served[n].load(Ordering::Relaxed));
     assert!(a + b == 40 && a > 0 && b > 0, "{a} and {b}");
-    assert_eq!(admission.lock().unwrap().connections(), 0);
+    assert_eq!(admission.lock().connections(), 0);
 }
 
 #[test]
@@ -305,4 +305,64 @@ fn c23_a_loop_tells_of_every_attempt_and_its_outcome() {
     let expected = [("none", false), ("publickey", true), ("password", true), ("password", true)];
     let expected: Vec<_> = expected.map(|(method, counted)| (method.to_owned(), no, counted)).into();
     assert_eq!((app.outcomes, app.ended), (expected, 1));
+}
+
+#[test]
+fn a6_a_loop_keeps_sources_outside_that_fail() {
+    struct Strict(Vec<Refused>, Arc<AtomicUsize>);
+    impl App for Strict {
+        type Message = ();
+
+        fn on_server_event(
+            &mut self,
+            _id: ConnId,
+            conn: &mut ServerConnection,
+            event: ServerEvent<'_>,
+            _hub: &mut Hub<()>,
+        ) {
+            match event {
+                ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false).unwrap(),
+                ServerEvent::Auth { ticket, attempt: Attempt::Password(b"panic"), .. } => {
+                    drop(ticket);
+                    panic!("the application of the test fails");
+                }
+                ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
+                _ => {}
+            }
+        }
+
+        fn on_closed(&mut self, _id: ConnId, _why: Closed, _hub: &mut Hub<()>) {
+            self.1.fetch_add(1, Ordering::SeqCst);
+        }
+
+        fn on_refused(&mut self, _peer: std::net::SocketAddr, why: Refused) {
+            self.0.push(why);
+        }
+    }
+
+    for (password, attempts, penalty) in [("wrong", 4, Penalty::AuthFail), ("panic", 1, Penalty::Crash)] {
+        let mut server = Loop::new(Settings::default()).unwrap();
+        let admission = konko_mio::admission(AdmissionLimits::default()).unwrap();
+        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let addr = listener.local_addr().unwrap();
+        server.hub().listen(listener, Arc::new(server_config()), admission).unwrap();
+        let mailbox = server.mailbox();
+        let closed = Arc::new(AtomicUsize::new(0));
+        let ended = Arc::clone(&closed);
+        let client = std::thread::spawn(move || {
+            for n in 0..attempts {
+                let client = Client::connect(addr, options()).unwrap();
+                assert!(client.login("alice", Auth::new().password(password)).is_err());
+                drop(client);
+                wait("the end", || ended.load(Ordering::SeqCst) == n + 1);
+            }
+            let mut socket = TcpStream::connect(addr).unwrap();
+            assert!(socket.read(&mut [0; 1]).map_or(true, |n| n == 0), "nobody comes in");
+            mailbox.drain(Duration::ZERO);
+        });
+        let mut app = Strict(Vec::new(), closed);
+        server.run(&mut app).unwrap();
+        client.join().unwrap();
+        assert_eq!(app.0, [Refused::Penalty(penalty)]);
+    }
 }

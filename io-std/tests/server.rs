@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use konko::core::admission::AdmissionLimits;
+use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodSet};
 use konko::core::keys::{KeyKind, PrivateKey};
 use konko::core::server::Challenge;
@@ -350,6 +350,78 @@ fn c23_one_place_sees_every_attempt_and_what_came_of_it() {
     let told: Vec<_> = seen.try_iter().filter(|line| !line.contains("none")).collect();
     let expected = ["twice by password: Partial", "twice by keyboard-interactive: Accepted", "in"];
     assert_eq!(told, expected);
+}
+
+#[test]
+fn a6_a_source_that_fails_stays_outside_and_who_logs_in_does_not() {
+    let penalties = Penalties {
+        auth_fail: Duration::from_secs(60),
+        no_auth: Duration::from_secs(60),
+        min: Duration::from_secs(100),
+        ..Penalties::default()
+    };
+    let with = |exempt| AdmissionLimits { penalties: Some(penalties), exempt, ..AdmissionLimits::default() };
+    let serve = |exempt| {
+        let (refused, told) = mpsc::channel();
+        let options = options().admission(with(exempt)).on_notice(move |notice| {
+            if notice.connection.is_none() {
+                let _ = refused.send(notice.to_string());
+            }
+        });
+        (listen(options), told)
+    };
+    let fail = |server: &Server| {
+        let client = connect(server.local_addr());
+        assert!(client.login("alice", Auth::new().password("wrong")).is_err());
+        client.disconnect();
+        drop(client);
+        wait_until("the end of it", || server.connections().is_empty());
+    };
+    let outside = |server: &Server| {
+        let mut socket = TcpStream::connect(server.local_addr()).unwrap();
+        // A word of ours left unread would make it a reset.
+        socket.read(&mut [0; 1]).map_or(true, |n| n == 0)
+    };
+    // A login is no misbehaviour, whatever failed before it.
+    let (server, told) = serve(None);
+    for _ in 0..3 {
+        let client = connect(server.local_addr());
+        client.login("alice", Auth::new().password("wrong").password("wonderland")).unwrap();
+        drop(client);
+        wait_until("the end of it", || server.connections().is_empty());
+    }
+    fail(&server);
+    fail(&server);
+    assert!(outside(&server), "120 s are more than 100");
+    let line = told.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(line.contains("failed authentication (PerSourcePenalties)"), "{line}");
+    // Who leaves without trying.
+    let (server, told) = serve(None);
+    for _ in 0..2 {
+        drop(connect(server.local_addr()));
+        wait_until("the end of it", || server.connections().is_empty());
+    }
+    assert!(outside(&server));
+    let line = told.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert!(line.contains("without attempting authentication"), "{line}");
+    // Who is exempt.
+    let (server, _told) = serve(Addresses::parse(b"127.0.0.0/8"));
+    for _ in 0..4 {
+        fail(&server);
+    }
+    assert!(!outside(&server));
+}
+
+#[test]
+fn a6_a_panic_before_login_keeps_its_source_outside() {
+    let penalties = Some(Penalties { min: Duration::ZERO, ..Penalties::default() });
+    let server = listen(options().admission(AdmissionLimits { penalties, ..AdmissionLimits::default() }));
+    let client = connect(server.local_addr());
+    assert!(client.login("panic", Auth::new().password("x")).is_err());
+    drop(client);
+    wait_until("the end of it", || server.connections().is_empty());
+    let mut socket = TcpStream::connect(server.local_addr()).unwrap();
+    assert!(socket.read(&mut [0; 1]).map_or(true, |n| n == 0));
 }
 
 #[test]

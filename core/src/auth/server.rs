@@ -242,6 +242,7 @@ pub(crate) struct ServerAuth {
     failures: u32,
     requests: u32,
     probes: u32,
+    attempted: bool,
     /// Keys that were a factor already; each counts once (AS-27), however its blob is spelt.
     used_keys: Vec<PublicKey>,
     offer: Offer,
@@ -264,6 +265,7 @@ impl ServerAuth {
             failures: 0,
             requests: 0,
             probes: 0,
+            attempted: false,
             used_keys: Vec::new(),
             offer: Offer::default(),
             news: VecDeque::new(),
@@ -283,6 +285,11 @@ impl ServerAuth {
     /// The application, or a delay, has to come first.
     pub(crate) fn awaits_decision(&self) -> bool {
         matches!(self.waiting, Waiting::Verdict(..) | Waiting::Probe(..) | Waiting::Delay(_))
+    }
+
+    /// The client has tried something that could have let it in.
+    pub(crate) fn attempted(&self) -> bool {
+        self.attempted
     }
 
     /// What the application is to be told next. After all of it, too many failures end the connection.
@@ -371,6 +378,7 @@ impl ServerAuth {
                 && m.service.as_bytes() == CONNECTION_SERVICE.as_bytes()
                 && sane
         });
+        self.attempted |= method.is_some_and(|method| method != Method::None);
         // The whole message is parsed before anybody is looked up (AS-19).
         match method {
             None if !sane => self.refuse(transport, AuthRejection::UserName),

@@ -16,6 +16,7 @@ use core::net::IpAddr;
 
 pub use line::Problem;
 pub use options::{CommandConflict, KeyOptions, OptionProblem};
+pub(crate) use source::Sources;
 
 pub use crate::hosts::Location;
 use crate::keys::PublicKey;

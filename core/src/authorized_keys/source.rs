@@ -8,7 +8,7 @@ use crate::hosts::pattern;
 
 /// Where a key may come from: the patterns of `from` (ssh_config(5), PATTERNS, with CIDR).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Sources(Vec<Source>);
+pub(crate) struct Sources(Vec<Source>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Source {
@@ -28,12 +28,12 @@ impl Sources {
     /// Reads a list. Hosts are not looked up, so a host name matches nothing; a negated one would
     /// let in what it should keep out, and makes the list unusable, like anything else that cannot
     /// be meant.
-    pub(super) fn parse(list: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(list: &[u8]) -> Option<Self> {
         list.split(|b| *b == b',').map(Source::parse).collect::<Option<_>>().map(Sources)
     }
 
     /// Whether the list lets the address in. A negated pattern outweighs all others.
-    pub(super) fn admit(&self, address: IpAddr) -> bool {
+    pub(crate) fn admit(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let text = address.to_string();
         let hit = |source: &&Source| source.what.matches(address, text.as_bytes());

@@ -244,6 +244,20 @@ impl Kex {
         matches!(self, Self::MlKem768X25519Sha256)
     }
 
+    /// Whether it is Diffie-Hellman over a finite field (RFC 4253 §8, RFC 4419), in a group of either
+    /// side's choice.
+    pub const fn finite_field(self) -> bool {
+        self.group_exchange()
+            || matches!(
+                self,
+                Kex::Group14Sha256
+                    | Kex::Group16Sha512
+                    | Kex::Group18Sha512
+                    | Kex::Group14Sha1
+                    | Kex::Group1Sha1
+            )
+    }
+
     /// Whether the client first asks for a group (RFC 4419).
     pub const fn group_exchange(self) -> bool {
         matches!(self, Self::GroupExchangeSha256 | Self::GroupExchangeSha1)

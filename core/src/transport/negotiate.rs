@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::crypto::{Cipher, Compression, Kex, Mac, Protection, SigAlg};
+use crate::crypto::{Cipher, Compression, HashAlg, Kex, Mac, Protection, SigAlg};
 use crate::error::Failure;
 use crate::error::Fault;
 use crate::msg::KexInit;
@@ -149,6 +149,18 @@ impl Algorithms {
     /// Uses these compression methods in both directions.
     pub fn set_compression(&mut self, methods: &[Compression]) -> &mut Self {
         self.compression = [methods.to_vec(), methods.to_vec()];
+        self
+    }
+
+    /// What a server offers of a policy: no key exchange over a finite field, for which a stranger sends
+    /// any number and has the server raise it to a long power (K-21, CVE-2002-20001; OpenSSH's sshd
+    /// offers none since 10.0). A list that was made for old peers, with SHA-1, or that has nothing else,
+    /// stays as it is.
+    pub fn for_server(&mut self) -> &mut Self {
+        let old = |kex: &Kex| kex.finite_field() && kex.hash() == HashAlg::Sha1;
+        if !self.kex.iter().any(old) && !self.kex.iter().all(|kex| kex.finite_field()) {
+            self.kex.retain(|kex| !kex.finite_field());
+        }
         self
     }
 

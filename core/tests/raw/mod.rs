@@ -4,6 +4,7 @@
 //! It computes exchange hashes and keys by itself, so it also checks the core's.
 #![allow(dead_code)]
 
+pub mod counting;
 pub mod rig;
 
 use std::sync::Arc;

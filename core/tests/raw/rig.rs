@@ -80,6 +80,8 @@ pub struct Rig {
     pub app: App,
     /// Everything the machine sent.
     pub sent: u64,
+    /// How long the machine was at work, its application included.
+    pub worked: Duration,
 }
 
 pub fn transport(policy: Policy) -> TransportConfig {
@@ -89,7 +91,7 @@ pub fn transport(policy: Policy) -> TransportConfig {
 }
 
 pub fn server_config(transport: TransportConfig) -> ServerConfig {
-    let mut config = ServerConfig::new(transport, vec![host_key()]);
+    let mut config = ServerConfig::with_transport(transport, vec![host_key()]);
     config.methods = Method::ALL.into_iter().filter(|m| *m != Method::None).collect();
     config
 }
@@ -164,6 +166,7 @@ impl Rig {
             blocked: None,
             app: App::default(),
             sent: 0,
+            worked: Duration::ZERO,
         }
     }
 
@@ -224,6 +227,12 @@ impl Rig {
     }
 
     pub fn poll(&mut self) {
+        let start = std::time::Instant::now();
+        self.poll_till_blocked();
+        self.worked += start.elapsed();
+    }
+
+    fn poll_till_blocked(&mut self) {
         let Rig { machine, rx, now, events, error, blocked, app, .. } = self;
         loop {
             let step = match machine {

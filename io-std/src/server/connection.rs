@@ -3,6 +3,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use konko_core::admission::Penalty;
 use konko_core::channel::{ChannelId, OpenKind};
 use konko_core::error::Phase;
 use konko_core::transport::negotiate::Negotiated;
@@ -152,6 +153,19 @@ impl Connection {
     pub fn rekey(&self) -> Result<(), Error> {
         let shared = self.shared();
         shared.with(|state| state.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
+    }
+
+    /// What the client's address deserves if this connection ends before its user is in, other than what
+    /// is plain from the connection: [`Penalty::InvalidUser`] for a name that nobody has,
+    /// [`Penalty::RefuseConnection`] for somebody who is not wanted. See
+    /// [`ServerOptions::admission`](super::ServerOptions::admission).
+    pub fn penalize(&self, penalty: Penalty) {
+        self.shared().lock().conn.server().penalize(penalty);
+    }
+
+    /// What its source deserves if it is over now.
+    pub(super) fn penalty(&self) -> Option<Penalty> {
+        self.shared().lock().conn.server().penalty()
     }
 
     /// Says goodbye to the client with a text for its user, without waiting. Channels end.

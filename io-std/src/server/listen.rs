@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use konko_core::admission::{Admission, Admitted};
+use konko_core::Time;
+use konko_core::admission::{Admission, Admitted, Penalty};
 use konko_core::error::Phase;
 use rustix::event::{PollFd, PollFlags};
 
@@ -83,7 +84,8 @@ impl Server {
         let local = listener.local_addr().map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let (woken, waker) = io::pipe().map_err(failed)?;
-        let admission = Admission::new(setup.options.admission, &crate::seed().map_err(failed)?);
+        let limits = setup.options.admission.clone();
+        let admission = Admission::new(limits, &crate::seed().map_err(failed)?);
         let inner = Arc::new(Inner {
             setup,
             listener,
@@ -163,6 +165,11 @@ impl fmt::Debug for Server {
 }
 
 impl Inner {
+    /// The clock of admission.
+    fn now(&self) -> Time {
+        Time::ZERO + self.start.elapsed()
+    }
+
     fn lock_connections(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,9 +221,9 @@ impl Inner {
         F: Fn(&Connection) -> H + Send + Sync + 'static,
     {
         let name = peer.to_string();
-        let admitted = self.lock_admission().admit(Some(peer.ip()));
+        let admitted = self.lock_admission().admit(Some(peer.ip()), self.now());
         let admitted = match admitted {
-            Ok(admitted) => Entry { inner: Arc::clone(self), admitted: Some(admitted), id: None },
+            Ok(admitted) => Entry { inner: Arc::clone(self), admitted: Some(admitted), connection: None },
             Err(refused) => return self.refused(&name, refused),
         };
         let (server, handler) = (Arc::clone(self), Arc::clone(handler));
@@ -245,7 +252,7 @@ impl Inner {
         let stream = FdStream::try_from(socket)?;
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let connection = self.setup.connection(id, Box::new(stream), addresses, self.threads.clone())?;
-        entry.id = Some(id);
+        entry.connection = Some(connection.clone());
         self.lock_connections().insert(id, connection.clone());
         if self.stopping.load(Ordering::Acquire) {
             // It may have come too late for `stop` to see it.
@@ -253,6 +260,7 @@ impl Inner {
         }
         connection.shared().notice(Notice::Accepted);
         let Ok(handler) = catch_unwind(AssertUnwindSafe(|| handler(&connection))) else {
+            connection.penalize(Penalty::Crash);
             // The connection's handles may live on.
             connection.shared().abandon(APPLICATION_FAILED);
             return Ok(());
@@ -267,7 +275,7 @@ impl Inner {
 struct Entry {
     inner: Arc<Inner>,
     admitted: Option<Admitted>,
-    id: Option<u64>,
+    connection: Option<Connection>,
 }
 
 impl Entry {
@@ -280,12 +288,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        if let Some(id) = self.id {
-            // Dropped without the lock.
-            let _connection = self.inner.lock_connections().remove(&id);
-        }
+        // Dropped without the lock.
+        let id = self.connection.as_ref().map(Connection::id);
+        let _connection = id.and_then(|id| self.inner.lock_connections().remove(&id));
         if let Some(admitted) = self.admitted.take() {
-            self.inner.lock_admission().ended(admitted);
+            let penalty = self.connection.as_ref().and_then(Connection::penalty);
+            self.inner.lock_admission().ended(admitted, penalty, self.inner.now());
         }
     }
 }

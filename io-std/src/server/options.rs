@@ -61,7 +61,7 @@ impl ServerOptions {
     /// types let more clients in.
     pub fn new(host_keys: impl IntoIterator<Item = Arc<KeyPair>>) -> Self {
         ServerOptions {
-            transport: TransportConfig::new(konko_core::provider::best()),
+            transport: transport(TransportConfig::new(konko_core::provider::best())),
             host_keys: host_keys.into_iter().collect(),
             window: WindowConfig::default(),
             methods: None,
@@ -93,10 +93,12 @@ impl ServerOptions {
         &self.host_keys
     }
 
-    /// The algorithms of a policy.
+    /// The algorithms of a policy, as far as they are
+    /// [for a server](konko_core::transport::negotiate::Algorithms::for_server).
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.transport.algorithms = policy.algorithms(self.transport.provider.fast_aes());
+        self.transport.algorithms.for_server();
         self
     }
 
@@ -150,7 +152,8 @@ impl ServerOptions {
         self
     }
 
-    /// How many connections may be there (OpenSSH `MaxStartups`, `PerSourceMaxStartups`).
+    /// How many connections may be there, and how long a source that misbehaved stays outside (OpenSSH
+    /// `MaxStartups`, `PerSourceMaxStartups`, `PerSourcePenalties`).
     #[must_use]
     pub fn admission(mut self, limits: AdmissionLimits) -> Self {
         self.admission = limits;
@@ -238,7 +241,7 @@ impl ServerOptions {
 
     /// What the core is configured with.
     pub(super) fn config(&self) -> ServerConfig {
-        let mut config = ServerConfig::new(self.transport.clone(), self.host_keys.clone());
+        let mut config = ServerConfig::with_transport(self.transport.clone(), self.host_keys.clone());
         config.window = self.window;
         config.banner = self.banner.clone();
         config.methods = self.methods.unwrap_or(config.methods);
@@ -256,6 +259,12 @@ impl ServerOptions {
         }
         None
     }
+}
+
+/// What a server offers by default.
+fn transport(mut config: TransportConfig) -> TransportConfig {
+    config.algorithms.for_server();
+    config
 }
 
 impl fmt::Debug for ServerOptions {

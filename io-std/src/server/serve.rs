@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use konko_core::admission::Penalty;
 use konko_core::channel::ChannelId;
 use konko_core::hosts::pattern;
 use konko_core::{ServerConfig, ServerConnection};
@@ -90,6 +91,7 @@ impl<H: Handler> Serving<'_, H> {
             });
         }));
         if ran.is_err() {
+            self.connection.penalize(Penalty::Crash);
             shared.abandon(APPLICATION_FAILED);
         }
         // What listens to controls may hold on to the connection. Dropped without the lock.

@@ -1,11 +1,13 @@
 use std::sync::Arc;
 
+use konko_core::admission::Penalty;
 use konko_core::auth::{Method, Needs};
 use konko_core::authorized_keys::KeyOptions;
 use konko_core::client::Password;
 use konko_core::server::Challenge;
 
 use super::auth::{AuthAttempt, Credential, KeyProbe};
+use super::connection::Connection;
 use super::handler::Handler;
 use super::programs::Programs;
 use super::session::{Program, Session};
@@ -82,6 +84,13 @@ impl Service {
         }
     }
 
+    /// Whoever tries names that nobody has stays outside for a while, after a few of them.
+    fn blame(&self, connection: &Connection, user: &str) {
+        if !self.users.knows(user) {
+            connection.penalize(Penalty::InvalidUser);
+        }
+    }
+
     fn password(&mut self, attempt: AuthAttempt, right: bool) {
         if right { self.succeed(attempt) } else { attempt.reject() }
     }
@@ -90,6 +99,9 @@ impl Service {
 impl Handler for Service {
     fn authenticate(&mut self, attempt: AuthAttempt) {
         let user = attempt.user();
+        if attempt.credential().method() != Method::None {
+            self.blame(attempt.connection(), user);
+        }
         let check = |password: &Password| self.users.check_password(user, password.expose());
         match attempt.credential() {
             Credential::Password(password) => {
@@ -124,6 +136,7 @@ impl Handler for Service {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
+        self.blame(probe.connection(), probe.user());
         let source = probe.connection().peer_addr().map(|addr| addr.ip());
         match self.users.key(probe.user(), probe.key(), source) {
             Some(_) => probe.would_do(),

@@ -347,6 +347,12 @@ impl Users {
         })
     }
 
+    /// Whether somebody of that name may be able to log in: who is in the table, and everybody where keys
+    /// are for any name.
+    pub fn knows(&self, user: impl AsRef<[u8]>) -> bool {
+        !self.keys.is_empty() || self.users.contains_key(user.as_ref())
+    }
+
     /// What the user still has to prove after the methods that have succeeded, in this order.
     pub fn needs(&self, user: impl AsRef<[u8]>, succeeded: &[Method]) -> Needs {
         let own = self.users.get(user.as_ref()).and_then(|known| known.methods.as_ref());

@@ -74,9 +74,19 @@ impl Lists {
         true
     }
 
-    /// The policy `Modern`, changed as the options say.
+    /// What a client has of the policy `Modern`, changed as the options say.
     pub fn algorithms(&self, fast_aes: bool) -> Result<Algorithms, String> {
-        let mut a = Policy::Modern.algorithms(fast_aes);
+        self.change(Policy::Modern.algorithms(fast_aes))
+    }
+
+    /// What a server has of it, changed as the options say.
+    pub fn for_server(&self, fast_aes: bool) -> Result<Algorithms, String> {
+        let mut default = Policy::Modern.algorithms(fast_aes);
+        default.for_server();
+        self.change(default)
+    }
+
+    fn change(&self, mut a: Algorithms) -> Result<Algorithms, String> {
         if let Some(list) = &self.kex {
             a.kex = assemble(list, &a.kex, Kex::ALL, Kex::name, "KexAlgorithms")?;
         }

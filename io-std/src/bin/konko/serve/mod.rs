@@ -1,6 +1,7 @@
 //! `konko serve`: an SSH server.
 
 mod builtin;
+mod penalties;
 mod settings;
 
 use std::io;

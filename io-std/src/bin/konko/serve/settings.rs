@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use konko::core::admission::AdmissionLimits;
+use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodLists, MethodSet};
 use konko::core::crypto::Compression;
 use konko::core::transport::Keepalive;
 use konko::core::transport::limits::RekeyLimit;
 use konko::server::ServerOptions;
 
+use super::penalties;
 use crate::algorithms::Lists;
 use crate::values::{self, expand, first, flag, number, optional, rekey, rsa_size, time};
 
@@ -27,6 +28,9 @@ pub struct Settings {
     alive_count: Option<u32>,
     startups: Option<(usize, u8, usize)>,
     per_source: Option<usize>,
+    net_block: Option<[u8; 2]>,
+    penalties: Option<Option<Penalties>>,
+    exempt: Option<Option<Addresses>>,
     max_sessions: Option<usize>,
     rsa_size: Option<usize>,
     terrapin: Option<bool>,
@@ -69,6 +73,9 @@ impl Settings {
             }
             "requiredrsasize" => first(&mut self.rsa_size, rsa_size(value)?),
             "allowterrapin" => first(&mut self.terrapin, flag(value)?),
+            "persourcenetblocksize" => first(&mut self.net_block, penalties::net_block(value)?),
+            "persourcepenalties" => first(&mut self.penalties, penalties::parse(value)?),
+            "persourcepenaltyexemptlist" => first(&mut self.exempt, penalties::exempt(value)?),
             "maxsessions" => first(&mut self.max_sessions, number(value)?),
             "acceptenv" => self.accept_env.extend(value.split_whitespace().map(str::to_owned)),
             "unusedconnectiontimeout" => first(&mut self.unused, optional(value)?),
@@ -85,7 +92,7 @@ impl Settings {
 
     /// The library's options. `usable` are the methods that somebody can log in with.
     pub fn apply(&self, mut options: ServerOptions, usable: MethodSet) -> Result<ServerOptions, String> {
-        let mut algorithms = self.lists.algorithms(konko::core::provider::best().fast_aes())?;
+        let mut algorithms = self.lists.for_server(konko::core::provider::best().fast_aes())?;
         if self.compression == Some(false) {
             algorithms.set_compression(&[Compression::None]);
         }
@@ -109,14 +116,7 @@ impl Settings {
             let count = self.alive_count.unwrap_or(default.count);
             options = options.keepalive(interval.map(|interval| Keepalive { interval, count }));
         }
-        let mut admission = AdmissionLimits::default();
-        if let Some((begin, rate, full)) = self.startups {
-            admission.startups_begin = begin;
-            admission.startups_rate = rate;
-            admission.startups_full = full;
-        }
-        admission.per_source = self.per_source.unwrap_or(admission.per_source);
-        options = options.admission(admission);
+        options = options.admission(self.admission());
         if let Some(sessions) = self.max_sessions {
             options = options.max_sessions(sessions);
         }
@@ -133,6 +133,24 @@ impl Settings {
             options = options.unused_timeout(timeout);
         }
         Ok(options)
+    }
+
+    fn admission(&self) -> AdmissionLimits {
+        let mut admission = AdmissionLimits::default();
+        if let Some((begin, rate, full)) = self.startups {
+            admission.startups_begin = begin;
+            admission.startups_rate = rate;
+            admission.startups_full = full;
+        }
+        // Where nothing is said, one source cannot make others be dropped.
+        let fewer = admission.startups_begin.saturating_sub(1).max(1);
+        admission.per_source = self.per_source.unwrap_or(admission.per_source.min(fewer));
+        if let Some([v4, v6]) = self.net_block {
+            (admission.ipv4_bits, admission.ipv6_bits) = (v4, v6);
+        }
+        admission.penalties = self.penalties.unwrap_or(admission.penalties);
+        admission.exempt = self.exempt.clone().flatten();
+        admission
     }
 
     /// The methods that a client may begin with.

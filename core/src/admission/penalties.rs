@@ -1,0 +1,215 @@
+//! Sources that misbehaved, and for how long they stay outside (OpenSSH srclimit.c,
+//! sshd_config(5) `PerSourcePenalties`).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use core::fmt;
+use core::time::Duration;
+
+use crate::time::Time;
+
+/// What a source did before anybody of it had authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Penalty {
+    /// The server's application failed on what it sent (`crash`).
+    Crash,
+    /// It tried to authenticate, and did not succeed (`authfail`).
+    AuthFail,
+    /// It tried to authenticate as a user that does not exist (`invaliduser`). Only the application
+    /// knows.
+    InvalidUser,
+    /// It left without trying (`noauth`).
+    NoAuth,
+    /// It took too long (`grace-exceeded`).
+    GraceExceeded,
+    /// The application does not want to talk to it (`refuseconnection`). Only the application knows.
+    RefuseConnection,
+}
+
+impl Penalty {
+    /// All of them.
+    pub const ALL: [Penalty; 6] = [
+        Penalty::Crash,
+        Penalty::AuthFail,
+        Penalty::InvalidUser,
+        Penalty::NoAuth,
+        Penalty::GraceExceeded,
+        Penalty::RefuseConnection,
+    ];
+
+    /// The name, as in sshd_config(5).
+    pub const fn name(self) -> &'static str {
+        match self {
+            Penalty::Crash => "crash",
+            Penalty::AuthFail => "authfail",
+            Penalty::InvalidUser => "invaliduser",
+            Penalty::NoAuth => "noauth",
+            Penalty::GraceExceeded => "grace-exceeded",
+            Penalty::RefuseConnection => "refuseconnection",
+        }
+    }
+}
+
+impl fmt::Display for Penalty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Penalty::Crash => "the application failed on what it sent",
+            Penalty::AuthFail => "failed authentication",
+            Penalty::InvalidUser => "attempted authentication as an invalid user",
+            Penalty::NoAuth => "connections without attempting authentication",
+            Penalty::GraceExceeded => "exceeded the login grace time",
+            Penalty::RefuseConnection => "refused by the application",
+        })
+    }
+}
+
+/// What happens when as many sources are penalised as are remembered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// Those whose penalty ends first are forgotten (`permissive`).
+    #[default]
+    Permissive,
+    /// Nobody of the address family is let in until a penalty ends (`deny-all`).
+    DenyAll,
+}
+
+/// How long each misbehaviour keeps its source outside. Defaults are those of OpenSSH 10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Penalties {
+    /// For [`Penalty::Crash`]: 90 s.
+    pub crash: Duration,
+    /// For [`Penalty::AuthFail`]: 5 s.
+    pub auth_fail: Duration,
+    /// For [`Penalty::InvalidUser`]: 5 s.
+    pub invalid_user: Duration,
+    /// For [`Penalty::NoAuth`]: 1 s.
+    pub no_auth: Duration,
+    /// For [`Penalty::GraceExceeded`]: 10 s.
+    pub grace_exceeded: Duration,
+    /// For [`Penalty::RefuseConnection`]: 10 s.
+    pub refuse_connection: Duration,
+    /// Penalties add up, and count only when more than this has added up: 15 s.
+    pub min: Duration,
+    /// More than this does not add up: 600 s.
+    pub max: Duration,
+    /// Sources that are remembered, IPv4 and IPv6: 65,536 each.
+    pub sources: [usize; 2],
+    /// What happens with one more, IPv4 and IPv6.
+    pub overflow: [Overflow; 2],
+}
+
+impl Default for Penalties {
+    fn default() -> Self {
+        Penalties {
+            crash: Duration::from_secs(90),
+            auth_fail: Duration::from_secs(5),
+            invalid_user: Duration::from_secs(5),
+            no_auth: Duration::from_secs(1),
+            grace_exceeded: Duration::from_secs(10),
+            refuse_connection: Duration::from_secs(10),
+            min: Duration::from_secs(15),
+            max: Duration::from_secs(600),
+            sources: [65_536; 2],
+            overflow: [Overflow::Permissive; 2],
+        }
+    }
+}
+
+impl Penalties {
+    /// How long one misbehaviour adds.
+    pub const fn time(&self, penalty: Penalty) -> Duration {
+        match penalty {
+            Penalty::Crash => self.crash,
+            Penalty::AuthFail => self.auth_fail,
+            Penalty::InvalidUser => self.invalid_user,
+            Penalty::NoAuth => self.no_auth,
+            Penalty::GraceExceeded => self.grace_exceeded,
+            Penalty::RefuseConnection => self.refuse_connection,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Entry {
+    ends: Time,
+    /// More than the minimum has added up once; it holds until the end.
+    active: bool,
+    last: Penalty,
+}
+
+/// The penalised sources of one address family.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    by_source: BTreeMap<u128, Entry>,
+    by_end: BTreeSet<(Time, u128)>,
+}
+
+/// Why nobody of a source is let in.
+pub(super) enum Outside {
+    For(Penalty),
+    Full,
+}
+
+impl Table {
+    pub(super) fn len(&self) -> usize {
+        self.by_source.len()
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((_, source)) = self.by_end.pop_first() {
+            self.by_source.remove(&source);
+        }
+    }
+
+    fn expire(&mut self, now: Time) {
+        while self.by_end.first().is_some_and(|(ends, _)| *ends < now) {
+            self.forget_first();
+        }
+    }
+
+    /// Whether somebody of `source` stays outside.
+    pub(super) fn check(
+        &mut self,
+        source: u128,
+        now: Time,
+        most: usize,
+        overflow: Overflow,
+    ) -> Option<Outside> {
+        self.expire(now);
+        if overflow == Overflow::DenyAll && self.len() >= most {
+            return Some(Outside::Full);
+        }
+        self.by_source.get(&source).filter(|entry| entry.active).map(|entry| Outside::For(entry.last))
+    }
+
+    /// Adds a penalty to what the source has.
+    pub(super) fn add(
+        &mut self,
+        source: u128,
+        penalty: Penalty,
+        now: Time,
+        rules: &Penalties,
+        most: usize,
+        overflow: Overflow,
+    ) {
+        let time = rules.time(penalty);
+        self.expire(now);
+        if time.is_zero() || (overflow == Overflow::DenyAll && self.len() >= most) {
+            return;
+        }
+        let old = self.by_source.remove(&source);
+        if let Some(old) = &old {
+            self.by_end.remove(&(old.ends, source));
+        }
+        let (from, active) = old.map_or((now, false), |old| (old.ends, old.active));
+        let left = (from + time).since(now);
+        // As OpenSSH: a first penalty is not cut, what it adds up to is.
+        let left = if from == now { left } else { left.min(rules.max) };
+        let entry = Entry { ends: now + left, active: active || left > rules.min, last: penalty };
+        self.by_end.insert((entry.ends, source));
+        self.by_source.insert(source, entry);
+        while self.len() > most {
+            self.forget_first();
+        }
+    }
+}
