@@ -187,6 +187,21 @@ fn probe(alg: SigAlg, blob: &[u8]) -> Vec<u8> {
     m
 }
 
+/// RFC 4252 §7: PK_OK has the blob from the request, which is what a client may compare.
+#[test]
+fn a1_pk_ok_repeats_the_blob_as_it_came() {
+    every(|key, spelling| {
+        for blob in [&key.public().to_blob(), &spelling.blob].into_iter().take(1 + usize::from(spelling.read))
+        {
+            for alg in key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RsaSha1) {
+                let mut rig = server_for(key);
+                rig.send(&probe(*alg, blob));
+                assert_eq!(rig.expect(60), strings(60, &[alg.name().as_bytes(), blob]));
+            }
+        }
+    });
+}
+
 /// OpenSSH `auth2_key_already_used`.
 #[test]
 fn as27_a_key_is_one_factor_once() {

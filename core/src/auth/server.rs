@@ -222,6 +222,8 @@ struct Offer {
     method: Vec<u8>,
     algorithm: Vec<u8>,
     key: Option<(PublicKey, SigAlg)>,
+    /// The key of a probe as it came, which may be spelt otherwise than it would be here.
+    blob: Vec<u8>,
 }
 
 /// Longest name of a user, a service or a method, in bytes; they are kept. Ours; longer than any system has, and
@@ -446,6 +448,7 @@ impl ServerAuth {
             if self.probes > transport.config.limits.key_probes {
                 return Err(Fault::TooManyAuthAttempts.into());
             }
+            self.offer.blob = m.blob.to_vec();
         }
         self.number = self.number.wrapping_add(1);
         let probe = RawAuth::Probe(ProbeTicket { number: self.number }, Box::new(key), alg, signed.is_some());
@@ -478,8 +481,9 @@ impl ServerAuth {
             return Ok(());
         };
         let Some(signed) = signed else {
+            // RFC 4252 §7: the blob from the request, to the byte.
             let name = SshStr::new(alg.name().as_bytes());
-            transport.sender.send(&UserauthPkOk::new(name, &key.to_blob()));
+            transport.sender.send(&UserauthPkOk::new(name, &self.offer.blob));
             self.waiting = Waiting::Client;
             return Ok(());
         };
@@ -603,7 +607,7 @@ impl ServerAuth {
     }
 
     fn tell(&mut self, result: AuthResult, counted: bool) {
-        let Offer { method, algorithm, key } = &self.offer;
+        let Offer { method, algorithm, key, .. } = &self.offer;
         self.news.push_back(RawAuth::Over(Box::new(AuthOutcome {
             user: self.user.clone().unwrap_or_default(),
             method: method.clone(),
