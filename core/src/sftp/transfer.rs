@@ -249,6 +249,8 @@ pub struct Summary {
     pub synced: bool,
     /// The attributes were set.
     pub attrs_set: bool,
+    /// Why they were not, if the server refused.
+    pub attrs_refused: Option<Status>,
     /// What the server said of the file when it was opened.
     pub attrs: Option<Attrs>,
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use konko_core::crypto::HashAlg;
 use konko_core::sftp::transfer::{self, Local};
-use konko_core::sftp::{Attrs, FileHash, Handle, OpenFlags, StatVfs, StatusCode, Times};
+use konko_core::sftp::{Attrs, FileHash, FileType, Handle, OpenFlags, StatVfs, StatusCode, Times};
 
 use super::client::{Sftp, attrs, done, statvfs, unexpected};
 use super::client_dir::{Metadata, seconds};
@@ -199,16 +199,21 @@ impl Sftp {
                 Err(e) => return Err(Error::local("", e).of("put", &[path.as_remote()])),
             }
         }
-        file.flush().map_err(|e| file.error(e))?;
-        let there = file.metadata().ok().and_then(|meta| meta.size());
+        file.close()?;
+        // Some servers write when the file is closed, and not before.
+        let there = self.metadata(&path).ok().filter(|meta| !is_special(meta)).and_then(|meta| meta.size());
         if let Some(got) = there.filter(|got| *got != total) {
             let mismatch = transfer::TransferError::SizeMismatch { expected: total, got };
             let kind = super::client_error::ErrorKind::Transfer(mismatch);
             return Err(Error::new(kind).of("put", &[path.as_remote()]));
         }
-        file.close()?;
         Ok(total)
     }
+}
+
+/// The size of a device says nothing of what was written to it.
+fn is_special(meta: &Metadata) -> bool {
+    meta.file_type().is_some_and(|kind| kind != FileType::File)
 }
 
 /// Data that was read ahead.

@@ -114,7 +114,8 @@ pub struct PutOptions {
     pub atomic: bool,
     /// Wait until it is on the server's disk: fsync@openssh.com, where the server has it.
     pub sync: bool,
-    /// Give the remote file the local one's permissions and times; an error if the server refuses.
+    /// Give the remote file the local one's permissions and times. What the server refuses of that is no error, as
+    /// with OpenSSH: [`Summary::attrs_refused`] tells.
     pub preserve: bool,
     /// Permission bits of a file that is made; those of the local file unless set.
     pub mode: Option<u32>,
@@ -304,6 +305,9 @@ impl Side for PutFile {
                 Err(e) => return Err(e),
             }
         }
+        if n < room.len() {
+            is_end(file, offset + n as u64, self.teller.total)?;
+        }
         Ok(Local::Data(n))
     }
 
@@ -322,6 +326,18 @@ impl Side for PutFile {
 
     fn local(&self, error: io::Error) -> Error {
         Error::local(&self.teller.local, error)
+    }
+}
+
+/// Whether a file that was `total` bytes long may end at `end`: if it still says that it is as long, that is all
+/// there is, as with files of /sys.
+fn is_end(file: &fs::File, end: u64, total: Option<u64>) -> io::Result<()> {
+    match total {
+        Some(total) if end < total && file.metadata()?.len() != total => Err(io::Error::new(
+            io::ErrorKind::UnexpectedEof,
+            format!("it became shorter while it was read: it ends at {end} of {total} bytes"),
+        )),
+        _ => Ok(()),
     }
 }
 
@@ -423,7 +439,6 @@ impl<'a> Queue<'a> {
             temporary: options.atomic.then(|| temporary(&remote)).transpose()?,
             fsync: options.sync,
             attrs: options.preserve.then(|| preserved(meta)),
-            require_attrs: options.preserve,
             verify: options.verify,
             ..Default::default()
         };

@@ -181,6 +181,8 @@ pub struct TreeReport {
     pub failures: Vec<Error>,
     /// Failures that were not kept.
     pub more_failures: u64,
+    /// What was moved without its permissions and times, as the server refused them; 1000 at most. No failure.
+    pub warnings: Vec<Error>,
 }
 
 impl TreeReport {
@@ -195,6 +197,16 @@ impl TreeReport {
     /// The first failure, if there was any.
     pub fn complete(mut self) -> Result<Self, Error> {
         if self.failures.is_empty() { Ok(self) } else { Err(self.failures.swap_remove(0)) }
+    }
+
+    fn warn(&mut self, error: Error) -> Result<(), Error> {
+        if error.is_fatal() || matches!(error.kind(), ErrorKind::Cancelled) {
+            return Err(error);
+        }
+        if self.warnings.len() < FAILURES {
+            self.warnings.push(error);
+        }
+        Ok(())
     }
 
     fn fail(&mut self, error: Error) -> Result<(), Error> {
@@ -228,6 +240,9 @@ fn settle(
             Ok(summary) => {
                 report.files += 1;
                 report.bytes += summary.bytes;
+                if let Some(status) = summary.attrs_refused {
+                    report.warn(Error::refused(status).of("fsetstat", &[&name]))?;
+                }
             }
             Err(error) => report.fail(error.of(op, &[&name]))?,
         }
@@ -468,7 +483,7 @@ impl Sftp {
         settle(&mut put.queue, &mut put.names, &mut put.report, "put", 0)?;
         if options.preserve {
             for (path, set) in dirs.iter().rev() {
-                self.set_metadata(path, set).or_else(|e| put.report.fail(e))?;
+                self.set_metadata(path, set).or_else(|e| put.report.warn(e))?;
             }
         }
         Ok(put.report)

@@ -1,12 +1,15 @@
 //! A file system in memory, served over a socket pair or by a server.
 #![allow(dead_code)]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use konko::core::provider;
-use konko::core::sftp::{MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig};
+use konko::core::sftp::{
+    FileSystem, HandleId, MemoryFs, MemoryHandles, MsgBuf, Op, Server, ServerConfig, StatusCode,
+};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server as SshServer, ServerOptions, Service};
 use konko::sftp::SftpOptions;
@@ -15,6 +18,34 @@ use konko::{Auth, Client, ClientOptions, FdStream, HostKeys, Sftp};
 /// Shared by all sessions.
 #[derive(Clone)]
 pub struct Memory(Arc<Mutex<MemoryFs>>);
+
+/// What is written is in the file when that is closed, as with Erlang's server.
+#[derive(Default)]
+struct Late {
+    open: BTreeMap<HandleId, (Vec<u8>, Vec<u8>)>,
+}
+
+impl Late {
+    /// False: the request is for the file system.
+    fn takes(&mut self, fs: &mut MemoryFs, op: &Op<'_>) -> bool {
+        match op {
+            Op::Open { handle, path, .. } => drop(self.open.insert(*handle, (path.to_vec(), Vec::new()))),
+            Op::Write { handle, offset, data } => {
+                let (_, file) = self.open.get_mut(handle).unwrap();
+                file.resize(file.len().max(*offset as usize + data.len()), 0);
+                file[*offset as usize..][..data.len()].copy_from_slice(data);
+                return true;
+            }
+            Op::Close { handle } => {
+                if let Some((path, data)) = self.open.remove(handle).filter(|(_, data)| !data.is_empty()) {
+                    fs.insert(&path, data).unwrap();
+                }
+            }
+            _ => {}
+        }
+        false
+    }
+}
 
 impl Memory {
     pub fn new() -> Self {
@@ -34,7 +65,17 @@ impl Memory {
     }
 
     /// Serves one session until the peer closes.
-    pub fn serve(&self, mut from: impl Read, mut to: impl Write, config: ServerConfig) {
+    pub fn serve(&self, from: impl Read, to: impl Write, config: ServerConfig) {
+        self.serve_as(from, to, config, None);
+    }
+
+    fn serve_as(
+        &self,
+        mut from: impl Read,
+        mut to: impl Write,
+        config: ServerConfig,
+        mut late: Option<Late>,
+    ) {
         let (mut server, mut handles, mut rx) =
             (Server::new(config, &konko::core::Seed::new([7; 32])), MemoryHandles::default(), MsgBuf::new());
         let mut buffer = vec![0; 256 * 1024];
@@ -46,8 +87,15 @@ impl Memory {
             let mut input = &buffer[..n];
             loop {
                 let mut fs = self.lock();
-                if server.run(&mut fs.with(&mut handles), &mut rx, &mut input).is_err() {
-                    return;
+                loop {
+                    match server.poll(&mut rx, &mut input) {
+                        Ok(Some(request)) if late.as_mut().is_some_and(|l| l.takes(&mut fs, &request.op)) => {
+                            server.reply_status(request.ticket, StatusCode::OK).unwrap();
+                        }
+                        Ok(Some(request)) => fs.with(&mut handles).request(&mut server, request),
+                        Ok(None) => break,
+                        Err(_) => return,
+                    }
                 }
                 drop(fs);
                 let tx = server.tx();
@@ -61,6 +109,16 @@ impl Memory {
                 }
             }
         }
+    }
+
+    /// A client whose server writes files when they are closed.
+    pub fn connect_late(&self) -> Sftp {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let this = self.clone();
+        std::thread::spawn(move || {
+            this.serve_as(&theirs, &theirs, ServerConfig::default(), Some(Late::default()))
+        });
+        Sftp::over(FdStream::try_from(ours).unwrap(), SftpOptions::default()).unwrap()
     }
 
     /// A client over a socket pair.

@@ -259,7 +259,7 @@ impl Transfers {
                 }
             }
             Item::StatPath | Item::Restat => {}
-            Item::SetAttrs if !job.put.require_attrs => {}
+            Item::SetAttrs if !job.put.require_attrs => job.summary.attrs_refused = Some(status),
             Item::Fsync if status.code == StatusCode::OP_UNSUPPORTED => {}
             Item::HashPath | Item::HashHandle => {
                 job.script.push_front(item);

@@ -13,7 +13,7 @@ use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
 use crate::destination::Destination;
 use crate::progress::Meter;
 use crate::sftp::Common;
-use crate::sftp::commands::{base_name, tree};
+use crate::sftp::commands::{base_name, tree, warn_of};
 use crate::streams::say;
 use crate::terminal;
 
@@ -263,7 +263,9 @@ impl Copy<'_> {
             }
             return tree(to.put_tree(path, remote, &self.put_options(), true));
         }
-        to.put_with(path, remote, &self.put_options()).map(drop).map_err(|e| e.to_string())
+        let summary = to.put_with(path, &remote, &self.put_options()).map_err(|e| e.to_string())?;
+        warn_of(&remote, &summary);
+        Ok(())
     }
 
     /// From one server to another, through here.

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use konko::Sftp;
 use konko::core::sftp::{Attrs, is_safe_name};
 use konko::core::wire::SshStr;
-use konko::sftp::{Cancel, Error, GetOptions, Metadata, PutOptions, TreeReport, glob};
+use konko::sftp::{Cancel, Error, GetOptions, Metadata, PutOptions, Summary, TreeReport, glob};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
@@ -482,13 +482,23 @@ impl Shell {
             return tree(self.sftp.put_tree(path, &remote, &options, false));
         }
         self.say(&format!("Uploading {from} to {to}"));
-        self.sftp.put_with(path, &remote, &options).map(drop).map_err(text)
+        let summary = self.sftp.put_with(path, &remote, &options).map_err(text)?;
+        warn_of(&remote, &summary);
+        Ok(())
+    }
+}
+
+/// Says that permissions and times were not kept, as `sftp` does, which goes on as well.
+pub fn warn_of(remote: &[u8], summary: &Summary) {
+    if let Some(status) = &summary.attrs_refused {
+        say(&format!("warning: {}: permissions and times were not kept: {status}", shown(remote)));
     }
 }
 
 /// Says what went wrong in a tree.
 pub fn tree(result: Result<TreeReport, Error>) -> Outcome {
     let report = result.map_err(text)?;
+    report.warnings.iter().for_each(|error| say(&format!("warning: {}", describe(error))));
     let Some((last, others)) = report.failures.split_last() else { return Ok(()) };
     others.iter().for_each(|error| say(&describe(error)));
     match report.more_failures {
