@@ -108,7 +108,11 @@ pub fn private_key(data: &[u8]) {
 /// The target `public_key`: as a blob and as a line.
 pub fn public_key(data: &[u8]) {
     if let Ok(key) = PublicKey::from_blob(data) {
-        assert_eq!(key.to_blob(), data, "a blob that is not canonical was taken");
+        let own = key.to_blob();
+        assert_eq!(PublicKey::from_blob(&own).as_ref(), Ok(&key), "the key's own blob is another key");
+        // The numbers of RSA may have zeros in front, which the key does not keep.
+        let spelt_otherwise = key.key_type() == "ssh-rsa" && own.len() < data.len();
+        assert!(own == data || spelt_otherwise, "a blob that is not canonical was taken");
         line_of(&key);
     }
     if let Ok((key, comment)) = PublicKey::from_openssh_line(data) {

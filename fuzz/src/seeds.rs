@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
 use konko_core::client::{AuthMethod, Password};
-use konko_core::crypto::Curve;
-use konko_core::keys::{KeyKind, PrivateKey};
+use konko_core::crypto::{Curve, VerifyKey};
+use konko_core::keys::{KeyKind, PrivateKey, PublicKey};
 use konko_core::msg;
 use konko_core::server::Verdict;
 use konko_core::transport::negotiate::Role;
@@ -188,6 +188,17 @@ fn public_keys() -> Vec<Vec<u8>> {
         out.push(key.to_blob());
     }
     out.push(include_bytes!("../../core/tests/data/keys/bad-cert.pub").to_vec());
+    let line = include_bytes!("../../core/tests/data/keys/rsa.pub");
+    let (rsa, _) = PublicKey::from_openssh_line(line).expect("a key of the tests");
+    out.push(rsa.to_blob());
+    if let VerifyKey::Rsa { e, n } = rsa.verify_key() {
+        // The same key, with zeros in front of its numbers.
+        let mut blob = Vec::new();
+        blob.put_string(b"ssh-rsa");
+        blob.put_string(&[&[0; 3], e].concat());
+        blob.put_string(&[&[0; 5], n].concat());
+        out.push(blob);
+    }
     out
 }
 
