@@ -163,6 +163,34 @@ fn the_key_that_is_known_is_asked_for() {
     }
 }
 
+/// OpenSSH takes these for empty, but for a FIFO, for which it waits.
+#[test]
+fn a4_files_that_cannot_be_read_refuse_the_host() {
+    let Some((program, sshd)) = server() else { return };
+    if program.is_openssh() {
+        return;
+    }
+    let fifo = sshd.file("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().expect("mkfifo runs").success());
+    let large = sshd.file("large");
+    fs::File::create(&large).and_then(|file| file.set_len(17 << 20)).expect("the folder is writable");
+    let known = format!("HOST {}\n", key(&sshd));
+    for path in [&fifo, &large, &sshd.file(""), &"/dev/zero".into()] {
+        for option in ["UserKnownHostsFile", "GlobalKnownHostsFile"] {
+            for strict in ["yes", "accept-new", "no"] {
+                let call = knowing(&program, &sshd, &known).option("StrictHostKeyChecking", strict);
+                let done = call.option(option, path.display()).run("echo in");
+                done.expect_code(255).expect_stderr(&[&path.display().to_string()]);
+                assert_eq!(done.stdout.text(), "", "{option} {strict}");
+            }
+        }
+    }
+    for empty in ["none", "/dev/null", "/nonexistent/known_hosts"] {
+        let call = knowing(&program, &sshd, &known).option("GlobalKnownHostsFile", empty);
+        call.run("true").expect_code(0);
+    }
+}
+
 /// What OpenSSH looks a host up by: `ssh -G` prints it.
 #[test]
 fn a5_addresses_are_spelt_as_openssh_spells_them() {

@@ -599,6 +599,10 @@ fn u35_a_hundred_thousand_lines_load_quickly() {
     println!(
         "plain: load {load:?}, lookup {lookup:?}; hashed: load {load_hashed:?}, lookup {lookup_hashed:?}"
     );
+    // What each connection says of its files.
+    let (warn, warnings) = best(|| known.warnings());
+    println!("warnings of {} hashed lines: {warn:?}", known.len());
+    assert!(warnings.is_empty() && warn.as_secs() < 5, "{warn:?}");
     let limit = if cfg!(debug_assertions) { 1500 } else { 300 };
     assert!(load.as_millis() < limit && load_hashed.as_millis() < limit, "{load:?} {load_hashed:?}");
 }
@@ -640,6 +644,36 @@ proptest! {
         let known = KnownHosts::parse("kh", &bytes).unwrap();
         let _ = known.lookup("plain.example", 22, None, &key("ed25519"));
         let _ = known.warnings();
+    }
+
+    /// Whatever stands before it, and wherever the line is cut that revokes.
+    #[test]
+    fn a4_what_revokes_is_never_overlooked(
+        before in proptest::collection::vec(any::<u8>(), 0..200),
+        known in any::<bool>(),
+        cut in 2usize..90,
+        changed in proptest::option::of((0usize..90, any::<u8>())),
+    ) {
+        let k = text("ed25519");
+        let mut line = format!("@revoked h {}", k.trim_end()).into_bytes();
+        line.truncate(cut.min(line.len()));
+        let first = if known { format!("h {k}\n") } else { String::new() };
+        let file = [&before[..], b"\n", first.as_bytes(), &line].concat();
+        let hosts = KnownHosts::parse("kh", &file).unwrap();
+        let verdict = hosts.lookup("h", 22, None, &key("ed25519"));
+        prop_assert!(matches!(verdict, Verdict::Revoked { .. } | Verdict::Unreadable { .. }), "{:?}", verdict);
+        // A damaged key: what cannot be read may be this one. (A key that is another one is another one.)
+        let mut line = format!("@revoked h {}", k.trim_end()).into_bytes();
+        if let Some((at, byte)) = changed {
+            let at = 31 + at % (line.len() - 31);
+            let base64 = byte.is_ascii_alphanumeric() || b"+/ \t\r\n".contains(&byte);
+            if !base64 {
+                line[at] = byte;
+            }
+        }
+        let hosts = KnownHosts::parse("kh", &line).unwrap();
+        let verdict = hosts.lookup("h", 22, None, &key("ed25519"));
+        prop_assert!(matches!(verdict, Verdict::Revoked { .. } | Verdict::Unreadable { .. }), "{:?}", verdict);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use konko_core::authorized_keys::AuthorizedKeys;
-use konko_core::hosts::KnownHosts;
+use konko_core::hosts::{KnownHosts, Verdict};
 use konko_core::keys::{PrivateKey, PublicKey};
 use konko_core::msg::*;
 use konko_core::replay::{SecretTranscript, Setup, replay};
@@ -130,15 +130,21 @@ fn line_of(key: &PublicKey) {
 
 /// The target `known_hosts`.
 pub fn known_hosts(data: &[u8]) {
-    let Ok(hosts) = KnownHosts::parse("fuzz", data) else { return };
+    let Ok(mut hosts) = KnownHosts::parse("fuzz", data) else { return };
     let key = peer::key_pair();
-    for (host, port, ip) in
-        [("example.org", 22, Some("192.0.2.1")), ("10.0.0.1", 2222, None), ("", 0, Some(""))]
-    {
+    for (host, port, ip) in [
+        ("example.org", 22, Some("192.0.2.1")),
+        ("10.0.0.1", 2222, None),
+        ("0::1", 22, None),
+        ("", 0, Some("")),
+    ] {
         let _ = hosts.lookup(host, port, ip, key.public());
         let _ = hosts.known_algorithms(host, port);
     }
     let _ = (hosts.locations_of(key.public()), hosts.warnings());
+    hosts.add_unreadable("another", "not read");
+    let verdict = hosts.lookup("example.org", 22, None, key.public());
+    assert!(matches!(verdict, Verdict::Revoked { .. } | Verdict::Unreadable { .. }), "{verdict:?}");
 }
 
 /// The target `authorized_keys`: each line stands for itself, and whoever is let in was let in by one.

@@ -114,9 +114,9 @@ pub enum UsageError {
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NotReady => "the server has not answered the start of the session yet",
-            Self::Ended => "the session has ended",
-            Self::Full => "too many requests are outstanding",
+            Self::NotReady => "the server has not answered the start of the session yet: wait for it first",
+            Self::Ended => "the session has ended: open another",
+            Self::Full => "too many requests are outstanding: take replies first",
             Self::Unsupported(e) => return write!(f, "the server does not offer {}", e.name()),
             Self::TooLong => "a path or a block of data is too long for a message",
             Self::InvalidPath => "the path holds a NUL byte",
