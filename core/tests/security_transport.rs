@@ -260,7 +260,7 @@ fn v07_no_check_depends_on_the_identification() {
             rig.assert_fault(Fault::BadTag);
             let mut rig = fresh();
             rig.login();
-            rig.send(&[52]);
+            rig.send(&[21]);
             rig.assert_fault(Fault::UnexpectedMessage);
             if role == Role::Client {
                 let mut rig = fresh();
