@@ -157,18 +157,56 @@ fn signals_sizes_and_hang_ups_reach_the_program() {
     let Exit::Signal { signal, .. } = channel.wait().unwrap() else { panic!("no signal") };
     assert_eq!(signal, "HUP");
 
-    // Closed channels and lost connections end programs, even those that do not want to hear it.
+    // Closed channels and lost connections end programs that do not say otherwise.
+    let sleeps = "echo $$; exec sleep 1000";
     let channel = client.session().unwrap();
-    channel.exec("trap '' HUP; echo $$; while :; do sleep 1; done").unwrap();
+    channel.exec(sleeps).unwrap();
     let pid = lines(&channel)();
     drop(channel);
     gone(&pid);
     let channel = client.session().unwrap();
-    channel.exec("echo $$; exec sleep 1000").unwrap();
+    channel.exec(sleeps).unwrap();
     let pid = lines(&channel)();
     client.disconnect();
     gone(&pid);
     assert!(server.shutdown(Duration::from_secs(5)));
+}
+
+#[test]
+fn d8_what_a_session_leaves_behind_is_killed_if_the_server_wants_that() {
+    for kills in [true, false] {
+        let system = if kills { System::new().kill_user_processes() } else { System::new() };
+        let server = serve(alice(), Programs::new().system(system.dir("/")));
+        // The session ends, its channel is closed, and the connection is lost.
+        let mut left = Vec::new();
+        for (end, terminal) in (0..3).flat_map(|end| [(end, false), (end, true)]) {
+            let client = login(&server);
+            let channel = client.session().unwrap();
+            if terminal {
+                channel.request_pty(&Pty::default()).unwrap();
+            }
+            let job = "trap '' HUP; sleep 1000 >/dev/null 2>&1 </dev/null & echo $!";
+            channel.exec(format!("{job}; {}", if end == 0 { "exit 3" } else { "sleep 1000" })).unwrap();
+            left.push(lines(&channel)());
+            match end {
+                0 => assert_eq!(channel.wait().unwrap(), Exit::Status(3)),
+                1 => drop(channel),
+                _ => client.disconnect(),
+            }
+        }
+        // Longer than others are given to end.
+        std::thread::sleep(Duration::from_millis(if kills { 0 } else { 700 }));
+        for pid in left {
+            if kills {
+                gone(&pid);
+                continue;
+            }
+            let pid = rustix::process::Pid::from_raw(pid.parse().unwrap()).unwrap();
+            let group = rustix::process::getpgid(Some(pid)).expect("it lives on");
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap();
+        }
+        assert!(server.shutdown(Duration::from_secs(5)), "what is left keeps nothing from ending");
+    }
 }
 
 /// Reads line by line, without the line ends.

@@ -50,8 +50,9 @@ pub struct Args {
     /// table of harmless commands
     #[arg(long, value_enum, default_value_t = Exec::Shell)]
     exec: Exec,
-    /// The folder that SFTP clients see, and cannot leave; programs start in it. Without it, SFTP clients
-    /// see what users of the shell see; without a shell, there is no SFTP
+    /// The folder that SFTP clients see, and cannot leave; programs start in it. Each session gets what has
+    /// the path then. Without it, SFTP clients see what users of the shell see; without a shell, there is
+    /// no SFTP
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
     /// SFTP clients can change nothing
