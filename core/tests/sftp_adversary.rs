@@ -57,6 +57,7 @@ fn habits(len: usize) -> impl Strategy<Value = Habits> {
                 modified,
                 copies,
                 writes_late,
+                twins: false,
                 honest_of: copies.map(|_| &b"g"[..]),
             }
         },

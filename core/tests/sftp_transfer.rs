@@ -452,3 +452,40 @@ fn e2_what_is_written_at_close_is_measured_after_it() {
         assert_eq!(l.result(put), Err(TransferError::SizeMismatch { expected: 100_000, got: 0 }));
     }
 }
+
+/// Files of one size, so that it does not tell them apart.
+fn many(ident: &[u8]) -> (Local<Fake>, Vec<(JobId, Vec<u8>)>) {
+    let mut far = Fake::new(Habits { twins: true, ..Habits::default() });
+    let file = |i: usize| vec![i as u8 + 1; 40_000];
+    (0..20).for_each(|i| drop(far.files.insert(format!("f{i}").into_bytes(), file(i))));
+    let config = ClientConfig::default().for_server(ident);
+    let mut l = Local::with(far, TransferConfig::default(), config);
+    let mut jobs = Vec::new();
+    for i in 0..20 {
+        jobs.push((l.put(&format!("g{i}"), file(i), PutOptions::default()), file(i)));
+        jobs.push((l.transfers.get(format!("f{i}").as_bytes(), GetOptions::default()), file(i)));
+        let (from, to) = (format!("f{i}"), format!("h{i}"));
+        jobs.push((l.transfers.copy(from.as_bytes(), to.as_bytes(), PutOptions::default()), file(i)));
+    }
+    l.run();
+    (l, jobs)
+}
+
+#[test]
+fn e2_files_that_a_server_gives_one_handle_are_never_mixed_up() {
+    // It is known: no more files are open than it can tell apart.
+    let (l, jobs) = many(b"SSH-2.0-Erlang/4.15.2");
+    for (i, (job, _)) in jobs.iter().enumerate() {
+        l.result(*job).unwrap_or_else(|e| panic!("{i}: {e}"));
+    }
+    for i in 0..20 {
+        let expected = &jobs[3 * i].1;
+        assert_eq!(&l.files[&jobs[3 * i + 1].0], expected);
+        assert_eq!(&l.far.files[format!("g{i}").as_bytes()], expected);
+        assert_eq!(&l.far.files[format!("h{i}").as_bytes()], expected);
+    }
+    // It is not: that is an error, and nothing ends well.
+    let (l, jobs) = many(b"SSH-2.0-somebody");
+    assert_eq!(l.error.as_ref().unwrap().fault(), Fault::HandleInUse);
+    assert!(jobs.iter().all(|(job, _)| l.result(*job).is_err()));
+}

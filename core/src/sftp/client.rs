@@ -3,6 +3,7 @@
 mod reply;
 mod request;
 
+use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -44,6 +45,9 @@ pub struct ClientConfig {
     /// Bytes of text to pass over before VERSION, for devices whose login prints something. 0: any is
     /// an error that shows the text. At most 8 KiB are sensible.
     pub skip_preamble: usize,
+    /// Files and directories that the server can have open at a time, where it does not say so itself; 0: nothing
+    /// is known. [`Client::limits`] tells the smaller one, and transfers keep to it.
+    pub max_handles: u64,
     /// Take a VERSION above 3 for 3. Some servers announce more than they were asked for, and then
     /// speak 3; if they do not, messages will be misread.
     pub accept_newer_version: bool,
@@ -56,6 +60,7 @@ impl Default for ClientConfig {
             assume: ExtensionSet::EMPTY,
             draft_symlink: false,
             skip_preamble: 0,
+            max_handles: 0,
             accept_newer_version: false,
         }
     }
@@ -63,10 +68,13 @@ impl Default for ClientConfig {
 
 impl ClientConfig {
     /// With the quirks of the server whose SSH identification line this is: some take the arguments of SYMLINK
-    /// as the draft has them, except from clients that they know.
+    /// as the draft has them, except from clients that they know; Erlang's mixes up more than two open files.
     #[must_use]
     pub fn for_server(mut self, ident: &[u8]) -> Self {
         self.draft_symlink |= super::peers::server_takes_link_first(ident);
+        if self.max_handles == 0 {
+            self.max_handles = super::peers::most_handles(ident);
+        }
         self
     }
 }
@@ -158,6 +166,9 @@ pub struct Client {
     skipped: usize,
     /// The READ whose data is coming.
     reading: Option<RequestId>,
+    /// What is being opened, and what is open.
+    opening: BTreeMap<RequestId, Vec<u8>>,
+    open: BTreeMap<Handle, Vec<u8>>,
 }
 
 impl Client {
@@ -181,6 +192,8 @@ impl Client {
             limits: None,
             skipped: 0,
             reading: None,
+            opening: BTreeMap::new(),
+            open: BTreeMap::new(),
         }
     }
 
@@ -243,6 +256,8 @@ impl Client {
         if !matches!(self.state, State::Ended(_)) {
             self.state = State::Ended(error.clone());
             (self.slots, self.free, self.outstanding) = (Vec::new(), Vec::new(), 0);
+            self.opening.clear();
+            self.open.clear();
         }
         error
     }
@@ -294,7 +309,12 @@ impl Client {
     /// What the server can take. Zeros, so safe values, until the reply to limits@openssh.com is here,
     /// for which the machine asks by itself.
     pub fn limits(&self) -> Limits {
-        self.limits.unwrap_or_default()
+        let mut limits = self.limits.unwrap_or_default();
+        let most = self.config.max_handles;
+        if most > 0 && (limits.handles == 0 || limits.handles > most) {
+            limits.handles = most;
+        }
+        limits
     }
 
     /// Nobody wants the reply any more: it makes no event when it comes, and a handle in it is closed.

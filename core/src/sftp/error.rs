@@ -68,6 +68,8 @@ pub enum Fault {
     WrongReply,
     /// More data than was asked for, or none.
     DataLength,
+    /// A handle that stands for something else that is open.
+    HandleInUse,
     /// The peer closed.
     Closed,
 }
@@ -83,6 +85,9 @@ impl fmt::Display for Fault {
             Self::UnknownRequest => "a reply came to a request that is not outstanding",
             Self::WrongReply => "a reply does not fit its request",
             Self::DataLength => "a reply has more data than was asked for, or none",
+            Self::HandleInUse => {
+                "the server gave two open files one handle; with ClientConfig::max_handles less are open at a time"
+            }
             Self::Closed => "the session was closed",
         })
     }

@@ -5,6 +5,18 @@
 //! that is not konko's. Peers that send one order to everybody are not here, whichever it is: programs that
 //! work with OpenSSH's server name the target first then (net-sftp, sshj, Twisted's and Erlang's clients).
 
+/// Files and directories that this server can have open at a time without giving two of them one handle; 0: any.
+///
+/// ssh_sftpd.erl, `new_handle`: looks for a free number in a list that is not sorted, and with two open finds one
+/// that is not free.
+pub(super) fn most_handles(ident: &[u8]) -> u64 {
+    if software(ident).starts_with(b"Erlang") { 2 } else { 0 }
+}
+
+fn software(ident: &[u8]) -> &[u8] {
+    ident.strip_prefix(b"SSH-2.0-").or(ident.strip_prefix(b"SSH-1.99-")).unwrap_or(ident)
+}
+
 /// Where the link stands first, and where that was read.
 struct LinkFirst {
     /// The start of the software version.
@@ -36,8 +48,7 @@ const LINK_FIRST: [LinkFirst; 8] = [
 ];
 
 fn find(ident: &[u8]) -> Option<&'static LinkFirst> {
-    let software = ident.strip_prefix(b"SSH-2.0-").or(ident.strip_prefix(b"SSH-1.99-")).unwrap_or(ident);
-    LINK_FIRST.iter().find(|row| software.starts_with(row.software))
+    LINK_FIRST.iter().find(|row| software(ident).starts_with(row.software))
 }
 
 /// Whether this client names the link first in SYMLINK.

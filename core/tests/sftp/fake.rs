@@ -44,6 +44,8 @@ pub struct Habits {
     pub modified: Option<(u32, u32)>,
     /// Has copy-data, and copies so many bytes at most.
     pub copies: Option<usize>,
+    /// Gives a number that is in use when two files are open, as Erlang's server does.
+    pub twins: bool,
     /// The size of this file is true all the same.
     pub honest_of: Option<&'static [u8]>,
     /// What is written is in the file when that is closed.
@@ -53,14 +55,36 @@ pub struct Habits {
 /// A file that never ends, and that no request is starved of.
 pub const BUSY: &[u8] = b"busy";
 
+/// What is open, the newest first.
+#[derive(Default)]
+struct Handles(Vec<(u32, Vec<u8>)>, u32);
+
+impl Handles {
+    fn add(&mut self, path: Vec<u8>, twins: bool) -> u32 {
+        self.1 += 1;
+        let free = |next, taken: &(u32, Vec<u8>)| if taken.0 <= next { taken.0 + 1 } else { next };
+        let number = if twins { self.0.iter().fold(0, free) } else { self.1 };
+        self.0.insert(0, (number, path));
+        number
+    }
+
+    fn get(&self, number: &u32) -> Option<&Vec<u8>> {
+        self.0.iter().find(|(n, _)| n == number).map(|(_, path)| path)
+    }
+
+    fn remove(&mut self, number: &u32) -> Option<Vec<u8>> {
+        let at = self.0.iter().position(|(n, _)| n == number)?;
+        Some(self.0.remove(at).1)
+    }
+}
+
 #[derive(Default)]
 pub struct Fake {
     pub habits: Habits,
     pub files: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Written, and not in its file yet.
     late: BTreeMap<Vec<u8>, Vec<u8>>,
-    handles: BTreeMap<u32, Vec<u8>>,
-    next: u32,
+    handles: Handles,
     input: Vec<u8>,
     /// Not answered yet.
     queue: VecDeque<(u8, u32, Vec<u8>)>,
@@ -184,10 +208,9 @@ impl Fake {
                 if !self.files.contains_key(&path) {
                     return status(id, 2);
                 }
-                self.next += 1;
-                self.handles.insert(self.next, path);
+                let number = self.handles.add(path, self.habits.twins);
                 let mut f = id.to_be_bytes().to_vec();
-                f.put_string(&self.next.to_be_bytes());
+                f.put_string(&number.to_be_bytes());
                 packet(102, &f)
             }
             4 => {
@@ -240,9 +263,9 @@ impl Fake {
 
     fn copy(&mut self, id: u32, r: &mut Reader<'_>) -> Vec<u8> {
         assert_eq!(r.string().unwrap(), b"copy-data");
-        let from = self.handles[&handle(r)].clone();
+        let from = self.handles.get(&handle(r)).unwrap().clone();
         (r.u64().unwrap(), r.u64().unwrap());
-        let to = self.handles[&handle(r)].clone();
+        let to = self.handles.get(&handle(r)).unwrap().clone();
         let mut data = self.files[&from].clone();
         data.truncate(self.habits.copies.unwrap());
         self.files.insert(to, data);

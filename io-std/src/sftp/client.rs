@@ -152,10 +152,10 @@ impl Sftp {
         self.session.facts().announced
     }
 
-    /// What the server said of its limits; zeros where it said nothing.
+    /// What the server said of its limits, or is known of them; zeros where that is nothing.
     pub fn limits(&self) -> Limits {
         if !self.supports(Extension::Limits) {
-            return Limits::default();
+            return self.session.facts().limits;
         }
         // The machine asks by itself; its answer comes before that to any later request.
         let Facts { limits, .. } = self.session.facts();

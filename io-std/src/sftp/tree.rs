@@ -285,8 +285,16 @@ impl Sftp {
         }
     }
 
-    /// Lists directories, many at a time.
+    /// Lists directories, as many at a time as the server bears beside a file.
     fn list(&self, dirs: &[Vec<u8>]) -> Vec<Result<Vec<DirEntry>, Error>> {
+        let most = match usize::try_from(self.limits().handles) {
+            Ok(0) => AT_ONCE,
+            handles => (handles.unwrap_or(AT_ONCE) / 2).clamp(1, AT_ONCE),
+        };
+        dirs.chunks(most).flat_map(|some| self.list_at_once(some)).collect()
+    }
+
+    fn list_at_once(&self, dirs: &[Vec<u8>]) -> Vec<Result<Vec<DirEntry>, Error>> {
         let calls: Vec<Call> = dirs.iter().map(|dir| self.begin_read_dir(dir)).collect();
         let mut open: Vec<Result<ReadDir, Error>> =
             dirs.iter().zip(calls).map(|(dir, call)| self.go_on_read_dir(dir.clone(), call)).collect();

@@ -3,7 +3,7 @@
 use alloc::string::String;
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::error::{Error, Fault};
+use crate::sftp::error::{Error, Fault, quote};
 use crate::sftp::extension::{FileHash, Limits, StatVfs, UsersGroups};
 use crate::sftp::message::{MAX_HANDLE, number};
 use crate::sftp::operation::{Answer, Operation};
@@ -172,6 +172,7 @@ impl Client {
         match self.on_reply(message)? {
             Event::Reply { reply: Reply::Limits(limits), .. } => self.limits = Some(limits),
             Event::Reply { reply: Reply::Handle(handle), .. } => {
+                self.open.remove(&handle);
                 let pending = Pending { own: true, ..Pending::of(Operation::Close) };
                 let _ = self.request_anyway(pending, |out| out.put_string(handle.as_bytes()));
             }
@@ -208,8 +209,27 @@ impl Client {
             // Success without what was asked for.
             return Err(wrong(n, &pending));
         }
+        if pending.op.answer() == Answer::Handle {
+            self.opened(id, &reply)?;
+        }
         self.settle(id);
         Ok(Event::Reply { id, reply })
+    }
+
+    /// Two files under one handle would be read and written for each other.
+    fn opened(&mut self, id: RequestId, reply: &Reply<'_>) -> Result<(), Error> {
+        let Some(path) = self.opening.remove(&id) else { return Ok(()) };
+        let Reply::Handle(handle) = reply else { return Ok(()) };
+        match self.open.get(handle) {
+            Some(other) if *other != path => {
+                let what = alloc::format!("{handle:?} is that of {} and of {}", quote(other), quote(&path));
+                Err(Error::new(Fault::HandleInUse, what))
+            }
+            _ => {
+                self.open.insert(handle.clone(), path);
+                Ok(())
+            }
+        }
     }
 
     /// The request that a reply answers.

@@ -130,16 +130,20 @@ impl Client {
     /// OPEN: a handle for a file. `attrs` are for a file that is made.
     pub fn open(&mut self, name: &[u8], flags: OpenFlags, with: &Attrs) -> Result<RequestId, UsageError> {
         let (name, with) = (path(name)?, attrs(with)?);
-        self.simple(Operation::Open, |out| {
+        let id = self.simple(Operation::Open, |out| {
             out.put_string(name);
             out.put_u32(flags.0);
             with.put(out);
-        })
+        })?;
+        self.opening.insert(id, name.to_vec());
+        Ok(id)
     }
 
     /// CLOSE. The handle must not be used afterwards. Errors matter: some servers write only now.
     pub fn close(&mut self, handle: &Handle) -> Result<RequestId, UsageError> {
-        self.by_handle(Operation::Close, handle)
+        let id = self.by_handle(Operation::Close, handle)?;
+        self.open.remove(handle);
+        Ok(id)
     }
 
     /// READ of up to `len` bytes (255 KiB at most are asked for). Answered by `Data` events, of fewer
@@ -253,7 +257,9 @@ impl Client {
 
     /// OPENDIR: a handle for READDIR.
     pub fn opendir(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
-        self.by_path(Operation::Opendir, name)
+        let id = self.by_path(Operation::Opendir, name)?;
+        self.opening.insert(id, name.to_vec());
+        Ok(id)
     }
 
     /// READDIR: the next names, as many as the server likes, or EOF. Several may be outstanding.
