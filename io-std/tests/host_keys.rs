@@ -107,7 +107,7 @@ fn unreadable(rig: &Rig, kind: &str, line: &str) -> Option<PathBuf> {
         "I/O error" => return Some(PathBuf::from("/proc/self/mem")).filter(|p| p.exists()),
         _ => {
             fs::write(&path, line).unwrap();
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
             // Root may read what nobody may, but not this.
             let locked = [path, "/proc/sys/vm/compact_memory".into()];
             let denied = |e: std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
