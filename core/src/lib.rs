@@ -118,6 +118,7 @@ pub mod auth;
 pub mod authorized_keys;
 pub mod channel;
 pub mod client;
+pub mod config;
 mod connection;
 pub mod crypto;
 pub mod dial;
