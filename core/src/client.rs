@@ -215,7 +215,8 @@ impl Connection<Client> {
     /// `TooEarly` before the first `AuthNeeded`, `RequestPending` while one is unanswered,
     /// `KeyMismatch` if the key cannot sign with the algorithm or the policy does not allow it,
     /// `Full` after 64 requests.
-    pub fn authenticate(&mut self, user: &str, method: AuthMethod<'_>) -> Result<(), UsageError> {
+    pub fn authenticate(&mut self, user: impl AsRef<[u8]>, method: AuthMethod<'_>) -> Result<(), UsageError> {
+        let user = user.as_ref();
         self.core.note(&Call::Client(ClientCall::Authenticate { user, proof: Proof::of(&method) }));
         self.core.usable()?;
         let now = self.core.now;

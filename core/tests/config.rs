@@ -1,5 +1,7 @@
 //! The grammar of ssh_config(5), as OpenSSH 9.2 reads it: the table was checked against `ssh -G -o LINE host`.
 
+mod property;
+
 use konko_core::config::{Line, LineError, arguments};
 use proptest::prelude::*;
 
@@ -53,6 +55,7 @@ fn c11_lines_that_are_none() {
 }
 
 proptest! {
+    #![proptest_config(property::config(512))]
     /// What is quoted comes back, and nothing panics.
     #[test]
     fn c11_any_bytes_can_be_quoted(words in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..9), 1..5)) {

@@ -22,7 +22,7 @@ pub enum PasswordPrompt<'p> {
     /// The user's password.
     Password {
         /// The user name.
-        user: &'p str,
+        user: &'p [u8],
         /// From 1.
         attempt: u32,
     },
@@ -213,14 +213,14 @@ impl Client {
     /// # Errors
     /// `Auth` with each attempt, if nothing helps; the connection lives on then, unless the server
     /// has had enough.
-    pub fn login(&self, user: &str, auth: Auth<'_>) -> Result<Login, Error> {
+    pub fn login(&self, user: impl AsRef<[u8]>, auth: Auth<'_>) -> Result<Login, Error> {
         let handle = self.handle();
         handle.shared.with(|state| {
             state.auth.retain(|step| matches!(step, AuthStep::Authenticated { .. }));
         });
         let mut login = Running {
             client: self,
-            user,
+            user: user.as_ref(),
             deadline: Deadline::after(self.auth_timeout),
             offer: Offer::Unasked,
             interactive: auth.candidates.iter().any(|c| matches!(c.how, How::Interactive { .. })),
@@ -246,7 +246,7 @@ enum Verdict {
 /// A login in progress.
 struct Running<'l> {
     client: &'l Client,
-    user: &'l str,
+    user: &'l [u8],
     deadline: Deadline,
     offer: Offer,
     /// Somebody answers questions, so that passwords need not.

@@ -1,6 +1,8 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -80,7 +82,7 @@ impl From<u32> for Exit {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pty {
     /// `TERM`.
-    pub term: String,
+    pub term: OsString,
     /// Width in characters.
     pub columns: u32,
     /// Height in characters.
@@ -169,10 +171,18 @@ impl Channel {
 
     // ---- requests ----
 
-    /// Asks for a pseudo-terminal; before the program is started.
+    /// Asks for a pseudo-terminal, before the program is started, and waits for the answer.
+    ///
+    /// # Errors
+    /// `RequestRefused` if there is none to be had.
     pub fn request_pty(&self, pty: &Pty) -> Result<(), Error> {
+        self.send_pty(pty)?.wait()
+    }
+
+    /// Asks for a pseudo-terminal without waiting for the answer.
+    pub fn send_pty(&self, pty: &Pty) -> Result<Asked, Error> {
         let modes = PtyModes::encode(pty.modes.iter().copied());
-        self.request(&ChannelRequest::Pty(PtyRequest {
+        self.send(&ChannelRequest::Pty(PtyRequest {
             term: SshStr::new(pty.term.as_bytes()),
             columns: pty.columns,
             rows: pty.rows,
@@ -183,13 +193,14 @@ impl Channel {
     }
 
     /// Sets an environment variable; before the program is started. Servers take few names (see
-    /// `AcceptEnv`), and the answer is not waited for.
-    pub fn env(&self, name: &str, value: &str) -> Result<(), Error> {
-        let (name, value) = (SshStr::new(name.as_bytes()), SshStr::new(value.as_bytes()));
-        self.send_request(&ChannelRequest::Env { name, value }, false).map(|_| ())
+    /// `AcceptEnv`), and the answer is not waited for. Names and values are bytes, as in an environment.
+    pub fn env(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        let (name, value) = (SshStr::new(name.as_ref()), SshStr::new(value.as_ref()));
+        self.send_request(&ChannelRequest::Env { name, value }, false, None).map(|_| ())
     }
 
-    /// Starts a command; the remote shell parses it.
+    /// Starts a command; the remote shell parses it. Returns when the server says that it has, or when something of
+    /// the program comes: some devices never answer.
     pub fn exec(&self, command: impl AsRef<[u8]>) -> Result<(), Error> {
         self.request(&ChannelRequest::Exec(SshStr::new(command.as_ref())))
     }
@@ -200,19 +211,19 @@ impl Channel {
     }
 
     /// Starts a subsystem, such as `sftp`.
-    pub fn subsystem(&self, name: &str) -> Result<(), Error> {
-        self.request(&ChannelRequest::Subsystem(SshStr::new(name.as_bytes())))
+    pub fn subsystem(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.request(&ChannelRequest::Subsystem(SshStr::new(name.as_ref())))
     }
 
     /// Sends a signal to the program: a name without `SIG`. There is no answer.
-    pub fn signal(&self, name: &str) -> Result<(), Error> {
-        self.send_request(&ChannelRequest::Signal(SshStr::new(name.as_bytes())), false).map(|_| ())
+    pub fn signal(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
+        self.send_request(&ChannelRequest::Signal(SshStr::new(name.as_ref())), false, None).map(|_| ())
     }
 
     /// Tells the new size of the terminal, in characters. There is no answer.
     pub fn window_change(&self, columns: u32, rows: u32) -> Result<(), Error> {
         let size = ChannelRequest::WindowChange { columns, rows, width: 0, height: 0 };
-        self.send_request(&size, false).map(|_| ())
+        self.send_request(&size, false, None).map(|_| ())
     }
 
     /// Sends any request and waits until it is granted, if it is one that has an answer.
@@ -220,46 +231,41 @@ impl Channel {
     /// # Errors
     /// `RequestRefused` if it is not.
     pub fn request(&self, request: &ChannelRequest<'_>) -> Result<(), Error> {
-        let what = match request {
-            ChannelRequest::Pty(_) => "pseudo-terminal",
-            ChannelRequest::Exec(_) => "exec",
-            ChannelRequest::Shell => "shell",
-            ChannelRequest::Subsystem(_) => "subsystem",
-            _ => "channel request",
-        };
         if request.may_want_reply() {
             self.shared().may_wait("the answer to a channel request")?;
         }
-        let deadline = Deadline::after(self.0.handle.reply_timeout);
-        let program =
-            matches!(request, ChannelRequest::Exec(_) | ChannelRequest::Shell | ChannelRequest::Subsystem(_));
+        self.send(request)?.wait()
+    }
+
+    /// Sends any request without waiting for its answer, so that several can go out together. Refused to start a
+    /// program, the channel reads and writes no more, and [`wait`](Self::wait) says so.
+    ///
+    /// # Errors
+    /// `ProgramStarted` if it is to start a program and there is one already.
+    pub fn send(&self, request: &ChannelRequest<'_>) -> Result<Asked, Error> {
+        let (what, starts) = match request {
+            ChannelRequest::Pty(_) => ("pseudo-terminal", false),
+            ChannelRequest::Exec(_) => ("exec", true),
+            ChannelRequest::Shell => ("shell", true),
+            ChannelRequest::Subsystem(_) => ("subsystem", true),
+            _ => ("channel request", false),
+        };
         let started = self.shared().with(|state| state.channels.get(&self.0.id).is_some_and(|c| c.started));
-        if program && started {
+        if starts && started {
             return Err(self.shared().error(ErrorKind::ProgramStarted));
         }
-        let number = self.send_request(request, true)?;
-        if !request.may_want_reply() {
-            return Ok(());
-        }
-        let ok = self.await_control(deadline, "the answer to a channel request", |chan| {
-            let i = chan.answers.iter().position(|(n, _)| *n == number)?;
-            Some(chan.answers.swap_remove(i).1)
-        })?;
-        if !ok {
-            return Err(self.shared().error(ErrorKind::RequestRefused(what)));
-        }
-        if program {
-            self.shared().with(|state| {
-                if let Some(chan) = state.channels.get_mut(&self.0.id) {
-                    chan.started = true;
-                }
-            });
-        }
-        Ok(())
+        let number = self.send_request(request, true, starts.then_some(what))?;
+        let number = Some(number).filter(|_| request.may_want_reply());
+        Ok(Asked { channel: self.clone(), number, what, starts })
     }
 
     /// Sends a request; the number under which its answer will be found.
-    fn send_request(&self, request: &ChannelRequest<'_>, want_reply: bool) -> Result<u64, Error> {
+    fn send_request(
+        &self,
+        request: &ChannelRequest<'_>,
+        want_reply: bool,
+        starts: Option<&'static str>,
+    ) -> Result<u64, Error> {
         self.shared().with(|state| {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
@@ -269,6 +275,9 @@ impl Channel {
             let chan = state.channels.get_mut(&self.0.id);
             Ok(chan.map_or(0, |chan| {
                 let number = chan.asked;
+                if let Some(what) = starts {
+                    chan.starts(number, what);
+                }
                 chan.asked += u64::from(want_reply && request.may_want_reply());
                 number
             }))
@@ -322,7 +331,7 @@ impl Channel {
     /// reading more from wherever the input comes from.
     pub fn takes_input(&self) -> bool {
         let state = self.shared().lock();
-        state.ended.is_none() && state.channels.get(&self.0.id).is_some_and(|c| !c.closed && !c.eow)
+        state.ended.is_none() && state.channels.get(&self.0.id).is_some_and(Chan::takes_input)
     }
 
     /// Writes standard output into `to` until it ends; how many bytes that were. Cheaper than
@@ -449,7 +458,7 @@ impl Channel {
             };
             let reader_writes =
                 chan.direct.get(wait as usize).and_then(Option::as_ref).is_some_and(|d| d.reader_writes);
-            if holds || (!reader_writes && (chan.eof || chan.closed)) {
+            if holds || (!reader_writes && (chan.eof || chan.closed || chan.refused.is_some())) {
                 return Ok(state);
             }
             if let Some(error) = state.ended.as_ref().filter(|_| !reader_writes) {
@@ -479,7 +488,7 @@ impl Channel {
                 Some(chan) if chan.eow && stream == core_channel::Stream::Data => {
                     return Err(shared.error(ErrorKind::ChannelClosed).into());
                 }
-                Some(chan) if !chan.closed && !chan.shut => chan.writable,
+                Some(chan) if !chan.closed && !chan.shut && chan.refused.is_none() => chan.writable,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             };
             let written = state.conn.write(self.0.id, stream, data);
@@ -492,9 +501,8 @@ impl Channel {
             // The lock may have been released, and another writer may have taken the room meanwhile.
             let unread = |eow| eow && stream == core_channel::Stream::Data;
             let chan = state.channels.get(&self.0.id);
-            if chan.is_some_and(|c| c.writable != told || c.closed || c.shut || unread(c.eow))
-                || state.ended.is_some()
-            {
+            let over = |c: &Chan| c.closed || c.shut || c.refused.is_some() || unread(c.eow);
+            if chan.is_some_and(|c| c.writable != told || over(c)) || state.ended.is_some() {
                 continue;
             }
             state = match shared.wait_channel(state, self.0.id, Wait::Write, deadline) {
@@ -533,7 +541,9 @@ impl Channel {
             let received = self.take(&mut state, batch, stderr);
             let ended = state.ended.clone();
             let chan = state.channels.get_mut(&self.0.id);
-            let over = chan.as_ref().is_none_or(|chan| chan.eof || chan.closed || chan.shut);
+            let over = chan
+                .as_ref()
+                .is_none_or(|chan| chan.eof || chan.closed || chan.shut || chan.refused.is_some());
             let room = !out.is_empty() && chan.as_ref().map(|chan| chan.writable) != seen;
             let nudged = chan.is_some_and(|chan| std::mem::take(&mut chan.nudged));
             let (done, deadline) = match wait {
@@ -572,7 +582,7 @@ impl Channel {
         };
         while !out.is_empty() {
             match state.channels.get_mut(&self.0.id) {
-                Some(chan) if !chan.closed && !chan.shut && !chan.eow => {}
+                Some(chan) if chan.takes_input() => {}
                 _ => break,
             }
             let slice = &out.pending()[..out.len().min(SLICE)];
@@ -616,7 +626,8 @@ impl Channel {
     /// from happening.
     ///
     /// # Errors
-    /// Why the connection ended, unless the program had ended before; `Timeout` after the time set
+    /// `RequestRefused` if the server would not start it; why the connection ended, unless the program had ended
+    /// before; `Timeout` after the time set
     /// with [`set_timeout`](Self::set_timeout).
     pub fn wait(&self) -> Result<Exit, Error> {
         self.wait_until(self.deadline())
@@ -627,6 +638,9 @@ impl Channel {
         let mut state = shared.lock();
         loop {
             let Some(chan) = state.channels.get(&self.0.id) else { return Ok(Exit::Missing) };
+            if let Some(what) = chan.refused {
+                return Err(shared.error(ErrorKind::RequestRefused(what)));
+            }
             let over = chan.closed || (state.ended.is_some() && chan.exit.is_some());
             if over {
                 return Ok(chan.exit.clone().unwrap_or(Exit::Missing));
@@ -682,6 +696,53 @@ impl Channel {
             Some(Sink::Collect { bytes, truncated, .. }) => (std::mem::take(bytes), *truncated),
             _ => Default::default(),
         }
+    }
+}
+
+/// A request that was sent, and whose answer has not been waited for ([`Channel::send`]). Dropping it changes nothing.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    channel: Channel,
+    /// `None` for a request without an answer.
+    number: Option<u64>,
+    what: &'static str,
+    /// It is to start the program.
+    starts: bool,
+}
+
+impl Asked {
+    /// Waits until it is granted, for as long as [`ClientOptions::reply_timeout`](crate::ClientOptions::reply_timeout)
+    /// says. What comes of a program grants the request that was to start it.
+    ///
+    /// # Errors
+    /// `RequestRefused` if it is not granted.
+    pub fn wait(&self) -> Result<(), Error> {
+        self.wait_for(self.channel.0.handle.reply_timeout)
+    }
+
+    /// As [`wait`](Self::wait), for at most that long; `None`: as long as it takes.
+    pub fn wait_for(&self, timeout: Option<Duration>) -> Result<(), Error> {
+        let Some(number) = self.number else { return Ok(()) };
+        let granted = |chan: &mut Chan| {
+            let answer = chan.answers.iter().find(|(n, _)| *n == number).map(|(_, ok)| *ok);
+            (self.starts && chan.started).then_some(true).or(answer)
+        };
+        let awaited = "the answer to a channel request";
+        match self.channel.await_control(Deadline::after(timeout), awaited, granted)? {
+            true => Ok(()),
+            false => Err(self.refusal()),
+        }
+    }
+
+    pub(crate) fn refusal(&self) -> Error {
+        self.channel.shared().error(ErrorKind::RequestRefused(self.what))
+    }
+
+    /// The answer, if it has come.
+    pub(crate) fn answer(&self) -> Option<bool> {
+        let state = self.channel.shared().lock();
+        let chan = state.channels.get(&self.channel.0.id)?;
+        chan.answers.iter().find(|(n, _)| Some(*n) == self.number).map(|(_, ok)| *ok)
     }
 }
 

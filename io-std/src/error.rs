@@ -125,7 +125,7 @@ impl fmt::Display for Attempt {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthFailure {
     /// The user name.
-    pub user: String,
+    pub user: Vec<u8>,
     /// All that was tried or skipped, in order.
     pub attempts: Vec<Attempt>,
     /// The methods that the server would still take.
@@ -136,7 +136,7 @@ pub struct AuthFailure {
 
 impl fmt::Display for AuthFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = konko_core::wire::SshStr::new(self.user.as_bytes());
+        let user = konko_core::wire::SshStr::new(&self.user);
         write!(f, "permission denied for user \"{user}\"")?;
         if !self.remaining.is_empty() {
             write!(f, " (the server takes {})", self.remaining.join(","))?;

@@ -1,7 +1,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use konko_core::channel::OpenKind;
+use konko_core::channel::{ChannelRequest, OpenKind};
+use konko_core::wire::SshStr;
 
 use crate::channel::{Channel, Exit, Pty};
 use crate::client::Client;
@@ -20,7 +21,7 @@ pub struct Exec<'a> {
     /// Standard input; it ends after this.
     pub stdin: &'a [u8],
     /// Environment variables. Servers take few names and do not say which.
-    pub env: &'a [(&'a str, &'a str)],
+    pub env: &'a [(&'a [u8], &'a [u8])],
     /// Run it on a pseudo-terminal. Standard error then comes on standard output.
     pub pty: Option<Pty>,
     /// Bytes of standard output and of standard error that are kept. What comes beyond is read and
@@ -61,7 +62,8 @@ impl Client {
     ///
     /// # Errors
     /// `Timeout` when the time is up: the channel is closed then, which most servers take as a
-    /// reason to end the command.
+    /// reason to end the command. `RequestRefused` when the server would not run it, or has no terminal for it; as
+    /// nothing waits for anything else, a command may have begun without the terminal then.
     pub fn exec_with(&self, exec: &Exec<'_>) -> Result<Output, Error> {
         let deadline = Deadline::after(exec.timeout);
         let sink = Sink::Collect { bytes: Default::default(), caps: exec.caps, truncated: false };
@@ -69,16 +71,22 @@ impl Client {
         for (name, value) in exec.env {
             channel.env(name, value)?;
         }
-        if let Some(pty) = &exec.pty {
-            channel.request_pty(pty)?;
-        }
-        channel.exec(exec.command)?;
+        // All at once: an answer may never come, and what comes all the same is the command's.
+        let pty = exec.pty.as_ref().map(|pty| channel.send_pty(pty)).transpose()?;
+        let started = channel.send(&ChannelRequest::Exec(SshStr::new(exec.command)))?;
         channel.set_timeout(deadline.left());
         // A command that does not read its input ends all the same; its exit says how.
         if (&channel).write_all(exec.stdin).is_ok() {
             channel.send_eof().ok();
         }
         let exit = channel.wait_until(deadline)?;
+        if let Some(pty) = pty.filter(|pty| pty.answer() == Some(false)) {
+            return Err(pty.refusal());
+        }
+        if exit == Exit::Missing {
+            // A channel that is closed before there was anything of a command.
+            started.wait()?;
+        }
         let ([stdout, stderr], truncated) = channel.collected();
         Ok(Output { exit, stdout, stderr, truncated })
     }

@@ -44,7 +44,7 @@ mod watch;
 
 pub use auth::{Auth, Login, PasswordPrompt, Question, Questions};
 pub use blocking::BlockingFd;
-pub use channel::{Channel, Exit, Pty, Stderr};
+pub use channel::{Asked, Channel, Exit, Pty, Stderr};
 pub use client::{Client, Target};
 pub use dial::ConnectFailures;
 pub use error::{Attempt, AuthFailure, Error, ErrorKind, Outcome};

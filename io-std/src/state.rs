@@ -140,12 +140,16 @@ pub(crate) struct Chan {
     pub(crate) nudged: bool,
     /// How often data could be written again: each writer has to notice by itself.
     pub(crate) writable: u64,
-    /// The peer runs a program for it.
-    pub(crate) started: bool,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
     pub(crate) asked: u64,
     answered: u64,
     pub(crate) answers: Vec<(u64, bool)>,
+    /// The request that is to start the program, and its name.
+    pub(crate) starter: Option<(u64, &'static str)>,
+    /// The program has been started: the server said so, or something of it came. Some devices do not answer.
+    pub(crate) started: bool,
+    /// The server refused to start it.
+    pub(crate) refused: Option<&'static str>,
     /// No handle is left: close it as soon as that can be done, and forget it.
     pub(crate) abandoned: bool,
 }
@@ -165,11 +169,44 @@ impl Chan {
             exit: None,
             nudged: false,
             writable: 0,
-            started: false,
             asked: 0,
             answered: 0,
             answers: Vec::new(),
+            starter: None,
+            started: false,
+            refused: None,
             abandoned: false,
+        }
+    }
+
+    /// Whether there is any point in writing.
+    pub(crate) fn takes_input(&self) -> bool {
+        !self.closed && !self.shut && !self.eow && self.refused.is_none()
+    }
+
+    /// A program is about to be asked for, by request `number`.
+    pub(crate) fn starts(&mut self, number: u64, what: &'static str) {
+        self.starter = Some((number, what));
+        self.started = false;
+        self.refused = None;
+    }
+
+    /// The answer to request `number` came.
+    fn answer(&mut self, number: u64, ok: bool) {
+        self.answers.push((number, ok));
+        match self.starter {
+            Some((starter, _)) if starter == number && ok => self.started = true,
+            // What has begun to speak was started, whatever is said afterwards.
+            Some((starter, what)) if starter == number && !self.started => self.refused = Some(what),
+            _ => {}
+        }
+    }
+
+    /// Something of the program came.
+    fn speaks(&mut self, wakes: &mut Wakes) {
+        // Before a program was asked for, it is none that speaks.
+        if self.starter.is_some() && !std::mem::replace(&mut self.started, true) {
+            wake(wakes, self, Wait::Control);
         }
     }
 
@@ -343,6 +380,9 @@ impl State {
         match self.conn.poll(now, rx) {
             Ok(Step::Event(Event::Channel(id, ChannelEvent::Data { stream, data }))) => {
                 let stream = stream as usize;
+                if let Some(chan) = self.channels.get_mut(&id) {
+                    chan.speaks(&mut self.wakes);
+                }
                 let writer = self.channels.get_mut(&id).and_then(|chan| chan.writer(stream));
                 if let Some(to) = writer {
                     return Stepped::Write { to, id, stream, data };
@@ -595,16 +635,21 @@ impl State {
             }
             ChannelEvent::Eof => {
                 chan.eof = true;
+                chan.speaks(wakes);
                 wake(wakes, chan, Wait::Data);
                 wake(wakes, chan, Wait::Stderr);
             }
             ChannelEvent::RequestDone { ok } => {
-                chan.answers.push((chan.answered, ok));
+                chan.answer(chan.answered, ok);
                 chan.answered += 1;
+                if chan.refused.is_some() {
+                    wake_all(wakes, chan);
+                }
                 wake(wakes, chan, Wait::Control);
             }
             ChannelEvent::Exit(exit) => {
                 chan.exit = Some(exit.into());
+                chan.started = true;
                 wake(wakes, chan, Wait::Control);
             }
             ChannelEvent::Request { ticket, request } => {

@@ -204,7 +204,7 @@ fn d7_what_ends_a_batch_is_what_sftp_lists() {
         ("", false),
     ] {
         for (prefix, ends) in [("", ends), ("-", false), ("@", ends), ("-@", false), ("@-", false)] {
-            if prefix != "" && (line == "" || line.starts_with('#')) {
+            if !prefix.is_empty() && (line.is_empty() || line.starts_with('#')) {
                 continue;
             }
             let dir = tempfile::tempdir().unwrap();

@@ -213,7 +213,7 @@ impl ClientAuth {
         &mut self,
         transport: &mut Transport,
         now: Time,
-        user: &str,
+        user: &[u8],
         method: &AuthMethod<'_>,
     ) -> Result<Option<RawAuth>, UsageError> {
         match self.waiting {
@@ -222,13 +222,13 @@ impl ClientAuth {
             Waiting::Done => return Err(UsageError::AlreadyAuthenticated),
             _ => return Err(UsageError::RequestPending),
         }
-        if user.contains('\0') || user.len() > 1024 {
+        if user.contains(&0) || user.len() > 1024 {
             return Err(UsageError::InvalidText);
         }
         if self.attempts >= transport.config.limits.client_attempts {
             return Err(UsageError::TooManyAttempts);
         }
-        self.user = user.as_bytes().to_vec();
+        self.user = user.to_vec();
         self.proof = false;
         self.request(transport, now, method)
     }

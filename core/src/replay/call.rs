@@ -69,7 +69,7 @@ pub(crate) enum ConnectionCall<'a> {
 
 pub(crate) enum ClientCall<'a> {
     DecideHostKey { number: u32, accept: bool },
-    Authenticate { user: &'a str, proof: Proof<'a> },
+    Authenticate { user: &'a [u8], proof: Proof<'a> },
     ProvideSignature { number: u32, signature: &'a [u8] },
     CancelSignature(u32),
     AnswerPrompts { number: u32, answers: Texts<'a> },
@@ -416,7 +416,7 @@ impl<'a> ClientCall<'a> {
                 out.put_bool(*accept);
             }
             ClientCall::Authenticate { user, proof } => {
-                out.put_string(user.as_bytes());
+                out.put_string(user);
                 proof.put(out);
             }
             ClientCall::ProvideSignature { number, signature } => {
@@ -434,7 +434,7 @@ impl<'a> ClientCall<'a> {
     fn read(number: u8, r: &mut Reader<'a>) -> Decoded<Self> {
         Ok(match number {
             32 => ClientCall::DecideHostKey { number: r.u32()?, accept: r.bool()? },
-            33 => ClientCall::Authenticate { user: text(r)?, proof: Proof::read(r)? },
+            33 => ClientCall::Authenticate { user: r.string()?, proof: Proof::read(r)? },
             34 => ClientCall::ProvideSignature { number: r.u32()?, signature: rest(r)? },
             35 => ClientCall::CancelSignature(r.u32()?),
             36 => {

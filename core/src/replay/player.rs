@@ -360,7 +360,7 @@ impl Replayable for Client {
 fn authenticate(
     conn: &mut ClientConnection,
     keys: &[Arc<KeyPair>],
-    user: &str,
+    user: &[u8],
     proof: Proof<'_>,
 ) -> Result<(), &'static str> {
     let mut call = |method: AuthMethod<'_>| ignore(conn.authenticate(user, method));

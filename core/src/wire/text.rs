@@ -63,9 +63,12 @@ impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for chunk in self.bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
-                let keep = if c == '\n' || c == '\t' { self.lines } else { printable(c) };
+                let keep = match c {
+                    '\n' | '\r' | '\t' | '\\' => self.lines,
+                    c => printable(c),
+                };
                 match c {
-                    c if keep && c != '\\' => fmt::Write::write_char(f, c)?,
+                    c if keep => fmt::Write::write_char(f, c)?,
                     '\n' | '\r' | '\t' | '\\' => write!(f, "{}", c.escape_default())?,
                     c if c.is_ascii() => write!(f, "\\x{:02x}", u32::from(c))?,
                     c => write!(f, "{}", c.escape_unicode())?,

@@ -1,6 +1,9 @@
 //! What a server's application is asked, out of the receive buffer so that it can be answered later
 //! and from anywhere.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
 use konko_core::channel::{
     ChannelId, ChannelRequest, GlobalTicket, OpenKind, OpenTicket, PtyRequest, RequestTicket,
 };
@@ -56,7 +59,7 @@ pub enum Kind {
 /// What is asked on a channel.
 pub(crate) enum Wish {
     Pty(Pty),
-    Env(String, String),
+    Env(OsString, OsString),
     Start(Program),
     Control(Control),
     Other { name: String, fields: Vec<u8> },
@@ -64,6 +67,10 @@ pub(crate) enum Wish {
 
 fn text(s: SshStr<'_>) -> String {
     String::from_utf8_lossy(s.as_bytes()).into_owned()
+}
+
+fn bytes(s: SshStr<'_>) -> OsString {
+    OsString::from_vec(s.as_bytes().to_vec())
 }
 
 impl Ask {
@@ -151,14 +158,14 @@ impl Wish {
         use channel::ChannelRequest as R;
         match *request {
             R::Pty(PtyRequest { term, columns, rows, width, height, modes }) => Wish::Pty(Pty {
-                term: text(term),
+                term: bytes(term),
                 columns,
                 rows,
                 width,
                 height,
                 modes: modes.iter().collect(),
             }),
-            R::Env { name, value } => Wish::Env(text(name), text(value)),
+            R::Env { name, value } => Wish::Env(bytes(name), bytes(value)),
             R::Shell => Wish::Start(Program::Shell),
             R::Exec(command) => Wish::Start(Program::Exec(command.as_bytes().to_vec())),
             R::Subsystem(name) => Wish::Start(Program::Subsystem(text(name))),

@@ -132,7 +132,7 @@ impl Launch {
     /// Sets the environment variables that a client sent, below all others: none of those that are
     /// set here is theirs to change.
     #[must_use]
-    pub fn client_env(mut self, env: &[(String, String)]) -> Self {
+    pub fn client_env(mut self, env: &[(OsString, OsString)]) -> Self {
         self.env.splice(0..0, env.iter().map(|(name, value)| (name.into(), value.into())));
         self
     }

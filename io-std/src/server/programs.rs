@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub struct Call<'c> {
     channel: &'c Channel,
     user: String,
     argument: String,
-    env: Vec<(String, String)>,
+    env: Vec<(OsString, OsString)>,
 }
 
 impl<'c> Call<'c> {
@@ -60,7 +61,7 @@ impl<'c> Call<'c> {
     }
 
     /// The environment variables that the client sent and that were let through.
-    pub fn env(&self) -> &[(String, String)] {
+    pub fn env(&self) -> &[(OsString, OsString)] {
         &self.env
     }
 }

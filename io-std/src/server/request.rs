@@ -1,5 +1,6 @@
 //! Answers to channel opens and requests: tickets that say no when they are dropped.
 
+use std::ffi::OsStr;
 use std::fmt;
 
 use konko_core::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
@@ -186,7 +187,7 @@ impl Request {
     }
 
     /// The name and value of `env`.
-    pub fn env(&self) -> Option<(&str, &str)> {
+    pub fn env(&self) -> Option<(&OsStr, &OsStr)> {
         match &self.wish {
             Wish::Env(name, value) => Some((name, value)),
             _ => None,

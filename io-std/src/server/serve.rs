@@ -149,7 +149,7 @@ impl<H: Handler> Serving<'_, H> {
         match wish {
             Wish::Env(name, value) if slot.is_new() => {
                 let accept = &self.setup.options.accept_env;
-                let wanted = accept.iter().any(|p| pattern::matches(p.as_bytes(), name.as_bytes()));
+                let wanted = accept.iter().any(|p| pattern::matches(p.as_bytes(), name.as_encoded_bytes()));
                 if wanted {
                     slot.env.push((name, value));
                 }

@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::Arc;
 
 use konko_core::admission::Penalty;
@@ -151,7 +153,7 @@ impl Handler for Service {
     fn session(&mut self, mut session: Session) {
         if self.user_environment {
             for (name, value) in &self.options.environment {
-                session.set_env(name.clone(), String::from_utf8_lossy(value));
+                session.set_env(name.clone(), OsString::from_vec(value.to_vec()));
             }
         }
         if let Some(command) = &self.options.command {

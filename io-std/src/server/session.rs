@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -125,7 +126,7 @@ impl Drop for Slot {
 pub(super) struct Slot {
     /// Until the program starts: then it is the program's.
     channel: Option<Channel>,
-    pub(super) env: Vec<(String, String)>,
+    pub(super) env: Vec<(OsString, OsString)>,
     pub(super) pty: Option<Pty>,
     pub(super) controls: Controls,
 }
@@ -161,7 +162,7 @@ pub struct Session {
     channel: Channel,
     accepted: bool,
     program: Program,
-    env: Vec<(String, String)>,
+    env: Vec<(OsString, OsString)>,
     pty: Option<Pty>,
     controls: Controls,
 }
@@ -189,12 +190,12 @@ impl Session {
 
     /// The environment variables that the client sent and
     /// [`ServerOptions::accept_env`](super::ServerOptions::accept_env) let through.
-    pub fn env(&self) -> &[(String, String)] {
+    pub fn env(&self) -> &[(OsString, OsString)] {
         &self.env
     }
 
     /// Adds an environment variable. Of two with one name, programs get the last.
-    pub fn set_env(&mut self, name: impl Into<String>, value: impl Into<String>) {
+    pub fn set_env(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) {
         self.env.push((name.into(), value.into()));
     }
 

@@ -3,12 +3,15 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use konko_core::channel::ChannelRequest;
 use konko_core::crypto::HashAlg;
 use konko_core::sftp::transfer::TransferConfig;
 use konko_core::sftp::{
     Attrs, Client as Machine, ClientConfig, Extension, FileHash, Limits, RequestId, StatVfs, Status,
     StatusCode, Times, UsageError, UsersGroups,
 };
+
+use konko_core::wire::SshStr;
 
 use super::client_dir::{Metadata, seconds};
 use super::client_error::{Error, ErrorKind};
@@ -83,13 +86,17 @@ impl Client {
     pub fn sftp_with(&self, mut options: SftpOptions) -> Result<Sftp, super::Error> {
         options.config = options.config.for_server(self.peer_ident().unwrap_or_default().as_bytes());
         let channel = self.session()?;
-        match &options.command {
-            Some(command) => channel.exec(command)?,
-            None => channel.subsystem(&options.subsystem)?,
-        }
+        // Our first message follows at once: some devices never answer the request.
+        let asked = match &options.command {
+            Some(command) => channel.send(&ChannelRequest::Exec(SshStr::new(command)))?,
+            None => channel.send(&ChannelRequest::Subsystem(SshStr::new(options.subsystem.as_bytes())))?,
+        };
         channel.set_timeout(None);
         let timeout = channel.reply_timeout();
-        Sftp::start(Box::new(channel), options, timeout)
+        Sftp::start(Box::new(channel), options, timeout).map_err(|error| match asked.answer() {
+            Some(false) => asked.refusal().into(),
+            _ => error,
+        })
     }
 }
 

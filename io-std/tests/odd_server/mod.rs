@@ -11,6 +11,7 @@ use konko::core::wire::Reader;
 #[path = "../../../core/tests/raw/mod.rs"]
 mod raw;
 
+#[allow(unused_imports)]
 pub use raw::{RawPeer, key_of, rsa_key, strings};
 
 /// What stands behind the length: the tag of AES-GCM, whose lengths are in clear.

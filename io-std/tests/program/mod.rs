@@ -28,8 +28,8 @@ impl Drop for Running {
 
 /// A home folder with a key and a known_hosts file, and a server that lets the key in.
 pub struct Home {
-    dir: tempfile::TempDir,
-    server: Option<Running>,
+    pub dir: tempfile::TempDir,
+    pub server: Option<Running>,
     pub port: u16,
 }
 
@@ -123,7 +123,7 @@ pub fn konko<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Command
 /// Runs a call to its end.
 pub fn run(mut call: Command) -> Output {
     let mut child = call.spawn().unwrap();
-    let both = [child.stdout.take().map(|out| collect(out)), child.stderr.take().map(|out| collect(out))];
+    let both = [child.stdout.take().map(collect), child.stderr.take().map(collect)];
     let status = wait(&mut child, &call);
     let [stdout, stderr] = both.map(|out| out.map(|thread| thread.join().unwrap()).unwrap_or_default());
     Output { status, stdout, stderr }

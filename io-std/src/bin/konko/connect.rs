@@ -1,11 +1,14 @@
 //! Connecting and logging in, for all commands that do.
 
+use std::io::Read;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use konko::core::crypto::Compression;
 use konko::core::error::Fault;
+use konko::core::keys::PublicKey;
 use konko::core::transport::Keepalive;
 use konko::core::transport::limits::Limits;
 use konko::core::wire::SshStr;
@@ -21,7 +24,7 @@ use crate::values::expand;
 
 /// Where to, as whom, and how.
 pub struct Login {
-    pub user: String,
+    pub user: Vec<u8>,
     pub host: String,
     pub port: u16,
     pub settings: Settings,
@@ -40,7 +43,7 @@ impl Login {
             port: settings.port.unwrap_or(22),
             verbosity: if quiet { -3 } else { loud },
             batch: settings.batch == Some(true),
-            family: AddressFamily::Any,
+            family: settings.family.unwrap_or_default(),
             settings,
         })
     }
@@ -50,7 +53,17 @@ impl Login {
         let changed = Arc::new(AtomicBool::new(false));
         let options = self.options(Arc::clone(&changed))?;
         let text = |e: Error| format!("{e}{}", way_out(&e));
-        let client = Client::connect((&self.host, self.port), options).map_err(text)?;
+        let mut left = self.settings.attempts.unwrap_or(1);
+        let client = loop {
+            left = left.saturating_sub(1);
+            match Client::connect((&self.host, self.port), options.clone()) {
+                // A second between two attempts (ssh_config(5), ConnectionAttempts).
+                Err(e) if left > 0 && matches!(e.kind(), ErrorKind::Connect(_)) => {
+                    std::thread::sleep(std::time::Duration::from_secs(1));
+                }
+                connected => break connected.map_err(text)?,
+            }
+        };
         // Nobody should give a password to a host that may be another one.
         let auth = self.auth(changed.load(Ordering::Relaxed));
         client.login(&self.user, auth).map_err(text)?;
@@ -125,7 +138,8 @@ impl Login {
             Strict::Yes => files,
             Strict::AcceptNew => files.accept_new(),
             Strict::Off => files.accept_new().insecure_accept_changed(),
-            Strict::Ask if self.batch => files,
+            // Without anybody to ask, the error says what can be done.
+            Strict::Ask if self.batch || !terminal::can_ask() => files,
             Strict::Ask => files.prompt(confirm),
         }
         .into()
@@ -140,12 +154,16 @@ impl Login {
         for method in s.methods.as_ref().unwrap_or(&default) {
             let person = !self.batch && !host_key_changed && prompts > 0;
             auth = match method.as_str() {
-                "publickey" => self
+                "publickey" if s.publickey != Some(false) => self
                     .identities()
                     .into_iter()
                     .fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt))),
-                "keyboard-interactive" if person => auth.interactive(prompts, |q| self.answer(q)),
-                "password" if person => auth.passwords(prompts, |prompt| self.ask(prompt)),
+                "keyboard-interactive" if person && s.interactive != Some(false) => {
+                    auth.interactive(prompts, |q| self.answer(q))
+                }
+                "password" if person && s.password != Some(false) => {
+                    auth.passwords(prompts, |prompt| self.ask(prompt))
+                }
                 _ => auth,
             };
         }
@@ -156,10 +174,64 @@ impl Login {
         let mut files = self.settings.identities.clone();
         if files.is_empty() {
             let default = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
-            files.extend(default.iter().map(|file| expand(file)).filter(|path| path.exists()));
+            files.extend(default.iter().map(expand).filter(|path| path.exists()));
         }
-        files.retain(|path| self.is_private(path));
         files
+            .into_iter()
+            .filter_map(|path| self.private_of(path))
+            .filter(|path| self.is_private(path))
+            .collect()
+    }
+
+    /// For a public key, the private key beside it: a private key is what signs.
+    fn private_of(&self, path: PathBuf) -> Option<PathBuf> {
+        let mut start = Vec::new();
+        let read = std::fs::File::open(&path).and_then(|file| file.take(16 << 10).read_to_end(&mut start));
+        if read.is_err() || PublicKey::from_openssh_line(start.trim_ascii()).is_err() {
+            return Some(path);
+        }
+        let private = path.with_extension("");
+        if path.extension().is_some_and(|extension| extension == "pub") && private.exists() {
+            return Some(private);
+        }
+        if self.verbosity > -3 {
+            let path = path.display();
+            say(&format!("konko: {path}: this is a public key; -i takes the private key that belongs to it"));
+        }
+        None
+    }
+
+    /// What would be used, a setting a line, as `ssh -G` prints it.
+    pub fn summary(&self) -> String {
+        let s = &self.settings;
+        let yes_no = |yes: bool| if yes { "yes" } else { "no" };
+        let mut lines = vec![
+            format!("host {}", self.host),
+            format!("user {}", SshStr::new(&self.user)),
+            format!("hostname {}", self.host),
+            format!("port {}", self.port),
+            format!("batchmode {}", yes_no(self.batch)),
+            format!("compression {}", yes_no(s.compression == Some(true))),
+            format!("identitiesonly {}", yes_no(s.identities_only == Some(true))),
+            format!("passwordauthentication {}", yes_no(s.password != Some(false))),
+            format!("pubkeyauthentication {}", yes_no(s.publickey != Some(false))),
+            format!("kbdinteractiveauthentication {}", yes_no(s.interactive != Some(false))),
+            format!("connectionattempts {}", s.attempts.unwrap_or(1)),
+        ];
+        let family = match self.family {
+            AddressFamily::Inet => "inet",
+            AddressFamily::Inet6 => "inet6",
+            _ => "any",
+        };
+        lines.push(format!("addressfamily {family}"));
+        lines.extend(s.identities.iter().map(|file| format!("identityfile {}", file.display())));
+        lines.extend(
+            s.user_files.iter().flatten().map(|file| format!("userknownhostsfile {}", file.display())),
+        );
+        lines.extend(s.send_env.iter().map(|name| format!("sendenv {}", SshStr::new(name))));
+        let set = s.set_env.iter().flatten();
+        lines.extend(set.map(|(name, value)| format!("setenv {}={}", SshStr::new(name), SshStr::new(value))));
+        lines.join("\n")
     }
 
     /// A key of ours that others can read is not used, as with OpenSSH.
@@ -184,7 +256,8 @@ impl Login {
         if self.batch {
             return None;
         }
-        let Login { user, host, .. } = self;
+        let Login { host, .. } = self;
+        let user = SshStr::new(&self.user);
         let again = |attempt| if attempt > 1 { "Permission denied, please try again.\n" } else { "" };
         match prompt {
             PasswordPrompt::Password { attempt, .. } => {
@@ -214,7 +287,8 @@ impl Login {
                 say(SshStr::new(text.as_bytes()).escaped(true).to_string().trim_end());
             }
         }
-        let Login { user, host, .. } = self;
+        let Login { host, .. } = self;
+        let user = SshStr::new(&self.user);
         let ask = |q: &konko::Question| {
             let prompt = SshStr::new(q.prompt.as_bytes()).escaped(true);
             let answer = terminal::ask(&format!("({user}@{host}) {prompt}"), q.echo)?;
@@ -239,12 +313,12 @@ fn way_out(error: &Error) -> &'static str {
     }
 }
 
-fn local_user() -> Result<String, String> {
-    let name = ["USER", "LOGNAME"].iter().find_map(|v| std::env::var(v).ok()).filter(|n| !n.is_empty());
+fn local_user() -> Result<Vec<u8>, String> {
+    let name = ["USER", "LOGNAME"].iter().find_map(std::env::var_os).filter(|n| !n.is_empty());
     if name.is_none() && rustix::process::geteuid().is_root() {
-        return Ok("root".into());
+        return Ok(b"root".to_vec());
     }
-    name.ok_or_else(|| "the user name is not known; give it with -l".into())
+    name.map(OsStringExt::into_vec).ok_or_else(|| "the user name is not known; give it with -l".into())
 }
 
 /// Asks about a host that is not known.

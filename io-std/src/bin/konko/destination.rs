@@ -9,7 +9,7 @@ use konko::core::wire::SshStr;
 /// A destination. The host has no brackets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Destination {
-    pub user: Option<String>,
+    pub user: Option<Vec<u8>>,
     pub host: String,
     pub port: Option<u16>,
     /// `None` where none was written.
@@ -52,10 +52,10 @@ impl Destination {
 /// `[user@]host`.
 fn plain(text: &[u8]) -> Option<Destination> {
     let (user, host) = match text.iter().rposition(|b| *b == b'@') {
-        Some(at) => (Some(String::from_utf8(text[..at].to_vec()).ok()?), &text[at + 1..]),
+        Some(at) => (Some(text[..at].to_vec()), &text[at + 1..]),
         None => (None, text),
     };
-    if user.as_deref().is_some_and(str::is_empty) {
+    if user.as_deref().is_some_and(<[u8]>::is_empty) {
         return None;
     }
     Some(Destination { user, host: bare(host)?, ..Destination::default() })
@@ -95,7 +95,7 @@ fn uri(rest: &[u8]) -> Option<Destination> {
         Some(at) => {
             // Parameters of the connection stand behind a semicolon; there are none that we know.
             let user = place[..at].split(|b| *b == b';').next()?;
-            let user = String::from_utf8(decoded(user)?).ok()?;
+            let user = decoded(user)?;
             (Some(user).filter(|user| !user.is_empty()).map(Some)?, &place[at + 1..])
         }
         None => (None, place),
@@ -150,7 +150,7 @@ mod tests {
 
     fn place(user: &str, host: &str, port: u16, path: Option<&[u8]>) -> Destination {
         Destination {
-            user: Some(user.to_owned()).filter(|user| !user.is_empty()),
+            user: Some(user.as_bytes().to_vec()).filter(|user| !user.is_empty()),
             host: host.into(),
             port: Some(port).filter(|port| *port > 0),
             path: path.map(<[u8]>::to_vec),
@@ -251,7 +251,9 @@ mod tests {
             assert!(text.ends_with("/p") || Destination::sftp(sftp.as_bytes()).is_err(), "{sftp}");
         }
         assert!(Destination::sftp(b"sftp://h/%zz").is_err() && Destination::sftp(b"sftp://h/%00").is_err());
-        assert!(Destination::ssh(b"\xff@h").is_err() && Destination::ssh(b"\xff").is_err());
+        let latin = Destination::ssh(b"\xff@h").unwrap();
+        assert_eq!(latin.user.as_deref(), Some(&b"\xff"[..]), "users are bytes");
+        assert!(Destination::ssh(b"\xff").is_err(), "hosts are text");
         let error = Destination::ssh(b"\x1b[2J").unwrap_err();
         assert!(!error.contains('\x1b'), "{error}");
     }

@@ -11,6 +11,10 @@ pub enum Action {
     Suspend,
     /// `~R`: renew the keys.
     Rekey,
+    /// `~B`: send a BREAK (RFC 4335).
+    Break,
+    /// An escape of OpenSSH that does nothing here.
+    Missing(u8),
     /// `~?`: show what there is.
     Help,
 }
@@ -37,6 +41,8 @@ impl Escapes {
                     b'.' => Action::Disconnect,
                     0x1a => Action::Suspend,
                     b'R' => Action::Rekey,
+                    b'B' => Action::Break,
+                    b'C' | b'#' | b'&' | b'v' | b'V' => Action::Missing(byte),
                     b'?' => Action::Help,
                     _ => Action::Send,
                 };
@@ -83,6 +89,8 @@ mod tests {
         assert_eq!(feed(&["a~."]), ("a~.".into(), Action::Send));
         assert_eq!(feed(&["a\r~", "."]), ("a\r".into(), Action::Disconnect));
         assert_eq!(feed(&["~~."]), ("~.".into(), Action::Send));
+        assert_eq!(feed(&["ls\r~B"]), ("ls\r".into(), Action::Break), "c22");
+        assert_eq!(feed(&["~", "C"]), (String::new(), Action::Missing(b'C')), "c22");
         assert_eq!(feed(&["~x\r~."]), ("~x\r".into(), Action::Disconnect));
     }
 }

@@ -6,6 +6,8 @@ mod connect;
 mod demo;
 mod destination;
 mod escape;
+mod flags;
+mod known;
 mod progress;
 mod scp;
 mod serve;
@@ -23,7 +25,7 @@ use clap::{Parser, Subcommand};
 
 /// SSH2 in Rust. Where OpenSSH has the same thing, options have OpenSSH's names and meaning.
 #[derive(Parser)]
-#[command(name = "konko", version, max_term_width = 100)]
+#[command(name = "konko", version, propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -46,9 +48,18 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let words = match flags::words() {
+        Ok(words) => words,
+        Err((program, why)) => {
+            streams::say(&format!("konko {}: {why}", program.display()));
+            return ExitCode::from(255);
+        }
+    };
+    let cli = match Cli::try_parse_from(words) {
         Ok(cli) => cli,
-        Err(e) => {
+        Err(mut e) => {
+            // A flag that is not known is none that was meant as a name.
+            e.remove(clap::error::ContextKind::Suggested);
             streams::show(&e);
             // OpenSSH ends with 255 for whatever goes wrong on this side.
             return ExitCode::from(if e.use_stderr() { 255 } else { 0 });

@@ -21,9 +21,6 @@ use crate::terminal;
 #[derive(clap::Args, Debug)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
     #[command(flatten)]
     common: Common,
     /// Directories with all that is in them
@@ -43,7 +40,7 @@ pub struct Args {
     sftp: bool,
     /// Run this server program here and speak with it
     #[arg(short = 'D', value_name = "COMMAND")]
-    direct: Option<String>,
+    direct: Option<std::ffi::OsString>,
     /// What to copy, and last where to: a local path, [user@]host:path, or scp://[user@]host[:port]/path
     #[arg(required = true, num_args = 2.., value_name = "PATH")]
     paths: Vec<std::ffi::OsString>,
@@ -53,7 +50,7 @@ pub struct Args {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Spot {
     Here(PathBuf),
-    There { user: Option<String>, host: String, port: Option<u16>, path: Vec<u8> },
+    There { user: Option<Vec<u8>>, host: String, port: Option<u16>, path: Vec<u8> },
 }
 
 impl Spot {
@@ -72,7 +69,7 @@ pub fn run(args: &Args) -> ExitCode {
     let copy = Copy {
         args,
         sessions: BTreeMap::new(),
-        meter: Meter::new(!args.common.quiet, args.common.limit),
+        meter: Meter::new(!args.common.flags.quiet, args.common.limit),
         failed: false,
     };
     let code = match copy.run() {
@@ -89,7 +86,7 @@ pub fn run(args: &Args) -> ExitCode {
 }
 
 /// User, host and port of a session.
-type Key = (Option<String>, String, Option<u16>);
+type Key = (Option<Vec<u8>>, String, Option<u16>);
 
 struct Copy<'a> {
     args: &'a Args,
@@ -380,7 +377,7 @@ mod tests {
         assert_eq!(parse("./a:b"), Spot::Here("./a:b".into()));
         assert_eq!(parse("/a:b"), Spot::Here("/a:b".into()));
         let there = |user: Option<&str>, host: &str, port, path: &str| Spot::There {
-            user: user.map(str::to_owned),
+            user: user.map(|user| user.as_bytes().to_vec()),
             host: host.into(),
             port,
             path: path.as_bytes().to_vec(),

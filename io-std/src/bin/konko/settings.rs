@@ -1,13 +1,19 @@
 //! The options of `-o`: names and meaning of ssh_config(5).
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use konko::AddressFamily;
+use konko::core::config::Line;
 use konko::core::hosts::pattern;
 use konko::core::transport::limits::RekeyLimit;
 
 use crate::algorithms::Lists;
-use crate::values::{self, expand, first, flag, number, optional, rekey, rsa_size};
+use crate::known::{self, Known};
+use crate::values::{self, expand_bytes, first, flag, number, optional, rekey, rsa_size};
 
 /// `StrictHostKeyChecking`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,10 +33,18 @@ pub enum Tty {
     Force,
 }
 
+/// `SessionType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionType {
+    Default,
+    None,
+    Subsystem,
+}
+
 /// All settings, each `None` until said; the first word counts, as in OpenSSH.
 #[derive(Debug, Default)]
 pub struct Settings {
-    pub user: Option<String>,
+    pub user: Option<Vec<u8>>,
     pub port: Option<u16>,
     pub lists: Lists,
     pub user_files: Option<Vec<PathBuf>>,
@@ -49,8 +63,23 @@ pub struct Settings {
     pub log_level: Option<i8>,
     pub hash: Option<bool>,
     pub tty: Option<Tty>,
-    pub send_env: Vec<String>,
-    pub set_env: Vec<(String, String)>,
+    pub send_env: Vec<Vec<u8>>,
+    /// `None` until there was one; only the first counts, as in OpenSSH.
+    pub set_env: Option<Vec<(Vec<u8>, Vec<u8>)>>,
+    pub family: Option<AddressFamily>,
+    pub attempts: Option<u32>,
+    pub publickey: Option<bool>,
+    pub password: Option<bool>,
+    pub interactive: Option<bool>,
+    /// `None` inside: `none`.
+    pub remote_command: Option<Option<Vec<u8>>>,
+    pub session_type: Option<SessionType>,
+    pub null_input: Option<bool>,
+    pub clear_forwardings: Option<bool>,
+    pub forwardings: Vec<&'static str>,
+    pub ignore_unknown: Vec<Vec<u8>>,
+    /// Options that were accepted without being obeyed.
+    pub accepted: BTreeSet<String>,
     pub alias: Option<String>,
     pub rsa_size: Option<usize>,
     pub terrapin: Option<bool>,
@@ -60,14 +89,80 @@ pub struct Settings {
 
 impl Settings {
     /// Takes one `-o`: `Key=Value` or `Key Value`.
-    pub fn set(&mut self, option: &str) -> Result<(), String> {
-        let (key, value) = values::split(option)?;
-        self.put(&key, value).map_err(|why| format!("-o {key}: {why}"))
+    pub fn set(&mut self, option: &OsStr) -> Result<(), String> {
+        let line = Line::parse(option.as_bytes()).map_err(|e| format!("-o {}: {e}", option.display()))?;
+        let Some(line) = line else { return Ok(()) };
+        self.take(&line).map_err(|why| format!("-o {}: {why}", line.keyword))
+    }
+
+    /// Says what is not supported about all that was taken.
+    pub fn check(&self) -> Result<(), String> {
+        match self.forwardings.first() {
+            Some(name) if self.clear_forwardings != Some(true) => Err(format!("not supported yet: {name}")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether `SendEnv` names the variable; the case of letters counts.
     pub fn sends(&self, name: &[u8]) -> bool {
-        self.send_env.iter().any(|p| pattern::matches(p.as_bytes(), name))
+        self.send_env.iter().any(|p| pattern::matches(p, name))
+    }
+
+    /// What is bytes or has several arguments; the rest is text.
+    fn take(&mut self, line: &Line) -> Result<(), String> {
+        match line.keyword.as_str() {
+            "user" => first(&mut self.user, values::one(line)?.to_vec()),
+            "userknownhostsfile" => first(&mut self.user_files, files(line)),
+            "globalknownhostsfile" => first(&mut self.global_files, files(line)),
+            "identityfile" => self.identities.push(expand_bytes(values::one(line)?)),
+            "remotecommand" => {
+                let none = line.rest.eq_ignore_ascii_case(b"none");
+                first(&mut self.remote_command, Some(line.rest.clone()).filter(|_| !none));
+            }
+            "sendenv" => line.arguments.iter().for_each(|name| self.send(name)),
+            "setenv" => {
+                let pair = |pair: &Vec<u8>| {
+                    let at = pair.iter().position(|b| *b == b'=')?;
+                    Some((pair[..at].to_vec(), pair[at + 1..].to_vec()))
+                };
+                let pairs: Option<_> = line.arguments.iter().map(pair).collect();
+                first(&mut self.set_env, pairs.ok_or("is NAME=VALUE")?);
+            }
+            "ignoreunknown" => {
+                let patterns = values::one(line)?.split(|b| *b == b',');
+                self.ignore_unknown.extend(patterns.map(<[u8]>::to_ascii_lowercase));
+            }
+            _ => return self.accept(line),
+        }
+        Ok(())
+    }
+
+    /// What is obeyed as text, and what is only known.
+    fn accept(&mut self, line: &Line) -> Result<(), String> {
+        match known::judge(&line.keyword, &line.arguments) {
+            _ if self.accepted.contains(&line.keyword) => {}
+            Known::Accepted => {
+                self.accepted.insert(line.keyword.clone());
+            }
+            Known::Forwarding(name) => self.forwardings.push(name),
+            Known::Unsupported(why) => return Err(why),
+            Known::Unknown => {
+                let keyword = line.keyword.as_bytes();
+                if self.ignore_unknown.iter().any(|p| pattern::matches(p, keyword)) {
+                    return Ok(());
+                }
+                return self.put(&line.keyword, &values::text(line)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// `-NAME` takes names back.
+    fn send(&mut self, name: &[u8]) {
+        match name.strip_prefix(b"-") {
+            Some(pattern) => self.send_env.retain(|name| !pattern::matches(pattern, name)),
+            None => self.send_env.push(name.to_vec()),
+        }
     }
 
     fn put(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -75,17 +170,13 @@ impl Settings {
             return Ok(());
         }
         match key {
-            "user" => first(&mut self.user, value.to_owned()),
             "port" => first(&mut self.port, number(value)?),
             "hostname" => first(&mut self.hostname, value.to_owned()),
             "hostkeyalias" => first(&mut self.alias, value.to_owned()),
             "requiredrsasize" => first(&mut self.rsa_size, rsa_size(value)?),
             // Not in OpenSSH, which leaves such a peer be.
             "allowterrapin" => first(&mut self.terrapin, flag(value)?),
-            "userknownhostsfile" => first(&mut self.user_files, files(value)),
-            "globalknownhostsfile" => first(&mut self.global_files, files(value)),
             "stricthostkeychecking" => first(&mut self.strict, strict(value)?),
-            "identityfile" => self.identities.push(expand(value)),
             "identitiesonly" => first(&mut self.identities_only, flag(value)?),
             "preferredauthentications" => {
                 first(&mut self.methods, value.split(',').map(|m| m.trim().to_owned()).collect());
@@ -101,14 +192,22 @@ impl Settings {
             "hashknownhosts" => first(&mut self.hash, flag(value)?),
             "requesttty" => first(&mut self.tty, tty(value)?),
             "escapechar" => first(&mut self.escape, escape(value)?),
-            "sendenv" => self.send_env.extend(value.split_whitespace().map(str::to_owned)),
-            "setenv" => {
-                for pair in value.split_whitespace() {
-                    let (name, value) = pair.split_once('=').ok_or("is NAME=VALUE")?;
-                    self.set_env.push((name.to_owned(), value.trim_matches('"').to_owned()));
-                }
+            "addressfamily" => first(&mut self.family, family(value)?),
+            "connectionattempts" => first(&mut self.attempts, number(value)?),
+            "pubkeyauthentication" | "dsaauthentication" => {
+                let bound = matches!(value, "unbound" | "host-bound");
+                first(&mut self.publickey, bound || flag(value)?);
             }
-            _ => return Err("this option is not known here".into()),
+            "passwordauthentication" => first(&mut self.password, flag(value)?),
+            "kbdinteractiveauthentication"
+            | "challengeresponseauthentication"
+            | "skeyauthentication"
+            | "tisauthentication" => first(&mut self.interactive, flag(value)?),
+            "sessiontype" => first(&mut self.session_type, session_type(value)?),
+            "stdinnull" => first(&mut self.null_input, flag(value)?),
+            "clearallforwardings" => first(&mut self.clear_forwardings, flag(value)?),
+            "refuseconnection" => return Err(value.to_owned()),
+            _ => return Err(format!("Bad configuration option: {key}")),
         }
         Ok(())
     }
@@ -121,6 +220,24 @@ fn strict(value: &str) -> Result<Strict, String> {
         "accept-new" => Ok(Strict::AcceptNew),
         "no" | "off" | "false" => Ok(Strict::Off),
         _ => Err(format!("\"{value}\" is not yes, no, off, ask or accept-new")),
+    }
+}
+
+fn family(value: &str) -> Result<AddressFamily, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "any" => Ok(AddressFamily::Any),
+        "inet" => Ok(AddressFamily::Inet),
+        "inet6" => Ok(AddressFamily::Inet6),
+        _ => Err(format!("\"{value}\" is not any, inet or inet6")),
+    }
+}
+
+fn session_type(value: &str) -> Result<SessionType, String> {
+    match value.to_ascii_lowercase().as_str() {
+        "default" => Ok(SessionType::Default),
+        "none" => Ok(SessionType::None),
+        "subsystem" => Ok(SessionType::Subsystem),
+        _ => Err(format!("\"{value}\" is not none, subsystem or default")),
     }
 }
 
@@ -158,11 +275,9 @@ fn level(value: &str) -> Result<i8, String> {
     }
 }
 
-fn files(value: &str) -> Vec<PathBuf> {
-    if value.eq_ignore_ascii_case("none") {
-        return Vec::new();
-    }
-    value.split_whitespace().map(expand).collect()
+fn files(line: &Line) -> Vec<PathBuf> {
+    let none = |file: &&Vec<u8>| !file.eq_ignore_ascii_case(b"none");
+    line.arguments.iter().filter(none).map(|file| expand_bytes(file)).collect()
 }
 
 #[cfg(test)]
@@ -173,21 +288,21 @@ mod tests {
     fn options_in_both_spellings_and_the_first_counts() {
         let mut s = Settings::default();
         for option in ["Port=2200", "PORT 22", "user = bob", "RekeyLimit=256K 1h", "connecttimeout 5"] {
-            s.set(option).unwrap();
+            s.set(option.as_ref()).unwrap();
         }
-        assert_eq!((s.port, s.user.as_deref()), (Some(2200), Some("bob")));
+        assert_eq!((s.port, s.user.as_deref()), (Some(2200), Some(&b"bob"[..])));
         let rekey = s.rekey.unwrap();
         assert_eq!((rekey.bytes, rekey.time), (256 << 10, Duration::from_secs(3600)));
         assert_eq!(s.connect_timeout, Some(Some(Duration::from_secs(5))));
         for wrong in ["Nonsense=1", "Port=x", "Port=", "BatchMode=maybe", "RekeyLimit=1Q"] {
-            assert!(s.set(wrong).is_err(), "{wrong}");
+            assert!(s.set(wrong.as_ref()).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a13_the_case_of_a_variable_counts() {
         let mut s = Settings::default();
-        s.set("SendEnv=HTTP_PROXY lc_* ?Q").unwrap();
+        s.set("SendEnv=HTTP_PROXY lc_* ?Q".as_ref()).unwrap();
         for (name, sent) in [
             ("HTTP_PROXY", true),
             ("http_proxy", false),
@@ -205,14 +320,40 @@ mod tests {
     fn c18_what_old_devices_need_has_options() {
         let mut s = Settings::default();
         assert_eq!((s.rsa_size, s.terrapin), (None, None), "off unless asked for");
-        s.set("RequiredRSASize=1024").unwrap();
-        s.set("AllowTerrapin yes").unwrap();
+        s.set("RequiredRSASize=1024".as_ref()).unwrap();
+        s.set("AllowTerrapin yes".as_ref()).unwrap();
         assert_eq!((s.rsa_size, s.terrapin), (Some(1024), Some(true)));
         for (value, bits) in
             [("0", Some(1024)), ("512", Some(1024)), ("4096", Some(4096)), ("16385", None), ("-1", None)]
         {
             assert_eq!(rsa_size(value).ok(), bits, "{value}");
         }
+    }
+
+    #[test]
+    fn c11_arguments_in_quotes_are_one() {
+        let mut s = Settings::default();
+        for option in ["SetEnv=FOO=\"x y\" BAR=z", "UserKnownHostsFile=/nonexistent \"a b/kh\"", "SetEnv=C=d"]
+        {
+            s.set(option.as_ref()).unwrap();
+        }
+        let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        assert_eq!(s.set_env, Some(vec![pair("FOO", "x y"), pair("BAR", "z")]), "the first SetEnv counts");
+        assert_eq!(s.user_files, Some(vec!["/nonexistent".into(), "a b/kh".into()]));
+        assert!(s.set("User=a b".as_ref()).is_err(), "one argument too many");
+        assert!(s.set("User=\"a".as_ref()).is_err());
+    }
+
+    #[test]
+    fn c10_values_are_bytes() {
+        let mut s = Settings::default();
+        for option in [&b"User=caf\xe9"[..], b"IdentityFile=/k\xff", b"SetEnv=A=\xff", b"SendEnv=B\xff"] {
+            s.set(OsStr::from_bytes(option)).unwrap();
+        }
+        assert_eq!(s.user.as_deref(), Some(&b"caf\xe9"[..]));
+        assert_eq!(s.identities, [PathBuf::from(OsStr::from_bytes(b"/k\xff"))]);
+        assert_eq!(s.set_env, Some(vec![(b"A".to_vec(), b"\xff".to_vec())]));
+        assert!(s.sends(b"B\xff"));
     }
 
     #[test]

@@ -1,23 +1,25 @@
 //! `konko ssh`: a command or a shell on another machine.
 
+use std::ffi::OsString;
 use std::io::{self, IsTerminal, Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use konko::core::channel::ChannelRequest;
-use konko::{Channel, Client, Error, Exit, Pty};
+use konko::core::wire::SshStr;
+use konko::{Asked, Channel, Client, Error, ErrorKind, Exit, Pty};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
-use crate::algorithms::Lists;
 use crate::connect::Login;
 use crate::destination::Destination;
 use crate::escape::{Action, Escapes};
-use crate::settings::{self, Settings, Tty};
+use crate::flags::Flags;
+use crate::settings::{self, SessionType, Tty};
 use crate::streams::{self, say};
 use crate::terminal;
-use crate::values::expand;
 
 /// Whatever goes wrong on this side.
 const FAILED: u8 = 255;
@@ -32,33 +34,17 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 #[derive(clap::Args, Debug)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
+    #[command(flatten)]
+    flags: Flags,
     /// Port of the server
     #[arg(short, value_name = "PORT")]
     port: Vec<u16>,
     /// User name on the server
     #[arg(short, value_name = "USER")]
-    login: Vec<String>,
-    /// Private key file; any number of times
-    #[arg(short = 'i', value_name = "KEY")]
-    identity: Vec<String>,
-    /// Ciphers in order of preference
-    #[arg(short, value_name = "CIPHERS")]
-    ciphers: Vec<String>,
+    login: Vec<OsString>,
     /// MACs in order of preference
     #[arg(short, value_name = "MACS")]
     macs: Vec<String>,
-    /// An option as in ssh_config; any number of times
-    #[arg(short, value_name = "KEY=VALUE")]
-    option: Vec<String>,
-    /// Say on standard error what happens
-    #[arg(short, action = clap::ArgAction::Count)]
-    verbose: u8,
-    /// Say nothing about what goes wrong
-    #[arg(short)]
-    quiet: bool,
     /// No terminal on the server
     #[arg(short = 'T')]
     no_tty: bool,
@@ -74,24 +60,18 @@ pub struct Args {
     /// The command is the name of a subsystem
     #[arg(short)]
     subsystem: bool,
-    /// Compress
-    #[arg(short = 'C')]
-    compress: bool,
     /// The escape character, or none
     #[arg(short, value_name = "CHAR")]
     escape: Vec<String>,
-    /// No agent forwarding (there is none)
-    #[arg(short = 'a')]
-    no_agent: bool,
-    /// No X11 forwarding (there is none)
-    #[arg(short = 'x')]
-    no_x11: bool,
+    /// Print the settings that would be used, and connect to nobody
+    #[arg(short = 'G')]
+    print: bool,
     /// [user@]host, or ssh://[user@]host[:port]
     #[arg(value_name = "DESTINATION")]
-    destination: std::ffi::OsString,
+    destination: OsString,
     /// What to run; a shell if nothing is given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
-    command: Vec<std::ffi::OsString>,
+    command: Vec<OsString>,
 }
 
 /// Where to, and how.
@@ -99,13 +79,14 @@ struct Plan {
     login: Login,
     null_input: bool,
     no_command: bool,
+    print: bool,
     subsystem: bool,
     command: Vec<u8>,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
-    let quiet = args.quiet;
+    let quiet = args.flags.quiet;
     let code = match Plan::new(args) {
         Ok(plan) => {
             let verbosity = plan.login.verbosity;
@@ -130,44 +111,50 @@ pub fn run(args: Args) -> ExitCode {
 
 impl Plan {
     fn new(args: Args) -> Result<Self, String> {
-        use std::os::unix::ffi::OsStrExt;
         let Destination { user, host, port, .. } = Destination::ssh(args.destination.as_bytes())?;
-        let mut settings = Settings {
-            user: args.login.into_iter().next().or(user),
-            port: args.port.first().copied().or(port),
-            lists: Lists {
-                ciphers: args.ciphers.into_iter().next(),
-                macs: args.macs.into_iter().next(),
-                ..Lists::default()
-            },
-            identities: args.identity.iter().map(|path| expand(path)).collect(),
-            compression: args.compress.then_some(true),
-            ..Settings::default()
-        };
+        let user = args.login.into_iter().next().map(OsStringExt::into_vec).or(user);
+        let mut settings = args.flags.settings(user, args.port.first().copied().or(port))?;
+        if let Some(list) = args.macs.into_iter().next() {
+            settings.lists.macs = Some(list);
+        }
         if let Some(text) = args.escape.first() {
             settings.escape = Some(settings::escape(text)?);
         }
         settings.tty = match (args.no_tty, args.tty) {
             (true, _) => Some(Tty::No),
-            (_, 0) => None,
+            (_, 0) => settings.tty,
             (_, 1) => Some(Tty::Yes),
             _ => Some(Tty::Force),
         };
-        for option in &args.option {
-            settings.set(option)?;
-        }
         let words: Vec<&[u8]> = args.command.iter().map(|w| w.as_bytes()).collect();
+        let mut command = words.join(&b' ');
+        if let Some(Some(remote)) = &settings.remote_command {
+            if !command.is_empty() {
+                return Err("Cannot execute command-line and remote command.".into());
+            }
+            command.clone_from(remote);
+        }
+        let kind = settings.session_type.unwrap_or(SessionType::Default);
+        let subsystem = args.subsystem || kind == SessionType::Subsystem;
+        if subsystem && command.is_empty() {
+            return Err("You must specify a subsystem to invoke.".into());
+        }
         Ok(Plan {
-            login: Login::new(settings, host, args.quiet, args.verbose)?,
-            null_input: args.null_input,
-            no_command: args.no_command,
-            subsystem: args.subsystem,
-            command: words.join(&b' '),
+            null_input: args.null_input || settings.null_input == Some(true),
+            no_command: args.no_command || kind == SessionType::None,
+            print: args.print,
+            subsystem,
+            command,
+            login: args.flags.login(settings, host)?,
         })
     }
 
     fn run(&self) -> Result<u8, String> {
         let text = |e: Error| e.to_string();
+        if self.print {
+            streams::line(format_args!("{}", self.login.summary()));
+            return Ok(0);
+        }
         let client = self.login.connect()?;
         if self.no_command {
             return Err(client.wait_closed().to_string());
@@ -193,32 +180,31 @@ impl Plan {
     fn session(&self, client: &Client, channel: &Channel) -> Result<Exit, Error> {
         let s = &self.login.settings;
         let here = io::stdin().is_terminal() && !self.null_input;
-        let tty = match s.tty.unwrap_or(Tty::Auto) {
+        let wish = s.tty.unwrap_or(Tty::Auto);
+        let tty = match wish {
             Tty::No => false,
             Tty::Auto => here && self.command.is_empty(),
             Tty::Yes => here,
             Tty::Force => true,
         };
+        // All requests at once: a server may never answer one, and what comes is shown all the same.
+        let terminal = if tty { Some(self.terminal(channel)?) } else { None };
         self.environment(channel)?;
-        if tty {
-            let (columns, rows) = terminal::size();
-            let term = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
-            let modes = konko::modes::read(rustix::stdio::stdin()).unwrap_or_default();
-            channel.request_pty(&Pty { term, columns, rows, modes, ..Pty::default() })?;
-        }
-        match (&self.command[..], self.subsystem) {
-            ([], _) => channel.shell()?,
-            (name, true) => channel.subsystem(&String::from_utf8_lossy(name))?,
-            (command, false) => channel.exec(command)?,
-        }
+        let name = SshStr::new(&self.command);
+        let started = channel.send(&match (&self.command[..], self.subsystem) {
+            ([], _) => ChannelRequest::Shell,
+            (_, true) => ChannelRequest::Subsystem(name),
+            (_, false) => ChannelRequest::Exec(name),
+        })?;
         let raw = tty && here;
         if raw {
-            let hook = std::panic::take_hook();
-            std::panic::set_hook(Box::new(move |info| {
-                terminal::restore();
-                hook(info);
-            }));
-            terminal::raw().ok();
+            enter_raw_mode();
+        }
+        if let Some(terminal) = terminal {
+            let asked_for = wish != Tty::Auto;
+            let closes = channel.clone();
+            let quiet = self.login.verbosity < -1;
+            spawn("terminal", move || await_terminal(&terminal, asked_for, quiet, &closes));
         }
         watch_signals(channel.clone(), tty);
         let escapes = s.escape.unwrap_or(Some(b'~')).filter(|_| raw).map(Escapes::new);
@@ -238,22 +224,62 @@ impl Plan {
         if let Some(errors) = errors {
             errors.join().ok();
         }
-        match channel.wait()? {
+        let exit = channel.wait()?;
+        drop(started);
+        if tty && self.login.verbosity > -1 {
+            terminal::restore();
+            say(&format!("Connection to {} closed.", self.login.host));
+        }
+        match exit {
             // That is how programs end whose output nobody reads; no need to tell.
             Exit::Signal { signal, .. } if unread && signal == "PIPE" => Ok(Exit::Missing),
             exit => Ok(exit),
         }
     }
 
+    /// Asks for a terminal like the one here.
+    fn terminal(&self, channel: &Channel) -> Result<Asked, Error> {
+        let (columns, rows) = terminal::size();
+        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+        let modes = konko::modes::read(rustix::stdio::stdin()).unwrap_or_default();
+        channel.send_pty(&Pty { term, columns, rows, modes, ..Pty::default() })
+    }
+
     fn environment(&self, channel: &Channel) -> Result<(), Error> {
         let s = &self.login.settings;
-        for (name, value) in std::env::vars() {
+        for (name, value) in std::env::vars_os() {
             if s.sends(name.as_bytes()) {
-                channel.env(&name, &value)?;
+                channel.env(name.as_bytes(), value.as_bytes())?;
             }
         }
-        s.set_env.iter().try_for_each(|(name, value)| channel.env(name, value))
+        s.set_env.iter().flatten().try_for_each(|(name, value)| channel.env(name, value))
     }
+}
+
+fn enter_raw_mode() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        terminal::restore();
+        hook(info);
+    }));
+    terminal::raw().ok();
+}
+
+/// Where the server has no terminal, goes on without one; but not if one was asked for (OpenSSH
+/// `client_status_confirm`, `CONFIRM_TTY`).
+fn await_terminal(terminal: &Asked, asked_for: bool, quiet: bool, channel: &Channel) {
+    let refused = terminal.wait_for(None).is_err_and(|e| matches!(e.kind(), ErrorKind::RequestRefused(_)));
+    if !refused {
+        return;
+    }
+    terminal::restore();
+    if !quiet {
+        say("konko: the server gives no terminal (PTY allocation request failed)");
+    }
+    if asked_for {
+        std::process::exit(FAILED.into());
+    }
+    drop(channel.clone());
 }
 
 fn spawn<T: Send + 'static>(
@@ -298,12 +324,12 @@ fn pump_input(client: &Client, channel: &Channel, null: bool, mut escapes: Optio
             if (&*channel).write_all(&typed).is_err() {
                 return;
             }
-            act(client, action);
+            act(client, channel, action);
         }
     }
 }
 
-fn act(client: &Client, action: Action) {
+fn act(client: &Client, channel: &Channel, action: Action) {
     match action {
         Action::Send => {}
         Action::Disconnect => {
@@ -323,10 +349,15 @@ fn act(client: &Client, action: Action) {
         Action::Rekey => {
             client.rekey().ok();
         }
-        Action::Help => {
-            say("\nSupported escape sequences:\n ~.   - terminate connection\n ~R   - request rekey\n \
-             ~^Z  - suspend konko\n ~?   - this message\n ~~   - send the escape character")
+        Action::Break => {
+            // How long is the server's to say (RFC 4335 §3); OpenSSH asks for a second too.
+            channel.send(&ChannelRequest::Break(1000)).ok();
         }
+        Action::Missing(letter) => say(&format!("\n~{}: not supported yet", char::from(letter))),
+        Action::Help => say(
+            "\nSupported escape sequences:\n ~.   - terminate connection\n ~B   - send a BREAK to the remote system\n ~R   - request rekey\n \
+             ~^Z  - suspend konko\n ~?   - this message\n ~~   - send the escape character",
+        ),
     }
 }
 

@@ -47,6 +47,12 @@ pub fn size() -> (u32, u32) {
     }
 }
 
+/// Whether anybody can be asked: at the terminal, or by `SSH_ASKPASS`.
+pub fn can_ask() -> bool {
+    let tty = File::options().read(true).write(true).open("/dev/tty").is_ok();
+    tty || askpass(tty).is_some()
+}
+
 /// Shows `prompt` on the terminal and reads a line from it, hidden unless `echo`. `None` when there
 /// is no terminal, or at its end of file. `SSH_ASKPASS` asks instead where ssh(1) says so.
 pub fn ask(prompt: &str, echo: bool) -> Option<Password> {

@@ -1,22 +1,27 @@
 //! Values of options, as OpenSSH writes them.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use konko::core::config::Line;
 use konko::core::transport::limits::RekeyLimit;
 
-/// Splits one `-o`: `Key=Value` or `Key Value`. The key comes in lower case; option names have none.
-pub fn split(option: &str) -> Result<(String, &str), String> {
-    let option = option.trim();
-    let end = option.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(option.len());
-    let (key, rest) = option.split_at(end);
-    let rest = rest.trim_start();
-    let value = rest.strip_prefix('=').unwrap_or(rest).trim();
-    let value = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
-    if value.is_empty() {
-        return Err(format!("-o {key}: no value is given (Key=Value)"));
+/// The one argument of a line.
+pub fn one(line: &Line) -> Result<&[u8], String> {
+    match line.arguments.as_slice() {
+        [value] if !value.is_empty() => Ok(value),
+        [_] => Err("no value is given".into()),
+        _ => Err("there are more arguments than it has".into()),
     }
-    Ok((key.to_ascii_lowercase(), value))
+}
+
+/// The arguments of a line as text: one, but where there are several by their nature.
+pub fn text(line: &Line) -> Result<String, String> {
+    let many = matches!(line.keyword.as_str(), "rekeylimit" | "acceptenv" | "authenticationmethods");
+    let bytes = if many { line.arguments.join(&b' ') } else { one(line)?.to_vec() };
+    String::from_utf8(bytes).map_err(|_| "the value is not text".into())
 }
 
 /// Sets what has not been set: the first word counts, as in OpenSSH.
@@ -47,10 +52,16 @@ pub fn flag(value: &str) -> Result<bool, String> {
 }
 
 /// `~/` is the user's home.
-pub fn expand(path: &str) -> PathBuf {
-    match (path.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => path.into(),
+pub fn expand(path: impl AsRef<OsStr>) -> PathBuf {
+    expand_bytes(path.as_ref().as_bytes())
+}
+
+/// `~/` is the user's home.
+pub fn expand_bytes(path: &[u8]) -> PathBuf {
+    let name = OsStr::from_bytes;
+    match (path.strip_prefix(b"~/"), std::env::home_dir()) {
+        (Some(rest), Some(home)) => home.join(name(rest)),
+        _ => name(path).into(),
     }
 }
 

@@ -2,6 +2,7 @@
 //! touches the machine.
 
 use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use konko::Exit;
 use konko::core::crypto::{Digest, HashAlg};
@@ -22,7 +23,10 @@ pub fn programs() -> Programs {
         .command("echo", |call| status(writeln!(call.channel(), "{}", call.argument())))
         .command("whoami", |call| status(writeln!(call.channel(), "{}", call.user())))
         .command("env", |call| {
-            let mut lines = call.env().iter().map(|(name, value)| writeln!(call.channel(), "{name}={value}"));
+            let mut lines = call.env().iter().map(|(name, value)| {
+                let line = [name.as_bytes(), b"=", value.as_bytes(), b"\n"].concat();
+                call.channel().write_all(&line)
+            });
             status(lines.find(Result::is_err).unwrap_or(Ok(())))
         })
         .command("cat", |call| status(io::copy(&mut call.channel(), &mut call.channel())))

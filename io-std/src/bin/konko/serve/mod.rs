@@ -39,13 +39,13 @@ pub struct Args {
     listen: String,
     /// Host key file; any number of times. Without one, a key is made for this run
     #[arg(long, value_name = "FILE")]
-    host_key: Vec<String>,
+    host_key: Vec<PathBuf>,
     /// Lets in the keys of this file, under any user name
     #[arg(long, value_name = "FILE")]
-    authorized_keys: Vec<String>,
+    authorized_keys: Vec<PathBuf>,
     /// Lets in users by password: lines `user:argon2-hash`, or `user:plain:PASSWORD`
     #[arg(long, value_name = "FILE")]
-    password_file: Option<String>,
+    password_file: Option<PathBuf>,
     /// What users may run: everything, in the shell of who runs the server; nothing; or a small
     /// table of harmless commands
     #[arg(long, value_enum, default_value_t = Exec::Shell)]
@@ -67,7 +67,7 @@ pub struct Args {
     inetd: bool,
     /// An option as in sshd_config; any number of times
     #[arg(short, value_name = "KEY=VALUE")]
-    option: Vec<String>,
+    option: Vec<std::ffi::OsString>,
     /// Say on standard error what happens, a line each
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,

@@ -1,10 +1,13 @@
 //! The options of `-o`: names and meaning of sshd_config(5).
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodLists, MethodSet};
+use konko::core::config::Line;
 use konko::core::crypto::Compression;
 use konko::core::transport::Keepalive;
 use konko::core::transport::limits::RekeyLimit;
@@ -12,7 +15,7 @@ use konko::server::ServerOptions;
 
 use super::penalties;
 use crate::algorithms::Lists;
-use crate::values::{self, expand, first, flag, number, optional, rekey, rsa_size, time};
+use crate::values::{self, expand_bytes, first, flag, number, optional, rekey, rsa_size, time};
 
 /// All settings, each `None` until said; the first word counts, as in OpenSSH.
 #[derive(Debug, Default)]
@@ -44,9 +47,14 @@ pub struct Settings {
 
 impl Settings {
     /// Takes one `-o`: `Key=Value` or `Key Value`.
-    pub fn set(&mut self, option: &str) -> Result<(), String> {
-        let (key, value) = values::split(option)?;
-        self.put(&key, value).map_err(|why| format!("-o {key}: {why}"))
+    pub fn set(&mut self, option: &OsStr) -> Result<(), String> {
+        let line = Line::parse(option.as_bytes()).map_err(|e| format!("-o {}: {e}", option.display()))?;
+        let Some(line) = line else { return Ok(()) };
+        let set = match line.keyword.as_str() {
+            "banner" => values::one(&line).map(|path| first(&mut self.banner, expand_bytes(path))),
+            keyword => values::text(&line).and_then(|value| self.put(keyword, &value)),
+        };
+        set.map_err(|why| format!("-o {}: {why}", line.keyword))
     }
 
     fn put(&mut self, key: &str, value: &str) -> Result<(), String> {
@@ -60,7 +68,6 @@ impl Settings {
             "authenticationmethods" => {
                 first(&mut self.methods, value.parse().map_err(|e| format!("{e}"))?);
             }
-            "banner" => first(&mut self.banner, expand(value)),
             "compression" => {
                 first(&mut self.compression, value.eq_ignore_ascii_case("delayed") || flag(value)?)
             }
@@ -207,20 +214,20 @@ mod tests {
             "AuthenticationMethods publickey,password",
             "Compression=delayed",
         ] {
-            s.set(option).unwrap();
+            s.set(option.as_ref()).unwrap();
         }
         assert_eq!(s.auth_tries, Some(3));
         assert_eq!(startups("10:30:60"), Ok((10, 30, 60)));
         assert_eq!(startups("25"), Ok((25, 100, 25)));
         for wrong in ["Nonsense=1", "MaxStartups=1:2", "MaxStartups=9:30:1", "MaxStartups=1:0:2", "Port=22"] {
-            assert!(s.set(wrong).is_err(), "{wrong}");
+            assert!(s.set(wrong.as_ref()).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn at_least_one_way_to_log_in_is_left() {
         let mut s = Settings::default();
-        s.set("PasswordAuthentication=no").unwrap();
+        s.set("PasswordAuthentication=no".as_ref()).unwrap();
         let both = MethodSet::EMPTY.with(Method::PublicKey).with(Method::Password);
         assert_eq!(s.offered(both), Ok(MethodSet::EMPTY.with(Method::PublicKey)));
         assert!(s.offered(MethodSet::EMPTY.with(Method::Password)).is_err());

@@ -167,7 +167,7 @@ impl Shell {
         let name = String::from_utf8_lossy(&name.plain()).to_ascii_lowercase();
         match name.as_str() {
             "bye" | "exit" | "quit" => return Ok(Flow::End),
-            "help" | "?" => print!("{HELP}"),
+            "help" | "?" => streams::line(format_args!("{}", HELP.trim_end())),
             "version" => streams::line(format_args!("SFTP protocol version {}", konko::core::sftp::VERSION)),
             "progress" => {
                 let state = if self.meter.toggle() { "enabled" } else { "disabled" };
@@ -534,7 +534,7 @@ fn local(what: &str, path: &Path, error: &std::io::Error) -> String {
 pub fn local_glob(pattern: &[u8]) -> Result<Vec<PathBuf>, String> {
     let plain = glob::unescape(pattern);
     if !glob::has_magic(&unquoted(pattern)) {
-        let path = crate::values::expand(&String::from_utf8_lossy(&plain));
+        let path = crate::values::expand_bytes(&plain);
         let path = if plain.starts_with(b"~/") { path } else { local_path(plain) };
         return match path.symlink_metadata() {
             Ok(_) => Ok(vec![path]),
@@ -587,11 +587,11 @@ fn lumask(rest: &[Word]) -> Outcome {
 }
 
 /// A command for the local shell.
-fn run_local(command: &str) -> Outcome {
+fn run_local(command: &[u8]) -> Outcome {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh".into());
     let mut run = std::process::Command::new(shell);
     if !command.is_empty() {
-        run.arg("-c").arg(command);
+        run.arg("-c").arg(std::ffi::OsStr::from_bytes(command));
     }
     finish(run)
 }

@@ -16,7 +16,7 @@ pub enum Command {
     #[default]
     Nothing,
     /// `!command`; empty: a shell.
-    Local(String),
+    Local(Vec<u8>),
     Words(Vec<Word>),
     /// No words: why.
     Invalid(String),
@@ -49,9 +49,7 @@ impl Line {
         let rest = rest.trim_ascii_start();
         parsed.command = match rest {
             [] | [b'#', ..] => Command::Nothing,
-            [b'!', command @ ..] => {
-                Command::Local(String::from_utf8_lossy(command.trim_ascii()).into_owned())
-            }
+            [b'!', command @ ..] => Command::Local(command.trim_ascii().to_vec()),
             _ => words(rest).map_or_else(Command::Invalid, Command::Words),
         };
         parsed
@@ -190,7 +188,7 @@ mod tests {
         assert!(line.ignore_errors && line.quiet);
         let line = Line::parse(b"-rm 'x");
         assert!(line.ignore_errors && matches!(line.command, Command::Invalid(_)));
-        assert_eq!(Line::parse(b"!ls -l").command, Command::Local("ls -l".into()));
+        assert_eq!(Line::parse(b"!ls -l").command, Command::Local(b"ls -l".to_vec()));
         assert_eq!(Line::parse(b"  # nothing").command, Command::Nothing);
     }
 

@@ -13,16 +13,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 use konko::sftp::SftpOptions;
-use konko::{AddressFamily, BlockingFd, Sftp};
+use konko::{BlockingFd, Sftp};
 
-use crate::algorithms::Lists;
 use crate::connect::Login;
 use crate::destination::Destination;
+use crate::flags::Flags;
 use crate::progress::Meter;
-use crate::settings::Settings;
 use crate::streams::{self, say};
 use crate::terminal;
-use crate::values::expand;
 
 use self::commands::{Flow, Shell};
 use self::edit::Editor;
@@ -35,14 +33,11 @@ const FAILED: u8 = 255;
 #[derive(clap::Args, Debug)]
 #[command(disable_help_flag = true)]
 pub struct Args {
-    /// Print this help
-    #[arg(long, action = clap::ArgAction::Help)]
-    help: Option<bool>,
     #[command(flatten)]
     pub common: Common,
     /// Commands from a file, `-` for standard input; the first error ends it
     #[arg(short, value_name = "FILE")]
-    batch: Option<String>,
+    batch: Option<OsString>,
     /// Bytes of one request
     #[arg(short = 'B', value_name = "BYTES")]
     buffer: Option<u32>,
@@ -51,7 +46,7 @@ pub struct Args {
     requests: Option<usize>,
     /// Run this server program here and speak with it
     #[arg(short = 'D', value_name = "COMMAND")]
-    direct: Option<String>,
+    direct: Option<OsString>,
     /// The name of the subsystem, or the path of the server program there
     #[arg(short, value_name = "SUBSYSTEM")]
     subsystem: Option<String>,
@@ -78,71 +73,24 @@ pub struct Args {
 /// What sftp and scp have in common.
 #[derive(clap::Args, Debug)]
 pub struct Common {
+    #[command(flatten)]
+    pub flags: Flags,
     /// Port of the server
     #[arg(short = 'P', value_name = "PORT")]
     pub port: Vec<u16>,
-    /// Private key file; any number of times
-    #[arg(short = 'i', value_name = "KEY")]
-    pub identity: Vec<String>,
-    /// An option as in ssh_config; any number of times
-    #[arg(short, value_name = "KEY=VALUE")]
-    pub option: Vec<String>,
-    /// A configuration file; there is none but `none`
-    #[arg(short = 'F', value_name = "FILE")]
-    pub config: Option<String>,
-    /// Ciphers in order of preference
-    #[arg(short, value_name = "CIPHERS")]
-    pub ciphers: Vec<String>,
     /// At most so many Kbit/s
     #[arg(short, value_name = "KBITS")]
     pub limit: Option<u64>,
     /// Keep permissions and times
     #[arg(short)]
     pub preserve: bool,
-    /// Compress
-    #[arg(short = 'C')]
-    pub compress: bool,
-    /// No progress, no messages
-    #[arg(short)]
-    pub quiet: bool,
-    /// IPv4 alone
-    #[arg(short = '4')]
-    pub ipv4: bool,
-    /// IPv6 alone
-    #[arg(short = '6')]
-    pub ipv6: bool,
-    /// No agent forwarding (there is none)
-    #[arg(short = 'A', hide = true)]
-    pub agent: bool,
-    /// Say on standard error what happens
-    #[arg(short, action = clap::ArgAction::Count)]
-    pub verbose: u8,
 }
 
 impl Common {
     /// A login at `host`.
-    pub fn login(&self, user: Option<String>, host: String, port: Option<u16>) -> Result<Login, String> {
-        if let Some(file) = self.config.as_deref().filter(|file| *file != "none") {
-            return Err(format!("-F {file}: configuration files are not read; give options with -o"));
-        }
-        let mut settings = Settings {
-            user,
-            port: self.port.first().copied().or(port),
-            lists: Lists { ciphers: self.ciphers.first().cloned(), ..Lists::default() },
-            identities: self.identity.iter().map(|path| expand(path)).collect(),
-            compression: self.compress.then_some(true),
-            ..Settings::default()
-        };
-        for option in &self.option {
-            settings.set(option)?;
-        }
-        let mut login = Login::new(settings, host, self.quiet, self.verbose)?;
-        login.family = match (self.ipv4, self.ipv6) {
-            (true, _) => AddressFamily::Inet,
-            (_, true) => AddressFamily::Inet6,
-            _ => AddressFamily::Any,
-        };
-        Ok(login)
+    pub fn login(&self, user: Option<Vec<u8>>, host: String, port: Option<u16>) -> Result<Login, String> {
+        let settings = self.flags.settings(user, self.port.first().copied().or(port))?;
+        self.flags.login(settings, host)
     }
 }
 
@@ -184,16 +132,17 @@ fn session(args: Args) -> Result<u8, String> {
         (None, Some(destination)) => connect(&args, destination, options)?,
         (None, None) => return Err("where to? [user@]host[:path]".into()),
     };
-    if !args.common.quiet {
+    if !args.common.flags.quiet {
         say(&format!("Connected to {name}."));
     }
-    let meter = Meter::new(!args.common.quiet && (args.batch.is_none() || args.no_quiet), args.common.limit);
+    let meter =
+        Meter::new(!args.common.flags.quiet && (args.batch.is_none() || args.no_quiet), args.common.limit);
     let mut shell = Shell::new(sftp, meter);
     shell.preserve = args.common.preserve;
     shell.resume = args.resume;
     shell.recursive = args.recursive;
     shell.fsync = args.fsync;
-    shell.quiet = args.common.quiet;
+    shell.quiet = args.common.flags.quiet;
     if let Some(path) = path.filter(|path| !path.is_empty()) {
         if !shell.is_remote_dir(&path) {
             let local = args.local.as_deref().map(OsStr::as_bytes);
@@ -223,15 +172,15 @@ fn stdin() -> Result<BufReader<BlockingFd>, String> {
 
 type Lines = Box<dyn Iterator<Item = io::Result<Vec<u8>>>>;
 
-fn batch(file: &str) -> Result<Lines, String> {
+fn batch(file: &OsStr) -> Result<Lines, String> {
     if file == "-" {
         return Ok(Box::new(stdin()?.split(b'\n')));
     }
-    let open = std::fs::File::open(file).map_err(|e| format!("{file}: {e}"))?;
+    let open = std::fs::File::open(file).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok(Box::new(BufReader::new(open).split(b'\n')))
 }
 
-pub fn direct(command: &str, options: SftpOptions) -> Result<Sftp, String> {
+pub fn direct(command: &OsStr, options: SftpOptions) -> Result<Sftp, String> {
     use std::os::unix::ffi::OsStringExt;
     let words = line::words(command.as_bytes())?;
     let mut words = words.iter().map(|word| std::ffi::OsString::from_vec(word.plain()));
