@@ -454,28 +454,81 @@ fn s_16_copy_data_never_runs_into_itself() {
 }
 
 #[test]
-fn s_18_names_that_a_server_sends_are_one_safe_component_or_none() {
-    for bad in [
-        &b""[..],
-        b".",
-        b"..",
-        b"../x",
-        b"/x",
-        b"a/b",
-        b"a\\b",
-        b"a\0",
-        b"C:",
-        b"x:stream",
-        b"con",
-        b"NUL.txt",
-        b"com1",
-        b"LPT9.x",
-        b"\\\\host",
+fn a3_s_18_names_that_a_server_sends_are_one_safe_component_or_none() {
+    use UnsafeName::{Character, Device, Directory, Empty, End};
+    // What goes elsewhere on every system.
+    for (name, why) in [
+        (&b""[..], Empty),
+        (b".", Directory),
+        (b"..", Directory),
+        (b"../x", Character(b'/')),
+        (b"/x", Character(b'/')),
+        (b"a/b", Character(b'/')),
+        (b"x/", Character(b'/')),
+        (b"a\0", Character(0)),
     ] {
-        assert!(!is_safe_name(bad), "{bad:?}");
+        for rules in [NameRules::Unix, NameRules::Windows] {
+            assert_eq!(rules.check(name), Err(why), "{rules:?} {name:?}");
+        }
+        assert!(!is_safe_name(name) && !why.to_string().is_empty());
     }
-    for good in [&b"a"[..], b"...", b".hidden", b"\xff\xfe", b"console", b"com", b"com10", b"a b\n"] {
-        assert!(is_safe_name(good), "{good:?}");
+    // What is a name on Unix, and something else to Windows.
+    for (name, why) in [
+        (&b"a\\b"[..], Character(b'\\')),
+        (b"\\\\host", Character(b'\\')),
+        (b"C:", Character(b':')),
+        (b"x:stream", Character(b':')),
+        (b"a?", Character(b'?')),
+        (b"a*", Character(b'*')),
+        (b"\"a\"", Character(b'"')),
+        (b"a|b", Character(b'|')),
+        (b"<a", Character(b'<')),
+        (b"a\n", Character(b'\n')),
+        (b"a.", End),
+        (b"a ", End),
+        (b"...", End),
+        (b"con", Device),
+        (b"NUL.txt", Device),
+        (b"aux .c", Device),
+        (b"com1", Device),
+        (b"LPT9.x", Device),
+        (b"com\xc2\xb2", Device),
+        (b"CONIN$", Device),
+    ] {
+        assert_eq!(NameRules::Unix.check(name), Ok(()), "{name:?}");
+        assert_eq!(NameRules::Windows.check(name), Err(why), "{name:?}");
+        assert_eq!(is_safe_name(name), !cfg!(windows), "{name:?}");
+    }
+    // What is a name everywhere.
+    for name in
+        [&b"a"[..], b".hidden", b"..x", b"\xff\xfe", b"console", b"com", b"com10", b"comX", b"a b", b"nul1"]
+    {
+        assert_eq!(
+            (NameRules::Unix.check(name), NameRules::Windows.check(name)),
+            (Ok(()), Ok(())),
+            "{name:?}"
+        );
+    }
+}
+
+#[test]
+fn a2_the_last_name_of_a_path_is_one_or_means_what_is_in_a_directory() {
+    for (path, name) in [
+        (&b"a"[..], Some(&b"a"[..])),
+        (b"a/b", Some(b"b")),
+        (b"/a/b//", Some(b"b")),
+        (b"a:b", Some(b"a:b")),
+        (b"x/aux", Some(b"aux")),
+        (b"...", Some(b"...")),
+        (b"", None),
+        (b"/", None),
+        (b".", None),
+        (b"./", None),
+        (b"a/.", None),
+        (b"a/..", None),
+        (b"a/.//", None),
+    ] {
+        assert_eq!(last_name(path), name, "{path:?}");
     }
 }
 

@@ -14,6 +14,7 @@ mod extension;
 mod longname;
 mod memory;
 mod message;
+mod names;
 mod operation;
 mod peers;
 mod server;
@@ -27,29 +28,10 @@ pub use extension::{FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_
 pub use longname::LongName;
 pub use memory::{MemoryFs, MemoryHandles, MemorySession};
 pub use message::{MAX_DATA, MAX_HANDLE, MAX_MESSAGE, MsgBuf};
+pub use names::{NameRules, UnsafeName, is_safe_name, last_name};
 pub use operation::{Extension, ExtensionSet, Operation, OperationSet};
 pub use server::{CheckFile, FileSystem, HandleId, NameList, Op, Request, Server, ServerConfig, Ticket};
 pub use status::{Status, StatusCode};
 
 /// The version that both sides speak.
 pub const VERSION: u32 = 3;
-
-/// Whether a name that a server sent can be used as the name of a local file below a directory of one's
-/// choice: one component that goes nowhere else (S-18). Not empty, not `.` or `..`, without `/`, `\`,
-/// NUL and `:`, and not a name that Windows reserves for devices.
-pub fn is_safe_name(name: &[u8]) -> bool {
-    if name.is_empty() || name == b"." || name == b".." {
-        return false;
-    }
-    if name.iter().any(|b| matches!(b, b'/' | b'\\' | 0 | b':')) {
-        return false;
-    }
-    let stem = name.split(|b| *b == b'.').next().unwrap_or_default();
-    let device = |prefix: &[u8]| {
-        stem.len() == 4
-            && stem.get(..3).is_some_and(|s| s.eq_ignore_ascii_case(prefix))
-            && stem.last().is_some_and(u8::is_ascii_digit)
-    };
-    let reserved = [&b"con"[..], b"prn", b"aux", b"nul"].iter().any(|r| stem.eq_ignore_ascii_case(r));
-    !(reserved || device(b"com") || device(b"lpt"))
-}
