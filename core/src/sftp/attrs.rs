@@ -150,6 +150,18 @@ impl Attrs {
         self.file_type() == Some(FileType::File)
     }
 
+    /// Whether two files, seen from here and from there, may be one and the same: nobody says so over SFTP, but then
+    /// both are regular and have the same size, and the same time of the last change, as far as that is told.
+    pub fn may_be_same_file(&self, other: &Self) -> bool {
+        let file = |attrs: &Self| attrs.file_type().is_none_or(|kind| kind == FileType::File);
+        let size = self.size.is_some() && self.size == other.size;
+        let time = match (self.times, other.times) {
+            (Some(a), Some(b)) => a.modified == b.modified,
+            _ => true,
+        };
+        file(self) && file(other) && size && time
+    }
+
     /// Whether the mode tells of a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.file_type() == Some(FileType::Symlink)

@@ -140,6 +140,11 @@ pub struct PutOptions {
     pub verify: Verify,
     /// Local data can be asked for again, so that a stalled server can be helped.
     pub seekable: bool,
+    /// Leave alone what is at the path until the local file is open: [`Notice::Source`] asks for it, and STAT tells
+    /// what is there. If both may be the same file, it is written in place and not cut to nothing first.
+    pub careful: bool,
+    /// Nothing is at the path, since its directory was made a moment ago: no STAT is needed for `careful`.
+    pub fresh: bool,
 }
 
 impl Default for PutOptions {
@@ -156,6 +161,8 @@ impl Default for PutOptions {
             require_attrs: false,
             verify: Verify::Size,
             seekable: true,
+            careful: false,
+            fresh: false,
         }
     }
 }
@@ -182,6 +189,12 @@ pub enum Handled<'b> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Notice {
+    /// Before the remote file of a [`careful`](PutOptions::careful) put is opened: open the local one and call
+    /// [`Transfers::source`], or [`Transfers::local_failure`].
+    Source {
+        /// Whose.
+        job: JobId,
+    },
     /// The remote file is open: what is local can be opened as well.
     Opened {
         /// Whose.
@@ -284,6 +297,8 @@ pub enum TransferError {
     },
     /// What arrived is not what was sent.
     HashMismatch,
+    /// What is to be fetched or copied is a directory, a device, a named pipe or a socket.
+    NotRegular,
     /// The server stopped answering.
     Stalled,
     /// [`Transfers::cancel`] was called.
@@ -315,6 +330,7 @@ impl fmt::Display for TransferError {
             Self::SizeMismatch { expected, got } => {
                 write!(f, "the remote file has {got} bytes where it should have {expected}")
             }
+            Self::NotRegular => f.write_str("it is not a regular file"),
             Self::HashMismatch => f.write_str("the hashes of the two files differ"),
             Self::Stalled => f.write_str("the server stopped answering"),
             Self::Cancelled => f.write_str("cancelled"),

@@ -85,6 +85,8 @@ pub struct Local<F> {
     pub rtt: Duration,
     /// What is read from here, by job.
     pub sources: BTreeMap<JobId, Vec<u8>>,
+    /// What is known of it; `None`: it cannot be opened.
+    pub known: BTreeMap<JobId, Option<Attrs>>,
     /// What came, by job.
     pub files: BTreeMap<JobId, Vec<u8>>,
     pub ended: BTreeMap<JobId, std::result::Result<Summary, TransferError>>,
@@ -117,6 +119,7 @@ impl<F: Far> Local<F> {
             now: Time::from_micros(1),
             rtt: Duration::from_millis(10),
             sources: BTreeMap::new(),
+            known: BTreeMap::new(),
             files: BTreeMap::new(),
             ended: BTreeMap::new(),
             error: None,
@@ -150,6 +153,11 @@ impl<F: Far> Local<F> {
                         konko_core::sftp::transfer::Local::Data(n)
                     });
                 }
+                Notice::Source { job } => match self.known.get(&job) {
+                    Some(None) => self.transfers.local_failure(&mut self.client, job),
+                    Some(Some(attrs)) => self.transfers.source(job, attrs),
+                    None => self.transfers.source(job, &Attrs::new()),
+                },
                 Notice::Data { job, offset, data } => self.store(job, offset, &data),
                 Notice::Finished { job, result } => drop(self.ended.insert(job, result)),
                 _ => {}

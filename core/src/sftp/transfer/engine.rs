@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
+use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Handle, RequestId};
 use crate::sftp::error::{Error, UsageError};
 use crate::time::Time;
@@ -170,6 +171,19 @@ impl Transfers {
         read: impl FnOnce(&mut [u8]) -> Local,
     ) -> usize {
         self.with(id, |this, job| this.fill_job(client, job, now, read)).unwrap_or(0)
+    }
+
+    /// The local file of a [`careful`](PutOptions::careful) put is open, and is this one: what [`Notice::Source`] asks
+    /// for. Size, type and the time of the last change count.
+    pub fn source(&mut self, id: JobId, local: &Attrs) {
+        if let Some(job) = self.job_mut(id)
+            && job.script.front() == Some(&Item::Source)
+        {
+            job.compare(local);
+            job.asked = false;
+            job.script.pop_front();
+        }
+        self.wake(id);
     }
 
     /// No more local data for a job that [`write`](Self::write) made.
@@ -482,7 +496,7 @@ impl Transfers {
 
     /// Does without what would only have been good to know, and was asked before `turn`.
     fn drop_questions(&mut self, client: &mut Client, id: JobId, turn: u64) {
-        let question = |f: &Flight| matches!(f.item, Item::Stat | Item::Restat | Item::StatPath);
+        let question = |f: &Flight| matches!(f.item, Item::Stat | Item::Restat | Item::StatPath | Item::Look);
         let mine = |f: &Flight| f.job == id && f.turn < turn && question(f);
         let gone: Vec<RequestId> = self.flights.iter().filter(|(_, f)| mine(f)).map(|(r, _)| *r).collect();
         for request in gone {

@@ -5,6 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::crypto::{Digest, Hash, HashAlg};
+use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Handle, OpenFlags};
 use crate::time::Time;
 
@@ -25,6 +26,10 @@ pub(super) enum Kind {
 /// What a job does next. Items that send something do not wait for the reply; `Wait` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Item {
+    /// STAT of what is there before it is written.
+    Look,
+    /// Until the local file is open.
+    Source,
     Open,
     OpenTarget,
     /// Until everything that was sent is answered.
@@ -134,6 +139,9 @@ pub(super) struct Job {
     pub(super) temporary: bool,
     pub(super) queued: bool,
     pub(super) started: bool,
+    /// What is at the path that will be written, and whether that may be the very file that is read.
+    pub(super) there: Option<Attrs>,
+    pub(super) in_place: bool,
     /// It was said that the file is open.
     pub(super) opened: bool,
     /// What was written already is to stay.
@@ -200,6 +208,8 @@ impl Job {
             temporary: false,
             queued: false,
             started: false,
+            there: None,
+            in_place: false,
             opened: false,
             reopening: false,
             opens: 0,
@@ -228,6 +238,12 @@ impl Job {
                 script.push(Item::Close);
             }
             Kind::Put => {
+                if self.put.careful {
+                    // What is not cut, or is another file for now, can be the same one without harm.
+                    let harmless = self.put.fresh || self.put.resume || self.put.temporary.is_some();
+                    script.extend((!harmless).then_some([Item::Look, Item::Wait]).into_iter().flatten());
+                    script.push(Item::Source);
+                }
                 script.extend([Item::Open, Item::Wait]);
                 if self.put.resume {
                     script.extend([Item::Stat, Item::Wait]);
@@ -250,8 +266,16 @@ impl Job {
                 }
             }
             Kind::Copy => {
-                script.extend([Item::Open, Item::OpenTarget, Item::Wait, Item::Stat, Item::CopyData]);
-                script.extend([Item::Wait, Item::Close, Item::CloseTarget, Item::StatPath]);
+                // The source has to be there, and a file, before anything happens to the target.
+                script.extend([Item::Open, Item::Look, Item::Wait, Item::Stat, Item::Wait, Item::OpenTarget]);
+                script.extend([
+                    Item::Wait,
+                    Item::CopyData,
+                    Item::Wait,
+                    Item::Close,
+                    Item::CloseTarget,
+                    Item::StatPath,
+                ]);
             }
             Kind::Read => script.push(Item::Read),
             Kind::Write => script.push(Item::Fill),
@@ -268,13 +292,18 @@ impl Job {
         }
     }
 
+    /// How what is written is opened.
     pub(super) fn flags(&self) -> OpenFlags {
         match self.kind {
             Kind::Put if self.reopening => OpenFlags::WRITE,
-            Kind::Put if self.put.resume => OpenFlags(self.put.flags.0 & !OpenFlags::TRUNCATE.0),
-            Kind::Put => self.put.flags,
-            _ => OpenFlags::READ,
+            _ if self.put.resume || self.in_place => OpenFlags(self.put.flags.0 & !OpenFlags::TRUNCATE.0),
+            _ => self.put.flags,
         }
+    }
+
+    /// What is read is known: `attrs`. Perhaps it is what is to be written.
+    pub(super) fn compare(&mut self, attrs: &Attrs) {
+        self.in_place = self.there.as_ref().is_some_and(|there| there.may_be_same_file(attrs));
     }
 
     /// The job has failed: what is open is closed, what is temporary removed, then it ends. The first

@@ -1,7 +1,7 @@
 //! What replies do to a job, and how it ends.
 
 use crate::crypto::Digest;
-use crate::sftp::attrs::Attrs;
+use crate::sftp::attrs::{Attrs, FileType};
 use crate::sftp::client::{Client, Event, Reply};
 use crate::sftp::status::{Status, StatusCode};
 use crate::time::Time;
@@ -155,6 +155,13 @@ impl Transfers {
                     self.notices.push_back(Notice::Opened { job: job.id, offset });
                 } else {
                     job.ranges.size = attrs.size;
+                    // A pipe makes one wait for ever, a device has no end.
+                    if attrs.file_type().is_some_and(|kind| kind != FileType::File) {
+                        job.fail(TransferError::NotRegular);
+                    }
+                }
+                if job.kind == Kind::Copy {
+                    job.compare(&attrs);
                 }
                 job.summary.attrs = Some(attrs);
             }
@@ -167,6 +174,10 @@ impl Transfers {
                 }
             }
             (Item::Probe, Reply::Status(status)) if status.code == StatusCode::EOF => {}
+            (Item::Look, Reply::Attrs(attrs)) => job.there = Some(attrs),
+            // The size of a device says nothing of what was written to it.
+            (Item::StatPath, Reply::Attrs(attrs))
+                if attrs.file_type().is_some_and(|kind| kind != FileType::File) => {}
             (Item::StatPath, Reply::Attrs(attrs)) => self.on_size(job, attrs.size),
             (Item::HashPath | Item::HashHandle, Reply::FileHash(hash)) => {
                 let ours = job.hash.take().map(|(alg, h)| (alg, Digest::finish(alg, h)));
@@ -258,7 +269,7 @@ impl Transfers {
                     job.fail(remote(status));
                 }
             }
-            Item::StatPath | Item::Restat => {}
+            Item::StatPath | Item::Restat | Item::Look => {}
             Item::SetAttrs if !job.put.require_attrs => job.summary.attrs_refused = Some(status),
             Item::Fsync if status.code == StatusCode::OP_UNSUPPORTED => {}
             Item::HashPath | Item::HashHandle => {

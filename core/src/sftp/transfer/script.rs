@@ -64,12 +64,18 @@ impl Transfers {
         match item {
             Item::Wait if job.outstanding > 0 => Done::Stay(Turn::Idle),
             Item::Wait => Done::Next,
+            Item::Source => {
+                if !job.asked {
+                    job.asked = true;
+                    self.notices.push_back(Notice::Source { job: job.id });
+                }
+                Done::Stay(Turn::Idle)
+            }
             Item::Read => self.pump_reads(client, job, now),
             Item::Fill => self.pump_fills(client, job),
             Item::CopyData if !client.supports(Extension::CopyData) => {
                 job.script.pop_front();
                 job.script.push_front(Item::Read);
-                job.ranges.size_pending = true;
                 Done::Stay(Turn::Rotate)
             }
             // What is made up as it is read says that it is empty (/proc), and servers copy as much of it.
@@ -380,7 +386,9 @@ fn request(
         }
         Item::Open => client.open(&job.path, OpenFlags::READ, &Attrs::new()),
         Item::Reopen => client.open(job.written(), OpenFlags::READ, &Attrs::new()),
-        Item::OpenTarget => client.open(&job.target, job.put.flags, &job.put.create),
+        Item::OpenTarget => client.open(&job.target, job.flags(), &job.put.create),
+        Item::Look if job.kind == Kind::Copy => client.stat(&job.target),
+        Item::Look => client.stat(&job.path),
         Item::Stat | Item::Restat => client.fstat(job.handle.as_ref()?),
         Item::Probe => client.read(job.handle.as_ref()?, job.summary.size, 1),
         Item::SetAttrs => client.fsetstat(job.handle.as_ref()?, job.put.attrs.as_ref()?),
@@ -395,7 +403,7 @@ fn request(
         Item::Rename => client.rename(job.put.temporary.as_deref()?, &job.path),
         Item::Remove => client.remove(job.put.temporary.as_deref()?),
         Item::CopyData => client.copy_data((job.handle.as_ref()?, 0), 0, (job.second.as_ref()?, 0)),
-        Item::Wait | Item::Read | Item::Fill | Item::Reread => return None,
+        Item::Wait | Item::Read | Item::Fill | Item::Reread | Item::Source => return None,
     })
 }
 
@@ -420,14 +428,14 @@ fn hash_request(
 /// The operation that an item stands for, in errors.
 pub(super) fn operation(item: Item) -> Operation {
     match item {
-        Item::Open | Item::OpenTarget | Item::Reopen => Operation::Open,
+        Item::Open | Item::OpenTarget | Item::Reopen | Item::Source => Operation::Open,
         Item::Stat | Item::Restat => Operation::Fstat,
         Item::Probe | Item::Read | Item::Reread | Item::Wait => Operation::Read,
         Item::Fill => Operation::Write,
         Item::SetAttrs => Operation::Fsetstat,
         Item::Fsync => Operation::Fsync,
         Item::Close | Item::CloseTarget => Operation::Close,
-        Item::StatPath => Operation::Stat,
+        Item::StatPath | Item::Look => Operation::Stat,
         Item::HashPath => Operation::CheckFileName,
         Item::HashHandle => Operation::CheckFileHandle,
         Item::Rename => Operation::PosixRename,
