@@ -182,8 +182,7 @@ impl Sftp {
     /// If it is no directory.
     pub fn set_current_dir(&mut self, path: impl RemotePath) -> Result<(), Error> {
         let dir = self.canonicalize(&path)?;
-        if self.metadata(&dir)?.file_type().is_some_and(|kind| kind != konko_core::sftp::FileType::Directory)
-        {
+        if !self.is_dir(&dir)? {
             return Err(Error::invalid("it is not a directory").of("set_current_dir", &[path.as_remote()]));
         }
         self.dir = dir.into();
@@ -300,7 +299,7 @@ impl Sftp {
         if error.is_fatal() {
             return Err(error);
         }
-        if self.metadata(&path).is_ok_and(|meta| meta.is_dir()) {
+        if self.is_dir(&path).is_ok_and(|dir| dir) {
             return Ok(());
         }
         let (parent, name) = super::path::split(&path);
@@ -310,7 +309,7 @@ impl Sftp {
         self.create_dir_all(parent)?;
         match self.create_dir(&path) {
             // Somebody else may have been quicker.
-            Err(_) if self.metadata(&path).is_ok_and(|meta| meta.is_dir()) => Ok(()),
+            Err(_) if self.is_dir(&path).is_ok_and(|dir| dir) => Ok(()),
             other => other,
         }
     }

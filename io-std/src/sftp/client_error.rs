@@ -124,6 +124,11 @@ impl Error {
         self.code() == Some(StatusCode::NO_SUCH_FILE)
     }
 
+    /// Whether the server did not say whether there is such a file: it does not tell, or not us.
+    pub(crate) fn is_untold(&self) -> bool {
+        matches!(self.code(), Some(StatusCode::PERMISSION_DENIED | StatusCode::OP_UNSUPPORTED))
+    }
+
     /// Whether the session is over, so that nothing else will succeed on it.
     pub fn is_fatal(&self) -> bool {
         match self.kind() {

@@ -49,6 +49,11 @@ pub(crate) enum Answer {
 
 /// The local side of a transfer.
 pub(crate) trait Side: Send {
+    /// The local file is wanted, before anything happens to the remote one; what is known of it.
+    fn source(&mut self) -> io::Result<sftp::Attrs> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// The remote file is open; the transfer starts at `offset`.
     fn opened(&mut self, offset: u64) -> io::Result<()> {
         let _ = offset;
@@ -399,8 +404,20 @@ impl Machine {
         }
     }
 
+    fn source(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        match job.side.source() {
+            Ok(attrs) => self.transfers.source(id, &attrs),
+            Err(error) => {
+                job.failed = Some(job.side.local(error));
+                self.transfers.local_failure(&mut self.client, id);
+            }
+        }
+    }
+
     fn on_notice(&mut self, notice: Notice, now: Time) {
         match notice {
+            Notice::Source { job } => self.source(job),
             Notice::Opened { job, offset } => self.on_data(job, |side| side.opened(offset)),
             Notice::Data { job, offset, data } => self.on_data(job, |side| side.owned(offset, data)),
             Notice::Fill { job, offset, .. } => drop(self.fill(job, offset, now)),

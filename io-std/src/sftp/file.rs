@@ -185,19 +185,22 @@ impl Sftp {
 
     /// Makes a remote file of all that `from` gives, and checks its size; how many bytes.
     pub fn put_from(&self, from: &mut (impl Read + ?Sized), path: impl RemotePath) -> Result<u64, Error> {
-        let mut file = self.create(&path)?;
         let mut buffer = vec![0; 256 * 1024];
-        let mut total = 0u64;
-        loop {
+        let mut read = || loop {
             match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => {
-                    file.write_all(&buffer[..n]).map_err(|e| file.error(e))?;
-                    total += n as u64;
-                }
+                Ok(n) => break Ok(buffer[..n].to_vec()),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(Error::local("", e).of("put", &[path.as_remote()])),
+                Err(e) => break Err(Error::local("", e).of("put", &[path.as_remote()])),
             }
+        };
+        // What cannot be read leaves the remote file as it is.
+        let mut piece = read()?;
+        let mut file = self.create(&path)?;
+        let mut total = 0u64;
+        while !piece.is_empty() {
+            file.write_all(&piece).map_err(|e| file.error(e))?;
+            total += piece.len() as u64;
+            piece = read()?;
         }
         file.close()?;
         // Some servers write when the file is closed, and not before.

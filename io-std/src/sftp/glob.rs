@@ -1,11 +1,10 @@
 //! Patterns of names on the server, as glob(7) has them.
 
-use konko_core::sftp::is_safe_name;
-
 use super::client::Sftp;
 use super::client_dir::Metadata;
 use super::client_error::Error;
 use super::path::{RemotePath, join};
+use super::tree::one_component;
 
 /// Whether a pattern has anything to expand.
 pub fn has_magic(pattern: &[u8]) -> bool {
@@ -124,6 +123,8 @@ impl Sftp {
                 None => match self.metadata(&path).or_else(|_| self.symlink_metadata(&path)) {
                     Ok(meta) => whole.push((path, meta)),
                     Err(e) if e.is_fatal() => return Err(e),
+                    // Not every server tells: whoever opens it will see.
+                    Err(e) if e.is_untold() => whole.push((path, Metadata::default())),
                     Err(_) => {}
                 },
             }
@@ -147,7 +148,7 @@ impl Sftp {
         };
         for entry in list {
             let entry = entry?;
-            if !is_safe_remote(entry.file_name()) || !matches(component, entry.file_name()) {
+            if !one_component(entry.file_name()) || !matches(component, entry.file_name()) {
                 continue;
             }
             // Links may lead to directories.
@@ -162,11 +163,6 @@ impl Sftp {
         }
         Ok(())
     }
-}
-
-/// Whether a name is one component of a path on the server. Local names are held to more.
-fn is_safe_remote(name: &[u8]) -> bool {
-    is_safe_name(name) || (!matches!(name, b"" | b"." | b"..") && !name.iter().any(|b| matches!(b, b'/' | 0)))
 }
 
 #[cfg(test)]

@@ -18,12 +18,15 @@ mod listing;
 mod names;
 mod object;
 mod path;
+mod relay;
 mod resolve;
 mod root;
 mod rooted;
 mod serve;
+mod sides;
 mod transfers;
 mod tree;
+mod trees;
 
 pub use client::{Sftp, SftpOptions};
 pub use client_dir::{DirEntry, Metadata};
@@ -35,7 +38,8 @@ pub use root::{Access, Done, Root};
 pub use rooted::RootedFs;
 pub use serve::{serve, serve_streams};
 pub use transfers::{Cancel, GetOptions, OnProgress, Progress, PutOptions, Summary, Verify};
-pub use tree::{ReadDir, TreeReport, Walk};
+pub use tree::{ReadDir, Walk};
+pub use trees::TreeReport;
 
 use std::io::{self, Write};
 

@@ -3,22 +3,22 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::{Duration, UNIX_EPOCH};
 
-use konko_core::sftp::Attrs;
-use konko_core::sftp::transfer::{self, Local};
+use konko_core::sftp::transfer::{self, TransferError};
 pub use konko_core::sftp::transfer::{Summary, Verify};
+use konko_core::sftp::{Attrs, FileType};
 
 use super::client::Sftp;
 use super::client_dir::Metadata;
 use super::client_error::{Error, ErrorKind};
-use super::client_machine::{Answer, CallId, Side};
+use super::client_machine::{Answer, CallId};
 use super::client_session::{Call, Patience, Session};
 use super::path::{RemotePath, join, split};
+use super::sides::{GetFile, NOT_REGULAR, NoFile, PutFile, Teller};
 
 /// How far a file has come.
 #[derive(Clone, Copy, Debug)]
@@ -171,181 +171,6 @@ macro_rules! fmt_options {
 
 observed!(GetOptions, PutOptions);
 
-/// Bytes between two calls of the progress callback.
-const STEP: u64 = 128 * 1024;
-
-/// Tells how far it is.
-struct Teller {
-    progress: Option<OnProgress>,
-    local: PathBuf,
-    remote: Vec<u8>,
-    done: u64,
-    told: u64,
-    total: Option<u64>,
-}
-
-impl Teller {
-    fn tell(&mut self, finished: bool) {
-        if let Some(progress) = &self.progress
-            && (finished || self.done >= self.told + STEP)
-        {
-            self.told = self.done;
-            let Teller { local, remote, done, total, .. } = self;
-            progress(Progress { local, remote, done: *done, total: *total, finished });
-        }
-    }
-}
-
-/// The local file of a get.
-struct GetFile {
-    teller: Teller,
-    file: Option<fs::File>,
-    /// Mode, for a file that is made.
-    mode: Option<u32>,
-    attrs: Attrs,
-    options: GetOptions,
-    /// End of what was written or left out.
-    high: u64,
-}
-
-impl Side for GetFile {
-    fn opened(&mut self, offset: u64) -> io::Result<()> {
-        if self.file.is_some() {
-            return Ok(());
-        }
-        let mut open = fs::OpenOptions::new();
-        open.write(true).create(true).truncate(offset == 0);
-        // It is ours to write while it comes, whatever it will be then.
-        open.mode(self.mode.unwrap_or(0o666) & 0o777 | 0o600);
-        if self.options.no_follow {
-            open.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-        }
-        self.file = Some(open.open(&self.teller.local)?);
-        self.high = offset;
-        self.teller.done = offset;
-        Ok(())
-    }
-
-    fn data(&mut self, offset: u64, data: &[u8]) -> io::Result<()> {
-        let Some(file) = &self.file else { return Err(io::ErrorKind::Other.into()) };
-        if !(self.options.sparse && data.iter().all(|b| *b == 0)) {
-            file.write_all_at(data, offset)?;
-        }
-        self.high = self.high.max(offset + data.len() as u64);
-        self.teller.done += data.len() as u64;
-        self.teller.tell(false);
-        Ok(())
-    }
-
-    fn finished(&mut self, result: Result<Summary, Error>) -> Result<Summary, Error> {
-        self.teller.tell(true);
-        let summary = result?;
-        let attrs = summary.attrs.as_ref().unwrap_or(&self.attrs);
-        self.complete(attrs).map_err(|e| Error::local(&self.teller.local, e))?;
-        Ok(summary)
-    }
-
-    fn local(&self, error: io::Error) -> Error {
-        Error::local(&self.teller.local, error)
-    }
-}
-
-impl GetFile {
-    fn complete(&self, attrs: &Attrs) -> io::Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
-        if self.options.sparse {
-            file.set_len(self.high)?;
-        }
-        let preserve = self.options.preserve;
-        if let Some(mode) = attrs.permissions.filter(|_| preserve) {
-            // Not set-id: whose it is has changed.
-            file.set_permissions(fs::Permissions::from_mode(mode & 0o777))?;
-        }
-        if self.options.sync {
-            file.sync_all()?;
-        }
-        if let Some(times) = attrs.times.filter(|_| preserve) {
-            let at = |seconds: u32| UNIX_EPOCH + Duration::from_secs(seconds.into());
-            let set = fs::FileTimes::new().set_accessed(at(times.accessed)).set_modified(at(times.modified));
-            file.set_times(set)?;
-        }
-        Ok(())
-    }
-}
-
-/// The local file of a put.
-struct PutFile {
-    teller: Teller,
-    file: Option<fs::File>,
-    resumes: bool,
-}
-
-impl Side for PutFile {
-    fn opened(&mut self, offset: u64) -> io::Result<()> {
-        if self.file.is_none() {
-            self.file = Some(fs::File::open(&self.teller.local)?);
-        }
-        if self.resumes && self.teller.total.is_some_and(|total| offset > total) {
-            return Err(io::Error::other(
-                "the remote file is longer than the local one; it cannot be resumed",
-            ));
-        }
-        (self.teller.done, self.teller.told) = (offset, offset);
-        Ok(())
-    }
-
-    fn fill(&mut self, offset: u64, room: &mut [u8]) -> io::Result<Local> {
-        let Some(file) = &self.file else { return Err(io::ErrorKind::Other.into()) };
-        let mut n = 0;
-        while n < room.len() {
-            match file.read_at(&mut room[n..], offset + n as u64) {
-                Ok(0) => break,
-                Ok(more) => n += more,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        if n < room.len() {
-            is_end(file, offset + n as u64, self.teller.total)?;
-        }
-        Ok(Local::Data(n))
-    }
-
-    fn progress(&mut self, done: u64) {
-        self.teller.done = self.teller.done.max(done);
-        self.teller.tell(false);
-    }
-
-    fn finished(&mut self, result: Result<Summary, Error>) -> Result<Summary, Error> {
-        if let Ok(summary) = &result {
-            self.teller.done = summary.size;
-        }
-        self.teller.tell(true);
-        result
-    }
-
-    fn local(&self, error: io::Error) -> Error {
-        Error::local(&self.teller.local, error)
-    }
-}
-
-/// Whether a file that was `total` bytes long may end at `end`: if it still says that it is as long, that is all
-/// there is, as with files of /sys.
-fn is_end(file: &fs::File, end: u64, total: Option<u64>) -> io::Result<()> {
-    match total {
-        Some(total) if end < total && file.metadata()?.len() != total => Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            format!("it became shorter while it was read: it ends at {end} of {total} bytes"),
-        )),
-        _ => Ok(()),
-    }
-}
-
-/// A copy has no local side.
-struct NoFile;
-
-impl Side for NoFile {}
-
 /// Transfers of one caller, any number at a time.
 pub(crate) struct Queue<'a> {
     sftp: &'a Sftp,
@@ -384,6 +209,7 @@ impl<'a> Queue<'a> {
         meta: &Metadata,
         options: &GetOptions,
     ) -> Result<usize, Error> {
+        is_regular(meta)?;
         let mut get = transfer::GetOptions {
             size: meta.size(),
             attrs: options.preserve && (meta.0.times.is_none() || meta.0.permissions.is_none()),
@@ -413,24 +239,26 @@ impl<'a> Queue<'a> {
             mode: meta.permissions(),
             attrs: meta.0.clone(),
             options: options.clone(),
+            offset: 0,
             high: 0,
+            in_place: false,
         };
         let number = self.number();
         self.call.start(number, move |t| t.get(&remote, get), Box::new(side));
         Ok(number)
     }
 
-    /// Sends a file of which `meta` is known. The number that comes back with its result.
+    /// Sends a file of which `meta` is known; `fresh`: to where nothing is. The number that comes back with its result.
     pub(crate) fn put(
         &mut self,
         local: PathBuf,
         meta: &fs::Metadata,
         remote: Vec<u8>,
         options: &PutOptions,
+        fresh: bool,
     ) -> Result<usize, Error> {
         if !meta.is_file() {
-            let why = "it is not a regular file";
-            return Err(Error::local(local, io::Error::new(io::ErrorKind::InvalidInput, why)));
+            return Err(Error::local(local, io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR)));
         }
         let mode = meta.permissions().mode() & 0o777;
         let put = transfer::PutOptions {
@@ -440,6 +268,8 @@ impl<'a> Queue<'a> {
             fsync: options.sync,
             attrs: options.preserve.then(|| preserved(meta)),
             verify: options.verify,
+            careful: true,
+            fresh,
             ..Default::default()
         };
         let teller = Teller {
@@ -528,12 +358,7 @@ impl Sftp {
     ) -> Result<Summary, Error> {
         let path = self.path(&remote);
         let named = |e: Error| e.of("get", &[&path]);
-        let meta = match self.metadata(&path) {
-            Ok(meta) => meta,
-            Err(e) if e.is_not_found() || e.is_fatal() => return Err(e.again("get")),
-            // Not every server tells.
-            Err(_) => Metadata::default(),
-        };
+        let meta = self.source(&path).map_err(|e| e.again("get"))?;
         if meta.is_dir() {
             return Err(named(Error::invalid("it is a directory; get_tree fetches those")));
         }
@@ -558,19 +383,38 @@ impl Sftp {
         let named = |e: Error| e.of("put", &[&path]);
         let meta = fs::metadata(local).map_err(|e| named(Error::local(local, e)))?;
         let mut queue = Queue::new(self, options.cancel.as_ref());
-        queue.put(local.to_owned(), &meta, path.clone(), options).map_err(named)?;
+        queue.put(local.to_owned(), &meta, path.clone(), options, false).map_err(named)?;
         queue.next().and_then(|(_, result)| result).map_err(named)
     }
 
     /// Copies a remote file to another path of the same server: there, if the server has copy-data, else through
-    /// here.
+    /// here. What is at `to` is not touched before `from` is open, and known to be a file; onto itself it stays as it is.
     pub fn copy(&self, from: impl RemotePath, to: impl RemotePath) -> Result<Summary, Error> {
         let (from, to) = (self.path(&from), self.path(&to));
         let mut queue = Queue::new(self, None);
-        let mode = self.metadata(&from).map_err(|e| e.again("copy"))?.permissions();
-        let create = Attrs { permissions: mode.map(|mode| mode & 0o777), ..Attrs::new() };
+        let meta = self.source(&from).map_err(|e| e.again("copy"))?;
+        is_regular(&meta).map_err(|e| e.of("copy", &[&from, &to]))?;
+        let mode = meta.permissions().map(|mode| mode & 0o777);
+        let create = Attrs { permissions: mode, ..Attrs::new() };
         queue.copy(from.clone(), to.clone(), transfer::PutOptions { create, ..Default::default() });
         queue.next().and_then(|(_, result)| result).map_err(|e| e.of("copy", &[&from, &to]))
+    }
+
+    /// What is known of a file that is to be read.
+    pub(super) fn source(&self, path: &[u8]) -> Result<Metadata, Error> {
+        match self.metadata(path) {
+            Err(e) if e.is_not_found() || e.is_fatal() => Err(e),
+            // Not every server tells.
+            other => Ok(other.unwrap_or_default()),
+        }
+    }
+}
+
+/// A pipe would make one wait for ever, a device has no end.
+pub(super) fn is_regular(meta: &Metadata) -> Result<(), Error> {
+    match meta.file_type() {
+        Some(FileType::File) | None => Ok(()),
+        Some(_) => Err(Error::new(ErrorKind::Transfer(TransferError::NotRegular))),
     }
 }
 

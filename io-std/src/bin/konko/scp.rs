@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use konko::Sftp;
-use konko::core::sftp::is_safe_name;
+use konko::core::sftp::{NameRules, last_name};
 use konko::core::wire::SshStr;
 use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
 
 use crate::destination::Destination;
 use crate::progress::Meter;
 use crate::sftp::Common;
-use crate::sftp::commands::{base_name, tree, warn_of};
+use crate::sftp::commands::{tree, unquoted, warn_of};
 use crate::streams::say;
 use crate::terminal;
 
@@ -108,7 +109,7 @@ impl Copy<'_> {
             Spot::Here(target) => self.fetch(sources, &target)?,
             Spot::There { user, host, port, path } => {
                 let to = self.session((user, host, port))?;
-                let path = start(&to, &path);
+                let path = start(&to, &path)?;
                 self.send(sources, &to, &path)?;
             }
         }
@@ -161,9 +162,10 @@ impl Copy<'_> {
     // ---- to this machine ----
 
     fn fetch(&mut self, sources: &[Spot], target: &Path) -> Result<(), String> {
-        let into = target.is_dir();
+        let mut into = target.is_dir();
+        let here = shown(target.as_os_str().as_bytes());
         if sources.len() > 1 && !into {
-            return Err(format!("{}: not a directory", shown(target.as_os_str().as_bytes())));
+            return Err(format!("{here}: there is no such directory"));
         }
         for source in sources {
             match source {
@@ -181,7 +183,8 @@ impl Copy<'_> {
                         }
                     };
                     if found.len() > 1 && !into {
-                        return Err(format!("{}: not a directory", shown(target.as_os_str().as_bytes())));
+                        std::fs::create_dir(target).map_err(|e| format!("{here}: {e}"))?;
+                        into = true;
                     }
                     for (path, meta) in found {
                         let got = self.get(&sftp, &path, &meta, target, into);
@@ -194,13 +197,17 @@ impl Copy<'_> {
     }
 
     fn get(&self, sftp: &Sftp, path: &[u8], meta: &Metadata, to: &Path, into: bool) -> Result<(), String> {
-        let name = base_name(path);
-        let local = match (into, is_safe_name(name)) {
-            (true, true) => to.join(std::ffi::OsStr::from_bytes(name)),
-            // `.` and `..`: what is in them.
-            _ => to.to_owned(),
+        let local = match last_name(path).filter(|_| into) {
+            Some(name) => {
+                NameRules::HERE
+                    .check(name)
+                    .map_err(|why| format!("{}: {why}; it is not copied", shown(path)))?;
+                to.join(std::ffi::OsStr::from_bytes(name))
+            }
+            // With `.` and `..` it is what is in them.
+            None => to.to_owned(),
         };
-        if meta.is_dir() {
+        if is_dir(sftp, path, meta) {
             if !self.args.recursive {
                 return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
             }
@@ -223,25 +230,28 @@ impl Copy<'_> {
     // ---- to another machine ----
 
     fn send(&mut self, sources: &[Spot], to: &Sftp, target: &[u8]) -> Result<(), String> {
-        let into = target.is_empty() || to.metadata(target).is_ok_and(|meta| meta.is_dir());
-        if sources.len() > 1 && !into {
-            return Err(format!("{}: not a directory", shown(target)));
-        }
+        let mut into = target.is_empty() || to.is_dir(target).is_ok_and(|dir| dir);
         for source in sources {
             match source {
                 Spot::Here(path) => {
+                    if let Ok(meta) = path.metadata() {
+                        make_target(to, target, &mut into, sources.len(), Some(meta.permissions().mode()))?;
+                    }
                     let sent = self.put(path, to, target, into);
                     self.fail(sent);
                 }
                 Spot::There { user, host, port, path } => {
                     let from = self.session((user.clone(), host.clone(), *port))?;
-                    let found = expand(&from, path);
-                    for (path, meta) in found.unwrap_or_else(|text| {
+                    let found = expand(&from, path).unwrap_or_else(|text| {
                         self.fail(Err(text));
                         Vec::new()
-                    }) {
-                        let relayed =
-                            self.relay(&from, &path, &meta, to, &inside(target, base_name(&path), into));
+                    });
+                    if let Some((_, meta)) = found.first() {
+                        let many = sources.len().max(found.len());
+                        make_target(to, target, &mut into, many, meta.permissions())?;
+                    }
+                    for (path, meta) in found {
+                        let relayed = self.relay(&from, &path, &meta, to, &inside(target, &path, into));
                         self.fail(relayed);
                     }
                 }
@@ -251,8 +261,7 @@ impl Copy<'_> {
     }
 
     fn put(&self, path: &Path, to: &Sftp, target: &[u8], into: bool) -> Result<(), String> {
-        let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
-        let remote = inside(target, name, into);
+        let remote = inside(target, path.as_os_str().as_bytes(), into);
         if path.is_dir() {
             if !self.args.recursive {
                 let path = shown(path.as_os_str().as_bytes());
@@ -274,97 +283,93 @@ impl Copy<'_> {
         to: &Sftp,
         target: &[u8],
     ) -> Result<(), String> {
-        if !meta.is_dir() {
-            return self.relay_file(from, path, meta, to, target);
+        if !is_dir(from, path, meta) {
+            let summary = from.copy_to(path, to, target, &self.put_options()).map_err(|e| e.to_string())?;
+            warn_of(target, &summary);
+            return Ok(());
         }
         if !self.args.recursive {
             return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
         }
-        let text = |e: konko::sftp::Error| e.to_string();
-        to.create_dir_all(target).map_err(text)?;
-        let mut result = Ok(());
-        for entry in from.walk(path) {
-            let done = entry.map_err(text).and_then(|(source, entry)| {
-                let below = &source[path.len()..];
-                let below = below.strip_prefix(b"/").unwrap_or(below);
-                if !below.split(|b| *b == b'/').all(is_safe_name) {
-                    return Err(format!(
-                        "{}: the name could lead elsewhere; it is passed over",
-                        shown(&source)
-                    ));
-                }
-                let target = [target, b"/", below].concat();
-                if entry.is_dir() {
-                    to.create_dir_all(target).map_err(text)
-                } else {
-                    self.relay_file(from, &source, entry.metadata(), to, &target)
-                }
-            });
-            if let (Err(text), Err(_)) = (&done, &result) {
-                say(&format!("konko: {text}"));
-            }
-            result = result.and(done);
-        }
-        result
-    }
-
-    fn relay_file(
-        &self,
-        from: &Sftp,
-        path: &[u8],
-        meta: &Metadata,
-        to: &Sftp,
-        target: &[u8],
-    ) -> Result<(), String> {
-        let text = |e: konko::sftp::Error| e.to_string();
-        let mut file = from.open(path).map_err(text)?;
-        file.set_read_ahead(16 << 20);
-        to.put_from(&mut file, target).map_err(text)?;
-        let mut set = konko::core::sftp::Attrs::new();
-        set.permissions = meta.permissions().map(|mode| mode & 0o777);
-        if self.args.common.preserve {
-            set.times = meta.0.times;
-        }
-        to.set_metadata(target, &set).map_err(text)
+        tree(from.copy_tree_to(path, to, target, &self.put_options(), true))
     }
 }
 
-/// Where something called `name` goes.
-fn inside(target: &[u8], name: &[u8], into: bool) -> Vec<u8> {
-    match (into, target) {
-        (false, target) => target.to_vec(),
-        (true, b"") => name.to_vec(),
-        (true, dir) if !is_safe_name(name) => dir.to_vec(),
-        (true, dir) => [dir, b"/", name].concat(),
+/// Where several things go is a directory, which is made if need be, with the permissions of the first of them.
+fn make_target(
+    to: &Sftp,
+    target: &[u8],
+    into: &mut bool,
+    sources: usize,
+    mode: Option<u32>,
+) -> Result<(), String> {
+    if sources < 2 || *into {
+        return Ok(());
+    }
+    // A file's bits are not enough for a directory, and what is private stays it.
+    let mode = mode.unwrap_or(0o777) & 0o777 | 0o700;
+    to.create_dir_with(target, mode).map_err(|e| format!("{}: it is not a directory; {e}", shown(target)))?;
+    *into = true;
+    Ok(())
+}
+
+/// Whether something on a server is a directory; patterns find links, and not every server tells.
+fn is_dir(sftp: &Sftp, path: &[u8], meta: &Metadata) -> bool {
+    let told = meta.file_type().is_some() && !meta.is_symlink();
+    if told { meta.is_dir() } else { sftp.is_dir(path).is_ok_and(|dir| dir) }
+}
+
+/// Where something goes that has the path `source`.
+fn inside(target: &[u8], source: &[u8], into: bool) -> Vec<u8> {
+    match (last_name(source).filter(|_| into), target) {
+        // With `.` and `..` it is what is in them.
+        (None, b"") => b".".to_vec(),
+        (None, target) => target.to_vec(),
+        (Some(name), b"") => name.to_vec(),
+        (Some(name), dir) => [dir, b"/", name].concat(),
     }
 }
 
-/// A path of which `~` is expanded.
-fn start(sftp: &Sftp, path: &[u8]) -> Vec<u8> {
-    if path.first() != Some(&b'~') {
-        return path.to_vec();
+/// A path of which `~` is expanded. Sessions start at home.
+fn start(sftp: &Sftp, path: &[u8]) -> Result<Vec<u8>, String> {
+    let Some(rest) = path.strip_prefix(b"~") else { return Ok(path.to_vec()) };
+    let end = rest.iter().position(|b| *b == b'/').unwrap_or(rest.len());
+    let (user, rest) = rest.split_at(end);
+    if user.is_empty() {
+        let slashes = rest.iter().take_while(|b| **b == b'/').count();
+        let rest = &rest[slashes..];
+        return Ok(if rest.is_empty() { b".".to_vec() } else { rest.to_vec() });
     }
-    if let Ok(path) = sftp.expand_path(path) {
-        return path;
-    }
-    // Sessions start at home.
-    path.strip_prefix(b"~/")
-        .or(path.strip_prefix(b"~").filter(|rest| rest.is_empty()))
-        .unwrap_or(path)
-        .to_vec()
+    let help = |e: konko::sftp::Error| format!("{e} (./{} is a file of that name)", shown(path));
+    let home = sftp.expand_path([b"~", user].concat()).map_err(help)?;
+    Ok([&home, rest].concat())
 }
 
-/// What a remote path or pattern names.
+/// What a remote path or pattern names: what fits, or what is called so, with its backslashes taken as in a pattern or
+/// as they are.
 fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<(Vec<u8>, Metadata)>, String> {
-    let path = start(sftp, path);
+    let path = start(sftp, path)?;
     let path: &[u8] = if path.is_empty() { b"." } else { &path };
-    match sftp.metadata(path) {
-        Ok(meta) => return Ok(vec![(path.to_vec(), meta)]),
-        Err(e) if e.is_fatal() || !glob::has_magic(path) => return Err(e.to_string()),
-        Err(_) => {}
+    if glob::has_magic(&unquoted(path)) {
+        let found = sftp.glob(path).map_err(|e| e.to_string())?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
     }
-    let found = sftp.glob(path).map_err(|e| e.to_string())?;
-    if found.is_empty() { Err(format!("{}: no such file", shown(path))) } else { Ok(found) }
+    let plain = glob::unescape(path);
+    let error = match sftp.metadata(&plain) {
+        Ok(meta) => return Ok(vec![(plain, meta)]),
+        Err(e) if e.is_not_found() => e,
+        Err(e) if e.is_fatal() => return Err(e.to_string()),
+        // Not every server tells: whoever opens it will see.
+        Err(_) => return Ok(vec![(plain, Metadata::default())]),
+    };
+    match sftp.metadata(path) {
+        Ok(meta) => Ok(vec![(path.to_vec(), meta)]),
+        Err(_) => {
+            Err(format!("{}: {}", shown(path), error.status().map_or(String::new(), ToString::to_string)))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use konko::Sftp;
-use konko::core::sftp::{Attrs, is_safe_name};
+use konko::core::sftp::{Attrs, Extension, NameRules, last_name};
 use konko::core::wire::SshStr;
 use konko::sftp::{Cancel, Error, GetOptions, Metadata, PutOptions, Summary, TreeReport, glob};
 use signal_hook::consts::SIGINT;
@@ -135,7 +135,16 @@ impl Shell {
     }
 
     pub fn is_remote_dir(&self, path: &[u8]) -> bool {
-        self.sftp.metadata(self.home(path)).is_ok_and(|meta| meta.is_dir())
+        self.sftp.is_dir(self.home(path)).is_ok_and(|dir| dir)
+    }
+
+    /// The path of something that is to be written: a slip of the pen after `~` makes no file of that name.
+    fn written(&self, path: &[u8]) -> Result<Vec<u8>, String> {
+        if path.first() != Some(&b'~') || !self.sftp.supports(Extension::ExpandPath) {
+            return Ok(path.to_vec());
+        }
+        let help = |e: Error| format!("{e} (./{} is a file of that name)", shown(path));
+        self.sftp.expand_path(path).map_err(help)
     }
 
     /// A path of which `~` is expanded, where the server can.
@@ -396,10 +405,15 @@ impl Shell {
         let local = match target {
             Some(target) if !into => target.to_owned(),
             dir => {
-                let name = base_name(path);
-                // `..` and the like name nothing: their content goes right there.
-                let name: &[u8] = if is_safe_name(name) { name } else { b"." };
-                dir.unwrap_or(Path::new("")).join(std::ffi::OsStr::from_bytes(name))
+                let dir = dir.unwrap_or(Path::new(""));
+                match last_name(path) {
+                    Some(name) => {
+                        NameRules::HERE.check(name).map_err(|why| format!("\"{}\": {why}", shown(path)))?;
+                        dir.join(std::ffi::OsStr::from_bytes(name))
+                    }
+                    // What is in `.` and `..` goes right there.
+                    None => dir.join("."),
+                }
             }
         };
         let options = GetOptions {
@@ -410,7 +424,7 @@ impl Shell {
             cancel: Some(cancel.clone()),
             ..GetOptions::new()
         };
-        let is_dir = self.sftp.metadata(path).is_ok_and(|meta| meta.is_dir());
+        let is_dir = self.sftp.is_dir(path).is_ok_and(|dir| dir);
         let to = shown(local.as_os_str().as_bytes());
         if is_dir {
             if !how.recursive {
@@ -429,7 +443,7 @@ impl Shell {
             [pattern] => (pattern, None),
             [pattern, target, others @ ..] => {
                 ignore(others);
-                (pattern, Some(self.home(&target.plain())))
+                (pattern, Some(self.written(&target.plain())?))
             }
             [] => return Err("You must specify at least one path after a put command.".into()),
         };
@@ -458,11 +472,12 @@ impl Shell {
     }
 
     fn put_one(&self, path: &Path, target: Option<&[u8]>, into: bool, how: &How, cancel: &Cancel) -> Outcome {
-        let name = path.file_name().map_or(&b""[..], OsStrExt::as_bytes);
-        let remote = match target {
-            Some(target) if !into => target.to_vec(),
-            Some(dir) => [dir, b"/", name].concat(),
-            None => name.to_vec(),
+        let remote = match (target, last_name(path.as_os_str().as_bytes())) {
+            (Some(target), _) if !into => target.to_vec(),
+            (Some(dir), Some(name)) => [dir, b"/", name].concat(),
+            (None, Some(name)) => name.to_vec(),
+            // What is in `.` and `..` goes right there.
+            (dir, None) => dir.unwrap_or(b".").to_vec(),
         };
         let options = PutOptions {
             resume: how.resume,
@@ -498,6 +513,7 @@ pub fn warn_of(remote: &[u8], summary: &Summary) {
 /// Says what went wrong in a tree.
 pub fn tree(result: Result<TreeReport, Error>) -> Outcome {
     let report = result.map_err(text)?;
+    report.skipped.iter().for_each(|error| say(&describe(error)));
     report.warnings.iter().for_each(|error| say(&format!("warning: {}", describe(error))));
     let Some((last, others)) = report.failures.split_last() else { return Ok(()) };
     others.iter().for_each(|error| say(&describe(error)));
@@ -505,11 +521,6 @@ pub fn tree(result: Result<TreeReport, Error>) -> Outcome {
         0 => Err(describe(last)),
         more => Err(format!("{}\nand {more} more failures", describe(last))),
     }
-}
-
-pub fn base_name(path: &[u8]) -> &[u8] {
-    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
-    path[..end].rsplit(|b| *b == b'/').next().unwrap_or_default()
 }
 
 /// A pattern without what is quoted in it.

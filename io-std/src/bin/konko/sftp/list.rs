@@ -36,40 +36,39 @@ pub fn ls(sftp: &Sftp, words: &[Word]) -> Result<(), String> {
     };
     let plain = pattern.plain();
     let magic = glob::has_magic(&unquoted(&pattern.0));
-    let alone = if magic { None } else { Some(sftp.metadata(&plain).map_err(text)?) };
+    // Where one is is a directory, whatever the server tells of it.
+    let dir = !magic && (rest.is_empty() || sftp.is_dir(&plain).map_err(text)?);
     let mut rows: Vec<Row> = Vec::new();
-    match alone {
-        Some(meta) if meta.is_dir() => {
-            for entry in sftp.read_dir(&plain).map_err(text)? {
-                let entry = entry.map_err(text)?;
-                if has('a') || !entry.file_name().starts_with(b".") {
-                    let long = entry.long_name().to_vec();
-                    let (name, meta) = (entry.file_name().to_vec(), entry.metadata().clone());
-                    rows.push(Row { name, long, meta });
-                }
-            }
-            if has('a') {
-                for name in [".", ".."] {
-                    let meta =
-                        sftp.metadata([&plain[..], b"/", name.as_bytes()].concat()).unwrap_or_default();
-                    rows.push(Row { name: name.into(), long: Vec::new(), meta });
-                }
+    if dir {
+        for entry in sftp.read_dir(&plain).map_err(text)? {
+            let entry = entry.map_err(text)?;
+            if has('a') || !entry.file_name().starts_with(b".") {
+                let long = entry.long_name().to_vec();
+                let (name, meta) = (entry.file_name().to_vec(), entry.metadata().clone());
+                rows.push(Row { name, long, meta });
             }
         }
-        Some(meta) => rows.push(Row { name: plain, long: Vec::new(), meta }),
-        None => {
-            let found = sftp.glob(&pattern.0).map_err(text)?;
-            if found.is_empty() {
-                return Err(format!("Can't ls: \"{}\" not found", SshStr::new(&plain)));
+        if has('a') {
+            for name in [".", ".."] {
+                let meta = sftp.metadata([&plain[..], b"/", name.as_bytes()].concat()).unwrap_or_default();
+                rows.push(Row { name: name.into(), long: Vec::new(), meta });
             }
-            // One directory alone is shown from within.
-            if let [(path, meta)] = &found[..]
-                && meta.is_dir()
-            {
-                return ls(sftp, &inner(words, path));
-            }
-            rows.extend(found.into_iter().map(|(name, meta)| Row { name, long: Vec::new(), meta }));
         }
+    } else if !magic {
+        let meta = sftp.metadata(&plain).map_err(text)?;
+        rows.push(Row { name: plain, long: Vec::new(), meta });
+    } else {
+        let found = sftp.glob(&pattern.0).map_err(text)?;
+        if found.is_empty() {
+            return Err(format!("Can't ls: \"{}\" not found", SshStr::new(&plain)));
+        }
+        // One directory alone is shown from within.
+        if let [(path, _)] = &found[..]
+            && sftp.is_dir(path).is_ok_and(|dir| dir)
+        {
+            return ls(sftp, &inner(words, path));
+        }
+        rows.extend(found.into_iter().map(|(name, meta)| Row { name, long: Vec::new(), meta }));
     }
     if !has('f') {
         sort(&mut rows, has('S'), has('t'), has('r'));
