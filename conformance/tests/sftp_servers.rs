@@ -346,7 +346,7 @@ fn the_first_error_ends_a_batch() {
         Some(Process::new(command).run().unwrap())
     };
     let Some(done) = run("get /no/such/file\npwd\n") else { return };
-    done.expect_code(1).expect_stderr(&["no such file"]);
+    done.expect_code(1).expect_stderr(&["not found"]);
     assert!(!done.stdout.text().contains("Remote working directory"), "{done}");
     run("-get /no/such/file\n@pwd\n").unwrap().expect_code(0);
     run("frobnicate\n").unwrap().expect_code(1).expect_stderr(&["invalid command"]);
