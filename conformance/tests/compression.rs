@@ -56,7 +56,7 @@ fn b0_the_library_and_openssh() {
     algorithms.set_compression(&[Compression::ZlibOpenssh]);
     let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any()).algorithms(algorithms);
     let client = Client::connect(("127.0.0.1", sshd.port), options).unwrap();
-    client.login(&login(), Auth::new().key_file(sshd.keys.private("user_ed25519"))).unwrap();
+    client.login(login(), Auth::new().key_file(sshd.keys.private("user_ed25519"))).unwrap();
     let sftp = client.sftp().unwrap();
     for (name, bytes) in files(folder.path(), MUCH) {
         let (from, there, back) =

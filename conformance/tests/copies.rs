@@ -18,6 +18,9 @@ const SERVERS: [&str; 4] = [
     "/usr/libexec/sftp-server",
 ];
 
+/// Each with its mode, and when it was changed if that was kept.
+type Entries = Vec<(PathBuf, u32, i64)>;
+
 struct Both {
     konko: PathBuf,
     scp: PathBuf,
@@ -36,12 +39,7 @@ impl Both {
 
     /// Runs both, each in a folder that `prepare` made, under `umask`; what stands in the folders then, with modes, and
     /// whether the program said that all went well.
-    fn run(
-        &self,
-        prepare: impl Fn(&Path),
-        umask: u32,
-        args: &[&str],
-    ) -> [(bool, Vec<(PathBuf, u32, i64)>); 2] {
+    fn run(&self, prepare: impl Fn(&Path), umask: u32, args: &[&str]) -> [(bool, Entries); 2] {
         let programs = [(&self.scp, None), (&self.konko, Some("scp"))];
         programs.map(|(program, word)| {
             let folder = tempfile::tempdir().expect("a temporary folder");
@@ -67,7 +65,7 @@ impl Both {
 }
 
 /// Paths, modes, and the times of the last change where they are old.
-fn list(top: &Path, dir: &Path, found: &mut Vec<(PathBuf, u32, i64)>) {
+fn list(top: &Path, dir: &Path, found: &mut Entries) {
     for entry in fs::read_dir(dir).expect("the folder is there") {
         let path = entry.expect("the folder is readable").path();
         let meta = fs::symlink_metadata(&path).expect("the entry is there");

@@ -22,7 +22,7 @@ const SIZES: [u64; 6] = [0, 1, 32_767, 32_768, 32_769, (1 << 20) + 1];
 fn connect(port: u16, keys: &KeyRing) -> Client {
     let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
     let client = Client::connect(("127.0.0.1", port), options).unwrap();
-    client.login(&login(), Auth::new().key_file(keys.private("user_ed25519"))).unwrap();
+    client.login(login(), Auth::new().key_file(keys.private("user_ed25519"))).unwrap();
     client
 }
 

@@ -376,7 +376,7 @@ fn as20_the_delay_of_a_user_is_the_same_in_every_connection_of_a_server() {
     let mut seen = vec![secret(&first)];
     for key in [key_of(KeyKind::Ed25519, 8), key_of(KeyKind::Ecdsa(Curve::P256), 8), rsa_key()] {
         let mut config = with(&key);
-        assert_eq!(config.delay_secret.is_some(), true);
+        assert!(config.delay_secret.is_some());
         let secret_of_key = config.delay_secret.clone();
         let again = with(&key).delay_secret;
         // The rig speaks with an Ed25519 host key.

@@ -607,7 +607,7 @@ fn ac14_a_user_name_with_nul_never_leaves() {
     let mut rig = client(vec![]);
     assert_eq!(rig.conn_client().authenticate("a\0b", AuthMethod::None), Err(UsageError::InvalidText));
     assert_eq!(
-        rig.conn_client().authenticate(&"a".repeat(1025), AuthMethod::None),
+        rig.conn_client().authenticate("a".repeat(1025), AuthMethod::None),
         Err(UsageError::InvalidText)
     );
     rig.run();

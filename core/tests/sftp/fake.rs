@@ -264,7 +264,8 @@ impl Fake {
     fn copy(&mut self, id: u32, r: &mut Reader<'_>) -> Vec<u8> {
         assert_eq!(r.string().unwrap(), b"copy-data");
         let from = self.handles.get(&handle(r)).unwrap().clone();
-        (r.u64().unwrap(), r.u64().unwrap());
+        r.u64().unwrap();
+        r.u64().unwrap();
         let to = self.handles.get(&handle(r)).unwrap().clone();
         let mut data = self.files[&from].clone();
         data.truncate(self.habits.copies.unwrap());
