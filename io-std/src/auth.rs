@@ -8,6 +8,7 @@ use konko_core::client::{AuthMethod, Password, SignRequest};
 use konko_core::crypto::{HashAlg, SigAlg};
 use konko_core::keys::{KeyError, KeyPair, MAX_FILE, PrivateKey, PublicKey};
 use konko_core::wire::SshStr;
+use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::{Attempt, AuthFailure, Error, ErrorKind, Outcome};
@@ -501,11 +502,11 @@ impl Running<'_> {
 
     /// A server that asks one hidden question most likely asks for the password (U-18).
     fn with_answer(&mut self, password: &Password) -> Result<Verdict, Error> {
-        let answer = String::from_utf8_lossy(password.expose()).into_owned();
+        let answer = Zeroizing::new(String::from_utf8_lossy(password.expose()).into_owned());
         let verdict = self.send(AuthMethod::KeyboardInteractive)?;
         self.converse(verdict, &mut |q: &Questions| match &q.questions[..] {
             [] => Some(Vec::new()),
-            [only] if !only.echo => Some(vec![answer.clone()]),
+            [only] if !only.echo => Some(vec![String::clone(&answer)]),
             _ => None,
         })
     }
@@ -531,7 +532,7 @@ impl Running<'_> {
             let answers = self.person(|| respond(&questions)).filter(|a| a.len() == count);
             let given_up = answers.is_none();
             // Empty answers end the round; the server says no.
-            let answers = answers.unwrap_or_else(|| vec![String::new(); count]);
+            let answers = Zeroizing::new(answers.unwrap_or_else(|| vec![String::new(); count]));
             let texts: Vec<&str> = answers.iter().map(String::as_str).collect();
             shared
                 .with(|state| state.conn.client().answer_prompts(ticket, &texts))
