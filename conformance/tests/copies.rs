@@ -96,7 +96,7 @@ fn chmod(path: &Path, mode: u32) {
 fn a11_d5_d6_modes_and_times_beside_openssh() {
     let Some(both) = Both::here() else { return };
     for umask in [0o022, 0o077, 0o002] {
-        for (mode, folder) in [(0o644, 0o755), (0o600, 0o700), (0o664, 0o2775), (0o750, 0o555)] {
+        for (mode, folder) in [(0o644, 0o755), (0o600, 0o700), (0o664, 0o775), (0o750, 0o555)] {
             let prepare = |top: &Path| {
                 file(top.join("d/f"), mode);
                 chmod(&top.join("d"), folder);
@@ -110,11 +110,11 @@ fn a11_d5_d6_modes_and_times_beside_openssh() {
             for ends in [["d", "h:to"], ["h:d", "to"], ["h:d", "g:to"]] {
                 for flags in ["-r", "-rp"] {
                     let [mut theirs, mut ours] = both.run(prepare, umask, &[flags, ends[0], ends[1]]);
-                    // OpenSSH keeps setgid and sticky bits of folders, and sets all bits whatever the umask is if it
-                    // had to add some; nobody can ask konko for that.
+                    // OpenSSH sets the mode of a folder in the end, whatever the umask is; konko leaves it at what
+                    // the umask made of it, as cp(1) does.
                     for found in [&mut theirs, &mut ours] {
                         found.1.iter_mut().filter(|entry| entry.0.ends_with("to")).for_each(|entry| {
-                            entry.1 &= !0o7000 & if folder & 0o200 == 0 { !0o077 } else { !0 };
+                            entry.1 &= if flags == "-r" { !umask } else { !0 };
                         });
                     }
                     assert_eq!(ours, theirs, "{flags} {ends:?} {umask:o} {folder:o}");
