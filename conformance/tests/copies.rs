@@ -110,11 +110,11 @@ fn a11_d5_d6_modes_and_times_beside_openssh() {
             for ends in [["d", "h:to"], ["h:d", "to"], ["h:d", "g:to"]] {
                 for flags in ["-r", "-rp"] {
                     let [mut theirs, mut ours] = both.run(prepare, umask, &[flags, ends[0], ends[1]]);
-                    // OpenSSH sets the mode of a folder in the end, whatever the umask is; konko leaves it at what
-                    // the umask made of it, as cp(1) does.
+                    // Up, OpenSSH sets the mode of a folder in the end whatever the umask is; down, it does not do so
+                    // with -p either. konko leaves it at what the umask made of it, as cp(1), and keeps it with -p.
                     for found in [&mut theirs, &mut ours] {
                         found.1.iter_mut().filter(|entry| entry.0.ends_with("to")).for_each(|entry| {
-                            entry.1 &= if flags == "-r" { !umask } else { !0 };
+                            entry.1 &= !umask;
                         });
                     }
                     assert_eq!(ours, theirs, "{flags} {ends:?} {umask:o} {folder:o}");
