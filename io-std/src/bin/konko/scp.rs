@@ -15,6 +15,7 @@ use crate::destination::Destination;
 use crate::progress::Meter;
 use crate::sftp::Common;
 use crate::sftp::commands::{tree, unquoted, warn_of};
+use crate::sftp::words;
 use crate::streams::say;
 use crate::terminal;
 
@@ -213,7 +214,7 @@ impl Copy<'_> {
             }
             return tree(sftp.get_tree(path, local, &self.get_options(), true));
         }
-        sftp.get_with(path, local, &self.get_options()).map(drop).map_err(|e| e.to_string())
+        sftp.get_with(path, local, &self.get_options()).map(drop).map_err(words::text)
     }
 
     /// From here to here, which is what cp(1) is for.
@@ -269,7 +270,7 @@ impl Copy<'_> {
             }
             return tree(to.put_tree(path, remote, &self.put_options(), true));
         }
-        let summary = to.put_with(path, &remote, &self.put_options()).map_err(|e| e.to_string())?;
+        let summary = to.put_with(path, &remote, &self.put_options()).map_err(words::text)?;
         warn_of(&remote, &summary);
         Ok(())
     }
@@ -284,7 +285,7 @@ impl Copy<'_> {
         target: &[u8],
     ) -> Result<(), String> {
         if !is_dir(from, path, meta) {
-            let summary = from.copy_to(path, to, target, &self.put_options()).map_err(|e| e.to_string())?;
+            let summary = from.copy_to(path, to, target, &self.put_options()).map_err(words::text)?;
             warn_of(target, &summary);
             return Ok(());
         }
@@ -308,7 +309,8 @@ fn make_target(
     }
     // A file's bits are not enough for a directory, and what is private stays it.
     let mode = mode.unwrap_or(0o777) & 0o777 | 0o700;
-    to.create_dir_with(target, mode).map_err(|e| format!("{}: it is not a directory; {e}", shown(target)))?;
+    to.create_dir_with(target, mode)
+        .map_err(|e| format!("{}: it is not a directory; {}", shown(target), words::text(e)))?;
     *into = true;
     Ok(())
 }
@@ -340,7 +342,8 @@ fn start(sftp: &Sftp, path: &[u8]) -> Result<Vec<u8>, String> {
         let rest = &rest[slashes..];
         return Ok(if rest.is_empty() { b".".to_vec() } else { rest.to_vec() });
     }
-    let help = |e: konko::sftp::Error| format!("{e} (./{} is a file of that name)", shown(path));
+    let help =
+        |e: konko::sftp::Error| format!("{} (./{} is a file of that name)", words::text(e), shown(path));
     let home = sftp.expand_path([b"~", user].concat()).map_err(help)?;
     Ok([&home, rest].concat())
 }
@@ -351,7 +354,7 @@ fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<(Vec<u8>, Metadata)>, String> 
     let path = start(sftp, path)?;
     let path: &[u8] = if path.is_empty() { b"." } else { &path };
     if glob::has_magic(&unquoted(path)) {
-        let found = sftp.glob(path).map_err(|e| e.to_string())?;
+        let found = sftp.glob(path).map_err(words::text)?;
         if !found.is_empty() {
             return Ok(found);
         }
@@ -360,7 +363,7 @@ fn expand(sftp: &Sftp, path: &[u8]) -> Result<Vec<(Vec<u8>, Metadata)>, String> 
     let error = match sftp.metadata(&plain) {
         Ok(meta) => return Ok(vec![(plain, meta)]),
         Err(e) if e.is_not_found() => e,
-        Err(e) if e.is_fatal() => return Err(e.to_string()),
+        Err(e) if e.is_fatal() => return Err(words::text(e)),
         // Not every server tells: whoever opens it will see.
         Err(_) => return Ok(vec![(plain, Metadata::default())]),
     };

@@ -5,7 +5,7 @@ mod complete;
 mod edit;
 mod line;
 mod list;
-mod words;
+pub mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead, BufReader, IsTerminal};

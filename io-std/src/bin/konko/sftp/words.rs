@@ -1,4 +1,4 @@
-//! What `konko sftp` says of errors: in the words of sftp(1) rather than by the names of the library's calls.
+//! What `konko sftp` and `konko scp` say of errors: in the words of sftp(1) rather than by the names of the library's calls.
 
 use std::io;
 
