@@ -218,7 +218,11 @@ impl ClientScript {
                         let _ = conn.finish(channel);
                     }
                 }
-                ChannelEvent::RequestDone { ok: false } => conn.close_channel(channel).unwrap(),
+                ChannelEvent::RequestDone { ok: false } => {
+                    // The blocking client sends its input without waiting for the answer.
+                    conn.finish(channel).unwrap();
+                    conn.close_channel(channel).unwrap();
+                }
                 ChannelEvent::Data { data, .. } => conn.consume(channel, data.len()).unwrap(),
                 ChannelEvent::Closed => self.next(conn),
                 _ => {}
