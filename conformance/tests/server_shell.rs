@@ -27,7 +27,7 @@ fn ssh() -> Vec<Client> {
 }
 
 #[test]
-fn a_shell_in_tmux() {
+fn b5_a_shell_in_tmux() {
     let Some(tmux) = installed("tmux") else { return };
     let Some(serve) = server(&[]) else { return };
     at_once(&ssh(), |client| {
@@ -75,7 +75,7 @@ fn a_shell_in_tmux() {
 }
 
 #[test]
-fn a_shell_in_expect() {
+fn b5_a_shell_in_expect() {
     let Some(expect) = installed("expect") else { return };
     let Some(serve) = server(&[]) else { return };
     let typed = |c: &Client| !matches!(c, Client::Paramiko(_) | Client::AsyncSsh(_));

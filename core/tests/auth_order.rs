@@ -272,7 +272,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
 /// OpenSSH auth2.c `ensure_minimum_time_since`: from the request's arrival to the answer, doubled until
 /// it is long enough. The rig looks at no clock while the application decides.
 #[test]
-fn as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_the_delay() {
+fn a8_as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_the_delay() {
     let key = key_of(KeyKind::Ed25519, 9);
     let mut quick = server();
     let least = answer(&mut quick, &Rig::password_request("alice", "wrong")).1;
@@ -321,7 +321,7 @@ fn as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_the_
 
 /// Polls in between, at any time, change nothing.
 #[test]
-fn as20_polls_while_the_application_decides_change_nothing() {
+fn a8_as20_polls_while_the_application_decides_change_nothing() {
     for (polls, took) in [(3, 33), (30, 33), (100, 2), (5, 60)] {
         let mut times = Vec::new();
         for polls in [0, polls] {
@@ -349,7 +349,7 @@ fn as20_polls_while_the_application_decides_change_nothing() {
 }
 
 #[test]
-fn as20_the_delay_of_a_user_is_the_same_in_every_connection_of_a_server() {
+fn a8_as20_the_delay_of_a_user_is_the_same_in_every_connection_of_a_server() {
     let ask = |config: &ServerConfig, seed: u8, user: &str| {
         let mut rig = Rig::seeded(config.clone(), seed);
         rig.service();
