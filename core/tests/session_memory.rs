@@ -307,3 +307,29 @@ fn a14_freed_memory_holds_no_secret_of_a_session() {
         }
     }
 }
+
+#[test]
+fn a14_no_message_shows_the_bytes_it_carries() {
+    use konko_core::msg::*;
+    const MARK: &[u8] = b"MARKED";
+    let (text, answers) = (SshStr::new(b"x"), [&[61, 0, 0, 0, 1, 0, 0, 0, 6][..], MARK].concat());
+    let shown = [
+        format!("{:?}", UserauthRequest::new(text, text, text, MARK)),
+        format!("{:?}", UserauthInfoResponse::parse(&answers).unwrap()),
+        format!("{:?}", UserauthPkOk::new(text, MARK)),
+        format!("{:?}", UserauthSuccess::new(MARK)),
+        format!("{:?}", ChannelData::new(0, MARK)),
+        format!("{:?}", ChannelExtendedData::new(0, 1, MARK)),
+        format!("{:?}", ChannelRequest::new(0, text, true, MARK)),
+        format!("{:?}", ChannelOpen::new(text, 0, 0, 0, MARK)),
+        format!("{:?}", GlobalRequest::new(text, true, MARK)),
+        format!("{:?}", Ignore::new(MARK)),
+        format!("{:?}", Ping::new(MARK)),
+        format!("{:?}", EcdhInit::new(MARK)),
+        format!("{:?}", DhInit::new(MARK)),
+    ];
+    for shown in shown {
+        assert!(!shown.contains("MARKED") && !shown.contains("77, 65, 82"), "{shown}");
+        assert!(shown.len() > 10, "{shown}");
+    }
+}
