@@ -227,6 +227,12 @@ impl Connection<Client> {
         Ok(())
     }
 
+    /// Whether [`authenticate`](Self::authenticate) may be called now: the server is ready for it, and no
+    /// request is waiting for its answer.
+    pub fn may_authenticate(&self) -> bool {
+        self.side.auth.idle()
+    }
+
     /// What the ticket's signature is to cover.
     pub fn sign_request(&self, ticket: &SignTicket) -> Option<SignRequest<'_>> {
         self.side.auth.sign_request(ticket)

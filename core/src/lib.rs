@@ -125,6 +125,7 @@ pub mod dial;
 pub mod error;
 pub mod hosts;
 pub mod keys;
+pub mod login;
 pub mod msg;
 pub mod provider;
 pub mod replay;

@@ -162,8 +162,9 @@ impl Client {
         deadline.extend(before.elapsed());
         shared.with(|state| state.conn.client().decide_host_key(ticket, verdict.is_ok())).ok();
         verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
-        shared
-            .wait(deadline, "the authentication service", |state| (!state.auth.is_empty()).then_some(()))?;
+        shared.wait(deadline, "the authentication service", |state| {
+            state.conn.client().may_authenticate().then_some(())
+        })?;
         Ok(client)
     }
 

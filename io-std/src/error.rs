@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::channel::OpenFailure;
-use konko_core::crypto::SigAlg;
 use konko_core::error::{EndedBy, Phase, UsageError};
-use konko_core::keys::Fingerprint;
+use konko_core::login::AuthFailure;
 
 use crate::hosts::HostKeyProblem;
 
@@ -63,92 +62,6 @@ pub enum ErrorKind {
     Sftp(Box<crate::sftp::Error>),
     /// Something on this machine: a file, a key, an option. The text says what.
     Local(String),
-}
-
-/// One thing that was tried to authenticate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The method's name.
-    pub method: &'static str,
-    /// The key, for publickey.
-    pub key: Option<Fingerprint>,
-    /// The key's type and where it came from, for publickey.
-    pub origin: Option<String>,
-    /// How it was to sign, for publickey.
-    pub algorithm: Option<SigAlg>,
-    /// What came of it.
-    pub outcome: Outcome,
-    /// The methods that can go on, as the server said afterwards.
-    pub remaining: Vec<String>,
-}
-
-/// What came of an [`Attempt`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Outcome {
-    /// The server said yes, and the user is in.
-    Accepted,
-    /// The server said yes and wants more.
-    Partial,
-    /// The server said no.
-    Rejected,
-    /// Nothing was sent, for the reason given.
-    Skipped(String),
-}
-
-impl fmt::Display for Attempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.method)?;
-        if let Some(origin) = &self.origin {
-            write!(f, " {origin}")?;
-        }
-        if let Some(key) = &self.key {
-            write!(f, " {key}")?;
-        }
-        if let Some(alg) = &self.algorithm {
-            write!(f, " ({alg})")?;
-        }
-        match &self.outcome {
-            Outcome::Accepted => f.write_str(": accepted")?,
-            Outcome::Partial => f.write_str(": accepted, and more is needed")?,
-            Outcome::Rejected => f.write_str(": rejected by the server")?,
-            Outcome::Skipped(why) => write!(f, ": not sent, {why}")?,
-        }
-        if !self.remaining.is_empty() {
-            write!(f, "; it goes on with {}", self.remaining.join(","))?;
-        }
-        Ok(())
-    }
-}
-
-/// Nothing that was tried let the user in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthFailure {
-    /// The user name.
-    pub user: Vec<u8>,
-    /// All that was tried or skipped, in order.
-    pub attempts: Vec<Attempt>,
-    /// The methods that the server would still take.
-    pub remaining: Vec<String>,
-    /// Why the connection ended over it, if it did.
-    pub ended: Option<String>,
-}
-
-impl fmt::Display for AuthFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user = konko_core::wire::SshStr::new(&self.user);
-        write!(f, "permission denied for user \"{user}\"")?;
-        if !self.remaining.is_empty() {
-            write!(f, " (the server takes {})", self.remaining.join(","))?;
-        }
-        if self.attempts.is_empty() {
-            return f.write_str("; nothing was tried: give a key or a password");
-        }
-        for attempt in &self.attempts {
-            write!(f, "\n  {attempt}")?;
-        }
-        self.ended.as_ref().map_or(Ok(()), |why| write!(f, "\n  then {why}"))
-    }
 }
 
 impl Error {

@@ -42,15 +42,16 @@ mod state;
 mod stream;
 mod watch;
 
-pub use auth::{Auth, Login, PasswordPrompt, Question, Questions};
+pub use auth::{Auth, PasswordPrompt};
 pub use blocking::BlockingFd;
 pub use channel::{Asked, Channel, Exit, Pty, Stderr};
 pub use client::{Client, Target};
 pub use dial::ConnectFailures;
-pub use error::{Attempt, AuthFailure, Error, ErrorKind, Outcome};
+pub use error::{Error, ErrorKind};
 pub use exec::{Exec, Output};
 pub use hosts::{Answer, HostKeyProblem, HostKeys, KnownHostsFiles, UnknownHost};
 pub use konko_core as core;
+pub use konko_core::login::{Attempt, AuthFailure, LoggedIn, Outcome, Prompt, Questions};
 pub use notice::Notice;
 pub use options::{AddressFamily, ClientOptions};
 pub use sftp::Sftp;

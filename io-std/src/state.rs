@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::{Arc, Condvar};
 
-use konko_core::auth::Method;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
-use konko_core::client::{HostKeyTicket, PromptTicket, SignTicket};
+use konko_core::client::HostKeyTicket;
 use konko_core::error::Phase;
+use konko_core::login::Login;
 use konko_core::msg::DisconnectCode;
 use konko_core::{Blocked, ClientEvent, RxBuf, ServerEvent, Step, Time, TxBuf};
 
@@ -245,17 +245,6 @@ impl Chan {
     }
 }
 
-/// Something the login waits for.
-#[derive(Debug)]
-pub(crate) enum AuthStep {
-    Needed { methods: Option<Vec<String>>, partial: bool },
-    Prompts { ticket: PromptTicket, name: String, instruction: String, prompts: Vec<(String, bool)> },
-    Sign(SignTicket),
-    KeyAccepted,
-    PasswordExpired(String),
-    Authenticated { method: Method, trivial: bool },
-}
-
 /// What the reader thread is doing while it does not hold the lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -283,7 +272,8 @@ pub(crate) struct State {
     pub(crate) conn: Conn,
     pub(crate) channels: BTreeMap<ChannelId, Chan>,
     pub(crate) host_key: Option<HostKeyTicket>,
-    pub(crate) auth: VecDeque<AuthStep>,
+    /// A login in progress.
+    pub(crate) login: Option<Login>,
     pub(crate) banners: Vec<Vec<u8>>,
     /// Answers to global requests: whether granted, and their fields.
     pub(crate) globals: VecDeque<(bool, Vec<u8>)>,
@@ -323,7 +313,7 @@ impl State {
             conn,
             channels: BTreeMap::new(),
             host_key: None,
-            auth: VecDeque::new(),
+            login: None,
             banners: Vec::new(),
             globals: VecDeque::new(),
             asks: VecDeque::new(),
@@ -527,6 +517,12 @@ impl State {
     }
 
     fn on_client(&mut self, event: ClientEvent<'_>) {
+        self.wake_all = true;
+        let event = match &mut self.login {
+            Some(login) => login.event(self.conn.client(), event),
+            None => Some(event),
+        };
+        let Some(event) = event else { return };
         match event {
             ClientEvent::Opened(id) => self.on_opened(id, Ok(())),
             ClientEvent::OpenFailed { channel, why, text } => {
@@ -550,27 +546,7 @@ impl State {
             ClientEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
             ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
             ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
-            ClientEvent::AuthNeeded { methods, partial_success } => {
-                let methods = methods.map(|list| list.iter().map(str::to_owned).collect());
-                self.auth.push_back(AuthStep::Needed { methods, partial: partial_success });
-            }
-            ClientEvent::Prompts { ticket, prompts } => {
-                let text =
-                    |s: konko_core::wire::SshStr<'_>| String::from_utf8_lossy(s.as_bytes()).into_owned();
-                self.auth.push_back(AuthStep::Prompts {
-                    ticket,
-                    name: text(prompts.name),
-                    instruction: text(prompts.instruction),
-                    prompts: prompts.prompts().map(|(prompt, echo)| (text(prompt), echo)).collect(),
-                });
-            }
-            ClientEvent::Sign(ticket) => self.auth.push_back(AuthStep::Sign(ticket)),
-            ClientEvent::KeyAccepted => self.auth.push_back(AuthStep::KeyAccepted),
-            ClientEvent::PasswordExpired { prompt } => {
-                self.auth.push_back(AuthStep::PasswordExpired(prompt.excerpt(1000)));
-            }
             ClientEvent::Authenticated { method, trivial } => {
-                self.auth.push_back(AuthStep::Authenticated { method, trivial });
                 self.note(|_| Notice::Authenticated { method: method.name(), trivial });
             }
             _ => {}

@@ -192,7 +192,7 @@ fn a_failed_login_tells_each_attempt_and_another_may_follow() {
     let auth = Auth::new().key_file("/nonexistent/key").password("wrong");
     let error = client.login("alice", auth).unwrap_err();
     let ErrorKind::Auth(failure) = error.kind() else { panic!("{error}") };
-    let outcomes: Vec<_> = failure.attempts.iter().map(|a| (a.method, &a.outcome)).collect();
+    let outcomes: Vec<_> = failure.attempts.iter().map(|a| (a.method.name(), &a.outcome)).collect();
     assert!(matches!(outcomes[0], ("publickey", Outcome::Skipped(_))), "{error}");
     assert_eq!(outcomes[1], ("password", &Outcome::Rejected));
     client.login("alice", Auth::new().password("wonderland")).unwrap();
@@ -219,7 +219,7 @@ fn u18_rounds_of_questions_and_a_password_for_a_hidden_one() {
         Some(vec![if question.echo { "blue" } else { "hush" }.into()])
     });
     let login = client.login("bob", auth).unwrap();
-    assert_eq!(login.method, "keyboard-interactive");
+    assert_eq!(login.method.name(), "keyboard-interactive");
     assert_eq!(seen, [("Secret: ".into(), false), ("Colour: ".into(), true)]);
     let client = Client::connect(serve(), options()).unwrap();
     client.login("dora", Auth::new().password("hush")).unwrap();

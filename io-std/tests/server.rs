@@ -200,7 +200,7 @@ fn decisions_come_later_from_another_thread_and_in_several_steps() {
     let twice = connect(server.local_addr());
     assert!(twice.login("twice", Auth::new().password("second")).is_err());
     let login = twice.login("twice", Auth::new().password("first").password("second")).unwrap();
-    assert_eq!(login.method, "keyboard-interactive");
+    assert_eq!(login.method.name(), "keyboard-interactive");
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn passwords_and_keys_let_in_and_nothing_else_does() {
     }
     assert!(connect(&server).login("mallory", Auth::new().key(key(1))).is_err());
     let login = client.login("alice", Auth::new().password("wonderland")).unwrap();
-    assert_eq!(login.method, "password");
+    assert_eq!(login.method.name(), "password");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn two_factors_are_two() {
     assert!(connect(&server).login("alice", Auth::new().password("wonderland")).is_err());
     assert!(connect(&server).login("alice", Auth::new().key(key(1))).is_err());
     let both = Auth::new().key(key(1)).password("wonderland");
-    assert_eq!(connect(&server).login("alice", both).unwrap().method, "password");
+    assert_eq!(connect(&server).login("alice", both).unwrap().method.name(), "password");
 }
 
 #[test]

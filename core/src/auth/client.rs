@@ -202,6 +202,11 @@ impl ClientAuth {
         matches!(self.waiting, Waiting::Done)
     }
 
+    /// The next request can be sent.
+    pub(crate) fn idle(&self) -> bool {
+        matches!(self.waiting, Waiting::Idle)
+    }
+
     /// The application has to speak next.
     pub(crate) fn awaits_decision(&self) -> bool {
         matches!(self.waiting, Waiting::Signing { .. } | Waiting::Prompting { .. })

@@ -289,7 +289,7 @@ impl Login {
         }
         let Login { host, .. } = self;
         let user = SshStr::new(&self.user);
-        let ask = |q: &konko::Question| {
+        let ask = |q: &konko::Prompt| {
             let prompt = SshStr::new(q.prompt.as_bytes()).escaped(true);
             let answer = terminal::ask(&format!("({user}@{host}) {prompt}"), q.echo)?;
             String::from_utf8(answer.expose().to_vec()).ok()
