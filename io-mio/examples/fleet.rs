@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
-use konko_mio::core::client::{AuthMethod, Password};
+use konko_mio::core::client::Password;
 use konko_mio::core::hosts::{KnownHosts, Verdict};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
+use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::wire::SshStr;
-use konko_mio::core::{ClientConfig, ClientConnection, ClientEvent, TransportConfig, provider};
-use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
+use konko_mio::core::{ClientConfig, ClientConnection, ClientEvent, Rng, TransportConfig, provider};
+use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers, seed_from_os};
 
 /// Output of a host that is kept.
 const MAX_OUTPUT: usize = 64 * 1024;
@@ -51,7 +52,7 @@ pub(crate) struct Outcome {
 struct Host {
     index: usize,
     channel: Option<ChannelId>,
-    tried: bool,
+    login: Login,
     started: Instant,
     exit: Option<Result<u32, String>>,
     output: Vec<u8>,
@@ -71,6 +72,7 @@ struct Fleet {
 /// What comes from other threads and from timers.
 enum Message {
     Resolved(usize, Result<SocketAddr, String>),
+    Signed(ConnId, Option<Vec<u8>>),
     Late(ConnId),
 }
 
@@ -85,6 +87,9 @@ impl App for Fleet {
         hub: &mut Hub<Message>,
     ) {
         let Some(host) = self.hosts.get_mut(&id) else { return };
+        let Some(event) = host.login.event(conn, event) else {
+            return host.log_in(id, conn, &self.plan, hub);
+        };
         // What cannot be done now is noticed when the connection ends.
         let _ = match event {
             ClientEvent::HostKey(ticket) => {
@@ -96,26 +101,6 @@ impl App for Fleet {
                     host.exit = Some(Err("the host key is not in known_hosts".into()));
                 }
                 conn.decide_host_key(ticket, known)
-            }
-            ClientEvent::AuthNeeded { .. } if host.tried => {
-                host.exit = Some(Err(format!("{} may not log in", self.plan.user)));
-                return conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "");
-            }
-            ClientEvent::AuthNeeded { .. } => {
-                host.tried = true;
-                let method = match (&self.plan.key, &self.plan.password) {
-                    // Signatures are made on worker threads: RSA takes milliseconds.
-                    (Some(key), _) => {
-                        let alg = conn.signature_algorithms(key.public()).first().copied();
-                        alg.map(|alg| AuthMethod::ExternalKey { key: key.public(), alg })
-                    }
-                    (None, password) => password.as_ref().map(AuthMethod::Password),
-                };
-                conn.authenticate(&self.plan.user, method.unwrap_or(AuthMethod::None))
-            }
-            ClientEvent::Sign(ticket) => {
-                let key = self.plan.key.clone().expect("only a key asks for a signature");
-                return hub.sign(id, conn, ticket, key);
             }
             ClientEvent::Authenticated { .. } => conn.open(OpenKind::Session).map(drop),
             ClientEvent::Opened(channel) => {
@@ -146,7 +131,7 @@ impl App for Fleet {
                         let host = Host {
                             index,
                             channel: None,
-                            tried: false,
+                            login: self.plan.login(),
                             started,
                             exit: None,
                             output: Vec::new(),
@@ -155,6 +140,12 @@ impl App for Fleet {
                         hub.after(self.plan.timeout, Message::Late(id));
                     }
                     Err(why) => self.done(index, Err(why), Vec::new(), started, hub),
+                }
+            }
+            Message::Signed(id, signature) => {
+                if let (Some(host), Some(conn)) = (self.hosts.get_mut(&id), hub.client(id)) {
+                    let answer = signature.map_or(Answer::No, Answer::Signature);
+                    let _ = host.login.answer(conn, answer);
                 }
             }
             Message::Late(id) => {
@@ -202,7 +193,38 @@ impl Fleet {
     }
 }
 
+impl Plan {
+    fn login(&self) -> Login {
+        let key = self.key.clone().map(Way::Key);
+        let password = self.password.as_ref().map(|_| Way::Password { tries: 1 });
+        Login::new(self.user.clone(), key.into_iter().chain(password)).sign_elsewhere()
+    }
+}
+
 impl Host {
+    /// Answers what the login asks. Signatures are made on worker threads: RSA takes milliseconds.
+    fn log_in(&mut self, id: ConnId, conn: &mut ClientConnection, plan: &Plan, hub: &Hub<Message>) {
+        while let Some(asked) = self.login.question() {
+            let answer = match asked.question {
+                Question::Sign { pair: Some(key), alg, message, .. } => {
+                    return hub.spawn(move || {
+                        let sign = |seed| key.sign(alg, &message, &mut Rng::from_seed(&seed)).ok();
+                        Message::Signed(id, seed_from_os().ok().and_then(sign))
+                    });
+                }
+                Question::Password { .. } => {
+                    plan.password.as_ref().map_or(Answer::No, |p| Answer::Secret(Password::new(p.expose())))
+                }
+                _ => Answer::No,
+            };
+            let _ = self.login.answer(conn, answer);
+        }
+        if self.login.is_over() {
+            self.exit = Some(Err(format!("{} may not log in", plan.user)));
+            conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "");
+        }
+    }
+
     fn on_channel(&mut self, conn: &mut ClientConnection, channel: ChannelId, event: ChannelEvent<'_>) {
         match event {
             ChannelEvent::Data { data, .. } => {

@@ -179,13 +179,6 @@ impl<M: Send + 'static> Driver<M> {
                         self.hub.enqueue(id);
                     }
                 }
-                Mail::Signature(id, ticket, signature) => {
-                    let Some(conn) = self.hub.client(id) else { continue };
-                    let _ = match signature {
-                        Some(signature) => conn.provide_signature(ticket, &signature),
-                        None => conn.cancel_signature(ticket),
-                    };
-                }
                 Mail::Drain(patience) => self.hub.drain(patience),
             }
         }

@@ -8,10 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko_core::admission::{Admission, AdmissionLimits};
-use konko_core::client::SignTicket;
-use konko_core::keys::KeyPair;
 use konko_core::transport::Job;
-use konko_core::{ClientConfig, ClientConnection, Rng, Seed, ServerConfig, ServerConnection, Time, TxBuf};
+use konko_core::{ClientConfig, ClientConnection, Seed, ServerConfig, ServerConnection, Time, TxBuf};
 use mio::{Interest, Registry, Token};
 
 use crate::link::{Link, Place, SharedAdmission, Side};
@@ -225,16 +223,6 @@ impl<M: Send + 'static> Hub<M> {
         self.offload(false, || Mail::Message(work()));
     }
 
-    /// Makes a signature that a client's `Sign` event asks for, on a worker thread, and sends it.
-    pub fn sign(&self, id: ConnId, conn: &ClientConnection, ticket: SignTicket, key: Arc<KeyPair>) {
-        let Some(request) = conn.sign_request(&ticket) else { return };
-        let (alg, message) = (request.alg, request.message.to_vec());
-        self.offload(false, move || {
-            let signature = seed().ok().and_then(|s| key.sign(alg, &message, &mut Rng::from_seed(&s)).ok());
-            Mail::Signature(id, ticket, signature)
-        });
-    }
-
     /// Ends in good order: nobody is accepted any more, connections without a channel are told to
     /// leave, the others when their last channel has closed, at the latest after `patience`. The loop
     /// ends with the last of them.
@@ -320,7 +308,7 @@ impl<M: Send + 'static> Hub<M> {
         config: Arc<ClientConfig>,
         connect_until: Option<Time>,
     ) -> io::Result<ConnId> {
-        let conn = ClientConnection::new(config, seed()?, self.clock());
+        let conn = ClientConnection::new(config, seed_from_os()?, self.clock());
         self.start(Side::Client(conn), stream, connect_until, None)
     }
 
@@ -330,7 +318,7 @@ impl<M: Send + 'static> Hub<M> {
         config: Arc<ServerConfig>,
         place: Option<Place>,
     ) -> io::Result<ConnId> {
-        let conn = ServerConnection::new(config, seed()?, self.clock());
+        let conn = ServerConnection::new(config, seed_from_os()?, self.clock());
         self.start(Side::Server(conn), stream, None, place)
     }
 
@@ -394,10 +382,14 @@ impl<M> fmt::Debug for Hub<M> {
 
 /// Admission by these limits, to be shared by listeners.
 pub fn admission(limits: AdmissionLimits) -> io::Result<SharedAdmission> {
-    Ok(SharedAdmission::new(Admission::new(limits, &seed()?)))
+    Ok(SharedAdmission::new(Admission::new(limits, &seed_from_os()?)))
 }
 
-pub(crate) fn seed() -> io::Result<Seed> {
+/// A seed from the operating system: for a connection, or to sign with.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn seed_from_os() -> io::Result<Seed> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| io::Error::other(e.to_string()))?;
     Ok(Seed::new(bytes))

@@ -122,7 +122,7 @@ mod workers;
 
 pub use app::{App, Closed};
 pub use driver::{Driver, Loop};
-pub use hub::{Hub, ListenerId, Settings, admission};
+pub use hub::{Hub, ListenerId, Settings, admission, seed_from_os};
 pub use link::SharedAdmission;
 pub use mailbox::Mailbox;
 pub use slab::ConnId;

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use konko_core::client::SignTicket;
 use konko_core::transport::DoneJob;
 
 use crate::slab::ConnId;
@@ -12,8 +11,6 @@ use crate::slab::ConnId;
 pub(crate) enum Mail<M> {
     Message(M),
     Job(ConnId, Box<DoneJob>),
-    /// `None`: the key could not sign.
-    Signature(ConnId, SignTicket, Option<Vec<u8>>),
     Drain(Duration),
 }
 

@@ -12,12 +12,12 @@ use std::time::{Duration, Instant};
 use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
 use konko_mio::core::admission::{AdmissionLimits, Penalty, Refused};
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
-use konko_mio::core::client::AuthMethod;
 use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::server::{Attempt, AuthRejection, AuthResult, AuthTicket, Verdict};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::*;
-use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Stream, Workers};
+use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Stream, Workers, seed_from_os};
 use support::{Counts, Server, client_config, server_config, wait};
 
 fn options() -> ClientOptions {
@@ -37,8 +37,9 @@ fn user_key() -> Arc<KeyPair> {
 
 /// Both ends of a connection in one loop: the client's key signs on a worker thread, the server asks
 /// a slow directory, which answers late.
-#[derive(Default)]
 struct Both {
+    login: Login,
+    signed: bool,
     late: u32,
     ticks: u32,
     output: Vec<u8>,
@@ -47,6 +48,7 @@ struct Both {
 
 enum Message {
     Decided(ConnId, AuthTicket, bool),
+    Signed(ConnId, Vec<u8>),
     Tick,
 }
 
@@ -83,13 +85,18 @@ impl App for Both {
         event: ClientEvent<'_>,
         hub: &mut Hub<Message>,
     ) {
+        let Some(event) = self.login.event(conn, event) else {
+            if let Some(asked) = self.login.question() {
+                let Question::Sign { pair: Some(key), alg, message, .. } = asked.question else { panic!() };
+                hub.spawn(move || {
+                    let mut rng = Rng::from_seed(&seed_from_os().unwrap());
+                    Message::Signed(id, key.sign(alg, &message, &mut rng).unwrap())
+                });
+            }
+            return;
+        };
         match event {
             ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } => {
-                let (key, alg) = (user_key(), crypto::SigAlg::Ed25519);
-                conn.authenticate("alice", AuthMethod::ExternalKey { key: key.public(), alg }).unwrap();
-            }
-            ClientEvent::Sign(ticket) => hub.sign(id, conn, ticket, user_key()),
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(channel) => {
                 conn.request(channel, ChannelRequest::Exec(SshStr::new(b"greet")), true).unwrap();
@@ -109,6 +116,10 @@ impl App for Both {
                 self.late += 1;
                 let verdict = if right { Verdict::Accept } else { Verdict::Reject };
                 hub.server(id).unwrap().decide_auth(ticket, verdict).unwrap();
+            }
+            Message::Signed(id, signature) => {
+                self.signed = true;
+                self.login.answer(hub.client(id).unwrap(), Answer::Signature(signature)).unwrap();
             }
             Message::Tick => self.ticks += 1,
         }
@@ -135,7 +146,9 @@ fn both_ends_run_in_somebody_elses_loop_over_a_socket_pair() {
     hub.adopt_client(Stream::try_from(right).unwrap(), Arc::new(client_config())).unwrap();
     hub.after(Duration::from_millis(1), Message::Tick);
     std::io::Write::write_all(&mut other, b"!").unwrap();
-    let (mut app, mut own) = (Both::default(), 0);
+    let login = Login::new("alice", [Way::Key(user_key())]).sign_elsewhere();
+    let mut app = Both { login, signed: false, late: 0, ticks: 0, output: Vec::new(), ended: Vec::new() };
+    let mut own = 0;
     let mut events = mio::Events::with_capacity(8);
     let start = Instant::now();
     while !driver.is_drained() {
@@ -150,6 +163,7 @@ fn both_ends_run_in_somebody_elses_loop_over_a_socket_pair() {
         driver.turn(&mut app);
     }
     assert_eq!((own, app.late, app.ticks, &app.output[..]), (1, 1, 1, &b"hello"[..]));
+    assert!(app.signed);
     assert_eq!(app.ended.len(), 2, "{:?}", app.ended);
 }
 
