@@ -245,7 +245,7 @@ impl Login {
             }
         };
         self.question = self.question.take().filter(|_| done.is_ok());
-        self.usage(done.clone());
+        self.usage(done);
         done
     }
 
