@@ -7,7 +7,8 @@ use konko_core::crypto::{Curve, VerifyKey};
 use konko_core::keys::{KeyKind, PrivateKey, PublicKey};
 use konko_core::transport::limits::Limits;
 use konko_core::{
-    ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig, provider,
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
+    provider,
 };
 use std::fs;
 use std::io::{Read, Write};
@@ -48,10 +49,15 @@ fn probe(port: u16, keys: &[PublicKey]) -> Vec<bool> {
     let (mut asked, user) = (false, sshd::login());
     while answers.len() < keys.len() {
         match conn.poll(Time::ZERO + start.elapsed(), &mut rx).expect("the connection lives") {
-            Step::Event(ClientEvent::HostKey(ticket)) => conn.decide_host_key(ticket, true).expect("asked"),
-            Step::Event(event @ (ClientEvent::AuthNeeded { .. } | ClientEvent::KeyAccepted)) => {
+            Step::Event(ClientEvent::Auth(ClientAuth::HostKey(ticket))) => {
+                conn.decide_host_key(ticket, true).expect("asked")
+            }
+            Step::Event(
+                event @ (ClientEvent::Auth(ClientAuth::Needed { .. })
+                | ClientEvent::Auth(ClientAuth::KeyAccepted)),
+            ) => {
                 if asked {
-                    answers.push(matches!(event, ClientEvent::KeyAccepted));
+                    answers.push(matches!(event, ClientEvent::Auth(ClientAuth::KeyAccepted)));
                 }
                 let Some(key) = keys.get(answers.len()) else { break };
                 let alg = conn.signature_algorithms(key)[0];

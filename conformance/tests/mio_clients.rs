@@ -13,7 +13,7 @@ use konko_core::keys::{PrivateKey, PublicKey};
 use konko_core::server::Verdict;
 use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Negotiated;
-use konko_core::{ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
+use konko_core::{ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
 use konko_mio::{App, ConnId, Hub, Loop, Mailbox, Settings, Workers};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -43,13 +43,15 @@ impl App for Cat {
     ) {
         let verdict = |right| if right { Verdict::Accept } else { Verdict::Reject };
         match event {
-            ServerEvent::AuthProbe { ticket, key, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
                 conn.decide_probe(ticket, *key == self.key).unwrap();
             }
-            ServerEvent::AuthSigned { ticket, key } => {
+            ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 conn.decide_auth(ticket, verdict(*key.key() == self.key)).unwrap();
             }
-            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                conn.decide_auth(ticket, Verdict::Reject).unwrap()
+            }
             ServerEvent::Open { ticket, .. } => {
                 let channel = conn.accept_channel(ticket).unwrap();
                 self.waiting.insert((id, channel), (Vec::new(), false));

@@ -10,8 +10,8 @@ use konko_core::crypto::{Kex, SigAlg};
 use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko_core::replay::{SecretTranscript, Setup, replay};
 use konko_core::{
-    ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig, provider,
-    wire,
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
+    provider, wire,
 };
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -58,10 +58,10 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
     let (mut output, mut exit) = (Vec::new(), None);
     loop {
         match conn.poll(now(), &mut rx).expect("the session works") {
-            Step::Event(ClientEvent::HostKey(ticket)) => {
+            Step::Event(ClientEvent::Auth(ClientAuth::HostKey(ticket))) => {
                 conn.decide_host_key(ticket, true).expect("a decision")
             }
-            Step::Event(ClientEvent::AuthNeeded { .. }) => {
+            Step::Event(ClientEvent::Auth(ClientAuth::Needed { .. })) => {
                 let method = AuthMethod::PublicKey { key: &key, alg: SigAlg::Ed25519 };
                 conn.authenticate(login, method).expect("a request");
             }

@@ -72,8 +72,10 @@ impl Ends {
         tx.consume(tx.len());
         while let Step::Event(event) = self.client.poll(self.now, &mut self.client_rx).unwrap() {
             match event {
-                ClientEvent::HostKey(ticket) => self.client.decide_host_key(ticket, true).unwrap(),
-                ClientEvent::AuthNeeded { .. } => {
+                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                    self.client.decide_host_key(ticket, true).unwrap()
+                }
+                ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     let password = Password::new(&b"x"[..]);
                     self.client.authenticate("u", AuthMethod::Password(&password)).unwrap();
                 }
@@ -82,7 +84,9 @@ impl Ends {
         }
         while let Step::Event(event) = self.server.poll(self.now, &mut self.server_rx).unwrap() {
             match event {
-                ServerEvent::Auth { ticket, .. } => self.server.decide_auth(ticket, Verdict::Accept).unwrap(),
+                ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                    self.server.decide_auth(ticket, Verdict::Accept).unwrap()
+                }
                 ServerEvent::Open { ticket, .. } => {
                     self.server.accept_channel(ticket).unwrap();
                 }

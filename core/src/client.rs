@@ -3,14 +3,11 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use crate::auth::Method;
 use crate::auth::USERAUTH_SERVICE;
 pub use crate::auth::client::{AuthMethod, Password, PromptTicket, SignRequest, SignTicket};
-use crate::auth::client::{ClientAuth, RawAuth};
-use crate::channel::{
-    ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
-};
-use crate::connection::{Connection, Logic, Machine, Question, Shared, Side};
+use crate::auth::client::{RawAuth, Userauth};
+use crate::channel::WindowConfig;
+use crate::connection::{Connection, Event, Logic, Machine, Raw, Side};
 use crate::crypto::SigAlg;
 use crate::error::{Failure, TimerKind, UsageError};
 use crate::keys::PublicKey;
@@ -47,7 +44,7 @@ pub type ClientConnection = Connection<Client>;
 /// The client's role in a [`Connection`].
 #[derive(Debug)]
 pub struct Client {
-    auth: ClientAuth,
+    auth: Userauth,
     number: u32,
     asked: Option<u32>,
     /// A signature was asked for and not told yet.
@@ -62,16 +59,17 @@ pub struct HostKeyTicket {
 }
 
 /// What happens on a client's connection.
-#[derive(Debug)]
+pub type ClientEvent<'b> = Event<'b, ClientAuth<'b>>;
+
+/// What only a client is asked: about the server's key, and for proof of who its user is (RFC 4252).
+#[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ClientEvent<'b> {
-    /// The algorithms are agreed on; see `negotiated`.
-    Negotiated,
+pub enum ClientAuth<'b> {
     /// The server proved that it has the key that [`ClientConnection::offered_host_key`] shows. Is
     /// it the right one? The core never decides that.
     HostKey(HostKeyTicket),
     /// Call `authenticate`.
-    AuthNeeded {
+    Needed {
         /// Methods that can go on. `None` while the server has not said: before the first request,
         /// and when it answers with an empty list, which it may (RFC 4252 §5.2). Then any method
         /// may be tried.
@@ -98,68 +96,6 @@ pub enum ClientEvent<'b> {
         /// Text of the server.
         prompt: SshStr<'b>,
     },
-    /// The user is in. Channels can be opened.
-    Authenticated {
-        /// The method that did it.
-        method: Method,
-        /// The server asked for no proof at all. A server that lets everybody in may be one that
-        /// wants to see what it is told next (CVE-2021-36367).
-        trivial: bool,
-    },
-    /// Keys were renewed.
-    Rekeyed,
-    /// A channel of ours is open.
-    Opened(ChannelId),
-    /// A channel of ours was refused; its identifier is gone.
-    OpenFailed {
-        /// Which one.
-        channel: ChannelId,
-        /// Why.
-        why: OpenFailure,
-        /// Text of the server.
-        text: SshStr<'b>,
-    },
-    /// The server opens a channel.
-    Open {
-        /// For `accept_channel` or `refuse_channel`.
-        ticket: OpenTicket,
-        /// What kind.
-        kind: OpenKind<'b>,
-    },
-    /// Something happened on a channel.
-    Channel(ChannelId, ChannelEvent<'b>),
-    /// The server asks something that concerns no channel.
-    GlobalRequest {
-        /// For `reply_global`; absent when no answer is wanted.
-        ticket: Option<GlobalTicket>,
-        /// What it asks.
-        request: GlobalRequestRef<'b>,
-    },
-    /// Our oldest unanswered global request was granted or not.
-    GlobalReply {
-        /// Whether it was granted.
-        ok: bool,
-        /// What the request's definition says.
-        fields: &'b [u8],
-    },
-}
-
-/// An event of the client before it borrows.
-#[doc(hidden)]
-pub struct RawClient(Raw);
-
-impl core::fmt::Debug for RawClient {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match &self.0 {
-            Raw::HostKey(ticket) => write!(f, "HostKey({})", ticket.number),
-            Raw::Auth(raw) => raw.fmt(f),
-        }
-    }
-}
-
-enum Raw {
-    HostKey(HostKeyTicket),
-    Auth(RawAuth),
 }
 
 impl Connection<Client> {
@@ -169,7 +105,7 @@ impl Connection<Client> {
             Transport::new(Role::Client, Arc::clone(&config.transport), Vec::new(), false, &seed, now);
         Connection {
             core: Machine::new(transport, config.window, now),
-            side: Client { auth: ClientAuth::new(seed.fork(b"auth")), number: 0, asked: None, sign: None },
+            side: Client { auth: Userauth::new(seed.fork(b"auth")), number: 0, asked: None, sign: None },
         }
     }
 
@@ -208,11 +144,11 @@ impl Connection<Client> {
     }
 
     /// Sends an authentication request. What the server says to it is an event: `Authenticated`,
-    /// `AuthNeeded`, or what the method is documented to bring.
+    /// `Needed`, or what the method is documented to bring.
     ///
     /// # Errors
     ///
-    /// `TooEarly` before the first `AuthNeeded`, `RequestPending` while one is unanswered,
+    /// `TooEarly` before the first `Needed`, `RequestPending` while one is unanswered,
     /// `KeyMismatch` if the key cannot sign with the algorithm or the policy does not allow it,
     /// `Full` after 64 requests.
     pub fn authenticate(&mut self, user: impl AsRef<[u8]>, method: AuthMethod<'_>) -> Result<(), UsageError> {
@@ -268,11 +204,6 @@ impl Connection<Client> {
         self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, answers)
     }
 
-    /// Whether the user is in.
-    pub fn is_authenticated(&self) -> bool {
-        self.side.auth.done()
-    }
-
     /// How to sign with `key` here, best first: what it can do, the policy allows and the server
     /// takes (RFC 8308 §3.1, RFC 8332 §3.3).
     pub fn signature_algorithms(&self, key: &PublicKey) -> Vec<SigAlg> {
@@ -281,11 +212,12 @@ impl Connection<Client> {
 }
 
 impl Side for Client {
-    type Event<'b> = ClientEvent<'b>;
-    type Raw = RawClient;
+    type Auth<'b> = ClientAuth<'b>;
 }
 
 impl Logic for Client {
+    type Raw = RawAuth;
+
     fn keyed(&mut self, core: &mut Machine) {
         core.transport.request_service(USERAUTH_SERVICE);
         core.transport.expect_reply(core.now);
@@ -293,17 +225,12 @@ impl Logic for Client {
         core.transport.timers.set(TimerKind::AuthReply, Some(core.now + timeout));
     }
 
-    fn ask(&mut self, core: &mut Machine, question: Question) -> Option<RawClient> {
-        match question {
-            Question::HostKey => {
-                // A person may have to look; only the login as a whole has a time.
-                core.transport.timers.set(TimerKind::KeyExchange, None);
-                self.number = self.number.wrapping_add(1);
-                self.asked = Some(self.number);
-                Some(RawClient(Raw::HostKey(HostKeyTicket { number: self.number })))
-            }
-            Question::Job(_) => None,
-        }
+    fn host_key(&mut self, core: &mut Machine) -> Option<RawAuth> {
+        // A person may have to look; only the login as a whole has a time.
+        core.transport.timers.set(TimerKind::KeyExchange, None);
+        self.number = self.number.wrapping_add(1);
+        self.asked = Some(self.number);
+        Some(RawAuth::HostKey(self.number))
     }
 
     fn message(
@@ -311,7 +238,7 @@ impl Logic for Client {
         core: &mut Machine,
         number: u8,
         payload: &[u8],
-    ) -> Result<Option<RawClient>, Failure> {
+    ) -> Result<Option<Raw<RawAuth>>, Failure> {
         let raw = match number {
             msg::ServiceAccept::NUMBER => {
                 let m = Transport::parse::<msg::ServiceAccept<'_>>(payload)?;
@@ -323,70 +250,53 @@ impl Logic for Client {
                 core.transport.timers.set(TimerKind::AuthReply, None);
                 core.transport.measure_rtt(core.now);
                 core.transport.enter(crate::transport::legal::State::Auth);
-                Some(self.auth.service_accepted()?)
+                Raw::Auth(self.auth.service_accepted()?)
             }
             ExtInfo::NUMBER => {
                 self.auth.on_ext_info(&Transport::parse::<ExtInfo<'_>>(payload)?);
-                None
+                return Ok(None);
             }
             _ => self.auth.receive(&mut core.transport, number, payload)?,
         };
-        if matches!(raw, Some(RawAuth::Authenticated)) {
+        if matches!(raw, Raw::Authenticated { .. }) {
             core.authenticated();
         }
-        Ok(raw.map(|raw| RawClient(Raw::Auth(raw))))
+        Ok(Some(raw))
     }
 
-    fn pending(&mut self, _core: &mut Machine) -> Result<Option<RawClient>, Failure> {
-        Ok(self.sign.take().map(|ticket| RawClient(Raw::Auth(RawAuth::Sign(ticket)))))
+    fn pending(&mut self, _core: &mut Machine) -> Result<Option<Raw<RawAuth>>, Failure> {
+        Ok(self.sign.take().map(|ticket| Raw::Auth(RawAuth::Sign(ticket))))
     }
 
     fn awaits_decision(&self) -> bool {
         self.auth.awaits_decision()
     }
 
-    fn timer(&mut self, _core: &mut Machine, _kind: TimerKind) {}
+    fn delayed(&mut self, _core: &mut Machine) {}
 
-    fn event<'b>(&self, _core: &Machine, raw: RawClient, payload: &'b [u8]) -> ClientEvent<'b> {
+    fn present<'b>(&self, raw: RawAuth, payload: &'b [u8]) -> ClientAuth<'b> {
         let text = |text: Option<SshStr<'b>>| text.unwrap_or(SshStr::new(b""));
-        match raw.0 {
-            Raw::HostKey(ticket) => ClientEvent::HostKey(ticket),
-            Raw::Auth(RawAuth::Needed(listed)) => {
+        match raw {
+            RawAuth::HostKey(number) => ClientAuth::HostKey(HostKeyTicket { number }),
+            RawAuth::Needed(listed) => {
                 let m = UserauthFailure::parse(payload).ok().filter(|_| listed);
-                ClientEvent::AuthNeeded {
+                ClientAuth::Needed {
                     methods: m.map(|m| m.methods).filter(|methods| !methods.is_empty()),
                     partial_success: m.is_some_and(|m| m.partial_success),
                 }
             }
-            Raw::Auth(RawAuth::Banner) => {
-                ClientEvent::Banner(text(UserauthBanner::parse(payload).ok().map(|m| m.message)))
+            RawAuth::Banner => {
+                ClientAuth::Banner(text(UserauthBanner::parse(payload).ok().map(|m| m.message)))
             }
-            Raw::Auth(RawAuth::Prompts(ticket)) => {
+            RawAuth::Prompts(ticket) => {
                 let empty = UserauthInfoRequest::new(SshStr::new(b""), SshStr::new(b""), 0, &[]);
-                ClientEvent::Prompts { ticket, prompts: UserauthInfoRequest::parse(payload).unwrap_or(empty) }
+                ClientAuth::Prompts { ticket, prompts: UserauthInfoRequest::parse(payload).unwrap_or(empty) }
             }
-            Raw::Auth(RawAuth::Sign(ticket)) => ClientEvent::Sign(ticket),
-            Raw::Auth(RawAuth::KeyAccepted) => ClientEvent::KeyAccepted,
-            Raw::Auth(RawAuth::PasswordExpired) => ClientEvent::PasswordExpired {
+            RawAuth::Sign(ticket) => ClientAuth::Sign(ticket),
+            RawAuth::KeyAccepted => ClientAuth::KeyAccepted,
+            RawAuth::PasswordExpired => ClientAuth::PasswordExpired {
                 prompt: text(UserauthPasswdChangereq::parse(payload).ok().map(|m| m.prompt)),
             },
-            Raw::Auth(RawAuth::Authenticated) => {
-                let (method, proof) = self.auth.method();
-                ClientEvent::Authenticated { method, trivial: !proof }
-            }
-        }
-    }
-
-    fn shared(event: Shared<'_>) -> ClientEvent<'_> {
-        match event {
-            Shared::Negotiated => ClientEvent::Negotiated,
-            Shared::Rekeyed => ClientEvent::Rekeyed,
-            Shared::Opened(id) => ClientEvent::Opened(id),
-            Shared::OpenFailed { channel, why, text } => ClientEvent::OpenFailed { channel, why, text },
-            Shared::Open { ticket, kind } => ClientEvent::Open { ticket, kind },
-            Shared::Channel(id, event) => ClientEvent::Channel(id, event),
-            Shared::Global { ticket, request } => ClientEvent::GlobalRequest { ticket, request },
-            Shared::GlobalReply { ok, fields } => ClientEvent::GlobalReply { ok, fields },
         }
     }
 }

@@ -384,7 +384,7 @@ pub enum UsageError {
     Closed,
     /// The ticket was answered before, or its question has gone away.
     StaleTicket,
-    /// A login before the server is ready for it: before the first `AuthNeeded`.
+    /// A login before the server is ready for it: before the first `ClientAuth::Needed`.
     TooEarly,
     /// Channels, requests and new keys come after the login.
     NotAuthenticated,

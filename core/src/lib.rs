@@ -47,11 +47,11 @@
 //! while !closed {
 //!     while let Step::Event(event) = client.poll(Time::ZERO, &mut client_rx)? {
 //!         match event {
-//!             ClientEvent::HostKey(ticket) => {
+//!             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
 //!                 let known = client.offered_host_key() == Some(host_key.public());
 //!                 client.decide_host_key(ticket, known)?;
 //!             }
-//!             ClientEvent::AuthNeeded { .. } => {
+//!             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
 //!                 client.authenticate("alice", AuthMethod::Password(&Password::new("wonderland")))?;
 //!             }
 //!             ClientEvent::Authenticated { .. } => {
@@ -70,7 +70,7 @@
 //!     }
 //!     while let Step::Event(event) = server.poll(Time::ZERO, &mut server_rx)? {
 //!         match event {
-//!             ServerEvent::Auth { ticket, attempt, .. } => {
+//!             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
 //!                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
 //!                 server.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })?;
 //!             }
@@ -136,10 +136,10 @@ pub mod time;
 pub mod transport;
 pub mod wire;
 
-pub use client::{ClientConfig, ClientConnection, ClientEvent};
-pub use connection::{Blocked, Connection, DataSlot, Side, Step};
+pub use client::{ClientAuth, ClientConfig, ClientConnection, ClientEvent};
+pub use connection::{Blocked, Connection, DataSlot, Event, EventOf, Side, Step};
 pub use error::{Error, UsageError};
 pub use rng::{Rng, Seed};
-pub use server::{ServerConfig, ServerConnection, ServerEvent};
+pub use server::{ServerAuth, ServerConfig, ServerConnection, ServerEvent};
 pub use time::Time;
 pub use transport::{RxBuf, TransportConfig, TxBuf};

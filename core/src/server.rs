@@ -11,12 +11,10 @@ pub use crate::auth::server::{
     Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, Verdict,
     VerifiedKey,
 };
-use crate::auth::server::{RawAuth, ServerAuth, present, secret_of, user_of};
+use crate::auth::server::{RawAuth, Userauth, present, secret_of, user_of};
 use crate::auth::{Method, MethodSet};
-use crate::channel::{
-    ChannelEvent, ChannelId, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket, WindowConfig,
-};
-use crate::connection::{Connection, Logic, Machine, Question, Shared, Side};
+use crate::channel::WindowConfig;
+use crate::connection::{Connection, Event, Logic, Machine, Raw, Side};
 use crate::crypto::SigAlg;
 use crate::error::{Error, Failure, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey};
@@ -25,7 +23,7 @@ use crate::replay::{Call, ServerCall};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
-use crate::transport::{DoneJob, Job, Transport, TransportConfig};
+use crate::transport::{Transport, TransportConfig};
 use crate::wire::SshStr;
 
 /// What a server configures.
@@ -41,7 +39,7 @@ pub struct ServerConfig {
     pub methods: MethodSet,
     /// Text shown before authentication; at most 64 KiB of it.
     pub banner: Option<String>,
-    /// Hand the costly part of each key exchange out as `ServerEvent::Job`, instead of doing it
+    /// Hand the costly part of each key exchange out as `Event::Job`, instead of doing it
     /// inside `poll`.
     pub offload: bool,
     /// What the delay of a refusal depends on, beside the user's name. It is the server's, not the
@@ -80,22 +78,21 @@ pub type ServerConnection = Connection<Server>;
 /// The server's role in a [`Connection`].
 #[derive(Debug)]
 pub struct Server {
-    auth: ServerAuth,
+    auth: Userauth,
     /// What the application says that the source deserves.
     penalty: Option<Penalty>,
 }
 
 /// What happens on a server's connection.
-#[derive(Debug)]
+pub type ServerEvent<'b> = Event<'b, ServerAuth<'b>>;
+
+/// What only a server is asked: who its user is (RFC 4252).
+#[derive(Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum ServerEvent<'b> {
-    /// The algorithms are agreed on; see `negotiated`.
-    Negotiated,
-    /// Costly work; run it anywhere and give the result to `finish_job`. Only with `offload`.
-    Job(Box<Job>),
+pub enum ServerAuth<'b> {
     /// May this user come in with this key? Nothing is proven yet, and a yes lets nobody in: the client
-    /// signs then, or has signed already and its signature is verified. `AuthSigned` follows.
-    AuthProbe {
+    /// signs then, or has signed already and its signature is verified. `Signed` follows.
+    Probe {
         /// For `decide_probe`.
         ticket: ProbeTicket,
         /// The user name.
@@ -107,16 +104,16 @@ pub enum ServerEvent<'b> {
         /// Whether the client has signed. Nobody has looked at the signature.
         signed: bool,
     },
-    /// The client has the private half of this key, about which `AuthProbe` asked just before: its
+    /// The client has the private half of this key, about which `Probe` asked just before: its
     /// signature over this session was verified. For which user, says `user`.
-    AuthSigned {
+    Signed {
         /// For `decide_auth`.
         ticket: AuthTicket,
         /// The key.
         key: Box<VerifiedKey>,
     },
     /// The client offers proof that is no key.
-    Auth {
+    Attempt {
         /// For `decide_auth`.
         ticket: AuthTicket,
         /// The user name; empty with answers, see `user`.
@@ -126,63 +123,7 @@ pub enum ServerEvent<'b> {
     },
     /// An attempt is over: accepted, partly right, or rejected by the application or by the core. For
     /// logs and counts; there is nothing to answer.
-    AuthOutcome(Box<AuthOutcome>),
-    /// The user is in; see `user`.
-    Authenticated,
-    /// Keys were renewed.
-    Rekeyed,
-    /// A channel of ours is open.
-    Opened(ChannelId),
-    /// A channel of ours was refused; its identifier is gone.
-    OpenFailed {
-        /// Which one.
-        channel: ChannelId,
-        /// Why.
-        why: OpenFailure,
-        /// Text of the client.
-        text: SshStr<'b>,
-    },
-    /// The client opens a channel.
-    Open {
-        /// For `accept_channel` or `refuse_channel`.
-        ticket: OpenTicket,
-        /// What kind.
-        kind: OpenKind<'b>,
-    },
-    /// Something happened on a channel.
-    Channel(ChannelId, ChannelEvent<'b>),
-    /// The client asks something that concerns no channel.
-    GlobalRequest {
-        /// For `reply_global`; absent when no answer is wanted.
-        ticket: Option<GlobalTicket>,
-        /// What it asks.
-        request: GlobalRequestRef<'b>,
-    },
-    /// Our oldest unanswered global request was granted or not.
-    GlobalReply {
-        /// Whether it was granted.
-        ok: bool,
-        /// What the request's definition says.
-        fields: &'b [u8],
-    },
-}
-
-/// An event of the server before it borrows.
-#[doc(hidden)]
-pub struct RawServer(Raw);
-
-impl core::fmt::Debug for RawServer {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match &self.0 {
-            Raw::Auth(raw) => raw.fmt(f),
-            Raw::Job(job) => job.fmt(f),
-        }
-    }
-}
-
-enum Raw {
-    Auth(RawAuth),
-    Job(Box<Job>),
+    Outcome(Box<AuthOutcome>),
 }
 
 impl Connection<Server> {
@@ -203,7 +144,7 @@ impl Connection<Server> {
         Connection {
             core: Machine::new(transport, config.window, now),
             side: Server {
-                auth: ServerAuth::new(config.methods, config.banner.clone(), delay_secret),
+                auth: Userauth::new(config.methods, config.banner.clone(), delay_secret),
                 penalty: None,
             },
         }
@@ -219,7 +160,7 @@ impl Connection<Server> {
         connection
     }
 
-    /// Says whether the user may come in with the key of an `AuthProbe`. A no goes out after a delay
+    /// Says whether the user may come in with the key of a `Probe`. A no goes out after a delay
     /// that does not tell why. A yes lets nobody in: it asks the client to sign, or has the signature
     /// verified, in this call, if the client has signed already.
     ///
@@ -249,21 +190,6 @@ impl Connection<Server> {
         decided
     }
 
-    /// Takes the result of a job.
-    pub fn finish_job(&mut self, job: DoneJob) -> Result<(), UsageError> {
-        self.core.note(&Call::Server(ServerCall::FinishJob(job.generation)));
-        self.core.usable()?;
-        let now = self.core.now;
-        match self.core.transport.finish_job(now, job) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(UsageError::StaleTicket),
-            Err(failure) => {
-                self.core.fail(failure);
-                Ok(())
-            }
-        }
-    }
-
     /// The user name of the authentication in progress, then of the user who is in.
     pub fn user(&self) -> Option<SshStr<'_>> {
         self.side.auth.user().map(SshStr::new)
@@ -290,26 +216,19 @@ impl Connection<Server> {
     pub fn penalize(&mut self, penalty: Penalty) {
         self.side.penalty = Some(penalty);
     }
-
-    /// Whether the user is in.
-    pub fn is_authenticated(&self) -> bool {
-        self.side.auth.done()
-    }
 }
 
 impl Side for Server {
-    type Event<'b> = ServerEvent<'b>;
-    type Raw = RawServer;
+    type Auth<'b> = ServerAuth<'b>;
 }
 
 impl Logic for Server {
+    type Raw = RawAuth;
+
     fn keyed(&mut self, _core: &mut Machine) {}
 
-    fn ask(&mut self, _core: &mut Machine, question: Question) -> Option<RawServer> {
-        match question {
-            Question::Job(job) => Some(RawServer(Raw::Job(job))),
-            Question::HostKey => None,
-        }
+    fn host_key(&mut self, _core: &mut Machine) -> Option<RawAuth> {
+        None
     }
 
     fn message(
@@ -317,59 +236,43 @@ impl Logic for Server {
         core: &mut Machine,
         number: u8,
         payload: &[u8],
-    ) -> Result<Option<RawServer>, Failure> {
+    ) -> Result<Option<Raw<RawAuth>>, Failure> {
         match number {
             msg::ServiceRequest::NUMBER => self.auth.on_service(&mut core.transport, payload).map(|()| None),
             ExtInfo::NUMBER => Ok(None),
             _ => {
                 let now = core.now;
                 let raw = self.auth.receive(&mut core.transport, now, number, payload)?;
-                Ok(raw.map(|raw| RawServer(Raw::Auth(raw))))
+                Ok(raw.map(Raw::Auth))
             }
         }
     }
 
-    fn pending(&mut self, core: &mut Machine) -> Result<Option<RawServer>, Failure> {
+    fn pending(&mut self, core: &mut Machine) -> Result<Option<Raw<RawAuth>>, Failure> {
         let now = core.now;
-        let news = self.auth.news(&mut core.transport, now)?;
-        Ok(news.map(|raw| RawServer(Raw::Auth(raw))))
+        self.auth.news(&mut core.transport, now)
     }
 
     fn awaits_decision(&self) -> bool {
         self.auth.awaits_decision()
     }
 
-    fn timer(&mut self, core: &mut Machine, _kind: TimerKind) {
+    fn delayed(&mut self, core: &mut Machine) {
         let now = core.now;
         self.auth.on_delay(&mut core.transport, now);
     }
 
-    fn event<'b>(&self, _core: &Machine, raw: RawServer, payload: &'b [u8]) -> ServerEvent<'b> {
-        match raw.0 {
-            Raw::Job(job) => ServerEvent::Job(job),
-            Raw::Auth(RawAuth::Authenticated) => ServerEvent::Authenticated,
-            Raw::Auth(RawAuth::Over(outcome)) => ServerEvent::AuthOutcome(outcome),
-            Raw::Auth(RawAuth::Probe(ticket, key, alg, signed)) => {
-                ServerEvent::AuthProbe { ticket, user: user_of(payload), key, alg, signed }
+    fn present<'b>(&self, raw: RawAuth, payload: &'b [u8]) -> ServerAuth<'b> {
+        match raw {
+            RawAuth::Over(outcome) => ServerAuth::Outcome(outcome),
+            RawAuth::Probe(ticket, key, alg, signed) => {
+                ServerAuth::Probe { ticket, user: user_of(payload), key, alg, signed }
             }
-            Raw::Auth(RawAuth::Signed(ticket, key)) => ServerEvent::AuthSigned { ticket, key },
-            Raw::Auth(RawAuth::Attempt(ticket)) => {
+            RawAuth::Signed(ticket, key) => ServerAuth::Signed { ticket, key },
+            RawAuth::Attempt(ticket) => {
                 let (user, attempt) = present(payload).unwrap_or((SshStr::new(b""), Attempt::None));
-                ServerEvent::Auth { ticket, user, attempt }
+                ServerAuth::Attempt { ticket, user, attempt }
             }
-        }
-    }
-
-    fn shared(event: Shared<'_>) -> ServerEvent<'_> {
-        match event {
-            Shared::Negotiated => ServerEvent::Negotiated,
-            Shared::Rekeyed => ServerEvent::Rekeyed,
-            Shared::Opened(id) => ServerEvent::Opened(id),
-            Shared::OpenFailed { channel, why, text } => ServerEvent::OpenFailed { channel, why, text },
-            Shared::Open { ticket, kind } => ServerEvent::Open { ticket, kind },
-            Shared::Channel(id, event) => ServerEvent::Channel(id, event),
-            Shared::Global { ticket, request } => ServerEvent::GlobalRequest { ticket, request },
-            Shared::GlobalReply { ok, fields } => ServerEvent::GlobalReply { ok, fields },
         }
     }
 }

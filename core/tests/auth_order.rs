@@ -78,7 +78,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
         rig.expect(51);
     }
     assert_eq!(rig.events_with("Rejected(Signature)"), 2);
-    assert_eq!(rig.events_with("AuthSigned") + rig.events_with("Authenticated"), 0);
+    assert_eq!(rig.events_with("Auth(Signed") + rig.events_with("Authenticated"), 0);
     // The right one is asked about again, and only that answer lets in.
     let id = rig.peer.session_id.clone();
     let request = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
@@ -86,9 +86,9 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     let ticket = rig.app.probe_tickets.pop().unwrap();
     rig.conn_server().decide_probe(ticket, true).unwrap();
     rig.run();
-    assert_eq!((rig.events_with("AuthSigned {"), rig.events_with("Authenticated")), (1, 0));
+    assert_eq!((rig.events_with("Auth(Signed {"), rig.events_with("Authenticated")), (1, 0));
     let shown = format!("{:?}", key.public());
-    assert!(rig.events.iter().any(|e| e.starts_with("AuthSigned {") && e.contains(&shown)));
+    assert!(rig.events.iter().any(|e| e.starts_with("Auth(Signed {") && e.contains(&shown)));
     assert!(rig.messages().is_empty(), "no answer yet");
     let ticket = rig.app.auth_tickets.pop().unwrap();
     rig.conn_server().decide_auth(ticket, Verdict::Accept).unwrap();
@@ -116,7 +116,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
     other.send(&request);
     let stale = other.app.probe_tickets.pop().unwrap();
     assert_eq!(rig.conn_server().decide_probe(stale, true), Err(UsageError::StaleTicket));
-    assert_eq!(rig.events_with("AuthSigned") + rig.events_with("Authenticated"), 0);
+    assert_eq!(rig.events_with("Auth(Signed") + rig.events_with("Authenticated"), 0);
 }
 
 #[test]
@@ -167,9 +167,9 @@ fn a7_a_policy_says_how_large_a_key_may_be() {
         rig.service();
         let keys = [rsa(4096, &common), rsa(4096, &large), rsa(16_384, &common), rsa(16_384, &large)];
         for (blob, allowed) in keys.iter().zip(allowed) {
-            let asked = rig.events_with("AuthProbe {");
+            let asked = rig.events_with("Auth(Probe {");
             answer(&mut rig, &key_fields(false, "rsa-sha2-256", blob));
-            assert_eq!(rig.events_with("AuthProbe {") > asked, allowed, "{bits} {exponent}");
+            assert_eq!(rig.events_with("Auth(Probe {") > asked, allowed, "{bits} {exponent}");
         }
     }
 }
@@ -227,7 +227,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
     let mut rig = Rig::server(config);
     rig.service();
     let outcome = |rig: &Rig, from: usize| -> Vec<String> {
-        rig.events[from..].iter().filter(|e| e.starts_with("AuthOutcome(")).cloned().collect()
+        rig.events[from..].iter().filter(|e| e.starts_with("Auth(Outcome(")).cloned().collect()
     };
     let id = rig.peer.session_id.clone();
     let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
@@ -264,7 +264,11 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
     let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
     answer(&mut rig, &signed);
     let last: Vec<_> = rig.events.iter().rev().take(2).collect();
-    assert!(last[1].contains("result: Accepted") && last[0] == "Authenticated", "{last:?}");
+    assert!(
+        last[1].contains("result: Accepted")
+            && last[0] == "Authenticated { method: PublicKey, trivial: false }",
+        "{last:?}"
+    );
 }
 
 // ---- the time ----

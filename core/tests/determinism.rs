@@ -51,7 +51,9 @@ struct Echo {
 
 fn serve(conn: &mut ServerConnection, app: &mut Echo, event: ServerEvent<'_>) {
     match event {
-        ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Accept).unwrap(),
+        ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+            conn.decide_auth(ticket, Verdict::Accept).unwrap()
+        }
         ServerEvent::Open { ticket, .. } => {
             app.channel = Some(conn.accept_channel(ticket).unwrap());
         }
@@ -154,8 +156,8 @@ fn record_client(client: &ClientConfig, server: &Arc<ServerConfig>) -> Vec<(Time
         now = now + Duration::from_millis(3);
         while let Ok(Step::Event(event)) = c.poll(now, &mut to_c) {
             match event {
-                ClientEvent::HostKey(t) => c.decide_host_key(t, true).unwrap(),
-                ClientEvent::AuthNeeded { .. } => {
+                ClientEvent::Auth(ClientAuth::HostKey(t)) => c.decide_host_key(t, true).unwrap(),
+                ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     c.authenticate("u", AuthMethod::Password(&Password::new("p"))).unwrap();
                 }
                 ClientEvent::Authenticated { .. } => id = Some(c.open(OpenKind::Session).unwrap()),
@@ -309,8 +311,8 @@ const CHANNELS: usize = 4;
 impl ClientApp for Many {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::HostKey(t) => conn.decide_host_key(t, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(t)) => conn.decide_host_key(t, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
             }
             ClientEvent::Authenticated { .. } => {

@@ -47,8 +47,8 @@ macro_rules! pump {
 impl ClientApp for Bulk {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("x");
                 conn.authenticate("x", client::AuthMethod::Password(&password)).unwrap();
             }
@@ -70,7 +70,9 @@ impl ClientApp for Bulk {
 impl ServerApp for Bulk {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, server::Verdict::Accept).unwrap(),
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                conn.decide_auth(ticket, server::Verdict::Accept).unwrap()
+            }
             ServerEvent::Open { ticket, .. } => self.id = Some(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
                 self.got += data.len() as u64;
@@ -280,8 +282,8 @@ struct Two {
 impl ClientApp for Two {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("wonderland");
                 conn.authenticate("alice", client::AuthMethod::Password(&password)).unwrap();
             }

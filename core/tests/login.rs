@@ -48,7 +48,7 @@ fn word(question: &Question) -> &'static str {
 impl ClientApp for Person {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         if let Some(event) = self.login.event(conn, event) {
-            if let ClientEvent::HostKey(ticket) = event {
+            if let ClientEvent::Auth(ClientAuth::HostKey(ticket)) = event {
                 conn.decide_host_key(ticket, true).unwrap();
             }
             return;

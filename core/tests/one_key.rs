@@ -226,7 +226,7 @@ fn as27_a_key_is_one_factor_once() {
                 let signed = rig.peer.key_request_as("alice", key, second, *alg, &id);
                 refused(&mut rig, &signed);
             }
-            let rejected = rig.events[asked..].iter().all(|event| event.contains("AuthOutcome"));
+            let rejected = rig.events[asked..].iter().all(|event| event.contains("Auth(Outcome"));
             assert!(rejected, "nobody is asked: {:?}", &rig.events[asked..]);
         }
     });

@@ -58,7 +58,7 @@ impl Two {
             busy |= n > 0;
             while let Ok(Step::Event(event)) = self.server.poll(NOW, &mut self.to_server) {
                 match event {
-                    ServerEvent::Auth { ticket, .. } => {
+                    ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
                         self.server.decide_auth(ticket, Verdict::Accept).unwrap();
                     }
                     ServerEvent::Open { ticket, .. } => {
@@ -77,8 +77,10 @@ impl Two {
             busy |= n > 0;
             while let Ok(Step::Event(event)) = self.client.poll(NOW, &mut self.to_client) {
                 match event {
-                    ClientEvent::HostKey(ticket) => self.client.decide_host_key(ticket, true).unwrap(),
-                    ClientEvent::AuthNeeded { .. } => {
+                    ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                        self.client.decide_host_key(ticket, true).unwrap()
+                    }
+                    ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                         let password = Password::new("x");
                         self.client.authenticate("u", AuthMethod::Password(&password)).unwrap();
                     }

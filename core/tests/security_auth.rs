@@ -155,7 +155,7 @@ fn as03_services_come_in_order_and_by_name() {
     wrong.push(0);
     wrong.put_string(PASSWORD.as_bytes());
     refused(&mut rig, &wrong);
-    assert_eq!(rig.events_with("Auth {"), 0);
+    assert_eq!(rig.events_with("Auth(Attempt {"), 0);
 }
 
 /// Paramiko asks for the service again before each method. That changes nothing.
@@ -228,7 +228,7 @@ fn as05_a_probe_proves_nothing() {
     rig.send(&signed);
     rig.expect(52);
     let shown = format!("{:?}", a.public());
-    assert!(rig.events.iter().any(|e| e.starts_with("AuthSigned {") && e.contains(&shown)));
+    assert!(rig.events.iter().any(|e| e.starts_with("Auth(Signed {") && e.contains(&shown)));
     // PK_OK for A, then B signs; then A with a broken signature.
     let mut rig = server_for(&a);
     rig.send(&probe("alice", "ssh-ed25519", &a.public().to_blob()));
@@ -259,7 +259,7 @@ fn as06_as31_a_signature_is_bound_to_the_session_and_to_every_byte_of_the_reques
     for m in [&other_session, &other_flag, &other_user] {
         refused(&mut rig, m);
     }
-    assert_eq!(rig.events_with("AuthSigned {"), 0, "the application hears only of what was verified");
+    assert_eq!(rig.events_with("Auth(Signed {"), 0, "the application hears only of what was verified");
     rig.send(&good);
     rig.expect(52);
 }
@@ -344,7 +344,7 @@ fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
         m.put_u32(u32::MAX);
         refused(&mut rig, &m);
     }
-    assert_eq!(rig.events_with("Auth {") + rig.events_with("AuthProbe {"), 0);
+    assert_eq!(rig.events_with("Auth(Attempt {") + rig.events_with("Auth(Probe {"), 0);
     let id = rig.peer.session_id.clone();
     let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
     rig.send(&signed);
@@ -383,7 +383,7 @@ fn as10_pathological_rsa_keys_are_refused_at_once() {
         refused(&mut rig, &probe("alice", "rsa-sha2-256", blob));
     }
     assert!(start.elapsed() < Duration::from_millis(500));
-    assert_eq!(rig.events_with("Auth {") + rig.events_with("AuthProbe {"), 0);
+    assert_eq!(rig.events_with("Auth(Attempt {") + rig.events_with("Auth(Probe {"), 0);
     odd.clear();
 }
 
@@ -518,7 +518,7 @@ fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
     rig.service();
     refused(&mut rig, &Rig::password_request("alice", PASSWORD));
     refused(&mut rig, &kbdint("alice"));
-    assert_eq!(rig.events_with("Auth {"), 0);
+    assert_eq!(rig.events_with("Auth(Attempt {"), 0);
     rig.send(&request("alice", "ssh-connection", "none"));
     rig.wait(Duration::from_millis(20));
     assert_eq!(rig.expect(51), failure("publickey", false));
@@ -546,7 +546,7 @@ fn what_is_rejected_without_a_question_is_told_with_its_reason() {
     for (message, why) in cases {
         let mut rig = server();
         refused(&mut rig, &message);
-        assert_eq!(rig.events_with("AuthOutcome("), 1, "{why}");
+        assert_eq!(rig.events_with("Auth(Outcome("), 1, "{why}");
         assert_eq!(rig.events_with(why), 1, "{why}");
     }
 }
@@ -579,10 +579,10 @@ fn a_verdict_that_does_not_fit_is_a_rejection_at_once() {
 fn as18_long_passwords_do_not_reach_the_application_and_blank_ones_do() {
     let mut rig = server();
     refused(&mut rig, &Rig::password_request("alice", &"x".repeat(1025)));
-    assert_eq!(rig.events_with("Auth {"), 0);
+    assert_eq!(rig.events_with("Auth(Attempt {"), 0);
     refused(&mut rig, &Rig::password_request("alice", &"x".repeat(1024)));
     refused(&mut rig, &Rig::password_request("alice", ""));
-    assert_eq!(rig.events_with("Auth {"), 2);
+    assert_eq!(rig.events_with("Auth(Attempt {"), 2);
 }
 
 #[test]
@@ -682,7 +682,7 @@ fn v31_user_names_with_nul_or_bad_text_fail_like_any_other() {
         m.put_string(PASSWORD.as_bytes());
         rig.send(&m);
         rig.wait(Duration::from_millis(20));
-        let heard = rig.events_with("Auth {");
+        let heard = rig.events_with("Auth(Attempt {");
         assert_eq!(heard, usize::from(user.is_empty()), "{user:?}");
         if heard == 0 {
             rig.expect(51);

@@ -189,7 +189,7 @@ fn c7_a_service_may_be_accepted_without_its_name() {
         rig.expect(5);
         rig.send(&accept);
         assert_eq!(rig.error.is_none(), good, "{accept:?}");
-        assert_eq!(rig.events_with("AuthNeeded"), usize::from(good));
+        assert_eq!(rig.events_with("Auth(Needed"), usize::from(good));
     }
 }
 
@@ -199,7 +199,7 @@ fn c2_an_empty_list_of_methods_says_nothing() {
         let mut rig = client(vec![Proof::None]);
         rig.send(&failure(list, partial));
         let said = if list.is_empty() { "None".to_owned() } else { format!("Some([{list}])") };
-        let expected = format!("AuthNeeded {{ methods: {said}, partial_success: {partial} }}");
+        let expected = format!("Auth(Needed {{ methods: {said}, partial_success: {partial} }})");
         assert_eq!(rig.events.last(), Some(&expected));
         // Whatever is tried next goes out.
         for proof in [Proof::Password, Proof::Interactive, Proof::Key(user_key())] {

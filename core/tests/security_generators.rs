@@ -619,13 +619,15 @@ fn handshake(kex: Kex, to_server: bool, attack: Option<(Attack, usize)>) -> bool
     for _ in 0..12 {
         while let Ok(Step::Event(event)) = client.poll(now, &mut client_rx) {
             match event {
-                ClientEvent::HostKey(ticket) => client.decide_host_key(ticket, true).unwrap(),
-                ClientEvent::AuthNeeded { .. } => prove(&mut client, &Proof::Password),
+                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                    client.decide_host_key(ticket, true).unwrap()
+                }
+                ClientEvent::Auth(ClientAuth::Needed { .. }) => prove(&mut client, &Proof::Password),
                 _ => {}
             }
         }
         while let Ok(Step::Event(event)) = server.poll(now, &mut server_rx) {
-            if let ServerEvent::Auth { ticket, .. } = event {
+            if let ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) = event {
                 server.decide_auth(ticket, server::Verdict::Accept).unwrap();
             }
         }

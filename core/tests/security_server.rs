@@ -104,7 +104,7 @@ fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
         assert!(tries <= 6);
     }
     rig.assert_fault(Fault::TooManyAuthAttempts);
-    assert_eq!((rig.events_with("AuthSigned {"), rig.events_with("Authenticated")), (0, 0));
+    assert_eq!((rig.events_with("Auth(Signed {"), rig.events_with("Authenticated")), (0, 0));
     assert_eq!(VERIFIED.get(), 6);
 }
 

@@ -123,20 +123,22 @@ impl Session {
         let Ok(Step::Event(event)) = self.client.poll(self.now, &mut self.rx[0]) else { return false };
         unwatched(|| self.told.push_str(&format!("{event:?}\n")));
         match event {
-            ClientEvent::HostKey(ticket) => self.client.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } if self.interactive => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                self.client.decide_host_key(ticket, true).unwrap()
+            }
+            ClientEvent::Auth(ClientAuth::Needed { .. }) if self.interactive => {
                 self.client.authenticate("alice", AuthMethod::KeyboardInteractive).unwrap();
             }
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = Password::new(PASSWORD);
                 self.client.authenticate("alice", AuthMethod::Password(&password)).unwrap();
             }
-            ClientEvent::PasswordExpired { .. } => {
+            ClientEvent::Auth(ClientAuth::PasswordExpired { .. }) => {
                 let (old, new) = (Password::new(PASSWORD), Password::new(NEW));
                 let change = AuthMethod::PasswordChange { old: &old, new: &new };
                 self.client.authenticate("alice", change).unwrap();
             }
-            ClientEvent::Prompts { ticket, .. } => {
+            ClientEvent::Auth(ClientAuth::Prompts { ticket, .. }) => {
                 self.client.answer_prompts(ticket, &[ANSWER, PASSWORD]).unwrap();
             }
             ClientEvent::Authenticated { .. } => {
@@ -155,7 +157,7 @@ impl Session {
         let Ok(Step::Event(event)) = self.server.poll(self.now, &mut self.rx[1]) else { return false };
         unwatched(|| self.told.push_str(&format!("{event:?}\n")));
         match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let verdict = match attempt {
                     Attempt::Password(_) => Verdict::PasswordExpired { prompt: "a new one: ".into() },
                     Attempt::PasswordChange { old, new } => {

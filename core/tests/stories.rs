@@ -84,6 +84,6 @@ fn a_banner_of_any_length_fits() {
     s.banner = Some("é".repeat(100_000));
     let mut pair = Pair::new(c, s, (Shell::new("exit 0"), Host::default()));
     pair.drive_until("the channel closes", |p| p.client.app.seen.closed);
-    let shown = pair.client.app.log.iter().find(|l| l.starts_with("Banner")).unwrap();
+    let shown = pair.client.app.log.iter().find(|l| l.starts_with("Auth(Banner")).unwrap();
     assert_eq!(shown.matches('é').count(), 32 * 1024);
 }

@@ -287,7 +287,7 @@ impl Scene {
             // The buffer is lent to the event, the rest of the side is not.
             let mut seen = Side::default();
             match event {
-                ServerEvent::Auth { ticket, .. } => {
+                ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
                     server.decide_auth(ticket, Verdict::Accept).expect("a fresh ticket");
                 }
                 ServerEvent::Open { ticket, .. } => seen.opens.push(ticket),
@@ -319,8 +319,10 @@ impl Scene {
             };
             let mut seen = Side::default();
             match event {
-                ClientEvent::HostKey(ticket) => client.decide_host_key(ticket, true).expect("a fresh ticket"),
-                ClientEvent::AuthNeeded { .. } => {
+                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                    client.decide_host_key(ticket, true).expect("a fresh ticket")
+                }
+                ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     let password = Password::new("x");
                     client.authenticate("u", AuthMethod::Password(&password)).expect("it is time");
                 }

@@ -374,16 +374,18 @@ impl End for Client {
         };
         let (text, arg) = (format!("{event:?}"), control.byte());
         match event {
-            ClientEvent::HostKey(ticket) if arg & 7 == 7 => self.host_key = Some(ticket),
-            ClientEvent::HostKey(ticket) => ignore(self.conn.decide_host_key(ticket, arg != 6)),
-            ClientEvent::AuthNeeded { .. }
-            | ClientEvent::KeyAccepted
-            | ClientEvent::PasswordExpired { .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) if arg & 7 == 7 => self.host_key = Some(ticket),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                ignore(self.conn.decide_host_key(ticket, arg != 6))
+            }
+            ClientEvent::Auth(ClientAuth::Needed { .. })
+            | ClientEvent::Auth(ClientAuth::KeyAccepted)
+            | ClientEvent::Auth(ClientAuth::PasswordExpired { .. }) => {
                 self.authenticate(arg);
             }
-            ClientEvent::Sign(ticket) if arg & 16 == 0 => self.sign(ticket, arg),
-            ClientEvent::Sign(ticket) => self.sign = Some(ticket),
-            ClientEvent::Prompts { ticket, prompts } => {
+            ClientEvent::Auth(ClientAuth::Sign(ticket)) if arg & 16 == 0 => self.sign(ticket, arg),
+            ClientEvent::Auth(ClientAuth::Sign(ticket)) => self.sign = Some(ticket),
+            ClientEvent::Auth(ClientAuth::Prompts { ticket, prompts }) => {
                 let answers = vec!["answer"; prompts.prompts().count() + usize::from(arg == 3)];
                 if arg & 16 == 0 {
                     ignore(self.conn.answer_prompts(ticket, &answers));
@@ -516,14 +518,14 @@ impl End for Server {
         match event {
             ServerEvent::Job(job) if arg & 1 == 0 => ignore(self.conn.finish_job(job.run())),
             ServerEvent::Job(job) => self.jobs.push(*job),
-            ServerEvent::AuthProbe { ticket, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
                 ignore(self.conn.decide_probe(ticket, arg & 1 == 0));
             }
-            ServerEvent::AuthSigned { ticket, .. } if arg == 200 => self.auth = Some(ticket),
-            ServerEvent::AuthSigned { ticket, .. } => {
+            ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) if arg == 200 => self.auth = Some(ticket),
+            ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) => {
                 ignore(self.conn.decide_auth(ticket, Self::verdict(arg)));
             }
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let challenge = matches!(attempt, Attempt::KeyboardInteractive { .. }) && arg & 1 == 0;
                 let verdict = Self::verdict(if challenge { 6 + 9 * (arg & 15) } else { arg });
                 if arg == 200 {

@@ -181,11 +181,11 @@ impl Scene {
     fn client_event(&mut self, event: ClientEvent<'_>) {
         self.outcome.client.push(format!("{event:?}"));
         match event {
-            ClientEvent::HostKey(ticket) => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let right = self.client.offered_host_key() == Some(host_key().public());
                 self.client.decide_host_key(ticket, right).expect("a fresh ticket");
             }
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 self.outcome.sig_algs = self.client.signature_algorithms(&rsa());
                 let password = Password::new("secret");
                 let _ = self.client.authenticate("alice", AuthMethod::Password(&password));
@@ -203,7 +203,7 @@ impl Scene {
     fn server_event(&mut self, event: ServerEvent<'_>) {
         self.outcome.server.push(format!("{event:?}"));
         match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let right = matches!(attempt, Attempt::Password(p) if p == b"secret");
                 let verdict = if right { Verdict::Accept } else { Verdict::Reject };
                 self.server.decide_auth(ticket, verdict).expect("a fresh ticket");

@@ -249,7 +249,9 @@ fn transcripts() -> Vec<Vec<u8>> {
         c.tx().consume(n);
         while let Ok(Step::Event(event)) = s.poll(now, &mut to_s) {
             match event {
-                ServerEvent::Auth { ticket, .. } => drop(s.decide_auth(ticket, Verdict::Accept).is_ok()),
+                ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                    let _ = s.decide_auth(ticket, Verdict::Accept);
+                }
                 ServerEvent::Open { ticket, .. } => drop(s.accept_channel(ticket).is_ok()),
                 ServerEvent::Channel(id, ChannelEvent::Data { .. }) => {
                     let _ = s.write(id, Stream::Stderr, b"answer");
@@ -263,8 +265,10 @@ fn transcripts() -> Vec<Vec<u8>> {
         s.tx().consume(n);
         while let Ok(Step::Event(event)) = c.poll(now, &mut to_c) {
             match event {
-                ClientEvent::HostKey(ticket) => drop(c.decide_host_key(ticket, true).is_ok()),
-                ClientEvent::AuthNeeded { .. } => {
+                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                    let _ = c.decide_host_key(ticket, true);
+                }
+                ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     let _ = c.authenticate("u", AuthMethod::Password(&Password::new("p")));
                 }
                 ClientEvent::Authenticated { .. } => drop(c.open(OpenKind::Session).is_ok()),

@@ -40,58 +40,18 @@ struct Flow {
 
 impl Flow {
     /// Once everything has gone on, its end does too.
-    fn pass_end(&self, next: &mut dyn Port) {
-        match (self.kept.is_empty(), self.closed, self.eof) {
-            (true, true, _) => next.close(self.to.1),
+    fn pass_end(&self, next: &mut Connection<dyn Side>) {
+        let _ = match (self.kept.is_empty(), self.closed, self.eof) {
+            (true, true, _) => next.close_channel(self.to.1),
             (true, false, true) => next.finish(self.to.1),
-            _ => {}
-        }
+            _ => Ok(()),
+        };
     }
 }
 
-/// What both kinds of connections can do with a channel.
-trait Port {
-    fn write(&mut self, channel: ChannelId, data: &[u8]) -> usize;
-    fn consume(&mut self, channel: ChannelId, n: usize);
-    fn finish(&mut self, channel: ChannelId);
-    fn close(&mut self, channel: ChannelId);
-}
-
-impl Port for ServerConnection {
-    fn write(&mut self, channel: ChannelId, data: &[u8]) -> usize {
-        self.write(channel, Stream::Data, data).unwrap_or(0)
-    }
-    fn consume(&mut self, channel: ChannelId, n: usize) {
-        let _ = self.consume(channel, n);
-    }
-    fn finish(&mut self, channel: ChannelId) {
-        let _ = self.finish(channel);
-    }
-    fn close(&mut self, channel: ChannelId) {
-        let _ = self.close_channel(channel);
-    }
-}
-
-impl Port for ClientConnection {
-    fn write(&mut self, channel: ChannelId, data: &[u8]) -> usize {
-        self.write(channel, Stream::Data, data).unwrap_or(0)
-    }
-    fn consume(&mut self, channel: ChannelId, n: usize) {
-        let _ = self.consume(channel, n);
-    }
-    fn finish(&mut self, channel: ChannelId) {
-        let _ = self.finish(channel);
-    }
-    fn close(&mut self, channel: ChannelId) {
-        let _ = self.close_channel(channel);
-    }
-}
-
-fn port<M: Send + 'static>(hub: &mut Hub<M>, id: ConnId) -> Option<&mut dyn Port> {
-    if hub.server(id).is_some() {
-        return hub.server(id).map(|conn| conn as &mut dyn Port);
-    }
-    hub.client(id).map(|conn| conn as &mut dyn Port)
+/// Writes what the channel takes now.
+fn write(conn: &mut Connection<dyn Side>, channel: ChannelId, data: &[u8]) -> usize {
+    conn.write(channel, Stream::Data, data).unwrap_or(0)
 }
 
 pub(crate) struct Bastion {
@@ -130,35 +90,36 @@ impl Bastion {
     fn on_channel<M: Send + 'static>(
         &mut self,
         from: End,
-        conn: &mut dyn Port,
+        conn: &mut Connection<dyn Side>,
         event: ChannelEvent<'_>,
         hub: &mut Hub<M>,
     ) {
         match event {
             ChannelEvent::Data { data, .. } => {
                 let Some(flow) = self.flows.get_mut(&from) else { return };
-                let Some(next) = port(hub, flow.to.0) else { return };
-                let n = if flow.kept.is_empty() { next.write(flow.to.1, data) } else { 0 };
+                let Some(next) = hub.connection(flow.to.0) else { return };
+                let direct = flow.kept.is_empty();
+                let n = if direct { write(next, flow.to.1, data) } else { 0 };
                 flow.kept.extend_from_slice(&data[n..]);
                 (self.direct, self.kept) = (self.direct + n as u64, self.kept + (data.len() - n) as u64);
-                conn.consume(from.1, n);
+                let _ = conn.consume(from.1, n);
             }
             // This end takes data again: what comes from the other end goes on.
             ChannelEvent::Writable => {
                 let Some(other) = self.flows.get(&from).map(|flow| flow.to) else { return };
                 let Some(flow) = self.flows.get_mut(&other) else { return };
-                let n = conn.write(from.1, &flow.kept);
+                let n = write(conn, from.1, &flow.kept);
                 flow.kept.drain(..n);
                 flow.pass_end(conn);
-                if let Some(source) = port(hub, other.0) {
-                    source.consume(other.1, n);
+                if let Some(source) = hub.connection(other.0) {
+                    let _ = source.consume(other.1, n);
                 }
             }
             ChannelEvent::Eof | ChannelEvent::Closed => {
                 let Some(flow) = self.flows.get_mut(&from) else { return };
                 flow.eof = true;
                 flow.closed = matches!(event, ChannelEvent::Closed);
-                if let Some(next) = port(hub, flow.to.0) {
+                if let Some(next) = hub.connection(flow.to.0) {
                     flow.pass_end(next);
                 }
                 // A channel's flow is needed as long as the other end may still get something of it.
@@ -189,7 +150,7 @@ impl App for Bastion {
         hub: &mut Hub<()>,
     ) {
         let _ = match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 if right && !self.ready {
                     // Nobody is let in before there is a way further in.
@@ -198,7 +159,7 @@ impl App for Bastion {
                 }
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
             }
-            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false),
             ServerEvent::Open { ticket, kind: kind @ OpenKind::DirectTcpip { .. } } if self.ready => {
                 // Who asks, and for what, is all that goes on; the answer decides.
                 match hub.client(self.upstream).map(|upstream| upstream.open(kind)) {
@@ -233,11 +194,11 @@ impl App for Bastion {
         hub: &mut Hub<()>,
     ) {
         let _ = match event {
-            ClientEvent::HostKey(ticket) => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let key = conn.offered_host_key().map(|key| key.fingerprint(HashAlg::Sha256).to_string());
                 conn.decide_host_key(ticket, key.as_ref() == Some(&self.fingerprint))
             }
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 conn.authenticate(&self.user, AuthMethod::Password(&self.password))
             }
             ClientEvent::Authenticated { .. } => {
@@ -284,8 +245,8 @@ impl App for Bastion {
         let ended: Vec<End> = self.flows.keys().filter(|(of, _)| *of == id).copied().collect();
         for end in ended {
             let Some(flow) = self.flows.remove(&end) else { continue };
-            if let Some(next) = port(hub, flow.to.0) {
-                next.close(flow.to.1);
+            if let Some(next) = hub.connection(flow.to.0) {
+                let _ = next.close_channel(flow.to.1);
             }
         }
         if id == self.upstream {

@@ -20,7 +20,9 @@ use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
 use konko_mio::core::keys::{KeyKind, PrivateKey};
 use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
-use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
+use konko_mio::core::{
+    Rng, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
+};
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, SharedAdmission, Workers};
 
 /// What comes back from the workers.
@@ -55,14 +57,16 @@ impl App for Echo {
         hub: &mut Hub<Checked>,
     ) {
         match event {
-            ServerEvent::Auth { ticket, attempt: Attempt::Password(password), .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt {
+                ticket, attempt: Attempt::Password(password), ..
+            }) => {
                 let password = password.to_vec();
                 hub.spawn(move || Checked { id, ticket, right: costly_check(&password) });
             }
-            ServerEvent::Auth { ticket, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
                 let _ = conn.decide_auth(ticket, Verdict::Reject);
             }
-            ServerEvent::AuthProbe { ticket, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
                 let _ = conn.decide_probe(ticket, false);
             }
             ServerEvent::Open { ticket, .. } => {

@@ -22,7 +22,9 @@ use konko_mio::core::hosts::{KnownHosts, Verdict};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
 use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::wire::SshStr;
-use konko_mio::core::{ClientConfig, ClientConnection, ClientEvent, Rng, TransportConfig, provider};
+use konko_mio::core::{
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, TransportConfig, provider,
+};
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers, seed_from_os};
 
 /// Output of a host that is kept.
@@ -92,7 +94,7 @@ impl App for Fleet {
         };
         // What cannot be done now is noticed when the connection ends.
         let _ = match event {
-            ClientEvent::HostKey(ticket) => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let (name, port) = &self.plan.hosts[host.index];
                 let verdict =
                     conn.offered_host_key().map(|key| self.plan.known.lookup(name, *port, None, key));

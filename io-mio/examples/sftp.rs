@@ -18,7 +18,9 @@ use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
 use konko_mio::core::keys::{KeyKind, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
 use konko_mio::core::sftp::{MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig as SftpConfig};
-use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
+use konko_mio::core::{
+    Rng, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
+};
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
 
 /// What the files together may hold, in bytes.
@@ -102,11 +104,11 @@ impl App for Files {
         _hub: &mut Hub<()>,
     ) {
         match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 let _ = conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject });
             }
-            ServerEvent::AuthProbe { ticket, .. } => drop(conn.decide_probe(ticket, false)),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => drop(conn.decide_probe(ticket, false)),
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket)),
             ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
                 let sftp = matches!(request, ChannelRequest::Subsystem(name) if name.as_bytes() == b"sftp");

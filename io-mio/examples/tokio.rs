@@ -19,53 +19,19 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::Instant;
 
-/// What both roles have in common.
-pub(crate) trait Machine {
-    type Event<'b>;
-    fn poll<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Result<Step<Self::Event<'b>>, Error>;
-    fn deadline(&self) -> Option<Time>;
-    fn tx(&mut self) -> &mut TxBuf;
-}
-
-impl Machine for ServerConnection {
-    type Event<'b> = ServerEvent<'b>;
-    fn poll<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Result<Step<ServerEvent<'b>>, Error> {
-        self.poll(now, rx)
-    }
-    fn deadline(&self) -> Option<Time> {
-        self.deadline().map(|(at, _)| at)
-    }
-    fn tx(&mut self) -> &mut TxBuf {
-        self.tx()
-    }
-}
-
-impl Machine for ClientConnection {
-    type Event<'b> = ClientEvent<'b>;
-    fn poll<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Result<Step<ClientEvent<'b>>, Error> {
-        self.poll(now, rx)
-    }
-    fn deadline(&self) -> Option<Time> {
-        self.deadline().map(|(at, _)| at)
-    }
-    fn tx(&mut self) -> &mut TxBuf {
-        self.tx()
-    }
-}
-
 /// Something that another task wants of a connection: the answer to a ticket, for example.
-pub(crate) type Call<C> = Box<dyn FnOnce(&mut C) + Send>;
+pub(crate) type Call<S> = Box<dyn FnOnce(&mut Connection<S>) + Send>;
 
 /// Why a connection ended; `None` when this side closed it.
 pub(crate) type End = Option<Error>;
 
 /// Runs a connection to its end. Its time 0 is `start`.
-pub(crate) async fn drive<C: Machine>(
-    mut conn: C,
+pub(crate) async fn drive<S: Side>(
+    mut conn: Connection<S>,
     stream: impl AsyncRead + AsyncWrite,
     start: Instant,
-    mut calls: UnboundedReceiver<Call<C>>,
-    mut on_event: impl FnMut(&mut C, C::Event<'_>),
+    mut calls: UnboundedReceiver<Call<S>>,
+    mut on_event: impl FnMut(&mut Connection<S>, EventOf<'_, S>),
 ) -> io::Result<End> {
     let (mut reader, mut writer) = tokio::io::split(Box::pin(stream));
     let mut rx = RxBuf::new();
@@ -87,7 +53,7 @@ pub(crate) async fn drive<C: Machine>(
                 return Ok(Some(error));
             }
         };
-        let due = conn.deadline().map(|at| start + at.since(Time::ZERO));
+        let due = conn.deadline().map(|(at, _)| start + at.since(Time::ZERO));
         // Idle connections keep no memory for input and output.
         if rx.is_empty() {
             rx.release();
@@ -108,11 +74,11 @@ pub(crate) async fn drive<C: Machine>(
 /// Lets alice in and says back what she asks for.
 fn on_event(conn: &mut ServerConnection, event: ServerEvent<'_>) {
     let _ = match event {
-        ServerEvent::Auth { ticket, attempt, .. } => {
+        ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
             let right = matches!(attempt, Attempt::Password(b"wonderland"));
             conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
         }
-        ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false),
+        ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false),
         ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
         ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
             if let ChannelRequest::Exec(command) = request {

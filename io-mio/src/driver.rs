@@ -13,7 +13,7 @@ use mio::{Events, Poll, Registry, Token};
 
 use crate::app::{App, Closed};
 use crate::hub::{FIRST_CONNECTION, Hub, Settings};
-use crate::link::{Place, Side, Turn};
+use crate::link::{Conn, Place, Turn};
 use crate::mailbox::{Mail, Mailbox};
 use crate::slab::ConnId;
 use crate::socket::{Stream, is_exhaustion};
@@ -295,7 +295,7 @@ impl<M: Send + 'static> Driver<M> {
         let Ok(stream) = Stream::try_from(socket) else { return };
         let Ok(id) = self.hub.start_server(stream, config, Some(place)) else { return };
         let Some(mut link) = self.hub.slab.take(id) else { return };
-        if let Side::Server(conn) = &mut link.side {
+        if let Conn::Server(conn) = &mut link.conn {
             app.on_accepted(id, conn, peer, &mut self.hub);
         }
         self.hub.slab.put(id, link);

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use konko_core::admission::{Admission, AdmissionLimits};
 use konko_core::transport::Job;
-use konko_core::{ClientConfig, ClientConnection, Seed, ServerConfig, ServerConnection, Time, TxBuf};
+use konko_core::{
+    ClientConfig, ClientConnection, Connection, Seed, ServerConfig, ServerConnection, Side, Time, TxBuf,
+};
 use mio::{Interest, Registry, Token};
 
-use crate::link::{Link, Place, SharedAdmission, Side};
+use crate::link::{Conn, Link, Place, SharedAdmission};
 use crate::mailbox::{Mail, Mailbox};
 use crate::slab::{ConnId, Slab};
 use crate::socket::Stream;
@@ -126,17 +128,23 @@ impl<M: Send + 'static> Hub<M> {
     /// is being handled, which is at hand. What is done to it takes effect in this turn of the loop.
     pub fn server(&mut self, id: ConnId) -> Option<&mut ServerConnection> {
         self.enqueue(id);
-        match &mut self.touch(id)?.side {
-            Side::Server(conn) => Some(conn),
+        match &mut self.touch(id)?.conn {
+            Conn::Server(conn) => Some(conn),
             _ => None,
         }
+    }
+
+    /// A connection of either role; else as [`server`](Self::server).
+    pub fn connection(&mut self, id: ConnId) -> Option<&mut Connection<dyn Side>> {
+        self.enqueue(id);
+        self.touch(id)?.conn.any_mut().ok()
     }
 
     /// A connection that we made; else as [`server`](Self::server).
     pub fn client(&mut self, id: ConnId) -> Option<&mut ClientConnection> {
         self.enqueue(id);
-        match &mut self.touch(id)?.side {
-            Side::Client(conn) => Some(conn),
+        match &mut self.touch(id)?.conn {
+            Conn::Client(conn) => Some(conn),
             _ => None,
         }
     }
@@ -295,7 +303,7 @@ impl<M: Send + 'static> Hub<M> {
     pub(crate) fn return_output(&mut self, link: &mut Link) {
         let mut output = TxBuf::new();
         if std::mem::take(&mut link.has_tx)
-            && link.side.tx().swap(&mut output)
+            && link.conn.tx().swap(&mut output)
             && self.outputs.len() < SPARE_OUTPUTS
         {
             self.outputs.push(output);
@@ -309,7 +317,7 @@ impl<M: Send + 'static> Hub<M> {
         connect_until: Option<Time>,
     ) -> io::Result<ConnId> {
         let conn = ClientConnection::new(config, seed_from_os()?, self.clock());
-        self.start(Side::Client(conn), stream, connect_until, None)
+        self.start(Conn::Client(conn), stream, connect_until, None)
     }
 
     pub(crate) fn start_server(
@@ -319,12 +327,12 @@ impl<M: Send + 'static> Hub<M> {
         place: Option<Place>,
     ) -> io::Result<ConnId> {
         let conn = ServerConnection::new(config, seed_from_os()?, self.clock());
-        self.start(Side::Server(conn), stream, None, place)
+        self.start(Conn::Server(conn), stream, None, place)
     }
 
     fn start(
         &mut self,
-        side: Side,
+        conn: Conn,
         mut stream: Stream,
         connect_until: Option<Time>,
         place: Option<Place>,
@@ -335,7 +343,7 @@ impl<M: Send + 'static> Hub<M> {
             self.slab.remove(id);
             return Err(error);
         }
-        self.slab.put(id, Box::new(Link::new(id, side, stream, connect_until).admitted(place)));
+        self.slab.put(id, Box::new(Link::new(id, conn, stream, connect_until).admitted(place)));
         self.enqueue(id);
         Ok(id)
     }
@@ -364,7 +372,7 @@ fn lend(outputs: &mut Vec<TxBuf>, link: &mut Link) {
     if !std::mem::replace(&mut link.has_tx, true)
         && let Some(mut output) = outputs.pop()
     {
-        link.side.tx().swap(&mut output);
+        link.conn.tx().swap(&mut output);
     }
 }
 

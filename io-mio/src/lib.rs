@@ -15,7 +15,7 @@
 //! use konko_mio::core::channel::{ChannelEvent, ChannelRequest, Stream};
 //! use konko_mio::core::keys::{KeyKind, PrivateKey};
 //! use konko_mio::core::server::{Attempt, Verdict};
-//! use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
+//! use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
 //! use konko_mio::{App, ConnId, Hub, Loop, Settings, Workers};
 //!
 //! struct Echo;
@@ -32,11 +32,11 @@
 //!     ) {
 //!         // What a connection that is over cannot do any more is no error here.
 //!         let _ = match event {
-//!             ServerEvent::Auth { ticket, attempt, .. } => {
+//!             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
 //!                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
 //!                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
 //!             }
-//!             ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false),
+//!             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false),
 //!             ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
 //!             ServerEvent::Channel(
 //!                 channel,

@@ -8,7 +8,9 @@ use konko_core::admission::{Admission, Admitted, Penalty};
 use konko_core::error::EndedBy;
 use konko_core::msg::DisconnectCode;
 use konko_core::transport::DoneJob;
-use konko_core::{Blocked, ClientConnection, Error, RxBuf, ServerConnection, ServerEvent, Step, Time, TxBuf};
+use konko_core::{
+    Blocked, ClientConnection, Connection, Error, Event, RxBuf, ServerConnection, Side, Step, Time, TxBuf,
+};
 
 use crate::app::{App, Closed};
 use crate::hub::Hub;
@@ -19,62 +21,48 @@ use crate::socket::Stream;
 const MAX_DISCARDED: usize = 1 << 20;
 
 #[allow(clippy::large_enum_variant, reason = "it is in a box, and the small one does not last")]
-pub(crate) enum Side {
+pub(crate) enum Conn {
     Server(ServerConnection),
     Client(ClientConnection),
     /// Nothing but its last words is left.
     Ended(TxBuf),
 }
 
-impl Side {
-    pub(crate) fn tx(&mut self) -> &mut TxBuf {
+impl Conn {
+    /// A connection of either role; `None` when it is over.
+    pub(crate) fn any(&self) -> Option<&Connection<dyn Side>> {
         match self {
-            Side::Server(conn) => conn.tx(),
-            Side::Client(conn) => conn.tx(),
-            Side::Ended(rest) => rest,
+            Conn::Server(conn) => Some(conn),
+            Conn::Client(conn) => Some(conn),
+            Conn::Ended(_) => None,
         }
     }
 
-    fn deadline(&self) -> Option<Time> {
+    /// The same; its last words when it is over.
+    pub(crate) fn any_mut(&mut self) -> Result<&mut Connection<dyn Side>, &mut TxBuf> {
         match self {
-            Side::Server(conn) => conn.deadline().map(|(at, _)| at),
-            Side::Client(conn) => conn.deadline().map(|(at, _)| at),
-            Side::Ended(_) => None,
+            Conn::Server(conn) => Ok(conn),
+            Conn::Client(conn) => Ok(conn),
+            Conn::Ended(rest) => Err(rest),
         }
+    }
+
+    pub(crate) fn tx(&mut self) -> &mut TxBuf {
+        self.any_mut().map_or_else(|rest| rest, |conn| conn.tx())
     }
 
     fn is_authenticated(&self) -> bool {
-        match self {
-            Side::Server(conn) => conn.is_authenticated(),
-            Side::Client(conn) => conn.is_authenticated(),
-            Side::Ended(_) => false,
-        }
+        self.any().is_some_and(Connection::is_authenticated)
     }
 
     /// Whether nothing would be lost if it ended now.
     fn is_idle(&self) -> bool {
-        match self {
-            Side::Server(conn) => !conn.is_authenticated() || conn.open_channels() == 0,
-            Side::Client(conn) => !conn.is_authenticated() || conn.open_channels() == 0,
-            Side::Ended(_) => true,
-        }
-    }
-
-    fn disconnect(&mut self, text: &str) {
-        match self {
-            Side::Server(conn) => conn.disconnect(DisconnectCode::BY_APPLICATION, text),
-            Side::Client(conn) => conn.disconnect(DisconnectCode::BY_APPLICATION, text),
-            Side::Ended(_) => {}
-        }
+        self.any().is_none_or(|conn| !conn.is_authenticated() || conn.open_channels() == 0)
     }
 
     /// From how much output on channels take no more data.
     fn high_water(&self) -> usize {
-        match self {
-            Side::Server(conn) => conn.config().limits.output_soft,
-            Side::Client(conn) => conn.config().limits.output_soft,
-            Side::Ended(_) => usize::MAX,
-        }
+        self.any().map_or(usize::MAX, |conn| conn.config().limits.output_soft)
     }
 }
 
@@ -136,7 +124,7 @@ impl Drop for Place {
 
 pub(crate) struct Link {
     id: ConnId,
-    pub(crate) side: Side,
+    pub(crate) conn: Conn,
     pub(crate) socket: Stream,
     stage: Stage,
     /// Input that could not be dealt with yet: part of a packet, mostly. Absent when idle.
@@ -167,10 +155,10 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: ConnId, side: Side, socket: Stream, connect_until: Option<Time>) -> Self {
+    pub(crate) fn new(id: ConnId, conn: Conn, socket: Stream, connect_until: Option<Time>) -> Self {
         Link {
             id,
-            side,
+            conn,
             socket,
             stage: if connect_until.is_some() { Stage::Connecting } else { Stage::Open },
             rx: None,
@@ -205,7 +193,10 @@ impl Link {
 
     /// When it wants a turn at the latest.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        [self.patience, self.side.deadline()].into_iter().flatten().min()
+        [self.patience, self.conn.any().and_then(Connection::deadline).map(|(at, _)| at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lets the connection do what it can, within its budget.
@@ -241,7 +232,7 @@ impl Link {
             return Err(Closed::Stalled);
         }
         hub.lend_output(self);
-        if let (Some(job), Side::Server(conn)) = (self.job.take(), &mut self.side) {
+        if let (Some(job), Ok(conn)) = (self.job.take(), self.conn.any_mut()) {
             let _ = conn.finish_job(*job);
         }
         let mut own = self.rx.take();
@@ -252,9 +243,11 @@ impl Link {
             None => Some(Box::new(shared.split_off())),
         };
         let again = result?;
-        if !self.told && hub.draining().is_some_and(|until| until <= hub.now() || self.side.is_idle()) {
+        if !self.told && hub.draining().is_some_and(|until| until <= hub.now() || self.conn.is_idle()) {
             self.told = true;
-            self.side.disconnect("the service is shutting down");
+            if let Ok(conn) = self.conn.any_mut() {
+                conn.disconnect(DisconnectCode::BY_APPLICATION, "the service is shutting down");
+            }
             return Ok(true);
         }
         self.watch_output(hub);
@@ -283,8 +276,8 @@ impl Link {
                 }
             };
             self.notice_login();
-            let high = self.side.high_water();
-            let held_back = self.side.tx().len() >= high;
+            let high = self.conn.high_water();
+            let held_back = self.conn.tx().len() >= high;
             let sent = self.flush();
             bytes = bytes.saturating_sub(sent);
             match blocked {
@@ -313,23 +306,23 @@ impl Link {
         hub: &mut Hub<A::Message>,
     ) -> Result<Option<Blocked>, Error> {
         let (id, now) = (self.id, hub.now());
-        match &mut self.side {
-            Side::Server(conn) => match conn.poll(now, rx)? {
+        match &mut self.conn {
+            Conn::Server(conn) => match conn.poll(now, rx)? {
                 Step::Blocked(why) => return Ok(Some(why)),
-                Step::Event(ServerEvent::Job(job)) => hub.run_job(id, conn, job),
+                Step::Event(Event::Job(job)) => hub.run_job(id, conn, job),
                 Step::Event(event) => app.on_server_event(id, conn, event, hub),
             },
-            Side::Client(conn) => match conn.poll(now, rx)? {
+            Conn::Client(conn) => match conn.poll(now, rx)? {
                 Step::Blocked(why) => return Ok(Some(why)),
                 Step::Event(event) => app.on_client_event(id, conn, event, hub),
             },
-            Side::Ended(_) => return Ok(Some(Blocked::Closed)),
+            Conn::Ended(_) => return Ok(Some(Blocked::Closed)),
         }
         Ok(None)
     }
 
     fn notice_login(&mut self) {
-        if self.established || !self.side.is_authenticated() {
+        if self.established || !self.conn.is_authenticated() {
             return;
         }
         self.established = true;
@@ -374,7 +367,7 @@ impl Link {
     /// Writes what the socket takes; how much that was.
     fn flush(&mut self) -> usize {
         let mut sent = 0;
-        let tx = self.side.tx();
+        let tx = self.conn.tx();
         while !tx.is_empty() && self.writable && !self.broken {
             let len = tx.len();
             match self.socket.write(tx.pending()) {
@@ -402,7 +395,7 @@ impl Link {
 
     /// Gives output memory back, or sets a time for the peer to take what there is.
     fn watch_output<M: Send + 'static>(&mut self, hub: &mut Hub<M>) {
-        if self.side.tx().is_empty() {
+        if self.conn.tx().is_empty() {
             self.patience = None;
             hub.return_output(self);
         } else if self.patience.is_none() {
@@ -412,7 +405,7 @@ impl Link {
 
     /// Notes what the source of the connection deserves for how it ends, for this reason or another.
     pub(crate) fn blame(&mut self, why: Option<Penalty>) {
-        if let (Side::Server(conn), Some(place)) = (&mut self.side, &mut self.place) {
+        if let (Conn::Server(conn), Some(place)) = (&mut self.conn, &mut self.place) {
             if let Some(why) = why {
                 conn.penalize(why);
             }
@@ -435,8 +428,8 @@ impl Link {
         };
         self.blame(None);
         let mut rest = TxBuf::new();
-        self.side.tx().swap(&mut rest);
-        self.side = Side::Ended(rest);
+        self.conn.tx().swap(&mut rest);
+        self.conn = Conn::Ended(rest);
         self.rx = None;
         self.stage = Stage::Ending;
         app.on_closed(self.id, why, hub);
@@ -456,7 +449,7 @@ impl Link {
         if self.broken || until.is_none_or(|at| at <= hub.now()) {
             return Turn::Gone;
         }
-        if !self.side.tx().is_empty() {
+        if !self.conn.tx().is_empty() {
             return Turn::Parked;
         }
         hub.return_output(self);

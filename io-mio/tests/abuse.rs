@@ -58,9 +58,9 @@ fn go(addr: SocketAddr, until: Until) -> TcpStream {
         let mut there = false;
         while let Step::Event(event) = conn.poll(Time::ZERO, &mut rx).unwrap() {
             match event {
-                ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-                ClientEvent::AuthNeeded { .. } if until == Until::Keys => there = true,
-                ClientEvent::AuthNeeded { .. } => {
+                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+                ClientEvent::Auth(ClientAuth::Needed { .. }) if until == Until::Keys => there = true,
+                ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
                 }
                 ClientEvent::Authenticated { .. } if until == Until::Login => there = true,

@@ -88,7 +88,9 @@ impl App for Inner {
         _: &mut Hub<()>,
     ) {
         match event {
-            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Accept).unwrap(),
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                conn.decide_auth(ticket, Verdict::Accept).unwrap()
+            }
             ServerEvent::Open { ticket, kind: OpenKind::DirectTcpip { port: 7, .. } } => {
                 conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "nobody there").unwrap();
             }

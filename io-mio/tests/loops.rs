@@ -63,8 +63,8 @@ impl App for Both {
         hub: &mut Hub<Message>,
     ) {
         match event {
-            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, true).unwrap(),
-            ServerEvent::AuthSigned { ticket, key } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, true).unwrap(),
+            ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let right = key.key() == user_key().public();
                 hub.spawn(move || Message::Decided(id, ticket, right));
             }
@@ -96,7 +96,7 @@ impl App for Both {
             return;
         };
         match event {
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(channel) => {
                 conn.request(channel, ChannelRequest::Exec(SshStr::new(b"greet")), true).unwrap();
@@ -279,9 +279,11 @@ impl App for Guard {
         hub: &mut Hub<()>,
     ) {
         match event {
-            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false).unwrap(),
-            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
-            ServerEvent::AuthOutcome(outcome) => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false).unwrap(),
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                conn.decide_auth(ticket, Verdict::Reject).unwrap()
+            }
+            ServerEvent::Auth(ServerAuth::Outcome(outcome)) => {
                 let method = String::from_utf8(outcome.method.clone()).unwrap();
                 self.outcomes.push((method, outcome.result, outcome.counted));
             }
@@ -335,12 +337,20 @@ fn a6_a_loop_keeps_sources_outside_that_fail() {
             _hub: &mut Hub<()>,
         ) {
             match event {
-                ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false).unwrap(),
-                ServerEvent::Auth { ticket, attempt: Attempt::Password(b"panic"), .. } => {
+                ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
+                    conn.decide_probe(ticket, false).unwrap()
+                }
+                ServerEvent::Auth(ServerAuth::Attempt {
+                    ticket,
+                    attempt: Attempt::Password(b"panic"),
+                    ..
+                }) => {
                     drop(ticket);
                     panic!("the application of the test fails");
                 }
-                ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, Verdict::Reject).unwrap(),
+                ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                    conn.decide_auth(ticket, Verdict::Reject).unwrap()
+                }
                 _ => {}
             }
         }

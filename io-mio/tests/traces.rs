@@ -176,7 +176,7 @@ fn on_tokio(scenario: &Scenario) -> Traces {
             let config = Arc::new(scenario::server_config());
             let conn = ServerConnection::new(config, Seed::new([2; 32]), Time::ZERO);
             // Jobs are finished from another task.
-            let (calls, inbox) = tokio::sync::mpsc::unbounded_channel::<Call<ServerConnection>>();
+            let (calls, inbox) = tokio::sync::mpsc::unbounded_channel::<Call<server::Server>>();
             let end = drive(conn, socket, start, inbox, |conn, event| match event {
                 ServerEvent::Job(job) => {
                     let calls = calls.clone();

@@ -160,19 +160,19 @@ impl Client {
     pub fn login(&self, user: impl AsRef<[u8]>, auth: Auth<'_>) -> Result<LoggedIn, Error> {
         let (ways, mut askings): (Vec<_>, Vec<_>) = auth.ways.into_iter().unzip();
         let user = user.as_ref();
-        let shared = &self.handle().shared;
+        let shared = &self.shared;
         shared.with(|state| match &state.ended {
             Some(error) => Err(error.clone()),
             None => {
                 let mut login = Login::new(user, ways);
-                login.begin(state.conn.client());
-                state.login = Some(login);
+                login.begin(&mut state.end.conn);
+                state.end.login = Some(login);
                 Ok(())
             }
         })?;
         let driven = self.drive(user, &mut askings);
         self.show_banners();
-        let Some(login) = shared.lock().login.take() else {
+        let Some(login) = shared.lock().end.login.take() else {
             return Err(shared.error(ErrorKind::ChannelClosed));
         };
         match (driven, login.finish()) {
@@ -191,13 +191,13 @@ impl Client {
 
     /// Asks what the login asks, until it is over.
     fn drive(&self, user: &[u8], askings: &mut [Asking<'_>]) -> Result<(), Error> {
-        let shared = &self.handle().shared;
+        let shared = &self.shared;
         let mut deadline = Deadline::after(self.auth_timeout);
         let mut seen = 0;
         loop {
             let (asked, news) =
                 shared.wait(deadline, "the answer to the authentication request", |state| {
-                    let login = state.login.as_mut()?;
+                    let login = state.end.login.as_mut()?;
                     let asked = login.question();
                     let news = login.attempts().get(seen..).unwrap_or_default().to_vec();
                     (asked.is_some() || login.is_over() || !news.is_empty()).then_some((asked, news))
@@ -206,7 +206,7 @@ impl Client {
             seen += news.len();
             news.into_iter().for_each(|attempt| shared.notice(Notice::Auth(attempt)));
             let Some(asked) = asked else {
-                if shared.lock().login.as_ref().is_none_or(Login::is_over) {
+                if shared.lock().end.login.as_ref().is_none_or(Login::is_over) {
                     return Ok(());
                 }
                 continue;
@@ -216,7 +216,7 @@ impl Client {
             let answer = self.ask(user, asked, askings);
             deadline.extend(before.elapsed());
             shared.with(|state| {
-                let (conn, login) = (state.conn.client(), state.login.as_mut());
+                let (conn, login) = (&mut state.end.conn, state.end.login.as_mut());
                 // What was wrong with it stands in the report.
                 login.map(|login| login.answer(conn, answer))
             });
@@ -228,7 +228,7 @@ impl Client {
         let answer = match (question, asking) {
             (Question::KeyFile, Asking::File(path, _)) => Some(Answer::File(read_key(path))),
             (Question::Passphrase { key, attempt }, Asking::File(file, ask)) => {
-                let provider = self.handle().shared.lock().conn.config().provider;
+                let provider = self.shared.lock().end.conn.config().provider;
                 ask(PasswordPrompt::Passphrase { file, attempt })
                     .map(|passphrase| Answer::Unlocked(key.unlock(&passphrase, provider)))
             }
@@ -250,7 +250,7 @@ impl Client {
     }
 
     fn show_banners(&self) {
-        let banners = std::mem::take(&mut self.handle().shared.lock().banners);
+        let banners = std::mem::take(&mut self.shared.lock().end.banners);
         if let Some(show) = &self.on_banner {
             banners.iter().for_each(|text| show(SshStr::new(text)));
         }

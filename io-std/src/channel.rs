@@ -127,7 +127,7 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            let id = state.conn.open(kind).map_err(|e| state.error(ErrorKind::Usage(e)))?;
+            let id = state.end.conn_mut().open(kind).map_err(|e| state.error(ErrorKind::Usage(e)))?;
             state.channels.insert(id, Chan::new(sink));
             Ok(id)
         })?;
@@ -270,7 +270,7 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            let sent = state.conn.request(self.0.id, *request, want_reply);
+            let sent = state.end.conn_mut().request(self.0.id, *request, want_reply);
             sent.map_err(|e| state.error(usage(e)))?;
             let chan = state.channels.get_mut(&self.0.id);
             Ok(chan.map_or(0, |chan| {
@@ -321,7 +321,7 @@ impl Channel {
 
     /// Says that nothing more will be written: the program's standard input ends. Reading goes on.
     pub fn send_eof(&self) -> Result<(), Error> {
-        self.shared().with(|state| match state.conn.finish(self.0.id) {
+        self.shared().with(|state| match state.end.conn_mut().finish(self.0.id) {
             Ok(()) | Err(UsageError::NoSuchChannel) => Ok(()),
             Err(e) => Err(state.error(usage(e))),
         })
@@ -409,7 +409,7 @@ impl Channel {
     /// The peer's identification line.
     pub(crate) fn peer_ident(&self) -> Vec<u8> {
         let state = self.shared().lock();
-        state.conn.peer_ident().map(|ident| ident.as_bytes().to_vec()).unwrap_or_default()
+        state.end.conn().peer_ident().map(|ident| ident.as_bytes().to_vec()).unwrap_or_default()
     }
 
     /// Says whether the peer still waits for what is written here. Does not keep the channel open.
@@ -439,7 +439,7 @@ impl Channel {
     fn consumed<'a>(&'a self, mut state: Guard<'a>, n: usize) {
         let shared = self.shared();
         // A channel that is gone needs none.
-        if state.conn.consume(self.0.id, n).is_ok() {
+        if state.end.conn_mut().consume(self.0.id, n).is_ok() {
             state.settle(shared.now());
             state = shared.flush(state, Patience::None);
         }
@@ -491,7 +491,7 @@ impl Channel {
                 Some(chan) if !chan.closed && !chan.shut && chan.refused.is_none() => chan.writable,
                 _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
             };
-            let written = state.conn.write(self.0.id, stream, data);
+            let written = state.end.conn_mut().write(self.0.id, stream, data);
             let n = written.map_err(|e| shared.error(usage(e)))?;
             state = shared.flush(state, shared.patience(deadline));
             if n > 0 {
@@ -528,7 +528,7 @@ impl Channel {
         let shared = self.shared();
         let mut state = shared.lock();
         // A channel that is gone needs none.
-        if credit > 0 && state.conn.consume(self.0.id, credit).is_ok() {
+        if credit > 0 && state.end.conn_mut().consume(self.0.id, credit).is_ok() {
             state.settle(shared.now());
         }
         let mut waited = false;
@@ -586,7 +586,7 @@ impl Channel {
                 _ => break,
             }
             let slice = &out.pending()[..out.len().min(SLICE)];
-            let written = state.conn.write(self.0.id, core_channel::Stream::Data, slice);
+            let written = state.end.conn_mut().write(self.0.id, core_channel::Stream::Data, slice);
             let n = written.unwrap_or(0);
             out.consume(n);
             state = self.shared().flush(state, patience);
@@ -602,7 +602,7 @@ impl Channel {
         let errors = inbox(state, self.0.id, Wait::Stderr);
         if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
             errors.swap(stderr);
-            let _ = state.conn.consume(self.0.id, stderr.len());
+            let _ = state.end.conn_mut().consume(self.0.id, stderr.len());
             state.settle(self.shared().now());
         }
         if let Some(data) = inbox(state, self.0.id, Wait::Data).filter(|data| !data.is_empty()) {
@@ -677,8 +677,9 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            let sent = request.map_or(Ok(()), |request| state.conn.request(self.0.id, request, false));
-            let _ = state.conn.finish(self.0.id);
+            let sent =
+                request.map_or(Ok(()), |request| state.end.conn_mut().request(self.0.id, request, false));
+            let _ = state.end.conn_mut().finish(self.0.id);
             state.close_channel(self.0.id);
             sent.map_err(|e| state.error(usage(e)))
         })
@@ -788,7 +789,7 @@ impl Drop for Inner {
             let opening = chan.opened.is_none() && !chan.closed && state.ended.is_none();
             chan.abandoned = true;
             // One that is still being opened is closed when the answer comes.
-            let gone = state.conn.close_channel(self.id).is_err();
+            let gone = state.end.conn_mut().close_channel(self.id).is_err();
             if gone && !opening {
                 state.channels.remove(&self.id);
             }

@@ -12,8 +12,8 @@ use konko_core::wire::SshStr;
 use konko_core::{ClientConfig, ClientConnection};
 
 use crate::channel::Channel;
-use crate::conn::Conn;
 use crate::dial;
+use crate::end::ClientEnd;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::options::{Banner, ClientOptions};
@@ -82,6 +82,7 @@ impl Target for SocketAddr {
 #[derive(Clone)]
 pub struct Client {
     handle: Arc<Handle>,
+    pub(crate) shared: Arc<Shared<ClientEnd>>,
     pub(crate) auth_timeout: Option<Duration>,
     pub(crate) on_banner: Option<Banner>,
 }
@@ -143,27 +144,32 @@ impl Client {
             .map_err(|e| Error::new(ErrorKind::Local(format!("no random numbers: {e}")), &peer))?;
         let mut config = ClientConfig::new(transport);
         config.window = options.window;
-        let conn = |now| Conn::Client(ClientConnection::new(Arc::new(config), seed, now));
-        let shared = Shared::new(conn, stream, peer, options.on_notice);
+        let end = |now| ClientEnd::new(ClientConnection::new(Arc::new(config), seed, now));
+        let shared = Shared::new(end, stream, peer, options.on_notice);
         shared.start()?;
         let handle = Arc::new(Handle {
-            shared: Arc::clone(&shared),
+            shared: shared.clone(),
             reply_timeout: options.reply_timeout,
             io_timeout: options.io_timeout,
             ends_when_dropped: true,
         });
-        let client = Client { handle, auth_timeout: options.auth_timeout, on_banner: options.on_banner };
+        let client = Client {
+            handle,
+            shared: Arc::clone(&shared),
+            auth_timeout: options.auth_timeout,
+            on_banner: options.on_banner,
+        };
         let (ticket, key) = shared.wait(deadline, "the host key", |state| {
-            Some((state.host_key.take()?, state.conn.client().offered_host_key()?.clone()))
+            Some((state.end.host_key.take()?, state.end.conn.offered_host_key()?.clone()))
         })?;
         let before = Instant::now();
         shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlg::Sha256)));
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
-        shared.with(|state| state.conn.client().decide_host_key(ticket, verdict.is_ok())).ok();
+        shared.with(|state| state.end.conn.decide_host_key(ticket, verdict.is_ok())).ok();
         verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
         shared.wait(deadline, "the authentication service", |state| {
-            state.conn.client().may_authenticate().then_some(())
+            state.end.conn.may_authenticate().then_some(())
         })?;
         Ok(client)
     }
@@ -195,58 +201,58 @@ impl Client {
 
     /// Renews the keys.
     pub fn rekey(&self) -> Result<(), Error> {
-        let shared = &self.handle.shared;
-        shared.with(|state| state.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
+        let shared = &self.shared;
+        shared.with(|state| state.end.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
     }
 
     /// Key exchanges completed so far.
     pub fn key_exchanges(&self) -> u64 {
-        self.handle.shared.lock().conn.key_exchanges()
+        self.shared.lock().end.conn.key_exchanges()
     }
 
     /// The algorithms in use.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        self.handle.shared.lock().conn.negotiated().cloned()
+        self.shared.lock().end.conn.negotiated().cloned()
     }
 
     /// Whether strict key exchange is in force, against dropped packets (OpenSSH PROTOCOL §1.9).
     pub fn strict_kex(&self) -> bool {
-        self.handle.shared.lock().conn.strict_kex()
+        self.shared.lock().end.conn.strict_kex()
     }
 
     /// The server's host key, which was accepted.
     pub fn host_key(&self) -> Option<PublicKey> {
-        self.handle.shared.lock().conn.client().host_key().cloned()
+        self.shared.lock().end.conn.host_key().cloned()
     }
 
     /// The server's identification line, escaped.
     pub fn peer_ident(&self) -> Option<String> {
-        self.handle.shared.lock().conn.peer_ident().map(|ident| ident.to_string())
+        self.shared.lock().end.conn.peer_ident().map(|ident| ident.to_string())
     }
 
     /// Whether the user is in and the connection lives.
     pub fn is_connected(&self) -> bool {
-        let state = self.handle.shared.lock();
-        state.ended.is_none() && state.conn.is_authenticated()
+        let state = self.shared.lock();
+        state.ended.is_none() && state.end.conn.is_authenticated()
     }
 
     /// Waits until the connection has ended; why it did.
     pub fn wait_closed(&self) -> Error {
-        match self.handle.shared.wait::<()>(Deadline::after(None), "", |_| None) {
+        match self.shared.wait::<()>(Deadline::after(None), "", |_| None) {
             Err(error) => error,
-            Ok(()) => self.handle.shared.error(ErrorKind::ChannelClosed),
+            Ok(()) => self.shared.error(ErrorKind::ChannelClosed),
         }
     }
 
     /// Ends the connection for all handles, without waiting. Dropping the last handle does the same.
     pub fn disconnect(&self) {
-        self.handle.shared.disconnect("closed by the user");
+        self.shared.disconnect("closed by the user");
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Client({})", self.handle.shared.peer)
+        write!(f, "Client({})", self.shared.peer)
     }
 }
 

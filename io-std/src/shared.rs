@@ -7,15 +7,16 @@
 //! is ready again.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use konko_core::error::Phase;
 use konko_core::msg::DisconnectCode;
 use konko_core::{RxBuf, Time, TxBuf};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::conn::Conn;
+use crate::end::End;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::state::{Ask, Plan, State, Stepped, Wait, Waits};
@@ -28,18 +29,19 @@ const LINGER: Duration = Duration::from_secs(2);
 const STALL_STEP: Duration = Duration::from_secs(1);
 
 pub(crate) type Observer = Arc<dyn Fn(Phase, &Notice) + Send + Sync>;
-pub(crate) type Guard<'a> = MutexGuard<'a, State>;
+pub(crate) type Guard<'a, E = dyn End> = MutexGuard<'a, State<E>>;
 
-pub(crate) struct Shared {
+/// One that holds a connection of one role is also one of any role, [`Shared<dyn End>`](End).
+pub(crate) struct Shared<E: End + ?Sized = dyn End> {
     start: Instant,
     stream: Box<dyn Stream>,
-    state: Mutex<State>,
     /// For what concerns no single channel.
     general: Condvar,
     /// The thread that drives the connection.
     driver: OnceLock<ThreadId>,
     observer: Option<Observer>,
     pub(crate) peer: Arc<str>,
+    state: Mutex<State<E>>,
 }
 
 /// Until when a call may wait.
@@ -91,23 +93,23 @@ pub(crate) enum Patience {
     Until(Deadline),
 }
 
-impl Shared {
+impl<E: End + 'static> Shared<E> {
     /// A connection that nobody drives yet: a thread has to [`run`](Self::run) it.
     pub(crate) fn new(
-        conn: impl FnOnce(Time) -> Conn,
+        end: impl FnOnce(Time) -> E,
         stream: Box<dyn Stream>,
         peer: Arc<str>,
         observer: Option<Observer>,
     ) -> Arc<Self> {
-        let state = State::new(conn(Time::ZERO), Arc::clone(&peer), observer.is_some());
+        let state = State::new(end(Time::ZERO), Arc::clone(&peer), observer.is_some());
         Arc::new(Shared {
             start: Instant::now(),
             stream,
-            state: Mutex::new(state),
             general: Condvar::new(),
             driver: OnceLock::new(),
             observer,
             peer,
+            state: Mutex::new(state),
         })
     }
 
@@ -120,14 +122,16 @@ impl Shared {
             .map_err(|e| self.error(ErrorKind::Local(format!("no thread could be started: {e}"))))?;
         Ok(())
     }
+}
 
+impl<E: End + ?Sized> Shared<E> {
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
         Error::new(kind, &self.peer)
     }
 
-    pub(crate) fn lock(&self) -> Guard<'_> {
+    pub(crate) fn lock(&self) -> Guard<'_, E> {
         // A thread that panics holding the lock leaves the state as consistent as any other.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -136,17 +140,17 @@ impl Shared {
 
     pub(crate) fn notice(&self, notice: Notice) {
         if let Some(observer) = &self.observer {
-            let phase = self.lock().conn.phase();
+            let phase = self.lock().end.conn().phase();
             observer(phase, &notice);
         }
     }
 
     /// Does something to the state, lets the connection act on it and sends what comes of it.
-    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State<E>) -> T) -> T {
         self.with_patience(Patience::None, act)
     }
 
-    pub(crate) fn with_patience<T>(&self, patience: Patience, act: impl FnOnce(&mut State) -> T) -> T {
+    pub(crate) fn with_patience<T>(&self, patience: Patience, act: impl FnOnce(&mut State<E>) -> T) -> T {
         let mut state = self.lock();
         let result = act(&mut state);
         state.settle(self.now());
@@ -156,7 +160,7 @@ impl Shared {
 
     /// Says goodbye, without waiting.
     pub(crate) fn disconnect(&self, why: &str) {
-        self.with(|state| state.conn.disconnect(DisconnectCode::BY_APPLICATION, why));
+        self.with(|state| state.end.conn_mut().disconnect(DisconnectCode::BY_APPLICATION, why));
     }
 
     /// Ends the connection at once, whatever it was doing.
@@ -164,7 +168,7 @@ impl Shared {
         self.disconnect(why);
         self.with(|state| {
             let error = self.error(ErrorKind::Local(why.to_owned()));
-            state.end(error);
+            state.over(error);
         });
         self.linger();
         self.stream.shutdown();
@@ -194,7 +198,7 @@ impl Shared {
         &self,
         deadline: Deadline,
         awaited: &'static str,
-        mut ready: impl FnMut(&mut State) -> Option<T>,
+        mut ready: impl FnMut(&mut State<E>) -> Option<T>,
     ) -> Result<T, Error> {
         let mut state = self.lock();
         loop {
@@ -215,11 +219,11 @@ impl Shared {
     }
 
     /// Why there is no waiting (any more).
-    pub(crate) fn timed_out(&self, state: &State, deadline: Deadline, awaited: &'static str) -> Error {
+    pub(crate) fn timed_out(&self, state: &State<E>, deadline: Deadline, awaited: &'static str) -> Error {
         if let Err(error) = self.may_wait(awaited) {
             return error;
         }
-        let phase = state.conn.phase();
+        let phase = state.end.conn().phase();
         self.error(ErrorKind::Timeout { awaited, after: deadline.after, phase })
     }
 
@@ -227,11 +231,11 @@ impl Shared {
     /// drives the connection: see [`timed_out`](Self::timed_out).
     pub(crate) fn wait_channel<'a>(
         &'a self,
-        mut state: Guard<'a>,
+        mut state: Guard<'a, E>,
         id: konko_core::channel::ChannelId,
         wait: Wait,
         deadline: Deadline,
-    ) -> Result<Guard<'a>, Guard<'a>> {
+    ) -> Result<Guard<'a, E>, Guard<'a, E>> {
         if deadline.passed() || self.is_driver() {
             return Err(state);
         }
@@ -242,14 +246,14 @@ impl Shared {
     }
 
     /// Writes what is to be sent, unless another thread is doing so.
-    pub(crate) fn flush<'a>(&'a self, mut state: Guard<'a>, patience: Patience) -> Guard<'a> {
+    pub(crate) fn flush<'a>(&'a self, mut state: Guard<'a, E>, patience: Patience) -> Guard<'a, E> {
         if state.flushing {
             return state;
         }
         loop {
             if state.unsent.is_empty() {
-                let State { conn, unsent, .. } = &mut *state;
-                conn.tx().swap(unsent);
+                let State { end, unsent, .. } = &mut *state;
+                end.conn_mut().tx().swap(unsent);
                 if unsent.is_empty() {
                     return state;
                 }
@@ -316,7 +320,7 @@ impl Shared {
     }
 
     /// Releases the lock and tells everybody what they wait for.
-    pub(crate) fn release(&self, mut state: Guard<'_>) {
+    pub(crate) fn release(&self, mut state: Guard<'_, E>) {
         let wakes = std::mem::take(&mut state.wakes);
         let notices = std::mem::take(&mut state.notices);
         // A condition variable makes a system call even if nobody waits.
@@ -374,8 +378,8 @@ impl Shared {
                 }
                 Err(e) => {
                     let mut state = self.lock();
-                    let error = self.error(ErrorKind::Io(Arc::new(e), state.conn.phase()));
-                    state.end(error);
+                    let error = self.error(ErrorKind::Io(Arc::new(e), state.end.conn().phase()));
+                    state.over(error);
                     self.release(state);
                     break;
                 }
@@ -386,7 +390,7 @@ impl Shared {
     }
 
     /// Polls until nothing is left to do; data that goes to a file descriptor is written without the lock.
-    fn pump<'a>(&'a self, mut state: Guard<'a>, rx: &mut RxBuf, ask: &mut dyn FnMut(Ask)) -> Guard<'a> {
+    fn pump<'a>(&'a self, mut state: Guard<'a, E>, rx: &mut RxBuf, ask: &mut dyn FnMut(Ask)) -> Guard<'a, E> {
         loop {
             while let Some(question) = state.asks.pop_front() {
                 self.release(state);
@@ -443,9 +447,16 @@ impl Shared {
     }
 }
 
-fn wait_on<'a>(condvar: &Condvar, state: Guard<'a>, deadline: Deadline) -> Guard<'a> {
+fn wait_on<'a, E: End + ?Sized>(
+    condvar: &Condvar,
+    mut state: Guard<'a, E>,
+    deadline: Deadline,
+) -> Guard<'a, E> {
     match deadline.left() {
-        None => condvar.wait(state).unwrap_or_else(PoisonError::into_inner),
-        Some(left) => condvar.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0,
+        None => condvar.wait(&mut state),
+        Some(left) => {
+            condvar.wait_for(&mut state, left);
+        }
     }
+    state
 }

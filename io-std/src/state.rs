@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Condvar};
+use std::sync::Arc;
 
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
-use konko_core::client::HostKeyTicket;
 use konko_core::error::Phase;
-use konko_core::login::Login;
 use konko_core::msg::DisconnectCode;
-use konko_core::{Blocked, ClientEvent, RxBuf, ServerEvent, Step, Time, TxBuf};
+use konko_core::transport::negotiate::Role;
+use konko_core::{Blocked, Event, RxBuf, Step, Time, TxBuf};
+use parking_lot::Condvar;
 
 use crate::channel::Exit;
-use crate::conn::{Conn, Event};
+use crate::end::End;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 pub(crate) use crate::server::ask::Ask;
@@ -268,13 +268,8 @@ impl Plan {
 /// Who is to be woken once the lock is released.
 pub(crate) type Wakes = Vec<(Arc<Waits>, Wait)>;
 
-pub(crate) struct State {
-    pub(crate) conn: Conn,
+pub(crate) struct State<E: End + ?Sized = dyn End> {
     pub(crate) channels: BTreeMap<ChannelId, Chan>,
-    pub(crate) host_key: Option<HostKeyTicket>,
-    /// A login in progress.
-    pub(crate) login: Option<Login>,
-    pub(crate) banners: Vec<Vec<u8>>,
     /// Answers to global requests: whether granted, and their fields.
     pub(crate) globals: VecDeque<(bool, Vec<u8>)>,
     /// What a server's application has to decide.
@@ -305,16 +300,13 @@ pub(crate) struct State {
     at_will: Sparing,
     /// When it was polled last.
     now: Time,
+    pub(crate) end: E,
 }
 
-impl State {
-    pub(crate) fn new(conn: Conn, peer: Arc<str>, noticing: bool) -> Self {
+impl<E: End> State<E> {
+    pub(crate) fn new(end: E, peer: Arc<str>, noticing: bool) -> Self {
         State {
-            conn,
             channels: BTreeMap::new(),
-            host_key: None,
-            login: None,
-            banners: Vec::new(),
             globals: VecDeque::new(),
             asks: VecDeque::new(),
             ended: None,
@@ -334,9 +326,12 @@ impl State {
             noticing,
             at_will: Sparing::default(),
             now: Time::ZERO,
+            end,
         }
     }
+}
 
+impl<E: End + ?Sized> State<E> {
     pub(crate) fn error(&self, kind: ErrorKind) -> Error {
         Error::new(kind, &self.peer)
     }
@@ -367,7 +362,7 @@ impl State {
             return Stepped::Blocked;
         }
         self.now = now;
-        match self.conn.poll(now, rx) {
+        match self.end.poll(now, rx) {
             Ok(Step::Event(Event::Channel(id, ChannelEvent::Data { stream, data }))) => {
                 let stream = stream as usize;
                 if let Some(chan) = self.channels.get_mut(&id) {
@@ -383,14 +378,16 @@ impl State {
             Ok(Step::Event(event)) => {
                 match event {
                     Event::Channel(id, event) => self.on_channel(id, event),
-                    Event::Client(event) => self.on_client(event),
-                    Event::Server(event) => self.on_server(event),
+                    event => {
+                        self.on_event(event);
+                        self.wake_all = true;
+                    }
                 }
                 Stepped::Event
             }
             Ok(Step::Blocked(Blocked::Closed)) => {
                 let kind = ErrorKind::Usage(konko_core::UsageError::Closed);
-                self.end(self.error(kind));
+                self.over(self.error(kind));
                 Stepped::Blocked
             }
             Ok(Step::Blocked(why)) => {
@@ -398,7 +395,7 @@ impl State {
                 Stepped::Blocked
             }
             Err(error) => {
-                self.end(self.error(ErrorKind::Ssh(error)));
+                self.over(self.error(ErrorKind::Ssh(error)));
                 Stepped::Blocked
             }
         }
@@ -417,7 +414,7 @@ impl State {
                 direct.write = None;
             }
         }
-        let _ = self.conn.consume(id, n);
+        let _ = self.end.conn_mut().consume(id, n);
         if n < data.len() {
             return self.on_data(id, stream, &data[n..]);
         }
@@ -431,7 +428,7 @@ impl State {
         let done = chan.receive(stream, data);
         wake(&mut self.wakes, chan, wait_of(stream));
         if done > 0 {
-            let _ = self.conn.consume(id, done);
+            let _ = self.end.conn_mut().consume(id, done);
         }
     }
 
@@ -444,7 +441,7 @@ impl State {
     }
 
     /// The connection is over; everybody learns of it.
-    pub(crate) fn end(&mut self, error: Error) {
+    pub(crate) fn over(&mut self, error: Error) {
         if self.ended.is_none() {
             self.note(|_| Notice::Ended(error.kind().to_string()));
             self.ended = Some(error);
@@ -457,7 +454,7 @@ impl State {
 
     /// Closes a channel from here; nobody has to wait for the peer to agree.
     pub(crate) fn close_channel(&mut self, id: ChannelId) {
-        let _ = self.conn.close_channel(id);
+        let _ = self.end.conn_mut().close_channel(id);
         if let Some(chan) = self.channels.get_mut(&id) {
             chan.eof = true;
             chan.shut = true;
@@ -470,7 +467,14 @@ impl State {
         Plan {
             read: self.blocked == Blocked::Input && self.ended.is_none(),
             write: !self.flushing && !self.unsent.is_empty() && !self.broken,
-            until: self.conn.deadline().map(|(at, _)| at).into_iter().chain(self.watch.deadline()).min(),
+            until: self
+                .end
+                .conn()
+                .deadline()
+                .map(|(at, _)| at)
+                .into_iter()
+                .chain(self.watch.deadline())
+                .min(),
         }
     }
 
@@ -490,17 +494,19 @@ impl State {
             return;
         }
         // A channel that nobody here has a handle of is only waited for to be closed by the peer.
-        let unused = self.conn.is_authenticated() && self.channels.values().all(|chan| chan.abandoned);
+        let unused = self.end.conn().is_authenticated() && self.channels.values().all(|chan| chan.abandoned);
         let Some((awaited, after)) = self.watch.expired(now, unused) else { return };
-        let error = self.error(ErrorKind::Timeout { awaited, after, phase: self.conn.phase() });
-        self.conn.disconnect(DisconnectCode::BY_APPLICATION, &format!("{awaited} did not come in time"));
-        self.end(error);
+        let error = self.error(ErrorKind::Timeout { awaited, after, phase: self.end.conn().phase() });
+        self.end
+            .conn_mut()
+            .disconnect(DisconnectCode::BY_APPLICATION, &format!("{awaited} did not come in time"));
+        self.over(error);
     }
 
     pub(crate) fn note(&mut self, notice: impl FnOnce(&Self) -> Notice) {
         if self.noticing {
             let notice = notice(self);
-            self.notices.push((self.conn.phase(), notice));
+            self.notices.push((self.end.conn().phase(), notice));
         }
     }
 
@@ -516,70 +522,63 @@ impl State {
         }
     }
 
-    fn on_client(&mut self, event: ClientEvent<'_>) {
-        self.wake_all = true;
-        let event = match &mut self.login {
-            Some(login) => login.event(self.conn.client(), event),
-            None => Some(event),
-        };
-        let Some(event) = event else { return };
+    /// Whether there is an application that what the peer wants can be put to. A client's peer gets nothing.
+    fn asks_application(&self) -> bool {
+        self.end.conn().role() == Role::Server
+    }
+
+    fn on_event(&mut self, event: Event<'_, Option<Ask>>) {
         match event {
-            ClientEvent::Opened(id) => self.on_opened(id, Ok(())),
-            ClientEvent::OpenFailed { channel, why, text } => {
+            Event::Opened(id) => self.on_opened(id, Ok(())),
+            Event::OpenFailed { channel, why, text } => {
                 self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
             }
-            ClientEvent::Open { ticket, kind } => {
+            Event::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
+            Event::Negotiated => self.on_negotiated(),
+            Event::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.end.conn().key_exchanges())),
+            Event::Auth(ask) => {
+                if let Some(Ask::Outcome(outcome)) = &ask
+                    && let Some(notice) = Notice::of_login(outcome)
+                {
+                    self.note(|_| notice);
+                }
+                self.asks.extend(ask);
+            }
+            Event::Authenticated { .. } if self.asks_application() => {
+                self.asks.push_back(Ask::Authenticated);
+            }
+            Event::Authenticated { method, trivial } => {
+                self.note(|_| Notice::Authenticated { method: method.name(), trivial });
+            }
+            Event::Open { ticket, kind } if self.asks_application() => {
+                self.asks.push_back(Ask::open(ticket, kind));
+            }
+            Event::Open { ticket, kind } => {
                 let kind = kind.kind().excerpt(100);
                 self.note_at_will(|_| Notice::OpenRefused(kind));
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
-                let _ = self.conn.refuse_channel(ticket, why, "not asked for");
+                let _ = self.end.conn_mut().refuse_channel(ticket, why, "not asked for");
             }
-            ClientEvent::GlobalRequest { ticket, request } => {
+            Event::GlobalRequest { ticket, request } if self.asks_application() => {
+                self.asks.push_back(Ask::global(ticket, &request));
+            }
+            Event::GlobalRequest { ticket, request } => {
                 let name = request.name.excerpt(100);
                 self.note_at_will(|_| Notice::GlobalRequest(name));
                 if let Some(ticket) = ticket {
-                    let _ = self.conn.reply_global(ticket, false, None);
+                    let _ = self.end.conn_mut().reply_global(ticket, false, None);
                 }
-            }
-            ClientEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
-            ClientEvent::Negotiated => self.on_negotiated(),
-            ClientEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
-            ClientEvent::Banner(text) => self.banners.push(text.as_bytes().to_vec()),
-            ClientEvent::HostKey(ticket) => self.host_key = Some(ticket),
-            ClientEvent::Authenticated { method, trivial } => {
-                self.note(|_| Notice::Authenticated { method: method.name(), trivial });
             }
             _ => {}
         }
-        self.wake_all = true;
-    }
-
-    fn on_server(&mut self, event: ServerEvent<'_>) {
-        match event {
-            ServerEvent::Opened(id) => self.on_opened(id, Ok(())),
-            ServerEvent::OpenFailed { channel, why, text } => {
-                self.on_opened(channel, Err(ErrorKind::OpenRefused(why, text.excerpt(1000))));
-            }
-            ServerEvent::GlobalReply { ok, fields } => self.globals.push_back((ok, fields.to_vec())),
-            ServerEvent::Negotiated => self.on_negotiated(),
-            ServerEvent::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.conn.key_exchanges())),
-            ServerEvent::AuthOutcome(outcome) => {
-                if let Some(notice) = Notice::of_login(&outcome) {
-                    self.note(|_| notice);
-                }
-                self.asks.push_back(Ask::Outcome(outcome));
-            }
-            other => self.asks.extend(Ask::of(other)),
-        }
-        self.wake_all = true;
     }
 
     fn on_negotiated(&mut self) {
-        let Some(algorithms) = self.conn.negotiated().cloned().map(Box::new) else { return };
+        let Some(algorithms) = self.end.conn().negotiated().cloned().map(Box::new) else { return };
         self.note_at_will(|s| Notice::Negotiated {
-            ident: s.conn.peer_ident().map(|i| i.to_string()).unwrap_or_default(),
+            ident: s.end.conn().peer_ident().map(|i| i.to_string()).unwrap_or_default(),
             algorithms,
-            strict: s.conn.strict_kex(),
+            strict: s.end.conn().strict_kex(),
         });
     }
 
@@ -590,7 +589,7 @@ impl State {
         let Some(chan) = self.channels.get_mut(&id) else { return };
         if chan.abandoned {
             if result.is_ok() {
-                let _ = self.conn.close_channel(id);
+                let _ = self.end.conn_mut().close_channel(id);
             } else {
                 self.channels.remove(&id);
             }
@@ -633,13 +632,10 @@ impl State {
                     chan.eow = true;
                     wake(wakes, chan, Wait::Write);
                 }
-                match &self.conn {
-                    Conn::Server(_) => self.asks.push_back(Ask::request(id, ticket, &request)),
-                    Conn::Client(_) => {
-                        if let Some(ticket) = ticket {
-                            let _ = self.conn.reply(ticket, false);
-                        }
-                    }
+                if self.asks_application() {
+                    self.asks.push_back(Ask::request(id, ticket, &request));
+                } else if let Some(ticket) = ticket {
+                    let _ = self.end.conn_mut().reply(ticket, false);
                 }
             }
             ChannelEvent::Closed => {
@@ -648,7 +644,7 @@ impl State {
                 if chan.abandoned {
                     self.channels.remove(&id);
                 }
-                if let Conn::Server(_) = self.conn {
+                if self.asks_application() {
                     self.asks.push_back(Ask::Closed(id));
                 }
                 self.note_at_will(|_| Notice::Closed(id.to_string()));

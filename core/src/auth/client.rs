@@ -1,7 +1,7 @@
 //! The client's side of user authentication.
 //!
 //! ```text
-//! Idle -> Sent(request) -> FAILURE -> Idle (AuthNeeded)
+//! Idle -> Sent(request) -> FAILURE -> Idle (Needed)
 //!                       -> SUCCESS -> authenticated
 //!                       -> PK_OK, PASSWD_CHANGEREQ -> Idle (KeyAccepted, PasswordExpired)
 //!                       -> INFO_REQUEST -> Prompting -> Sent(keyboard-interactive)
@@ -12,6 +12,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{CONNECTION_SERVICE, Method};
+use crate::connection::Raw;
 use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey, signature};
@@ -45,7 +46,7 @@ pub enum AuthMethod<'a> {
         new: &'a Password,
     },
     /// Would this key do? Costs the server nothing and the user no touch; answered by
-    /// `KeyAccepted` or `AuthNeeded`.
+    /// `KeyAccepted` or `Needed`.
     ProbeKey {
         /// The key.
         key: &'a PublicKey,
@@ -119,6 +120,7 @@ pub struct SignRequest<'c> {
 /// What the client's authentication has for the application.
 #[derive(Debug)]
 pub(crate) enum RawAuth {
+    HostKey(u32),
     /// `true`: with the server's list of methods.
     Needed(bool),
     Banner,
@@ -126,7 +128,6 @@ pub(crate) enum RawAuth {
     Sign(SignTicket),
     KeyAccepted,
     PasswordExpired,
-    Authenticated,
 }
 
 #[derive(Debug)]
@@ -163,7 +164,7 @@ enum Sent {
 
 /// The machine.
 #[derive(Debug)]
-pub(crate) struct ClientAuth {
+pub(crate) struct Userauth {
     waiting: Waiting,
     user: Vec<u8>,
     number: u32,
@@ -177,9 +178,9 @@ pub(crate) struct ClientAuth {
     rng: Rng,
 }
 
-impl ClientAuth {
+impl Userauth {
     pub(crate) fn new(rng: Rng) -> Self {
-        ClientAuth {
+        Userauth {
             waiting: Waiting::Service,
             user: Vec::new(),
             number: 0,
@@ -191,15 +192,6 @@ impl ClientAuth {
             server_sig_algs: None,
             rng,
         }
-    }
-
-    /// The method that succeeded, and whether it took any proof.
-    pub(crate) fn method(&self) -> (Method, bool) {
-        (self.method, self.proof)
-    }
-
-    pub(crate) fn done(&self) -> bool {
-        matches!(self.waiting, Waiting::Done)
     }
 
     /// The next request can be sent.
@@ -410,9 +402,9 @@ impl ClientAuth {
         transport: &mut Transport,
         number: u8,
         payload: &[u8],
-    ) -> Result<Option<RawAuth>, Failure> {
+    ) -> Result<Raw<RawAuth>, Failure> {
         if number == UserauthBanner::NUMBER {
-            return self.on_banner(transport, payload).map(Some);
+            return self.on_banner(transport, payload).map(Raw::Auth);
         }
         let Waiting::Sent(sent) = &self.waiting else { return Err(Failure::unexpected(number)) };
         let raw = match number {
@@ -430,7 +422,8 @@ impl ClientAuth {
                 transport.enter(State::Connected);
                 transport.start_delayed_compression(Role::Client);
                 transport.start_delayed_compression(Role::Server);
-                RawAuth::Authenticated
+                transport.timers.set(TimerKind::AuthReply, None);
+                return Ok(Raw::Authenticated { method: self.method, trivial: !self.proof });
             }
             // 60 means what the request says (AC-03).
             60 => match sent {
@@ -460,7 +453,7 @@ impl ClientAuth {
             other => return Err(Failure::unexpected(other)),
         };
         transport.timers.set(TimerKind::AuthReply, None);
-        Ok(Some(raw))
+        Ok(Raw::Auth(raw))
     }
 
     fn on_banner(&mut self, transport: &Transport, payload: &[u8]) -> Result<RawAuth, Failure> {

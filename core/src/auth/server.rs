@@ -8,10 +8,10 @@
 //! no arithmetic; and what was verified is asked about again, by another ticket.
 //!
 //! ```text
-//! probe  ──> AuthProbe ── yes ──> PK_OK
-//! signed ──> AuthProbe ── yes ──> verify ── right ──> AuthSigned ── Accept ──> SUCCESS
-//!               no │                 wrong │              Reject │
-//!                  └─────────────> FAILURE after a delay <───────┘
+//! probe  ──> Probe ── yes ──> PK_OK
+//! signed ──> Probe ── yes ──> verify ── right ──> Signed ── Accept ──> SUCCESS
+//!           no │                 wrong │         Reject │
+//!              └────────────> FAILURE after a delay <───┘
 //! ```
 
 mod delay;
@@ -25,12 +25,15 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use subtle::ConstantTimeEq;
+
 use self::delay::Delay;
 pub(crate) use self::delay::secret_of;
 use self::fields::{KeyFields, PasswordFields};
 pub(crate) use self::fields::{present, user_of};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
 use super::{CONNECTION_SERVICE, Method, MethodSet, USERAUTH_SERVICE};
+use crate::connection::Raw;
 use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::PublicKey;
@@ -95,7 +98,8 @@ pub struct Challenge {
     pub prompts: Vec<(String, bool)>,
 }
 
-/// What a client offers as proof. Keys are not here: see `AuthSigned`. `Debug` shows no password
+/// What a client offers as proof. Keys are not here: see [`ServerAuth::Signed`](crate::ServerAuth).
+/// Comparing two takes the same time whatever a password is, up to its length. `Debug` shows no password
 /// and no answer.
 #[non_exhaustive]
 pub enum Attempt<'b> {
@@ -119,6 +123,30 @@ pub enum Attempt<'b> {
     Answers(Answers<'b>),
 }
 
+impl PartialEq for Attempt<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Password(a), Self::Password(b)) => same(a, b),
+            (Self::PasswordChange { old: a, new: c }, Self::PasswordChange { old: b, new: d }) => {
+                same(a, b) & same(c, d)
+            }
+            (Self::KeyboardInteractive { submethods: a }, Self::KeyboardInteractive { submethods: b }) => {
+                a == b
+            }
+            (Self::Answers(a), Self::Answers(b)) => a == b,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Attempt<'_> {}
+
+/// Compares secrets.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
+
 impl core::fmt::Debug for Attempt<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
@@ -134,8 +162,17 @@ impl core::fmt::Debug for Attempt<'_> {
 }
 
 /// Answers of keyboard-interactive.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub struct Answers<'b>(UserauthInfoResponse<'b>);
+
+impl PartialEq for Answers<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let all = self.iter().zip(other.iter()).fold(true, |all, (a, b)| all & same(a, b));
+        self.0.count == other.0.count && all
+    }
+}
+
+impl Eq for Answers<'_> {}
 
 impl<'b> Answers<'b> {
     /// The answers in order. Compare them in constant time.
@@ -160,8 +197,6 @@ pub(crate) enum RawAuth {
     Signed(AuthTicket, Box<VerifiedKey>),
     /// An attempt is over.
     Over(Box<AuthOutcome>),
-    /// The user is in.
-    Authenticated,
 }
 
 /// Kinds and numbers only, never what a peer or a user wrote.
@@ -172,7 +207,6 @@ impl fmt::Debug for RawAuth {
             RawAuth::Attempt(ticket) => write!(f, "Attempt({})", ticket.number),
             RawAuth::Signed(ticket, _) => write!(f, "Signed({})", ticket.number),
             RawAuth::Over(outcome) => write!(f, "Over({:?} {})", outcome.result, outcome.counted),
-            RawAuth::Authenticated => f.write_str("Authenticated"),
         }
     }
 }
@@ -210,6 +244,18 @@ struct Signed {
     canonical: bool,
 }
 
+impl Kind {
+    /// The method, and whether it took no proof at all; `answered`: the last questions were some.
+    fn shown(self, answered: bool) -> (Method, bool) {
+        match self {
+            Kind::None => (Method::None, true),
+            Kind::Password => (Method::Password, false),
+            Kind::PublicKey => (Method::PublicKey, false),
+            Kind::Interactive => (Method::KeyboardInteractive, !answered),
+        }
+    }
+}
+
 impl fmt::Debug for Signed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Signed({} bytes)", self.message.len())
@@ -232,7 +278,7 @@ const MAX_NAME: usize = 4096;
 
 /// The machine.
 #[derive(Debug)]
-pub(crate) struct ServerAuth {
+pub(crate) struct Userauth {
     waiting: Waiting,
     /// Methods that can go on now.
     methods: MethodSet,
@@ -245,19 +291,21 @@ pub(crate) struct ServerAuth {
     requests: u32,
     probes: u32,
     attempted: bool,
+    /// Questions of the request at hand were answered.
+    answered: bool,
     /// Keys that were a factor already; each counts once (AS-27), however its blob is spelt.
     used_keys: Vec<PublicKey>,
     offer: Offer,
     /// What the application has not been told.
-    news: VecDeque<RawAuth>,
+    news: VecDeque<Raw<RawAuth>>,
     /// When the request at hand came.
     arrived: Time,
     delay_secret: Arc<Seed>,
 }
 
-impl ServerAuth {
+impl Userauth {
     pub(crate) fn new(methods: MethodSet, banner: Option<String>, delay_secret: Arc<Seed>) -> Self {
-        ServerAuth {
+        Userauth {
             waiting: Waiting::Client,
             methods,
             banner,
@@ -268,6 +316,7 @@ impl ServerAuth {
             requests: 0,
             probes: 0,
             attempted: false,
+            answered: false,
             used_keys: Vec::new(),
             offer: Offer::default(),
             news: VecDeque::new(),
@@ -295,7 +344,11 @@ impl ServerAuth {
     }
 
     /// What the application is to be told next. After all of it, too many failures end the connection.
-    pub(crate) fn news(&mut self, transport: &mut Transport, now: Time) -> Result<Option<RawAuth>, Failure> {
+    pub(crate) fn news(
+        &mut self,
+        transport: &mut Transport,
+        now: Time,
+    ) -> Result<Option<Raw<RawAuth>>, Failure> {
         self.settle(transport, now);
         match self.news.pop_front() {
             None if matches!(self.waiting, Waiting::GivenUp) => Err(Fault::TooManyAuthAttempts.into()),
@@ -344,6 +397,7 @@ impl ServerAuth {
                     // RFC 4256 §3.4: a failure, not an error.
                     return self.refuse(transport, AuthRejection::AnswerCount);
                 }
+                self.answered |= asked > 0;
                 Ok(Some(RawAuth::Attempt(self.ask(Kind::Interactive))))
             }
             other => Err(Failure::unexpected(other)),
@@ -363,6 +417,7 @@ impl ServerAuth {
         self.count(transport)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
+        self.answered = false;
         if [m.user, m.service, m.method].iter().any(|name| name.as_bytes().len() > MAX_NAME) {
             return Err(Failure::malformed(UserauthRequest::NUMBER, DecodeError::Invalid));
         }
@@ -490,7 +545,7 @@ impl ServerAuth {
         match verify(transport, key, alg, &signed) {
             Some(verified) => {
                 let ticket = self.ask(Kind::PublicKey);
-                self.news.push_back(RawAuth::Signed(ticket, Box::new(verified)));
+                self.news.push_back(Raw::Auth(RawAuth::Signed(ticket, Box::new(verified))));
             }
             None => self.reject(transport, AuthRejection::Signature, true),
         }
@@ -531,7 +586,8 @@ impl ServerAuth {
                 transport.start_delayed_compression(Role::Client);
                 transport.timers.set(TimerKind::LoginGrace, None);
                 self.tell(AuthResult::Accepted, false);
-                self.news.push_back(RawAuth::Authenticated);
+                let (method, trivial) = kind.shown(self.answered);
+                self.news.push_back(Raw::Authenticated { method, trivial });
                 Ok(())
             }
             (Verdict::Partial(methods), kind) => {
@@ -608,14 +664,14 @@ impl ServerAuth {
 
     fn tell(&mut self, result: AuthResult, counted: bool) {
         let Offer { method, algorithm, key, .. } = &self.offer;
-        self.news.push_back(RawAuth::Over(Box::new(AuthOutcome {
+        self.news.push_back(Raw::Auth(RawAuth::Over(Box::new(AuthOutcome {
             user: self.user.clone().unwrap_or_default(),
             method: method.clone(),
             algorithm: algorithm.clone(),
             key: key.as_ref().map(|(key, _)| Box::new(key.clone())),
             result,
             counted,
-        })));
+        }))));
     }
 
     /// Looks at the clock after a rejection.

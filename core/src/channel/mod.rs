@@ -75,6 +75,7 @@ impl WindowConfig {
 }
 
 /// What happened on a channel. `Debug` shows how much data came, not what: it may have been typed.
+#[derive(PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ChannelEvent<'b> {
     /// Data arrived. Say `consume` when you are done with it: until then the peer's window is

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::auth::Method;
 use crate::auth::client::{AuthMethod, Password, PromptTicket, SignTicket};
-use crate::client::{ClientConnection, ClientEvent};
+use crate::client::{ClientAuth, ClientConnection, ClientEvent};
 use crate::crypto::{HashAlg, SigAlg};
 use crate::error::UsageError;
 use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
@@ -191,7 +191,7 @@ impl Login {
             return Some(event);
         }
         let done = match event {
-            ClientEvent::AuthNeeded { methods, partial_success } => {
+            ClientEvent::Auth(ClientAuth::Needed { methods, partial_success }) => {
                 self.on_failure(conn, methods, partial_success)
             }
             ClientEvent::Authenticated { method, trivial } => {
@@ -199,16 +199,18 @@ impl Login {
                 // Others want to know as well.
                 return Some(ClientEvent::Authenticated { method, trivial });
             }
-            ClientEvent::KeyAccepted => self.on_key_accepted(conn),
-            ClientEvent::Sign(ticket) => {
+            ClientEvent::Auth(ClientAuth::KeyAccepted) => self.on_key_accepted(conn),
+            ClientEvent::Auth(ClientAuth::Sign(ticket)) => {
                 self.on_sign(conn, ticket);
                 Ok(())
             }
-            ClientEvent::PasswordExpired { prompt } => {
+            ClientEvent::Auth(ClientAuth::PasswordExpired { prompt }) => {
                 self.on_password_expired(conn, prompt);
                 Ok(())
             }
-            ClientEvent::Prompts { ticket, prompts } => self.on_prompts(conn, ticket, &prompts),
+            ClientEvent::Auth(ClientAuth::Prompts { ticket, prompts }) => {
+                self.on_prompts(conn, ticket, &prompts)
+            }
             other => return Some(other),
         };
         self.usage(done);

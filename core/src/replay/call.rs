@@ -65,6 +65,7 @@ pub(crate) enum ConnectionCall<'a> {
         code: u32,
         text: &'a str,
     },
+    FinishJob(u32),
 }
 
 pub(crate) enum ClientCall<'a> {
@@ -77,7 +78,6 @@ pub(crate) enum ClientCall<'a> {
 
 pub(crate) enum ServerCall<'a> {
     DecideAuth { number: u32, verdict: Cow<'a, Verdict> },
-    FinishJob(u32),
     DecideProbe { number: u32, usable: bool },
 }
 
@@ -250,7 +250,7 @@ impl<'a> Call<'a> {
                 let id = ChannelId { local: r.u32()?, generation: r.u32()? };
                 ChannelCall::read(number, r).map(|call| Call::Channel(id, call))
             }
-            number @ 16..=31 => ConnectionCall::read(number, r).map(Call::Connection),
+            number @ (16..=31 | 49) => ConnectionCall::read(number, r).map(Call::Connection),
             number @ 32..=47 => ClientCall::read(number, r).map(Call::Client),
             number @ 48..=63 => ServerCall::read(number, r).map(Call::Server),
             _ => Err(DecodeError::Invalid),
@@ -277,6 +277,7 @@ impl<'a> Call<'a> {
                 ConnectionCall::ReplyGlobal { .. } => 19,
                 ConnectionCall::Rekey => 20,
                 ConnectionCall::Disconnect { .. } => 21,
+                ConnectionCall::FinishJob(_) => 49,
             },
             Call::Client(call) => match call {
                 ClientCall::DecideHostKey { .. } => 32,
@@ -287,7 +288,6 @@ impl<'a> Call<'a> {
             },
             Call::Server(call) => match call {
                 ServerCall::DecideAuth { .. } => 48,
-                ServerCall::FinishJob(_) => 49,
                 ServerCall::DecideProbe { .. } => 50,
             },
         }
@@ -375,6 +375,7 @@ impl<'a> ConnectionCall<'a> {
                 }
             }
             ConnectionCall::Rekey => {}
+            ConnectionCall::FinishJob(generation) => out.put_u32(*generation),
             ConnectionCall::Disconnect { code, text } => {
                 out.put_u32(*code);
                 out.put_string(text.as_bytes());
@@ -403,6 +404,7 @@ impl<'a> ConnectionCall<'a> {
             },
             20 => ConnectionCall::Rekey,
             21 => ConnectionCall::Disconnect { code: r.u32()?, text: text(r)? },
+            49 => ConnectionCall::FinishJob(r.u32()?),
             _ => return Err(DecodeError::Invalid),
         })
     }
@@ -454,7 +456,6 @@ impl<'a> ServerCall<'a> {
                 out.put_u32(*number);
                 put_verdict(out, verdict);
             }
-            ServerCall::FinishJob(generation) => out.put_u32(*generation),
             ServerCall::DecideProbe { number, usable } => {
                 out.put_u32(*number);
                 out.put_bool(*usable);
@@ -465,7 +466,6 @@ impl<'a> ServerCall<'a> {
     fn read(number: u8, r: &mut Reader<'a>) -> Decoded<Self> {
         Ok(match number {
             48 => ServerCall::DecideAuth { number: r.u32()?, verdict: Cow::Owned(verdict(r)?) },
-            49 => ServerCall::FinishJob(r.u32()?),
             50 => ServerCall::DecideProbe { number: r.u32()?, usable: r.bool()? },
             _ => return Err(DecodeError::Invalid),
         })
@@ -537,6 +537,7 @@ impl fmt::Display for Call<'_> {
                 ConnectionCall::RequestGlobal { .. } => f.write_str("request_global"),
                 ConnectionCall::ReplyGlobal { ok, .. } => write!(f, "reply_global {ok}"),
                 ConnectionCall::Rekey => f.write_str("rekey"),
+                ConnectionCall::FinishJob(_) => f.write_str("finish_job"),
                 ConnectionCall::Disconnect { code, .. } => write!(f, "disconnect {code}"),
             },
             Call::Client(call) => f.write_str(match call {
@@ -549,7 +550,6 @@ impl fmt::Display for Call<'_> {
             }),
             Call::Server(call) => f.write_str(match call {
                 ServerCall::DecideAuth { .. } => "decide_auth",
-                ServerCall::FinishJob(_) => "finish_job",
                 ServerCall::DecideProbe { usable: true, .. } => "decide_probe true",
                 ServerCall::DecideProbe { .. } => "decide_probe false",
             }),

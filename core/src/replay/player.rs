@@ -14,7 +14,7 @@ use super::record::Record;
 use super::transcript::{HEADER, SecretTranscript};
 use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
 use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
-use crate::connection::{Connection, Logic, Step};
+use crate::connection::{Connection, Event, Side, Step};
 use crate::crypto::SigAlg;
 use crate::error::Fault;
 use crate::keys::{KeyPair, PublicKey};
@@ -24,7 +24,7 @@ use crate::time::Time;
 use crate::transport::negotiate::Role;
 use crate::transport::{DoneJob, Job, RxBuf};
 use crate::wire::Reader;
-use crate::{ClientConfig, ClientConnection, ClientEvent, ServerConfig, ServerConnection, ServerEvent};
+use crate::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 /// What a transcript does not hold.
 #[derive(Clone, Debug)]
@@ -104,9 +104,7 @@ pub fn replay(transcript: &SecretTranscript, setup: Setup<'_>) -> Result<Report,
 }
 
 /// A role whose calls can be replayed.
-pub(crate) trait Replayable: Logic {
-    /// Takes the job out of an event, to be run again.
-    fn job(event: Self::Event<'_>) -> Option<Job>;
+pub(crate) trait Replayable: Side {
     /// Does a call of the role. Errors say what is missing.
     fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str>
     where
@@ -260,8 +258,8 @@ impl<'t, S: Replayable> Player<'t, S> {
         if eof {
             self.rx.eof();
         }
-        if let Ok(Step::Event(event)) = self.conn.poll(self.now, &mut self.rx) {
-            self.jobs.extend(S::job(event));
+        if let Ok(Step::Event(Event::Job(job))) = self.conn.poll(self.now, &mut self.rx) {
+            self.jobs.push(*job);
         }
     }
 
@@ -285,6 +283,16 @@ impl<'t, S: Replayable> Player<'t, S> {
                 channel_call(conn, id, call);
                 Ok(())
             }
+            Call::Connection(ConnectionCall::FinishJob(generation)) => {
+                let at = self.jobs.iter().position(|j| j.generation == generation);
+                let done = match at {
+                    Some(at) => self.jobs.swap_remove(at).run(),
+                    // Of another connection: refused then as now.
+                    None => DoneJob { generation, result: Err(Fault::BadHostKey) },
+                };
+                ignore(conn.finish_job(done));
+                Ok(())
+            }
             Call::Connection(call) => {
                 connection_call(conn, call);
                 Ok(())
@@ -298,7 +306,7 @@ impl<'t, S: Replayable> Player<'t, S> {
 /// Results are not looked at: what they tell shows in the marks.
 fn ignore<T>(_: T) {}
 
-fn channel_call<S: Logic>(conn: &mut Connection<S>, id: ChannelId, call: ChannelCall<'_>) {
+fn channel_call(conn: &mut Connection<dyn Side>, id: ChannelId, call: ChannelCall<'_>) {
     match call {
         ChannelCall::Accept => ignore(conn.accept_channel(OpenTicket { channel: id })),
         ChannelCall::Refuse { why, text } => {
@@ -315,11 +323,11 @@ fn channel_call<S: Logic>(conn: &mut Connection<S>, id: ChannelId, call: Channel
     }
 }
 
-fn connection_call<S: Logic>(conn: &mut Connection<S>, call: ConnectionCall<'_>) {
+fn connection_call(conn: &mut Connection<dyn Side>, call: ConnectionCall<'_>) {
     match call {
         ConnectionCall::Open { kind, window } => ignore(conn.open_with(kind, window)),
-        // Without a slot before it, it does nothing; the comparison says so.
-        ConnectionCall::Commit(_) => {}
+        // Without a slot before it, it does nothing; the comparison says so. Jobs are the player's.
+        ConnectionCall::Commit(_) | ConnectionCall::FinishJob(_) => {}
         ConnectionCall::RequestGlobal { name, fields, want_reply } => {
             ignore(conn.request_global(name, fields, want_reply));
         }
@@ -332,10 +340,6 @@ fn connection_call<S: Logic>(conn: &mut Connection<S>, call: ConnectionCall<'_>)
 }
 
 impl Replayable for Client {
-    fn job(_: ClientEvent<'_>) -> Option<Job> {
-        None
-    }
-
     fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str> {
         let Call::Client(call) = call else { return Err("a client, which has no such call") };
         let conn = &mut player.conn;
@@ -400,13 +404,6 @@ fn authenticate_key(
 }
 
 impl Replayable for Server {
-    fn job(event: ServerEvent<'_>) -> Option<Job> {
-        match event {
-            ServerEvent::Job(job) => Some(*job),
-            _ => None,
-        }
-    }
-
     fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str> {
         let Call::Server(call) = call else { return Err("a server, which has no such call") };
         match call {
@@ -415,15 +412,6 @@ impl Replayable for Server {
             }
             ServerCall::DecideProbe { number, usable } => {
                 ignore(player.conn.decide_probe(ProbeTicket { number }, usable));
-            }
-            ServerCall::FinishJob(generation) => {
-                let at = player.jobs.iter().position(|j| j.generation == generation);
-                let done = match at {
-                    Some(at) => player.jobs.swap_remove(at).run(),
-                    // Of another connection: refused then as now.
-                    None => DoneJob { generation, result: Err(Fault::BadHostKey) },
-                };
-                ignore(player.conn.finish_job(done));
             }
         }
         Ok(())

@@ -193,6 +193,15 @@ impl Job {
     }
 }
 
+/// Of one connection: the same piece of work.
+impl PartialEq for Job {
+    fn eq(&self, other: &Self) -> bool {
+        self.generation == other.generation
+    }
+}
+
+impl Eq for Job {}
+
 impl core::fmt::Debug for Job {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         write!(f, "Job({}, {})", self.kex, self.alg)

@@ -140,23 +140,24 @@ impl ClientApp for Shell {
             self.log.push(format!("{event:?}"));
         }
         match event {
-            ClientEvent::HostKey(ticket) => match self.accept_host_key {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => match self.accept_host_key {
                 Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
                 None => self.host_key_ticket = Some(ticket),
             },
-            ClientEvent::AuthNeeded { methods, .. } => {
+            ClientEvent::Auth(ClientAuth::Needed { methods, .. }) => {
                 self.methods.extend(methods.map(|m| m.as_str().to_string()));
                 self.authenticate(conn);
             }
-            ClientEvent::KeyAccepted | ClientEvent::PasswordExpired { .. } => self.authenticate(conn),
-            ClientEvent::Sign(ticket) => {
+            ClientEvent::Auth(ClientAuth::KeyAccepted)
+            | ClientEvent::Auth(ClientAuth::PasswordExpired { .. }) => self.authenticate(conn),
+            ClientEvent::Auth(ClientAuth::Sign(ticket)) => {
                 let Some(Proof::External(key, alg)) = self.current.clone() else { panic!("no key") };
                 let message = conn.sign_request(&ticket).unwrap().message.to_vec();
                 let mut rng = Rng::from_seed(&Seed::new([5; 32]));
                 let signature = key.sign(alg, &message, &mut rng).unwrap();
                 conn.provide_signature(ticket, &signature).unwrap();
             }
-            ClientEvent::Prompts { ticket, prompts } => {
+            ClientEvent::Auth(ClientAuth::Prompts { ticket, prompts }) => {
                 let Some(Proof::Interactive(answers)) = self.current.clone() else { panic!() };
                 let count = prompts.prompts().count();
                 conn.answer_prompts(ticket, &answers[..count.min(answers.len())]).unwrap();
@@ -395,20 +396,20 @@ impl ServerApp for Host {
             self.log.push(format!("{event:?}"));
         }
         match event {
-            ServerEvent::AuthProbe { ticket, key, signed, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, key, signed, .. }) => {
                 if !signed {
                     self.attempts.push("probe".into());
                 }
                 conn.decide_probe(ticket, self.keys.contains(&key)).unwrap();
             }
-            ServerEvent::AuthSigned { ticket, key } => {
+            ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let user = conn.user().unwrap().to_string();
                 let right = self.keys.contains(key.key()) && user == self.user;
                 self.attempts.push(format!("{user} PublicKey"));
                 let verdict = self.verdict(right);
                 conn.decide_auth(ticket, verdict).unwrap();
             }
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 if self.mute {
                     return;
                 }

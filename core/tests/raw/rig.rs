@@ -481,16 +481,18 @@ impl Rig {
 impl App {
     fn on_client(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::HostKey(ticket) => match self.accept_host {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => match self.accept_host {
                 Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
                 None => self.host_tickets.push(ticket),
             },
-            ClientEvent::AuthNeeded { .. } | ClientEvent::KeyAccepted if !self.proofs.is_empty() => {
+            ClientEvent::Auth(ClientAuth::Needed { .. }) | ClientEvent::Auth(ClientAuth::KeyAccepted)
+                if !self.proofs.is_empty() =>
+            {
                 let proof = self.proofs.remove(0);
                 prove(conn, &proof);
             }
-            ClientEvent::Prompts { ticket, .. } => self.prompt_tickets.push(ticket),
-            ClientEvent::Sign(ticket) => self.sign_tickets.push(ticket),
+            ClientEvent::Auth(ClientAuth::Prompts { ticket, .. }) => self.prompt_tickets.push(ticket),
+            ClientEvent::Auth(ClientAuth::Sign(ticket)) => self.sign_tickets.push(ticket),
             ClientEvent::Open { ticket, .. } => self.open_tickets.push(ticket),
             ClientEvent::Opened(id) => self.channels.push(id),
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
@@ -518,18 +520,23 @@ impl App {
 
     fn on_server(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::AuthProbe { ticket, .. } if self.hold_probes => self.probe_tickets.push(ticket),
-            ServerEvent::AuthProbe { ticket, key, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) if self.hold_probes => {
+                self.probe_tickets.push(ticket)
+            }
+            ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
                 conn.decide_probe(ticket, self.keys.contains(&key)).unwrap();
             }
-            ServerEvent::Auth { ticket, .. } | ServerEvent::AuthSigned { ticket, .. } if self.hold_auth => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. })
+            | ServerEvent::Auth(ServerAuth::Signed { ticket, .. })
+                if self.hold_auth =>
+            {
                 self.auth_tickets.push(ticket);
             }
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let verdict = self.judge(&attempt);
                 conn.decide_auth(ticket, verdict).unwrap();
             }
-            ServerEvent::AuthSigned { ticket, key } => {
+            ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let verdict = self.verdict(self.keys.contains(key.key()));
                 conn.decide_auth(ticket, verdict).unwrap();
             }

@@ -8,7 +8,10 @@ use konko_core::sftp::transfer::{
 };
 use konko_core::sftp::{Client, ClientConfig, MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig};
 use konko_core::wire::SshStr;
-use konko_core::{ClientConnection, ClientEvent, ServerConnection, ServerEvent, Time, client, server};
+use konko_core::{
+    ClientAuth, ClientConnection, ClientEvent, ServerAuth, ServerConnection, ServerEvent, Time, client,
+    server,
+};
 
 use crate::pair::{ClientApp, Pair, ServerApp, host_key, transport_config};
 
@@ -103,8 +106,8 @@ impl Mover {
 impl ClientApp for Mover {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("x");
                 conn.authenticate("x", client::AuthMethod::Password(&password)).unwrap();
             }
@@ -176,7 +179,9 @@ impl Store {
 impl ServerApp for Store {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::Auth { ticket, .. } => conn.decide_auth(ticket, server::Verdict::Accept).unwrap(),
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                conn.decide_auth(ticket, server::Verdict::Accept).unwrap()
+            }
             ServerEvent::Open { ticket, .. } => self.id = Some(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
                 conn.reply(ticket, true).unwrap();

@@ -170,22 +170,22 @@ impl ClientScript {
 
     pub fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match &event {
-            ClientEvent::HostKey(_) => self.trace.note("HostKey".into()),
-            ClientEvent::Prompts { prompts, .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(_)) => self.trace.note("HostKey".into()),
+            ClientEvent::Auth(ClientAuth::Prompts { prompts, .. }) => {
                 self.trace.note(format!("Prompts {:?}", prompts.prompts().collect::<Vec<_>>()));
             }
             ClientEvent::Channel(id, event) => self.trace.channel(*id, event),
             other => self.trace.note(format!("{other:?}")),
         }
         match event {
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
             // As the blocking client does it: a key needs no question first.
-            ClientEvent::AuthNeeded { methods: None, .. }
+            ClientEvent::Auth(ClientAuth::Needed { methods: None, .. })
                 if !matches!(self.proofs.front(), Some(Proof::Key(_))) =>
             {
                 conn.authenticate("alice", AuthMethod::None).unwrap();
             }
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 self.current = self.proofs.pop_front();
                 let alg = SigAlg::Ed25519;
                 match self.current.as_ref().expect("a proof that is taken") {
@@ -197,7 +197,7 @@ impl ClientScript {
                 }
                 .unwrap();
             }
-            ClientEvent::Prompts { ticket, prompts } => {
+            ClientEvent::Auth(ClientAuth::Prompts { ticket, prompts }) => {
                 let Some(Proof::Answers(answers)) = &self.current else { panic!() };
                 conn.answer_prompts(ticket, &answers[..prompts.prompts().count()]).unwrap();
             }
@@ -259,21 +259,25 @@ pub struct ServerScript {
 impl ServerScript {
     pub fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match &event {
-            ServerEvent::AuthProbe { user, alg, .. } => self.trace.note(format!("AuthProbe {user} {alg}")),
-            ServerEvent::Auth { user, attempt, .. } => self.trace.note(format!("Auth {user} {attempt:?}")),
+            ServerEvent::Auth(ServerAuth::Probe { user, alg, .. }) => {
+                self.trace.note(format!("AuthProbe {user} {alg}"))
+            }
+            ServerEvent::Auth(ServerAuth::Attempt { user, attempt, .. }) => {
+                self.trace.note(format!("Auth {user} {attempt:?}"))
+            }
             ServerEvent::Open { kind, .. } => self.trace.note(format!("Open {kind:?}")),
             ServerEvent::Channel(id, event) => self.trace.channel(*id, event),
             other => self.trace.note(format!("{other:?}")),
         }
         match event {
-            ServerEvent::AuthProbe { ticket, key, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
                 conn.decide_probe(ticket, *key == *user_key().public()).unwrap();
             }
-            ServerEvent::AuthSigned { ticket, key } => {
+            ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let right = key.key() == user_key().public();
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
             }
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let verdict = match attempt {
                     Attempt::Password(b"wonderland") => Verdict::Accept,
                     Attempt::KeyboardInteractive { .. } => Verdict::Challenge(challenge()),

@@ -283,8 +283,8 @@ impl App for Clients {
         hub: &mut Hub<Order>,
     ) {
         match event {
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),

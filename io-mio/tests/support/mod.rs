@@ -78,12 +78,12 @@ impl App for Host {
         _: &mut Hub<()>,
     ) {
         match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
             }
-            ServerEvent::AuthProbe { ticket, .. } => conn.decide_probe(ticket, false).unwrap(),
-            ServerEvent::Authenticated => add(&self.counts.established),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false).unwrap(),
+            ServerEvent::Authenticated { .. } => add(&self.counts.established),
             ServerEvent::Open { ticket, .. } => {
                 let channel = conn.accept_channel(ticket).unwrap();
                 self.channels.insert((id, channel), Program::default());

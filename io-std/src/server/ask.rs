@@ -5,14 +5,15 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
 use konko_core::channel::{
-    ChannelId, ChannelRequest, GlobalTicket, OpenKind, OpenTicket, PtyRequest, RequestTicket,
+    ChannelId, ChannelRequest, GlobalRequestRef, GlobalTicket, OpenKind, OpenTicket, PtyRequest,
+    RequestTicket,
 };
 use konko_core::client::Password;
 use konko_core::crypto::SigAlg;
 use konko_core::keys::PublicKey;
 use konko_core::server::{Attempt, AuthOutcome, AuthTicket, ProbeTicket};
 use konko_core::wire::SshStr;
-use konko_core::{ServerEvent, channel};
+use konko_core::{ServerAuth, channel};
 
 use super::auth::Credential;
 use super::session::{Control, Program};
@@ -74,28 +75,32 @@ fn bytes(s: SshStr<'_>) -> OsString {
 }
 
 impl Ask {
-    /// The question in an event, if there is one.
-    pub(crate) fn of(event: ServerEvent<'_>) -> Option<Self> {
-        Some(match event {
-            ServerEvent::AuthProbe { ticket, user, key, alg, signed } => {
+    /// The question in an attempt to come in, if there is one.
+    pub(crate) fn of(auth: ServerAuth<'_>) -> Option<Self> {
+        Some(match auth {
+            ServerAuth::Probe { ticket, user, key, alg, signed } => {
                 Ask::Probe { ticket, user: text(user), key, alg, signed }
             }
-            ServerEvent::AuthSigned { ticket, key } => {
+            ServerAuth::Signed { ticket, key } => {
                 let (algorithm, key) = (key.algorithm(), Box::new(key.key().clone()));
                 Ask::Auth { ticket, user: None, credential: Credential::PublicKey { key, algorithm } }
             }
-            ServerEvent::Auth { ticket, user, attempt } => {
+            ServerAuth::Attempt { ticket, user, attempt } => {
                 let answers = matches!(attempt, Attempt::Answers(_));
                 let user = (!answers).then(|| text(user));
                 Ask::Auth { ticket, user, credential: credential(attempt)? }
             }
-            ServerEvent::Authenticated => Ask::Authenticated,
-            ServerEvent::Open { ticket, kind } => Ask::Open { ticket, kind: Kind::of(kind) },
-            ServerEvent::GlobalRequest { ticket, request } => {
-                Ask::Global { ticket, name: text(request.name), fields: request.fields.to_vec() }
-            }
+            ServerAuth::Outcome(outcome) => Ask::Outcome(outcome),
             _ => return None,
         })
+    }
+
+    pub(crate) fn open(ticket: OpenTicket, kind: OpenKind<'_>) -> Self {
+        Ask::Open { ticket, kind: Kind::of(kind) }
+    }
+
+    pub(crate) fn global(ticket: Option<GlobalTicket>, request: &GlobalRequestRef<'_>) -> Self {
+        Ask::Global { ticket, name: text(request.name), fields: request.fields.to_vec() }
     }
 
     pub(crate) fn request(

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use konko_core::UsageError;
 use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
 use konko_core::crypto::{HashAlg, SigAlg};
 use konko_core::keys::PublicKey;
 use konko_core::server::{AuthTicket, Challenge, ProbeTicket, Verdict};
+use konko_core::{ServerConnection, UsageError};
 
 use super::connection::Connection;
 use crate::error::{Error, ErrorKind};
@@ -127,7 +127,7 @@ impl KeyProbe {
     /// Answers, once.
     fn answer(&mut self, usable: bool) {
         if let Some(ticket) = self.ticket.take() {
-            let decide = |state: &mut State| state.conn.server().decide_probe(ticket, usable);
+            let decide = |state: &mut State<ServerConnection>| state.end.decide_probe(ticket, usable);
             // Where the connection has gone meanwhile, nobody waits for the answer.
             let _ = self.connection.shared().with(decide);
         }
@@ -214,7 +214,7 @@ impl AuthAttempt {
     /// Decides, once.
     fn decide(&mut self, verdict: Verdict) -> Result<(), Error> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
-        match self.connection.shared().with(|state| state.conn.server().decide_auth(ticket, verdict)) {
+        match self.connection.shared().with(|state| state.end.decide_auth(ticket, verdict)) {
             // The connection has gone meanwhile; nobody waits for the answer.
             Ok(()) | Err(UsageError::Closed) => Ok(()),
             Err(e) => Err(self.connection.usage(e)),

@@ -3,6 +3,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use konko_core::ServerConnection;
 use konko_core::admission::Penalty;
 use konko_core::channel::{ChannelId, OpenKind};
 use konko_core::error::Phase;
@@ -26,6 +27,7 @@ pub struct Connection(Arc<Inner>);
 struct Inner {
     id: u64,
     handle: Arc<Handle>,
+    shared: Arc<Shared<ServerConnection>>,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
     sessions: Mutex<BTreeMap<ChannelId, Slot>>,
@@ -36,16 +38,22 @@ struct Inner {
 impl Connection {
     pub(super) fn new(
         id: u64,
-        shared: Arc<Shared>,
+        shared: Arc<Shared<ServerConnection>>,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
         max_sessions: usize,
         threads: Threads,
     ) -> Self {
-        let handle = Handle { shared, reply_timeout: None, io_timeout: None, ends_when_dropped: false };
+        let handle = Handle {
+            shared: shared.clone(),
+            reply_timeout: None,
+            io_timeout: None,
+            ends_when_dropped: false,
+        };
         Connection(Arc::new(Inner {
             id,
             handle: Arc::new(handle),
+            shared,
             peer,
             local,
             sessions: Mutex::default(),
@@ -54,8 +62,8 @@ impl Connection {
         }))
     }
 
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.0.handle.shared
+    pub(super) fn shared(&self) -> &Arc<Shared<ServerConnection>> {
+        &self.0.shared
     }
 
     pub(super) fn handle(&self) -> &Arc<Handle> {
@@ -99,34 +107,34 @@ impl Connection {
     /// The user who is in, or is trying to get in. From the client: escape it before it reaches a
     /// terminal.
     pub fn user(&self) -> Option<String> {
-        let mut state = self.shared().lock();
-        state.conn.server().user().map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned())
+        let state = self.shared().lock();
+        state.end.user().map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned())
     }
 
     /// The algorithms in use, once negotiated.
     pub fn negotiated(&self) -> Option<Negotiated> {
-        self.shared().lock().conn.negotiated().cloned()
+        self.shared().lock().end.negotiated().cloned()
     }
 
     /// The client's identification line, escaped.
     pub fn peer_ident(&self) -> Option<String> {
-        self.shared().lock().conn.peer_ident().map(|ident| ident.to_string())
+        self.shared().lock().end.peer_ident().map(|ident| ident.to_string())
     }
 
     /// Key exchanges completed so far.
     pub fn key_exchanges(&self) -> u64 {
-        self.shared().lock().conn.key_exchanges()
+        self.shared().lock().end.key_exchanges()
     }
 
     /// Where the connection is in its life.
     pub fn phase(&self) -> Phase {
-        self.shared().lock().conn.phase()
+        self.shared().lock().end.phase()
     }
 
     /// Whether the user is in and the connection lives.
     pub fn is_connected(&self) -> bool {
         let state = self.shared().lock();
-        state.ended.is_none() && state.conn.is_authenticated()
+        state.ended.is_none() && state.end.is_authenticated()
     }
 
     /// Opens a channel to the client that tells of a connection to a port the client asked us to
@@ -152,7 +160,7 @@ impl Connection {
     /// `Usage` before authentication, and after the end.
     pub fn rekey(&self) -> Result<(), Error> {
         let shared = self.shared();
-        shared.with(|state| state.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
+        shared.with(|state| state.end.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))
     }
 
     /// What the client's address deserves if this connection ends before its user is in, other than what
@@ -160,12 +168,12 @@ impl Connection {
     /// [`Penalty::RefuseConnection`] for somebody who is not wanted. See
     /// [`ServerOptions::admission`](super::ServerOptions::admission).
     pub fn penalize(&self, penalty: Penalty) {
-        self.shared().lock().conn.server().penalize(penalty);
+        self.shared().lock().end.penalize(penalty);
     }
 
     /// What its source deserves if it is over now.
     pub(super) fn penalty(&self) -> Option<Penalty> {
-        self.shared().lock().conn.server().penalty()
+        self.shared().lock().end.penalty()
     }
 
     /// Says goodbye to the client with a text for its user, without waiting. Channels end.

@@ -54,7 +54,7 @@ impl ChannelOpen {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            let id = state.conn.accept_channel(ticket).map_err(|e| state.error(ErrorKind::Usage(e)))?;
+            let id = state.end.accept_channel(ticket).map_err(|e| state.error(ErrorKind::Usage(e)))?;
             state.channels.insert(id, Chan::new(Sink::Inbox(Default::default())));
             state.note_at_will(|_| Notice::Opened(id.to_string()));
             Ok(make(connection, Channel::accepted(connection.handle(), id)))
@@ -90,7 +90,7 @@ impl ChannelOpen {
         let kind = SshStr::new(self.kind.name().as_bytes()).excerpt(100);
         self.connection.shared().with(|state| {
             state.note_at_will(|_| Notice::Refused(format!("a channel of type \"{kind}\": {text}")));
-            let _ = state.conn.refuse_channel(ticket, why, text);
+            let _ = state.end.refuse_channel(ticket, why, text);
         });
     }
 }
@@ -131,7 +131,7 @@ impl Reply {
     /// Answers, once. Errors mean that the channel has gone, and with it who would listen.
     pub(super) fn send(&mut self, ok: bool) {
         if let Some(ticket) = self.ticket.take() {
-            let _ = self.connection.shared().with(|state| state.conn.reply(ticket, ok));
+            let _ = self.connection.shared().with(|state| state.end.reply(ticket, ok));
         }
     }
 }
@@ -273,7 +273,7 @@ impl GlobalRequest {
 
     fn answer(&mut self, ok: bool, port: Option<u32>) {
         if let Some(ticket) = self.ticket.take() {
-            let _ = self.connection.shared().with(|state| state.conn.reply_global(ticket, ok, port));
+            let _ = self.connection.shared().with(|state| state.end.reply_global(ticket, ok, port));
         }
     }
 }

@@ -16,7 +16,6 @@ use super::handler::Handler;
 use super::options::ServerOptions;
 use super::request::{ChannelOpen, GlobalRequest, Reply, Request};
 use super::threads::Threads;
-use crate::conn::Conn;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::shared::{Observer, Shared};
@@ -59,7 +58,7 @@ impl Setup {
             })
         });
         let config = Arc::clone(&self.config);
-        let conn = |now| Conn::Server(ServerConnection::new(config, seed, now));
+        let conn = |now| ServerConnection::new(config, seed, now);
         let shared = Shared::new(conn, stream, name, observer);
         {
             let mut state = shared.lock();

@@ -11,7 +11,9 @@ use konko::core::channel::{ChannelId, ChannelRequest, OpenKind, WindowConfig};
 use konko::core::client::{AuthMethod, Password};
 use konko::core::provider::best;
 use konko::core::wire::SshStr;
-use konko::core::{ClientConfig, ClientConnection, ClientEvent, RxBuf, Seed, Step, Time, TransportConfig};
+use konko::core::{
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, RxBuf, Seed, Step, Time, TransportConfig,
+};
 use rustix::net::{AddressFamily, SocketType};
 
 /// How far a client goes.
@@ -93,9 +95,9 @@ impl Raw {
         stop: Stop,
     ) -> Option<Stop> {
         match event {
-            ClientEvent::HostKey(_) if stop == Stop::HostKey => return Some(Stop::HostKey),
-            ClientEvent::HostKey(ticket) => conn.decide_host_key(ticket, true).unwrap(),
-            ClientEvent::AuthNeeded { methods: None, .. } => {
+            ClientEvent::Auth(ClientAuth::HostKey(_)) if stop == Stop::HostKey => return Some(Stop::HostKey),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::Needed { methods: None, .. }) => {
                 if stop > Stop::Auth {
                     let password = if stop == Stop::Running { "wonderland" } else { "looking-glass" };
                     let password = Password::new(password.as_bytes());
@@ -103,7 +105,7 @@ impl Raw {
                 }
                 return Some(if stop == Stop::Asked { Stop::Asked } else { Stop::Auth });
             }
-            ClientEvent::AuthNeeded { .. } => return Some(Stop::Rejected),
+            ClientEvent::Auth(ClientAuth::Needed { .. }) => return Some(Stop::Rejected),
             ClientEvent::Authenticated { .. } => *channel = Some(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(id) => {
                 let exec = ChannelRequest::Exec(SshStr::new(command.as_bytes()));

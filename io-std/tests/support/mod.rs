@@ -17,7 +17,8 @@ use konko::core::provider::best;
 use konko::core::server::{Attempt, Challenge, Verdict};
 use konko::core::wire::SshStr;
 use konko::core::{
-    Blocked, Rng, RxBuf, Seed, ServerConfig, ServerConnection, ServerEvent, Step, Time, TransportConfig,
+    Blocked, Rng, RxBuf, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, Step, Time,
+    TransportConfig,
 };
 use konko::{Auth, Client, ClientOptions, HostKeys};
 
@@ -138,15 +139,15 @@ impl Session {
 
     fn on_event(&mut self, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::Auth { ticket, attempt, .. } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
                 let user = self.conn.user().map(|u| u.as_bytes().to_vec()).unwrap_or_default();
                 self.conn.decide_auth(ticket, judge(&user, &attempt)).unwrap();
             }
-            ServerEvent::AuthProbe { ticket, key, .. } => {
+            ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
                 let known = key.fingerprint(HashAlg::Sha256) == key_of_carol().1;
                 self.conn.decide_probe(ticket, known).unwrap();
             }
-            ServerEvent::AuthSigned { ticket, .. } => {
+            ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) => {
                 let carol = self.conn.user().is_some_and(|u| u.as_bytes() == b"carol");
                 let more = MethodSet::EMPTY.with(Method::Password);
                 let verdict = if carol { Verdict::Partial(more) } else { Verdict::Reject };

@@ -98,7 +98,7 @@ pub struct VerifiedKey {
 }
 
 impl VerifiedKey {
-    /// Of what was just verified; see `ServerAuth::verify`.
+    /// Of what was just verified; see `verify`.
     pub(super) fn new(key: PublicKey, algorithm: SigAlg) -> Self {
         VerifiedKey { key, algorithm }
     }

@@ -1,0 +1,161 @@
+//! State that both roles have.
+
+use alloc::boxed::Box;
+use core::fmt;
+
+use super::run::Next;
+use crate::channel::{ChannelId, Channels, WindowConfig};
+use crate::error::{Denied, Error, Failure, Fault, Phase, TimerKind, UsageError};
+use crate::msg::DisconnectCode;
+use crate::replay::{Call, ChannelCall, ConnectionCall, Recorder};
+use crate::rng::Seed;
+use crate::time::Time;
+use crate::transport::negotiate::Role;
+use crate::transport::{RxBuf, Transport};
+
+/// State that both roles have.
+pub(crate) struct Machine {
+    pub(crate) transport: Transport,
+    pub(crate) channels: Channels,
+    pub(crate) now: Time,
+    pub(super) ended: Option<Error>,
+    pub(super) closing: bool,
+    missed_probes: u32,
+    /// When the last probe was due.
+    probed: Time,
+    pub(crate) recorder: Option<Box<Recorder>>,
+}
+
+impl Machine {
+    pub(crate) fn new(transport: Transport, window: WindowConfig, now: Time) -> Self {
+        Machine {
+            transport,
+            channels: Channels::new(window),
+            now,
+            ended: None,
+            closing: false,
+            missed_probes: 0,
+            probed: now,
+            recorder: None,
+        }
+    }
+
+    /// Writes down everything from now on, if nothing has happened yet.
+    pub(crate) fn record(&mut self, seed: &Seed, now: Time) {
+        let recorder = Recorder::new(self.transport.role, seed, now, &self.transport.sender.tx);
+        self.recorder = Some(Box::new(recorder));
+    }
+
+    /// Notes a call for the recorder, if there is one.
+    pub(crate) fn note(&mut self, call: &Call<'_>) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.call(&self.transport.sender.tx, call);
+        }
+    }
+
+    pub(super) fn note_on(&mut self, channel: ChannelId, call: ChannelCall<'_>) {
+        self.note(&Call::Channel(channel, call));
+    }
+
+    pub(super) fn note_this(&mut self, call: ConnectionCall<'_>) {
+        self.note(&Call::Connection(call));
+    }
+
+    pub(super) fn note_poll(&mut self, now: Time, rx: &mut RxBuf) {
+        match &mut self.recorder {
+            Some(recorder) => recorder.poll(&self.transport.sender.tx, now, rx),
+            // The buffer may serve a recorded connection next.
+            None => rx.forget_fresh(),
+        }
+    }
+
+    pub(super) fn note_found<R: fmt::Debug>(&mut self, found: &Result<Next<R>, Error>, rx: &RxBuf) {
+        let Some(recorder) = &mut self.recorder else { return };
+        let deadline = self.transport.timers.next();
+        match found {
+            Ok(Next::Event(raw, payload)) => {
+                let payload = payload.as_ref().map_or(&[][..], |p| p.of(rx));
+                recorder.found(format_args!("{raw:?}"), &[payload], deadline);
+            }
+            Ok(Next::Blocked(why)) => recorder.found(format_args!("Blocked({why:?})"), &[], deadline),
+            Err(error) => {
+                let details = alloc::format!("{error:?}");
+                recorder.found(format_args!("{}", error.kind()), &[details.as_bytes()], deadline);
+            }
+        }
+    }
+
+    /// Ends the connection on our side with a denial.
+    pub(crate) fn deny(&mut self, denied: Denied, code: DisconnectCode) {
+        self.transport.send_disconnect(code, &alloc::format!("{denied}"));
+        self.end(Error::Denied(denied));
+    }
+
+    pub(super) fn end(&mut self, error: Error) {
+        self.transport.timers.clear();
+        self.ended.get_or_insert(error);
+    }
+
+    /// Ends the connection for a fault of the peer; the DISCONNECT that fits goes out.
+    pub(crate) fn fail(&mut self, failure: Failure) -> Error {
+        let fault = failure.fault;
+        if self.transport.role == Role::Server && fault == Fault::NotSsh {
+            self.transport.sender.tx.push_raw(b"Invalid SSH identification string.\r\n");
+        }
+        self.transport.send_disconnect(fault.disconnect_code(), &alloc::format!("{fault}"));
+        let error = failure.at(self.transport.phase());
+        self.end(error.clone());
+        error
+    }
+
+    /// For calls that need a connection which has not ended.
+    pub(crate) fn usable(&self) -> Result<(), UsageError> {
+        if self.ended.is_some() || self.closing { Err(UsageError::Closed) } else { Ok(()) }
+    }
+
+    /// For calls that need an authenticated connection.
+    pub(super) fn connected(&self) -> Result<(), UsageError> {
+        self.usable()?;
+        if self.transport.phase() == Phase::Connected { Ok(()) } else { Err(UsageError::NotAuthenticated) }
+    }
+
+    /// Why it has ended, if it has.
+    pub(crate) fn ended(&self) -> Option<&Error> {
+        self.ended.as_ref()
+    }
+
+    /// This side has said goodbye.
+    pub(crate) fn closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Starts what begins with authentication: keepalive.
+    pub(crate) fn authenticated(&mut self) {
+        let keepalive = self.transport.config.keepalive;
+        self.transport.timers.set(TimerKind::KeepAlive, keepalive.map(|k| self.now + k.interval));
+    }
+
+    pub(super) fn on_keepalive(&mut self) -> Result<(), Error> {
+        let Some(keepalive) = self.transport.config.keepalive else { return Ok(()) };
+        let due = self.transport.heard + keepalive.interval;
+        if self.transport.heard >= self.probed {
+            self.missed_probes = 0;
+        }
+        if due > self.now {
+            self.transport.timers.set(TimerKind::KeepAlive, Some(due));
+            return Ok(());
+        }
+        if self.missed_probes >= keepalive.count {
+            return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase()));
+        }
+        if self.transport.gate_open() {
+            // The same every time: OpenSSH before 9.5 and Paramiko end the connection for a PING,
+            // whether they could answer it or not, so it goes to nobody unasked.
+            self.channels.globals.probe(&mut self.transport);
+        }
+        self.probed = self.now;
+        self.missed_probes = self.missed_probes.saturating_add(1);
+        self.transport.timers.set(TimerKind::KeepAlive, Some(self.now + keepalive.interval));
+        Ok(())
+    }
+}

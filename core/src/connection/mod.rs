@@ -1,0 +1,364 @@
+//! What both roles share: the run loop, channels, requests, ending.
+
+mod event;
+mod machine;
+mod run;
+mod side;
+mod slot;
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use crate::channel::{
+    ChannelId, ChannelRequest, GlobalTicket, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream,
+    WindowConfig,
+};
+use crate::crypto::Digest;
+use crate::error::{Error, Phase, TimerKind, UsageError};
+use crate::keys::PublicKey;
+use crate::msg::DisconnectCode;
+use crate::replay::{ChannelCall, ConnectionCall, SecretTranscript};
+use crate::time::Time;
+use crate::transport::negotiate::{Negotiated, Role};
+use crate::transport::{DoneJob, RxBuf, TransportConfig, TxBuf};
+use crate::wire::SshStr;
+
+pub use self::event::{Blocked, Event, Step};
+pub(crate) use self::machine::Machine;
+use self::run::Next;
+pub(crate) use self::run::Raw;
+pub(crate) use self::side::Logic;
+pub use self::side::{EventOf, Side};
+pub use self::slot::DataSlot;
+
+/// One SSH connection, client or server: [`ClientConnection`](crate::ClientConnection),
+/// [`ServerConnection`](crate::ServerConnection).
+///
+/// See the [crate documentation](crate) for the loop it is driven by. Any method may be called at
+/// any time; one that makes no sense now returns a [`UsageError`] and changes nothing.
+pub struct Connection<S: Side + ?Sized> {
+    pub(crate) core: Machine,
+    pub(crate) side: S,
+}
+
+impl<S: Side + ?Sized> fmt::Debug for Connection<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("role", &self.core.transport.role)
+            .field("phase", &self.core.transport.phase())
+            .field("channels", &self.core.channels.len())
+            .field("ended", &self.core.ended)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Side> Connection<S> {
+    /// Takes input from `rx` and fires timers that are due at `now`, until there is an event or a
+    /// reason to wait.
+    ///
+    /// Call it when input has arrived, when the [deadline](Self::deadline) has passed, and after
+    /// every event and every call. Time that runs backwards stands still. Without new input it may be
+    /// called with an empty `RxBuf`: timers, credit and `Writable` do not need the other one.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the connection ended, from then on every time. Send what is in `tx`, it holds
+    /// the DISCONNECT, and close the socket.
+    pub fn poll<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Result<Step<EventOf<'b, S>>, Error> {
+        self.core.note_poll(now, rx);
+        let next = self.advance(now, rx);
+        self.core.note_found(&next, rx);
+        match next? {
+            Next::Blocked(why) => Ok(Step::Blocked(why)),
+            Next::Event(raw, payload) => {
+                let payload = payload.map_or(&[][..], |p| p.of(rx));
+                Ok(Step::Event(self.present(raw, payload)))
+            }
+        }
+    }
+}
+
+/// What both roles can do, also behind `dyn Side`.
+impl<S: Side + ?Sized> Connection<S> {
+    /// When to poll again at the latest, and why. Earlier polls do no harm.
+    pub fn deadline(&self) -> Option<(Time, TimerKind)> {
+        self.core.transport.timers.next()
+    }
+
+    /// Bytes to be sent to the peer.
+    pub fn tx(&mut self) -> &mut TxBuf {
+        let Machine { transport, recorder, .. } = &mut self.core;
+        if let Some(recorder) = recorder {
+            recorder.sync(&transport.sender.tx);
+        }
+        &mut transport.sender.tx
+    }
+
+    /// Ends a recording that [`recorded`](crate::ClientConnection::recorded) started, and hands it
+    /// over. `None` when none is running. The connection goes on.
+    pub fn take_transcript(&mut self) -> Option<SecretTranscript> {
+        let recorder = self.core.recorder.take()?;
+        Some(recorder.finish(&self.core.transport.sender.tx))
+    }
+
+    // ---- channels ----
+
+    /// Opens a channel with the configured window. `Opened` or `OpenFailed` follows.
+    pub fn open(&mut self, kind: OpenKind<'_>) -> Result<ChannelId, UsageError> {
+        let window = self.core.channels.window;
+        self.open_with(kind, window)
+    }
+
+    /// Opens a channel with a window of its own.
+    pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
+        self.core.note_this(ConnectionCall::Open { kind, window });
+        self.core.connected()?;
+        let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
+        self.core.transport.expect_reply(self.core.now);
+        Ok(id)
+    }
+
+    /// Accepts a channel that the peer opens, with the configured window.
+    pub fn accept_channel(&mut self, ticket: OpenTicket) -> Result<ChannelId, UsageError> {
+        self.core.note_on(ticket.channel, ChannelCall::Accept);
+        self.core.connected()?;
+        let window = self.core.channels.window;
+        self.core.channels.accept(&mut self.core.transport, ticket, window)
+    }
+
+    /// Refuses a channel that the peer opens.
+    pub fn refuse_channel(
+        &mut self,
+        ticket: OpenTicket,
+        why: OpenFailure,
+        text: &str,
+    ) -> Result<(), UsageError> {
+        self.core.note_on(ticket.channel, ChannelCall::Refuse { why: why.0, text });
+        self.core.connected()?;
+        self.core.channels.refuse(&mut self.core.transport, ticket, why, text)
+    }
+
+    /// Sends a request on an open channel. With `want_reply`, `RequestDone` follows, in the order
+    /// of the requests. [`ChannelRequest::Eow`] goes only to peers whose identification says that they
+    /// know it, OpenSSH's and konko's; to others nothing is sent (OpenSSH PROTOCOL §2.1).
+    pub fn request(
+        &mut self,
+        channel: ChannelId,
+        request: ChannelRequest<'_>,
+        want_reply: bool,
+    ) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Request { request, want_reply });
+        self.core.connected()?;
+        self.core.channels.request(&mut self.core.transport, channel, &request, want_reply)
+    }
+
+    /// Answers a request of the peer. Replies go out in the order of the requests, whatever the
+    /// order of the calls.
+    pub fn reply(&mut self, ticket: RequestTicket, ok: bool) -> Result<(), UsageError> {
+        self.core.note_on(ticket.channel, ChannelCall::Reply { number: ticket.number, ok });
+        self.core.connected()?;
+        self.core.channels.reply(&ticket, ok)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Writes data and says how many bytes were taken: less than given when the peer's window, the
+    /// output or a key exchange does not allow more now. `Writable` follows then, once.
+    pub fn write(&mut self, channel: ChannelId, stream: Stream, data: &[u8]) -> Result<usize, UsageError> {
+        self.core.note_on(channel, ChannelCall::Write { stream, data });
+        let mut written = 0usize;
+        while let Some(rest) = data.get(written..).filter(|r| !r.is_empty()) {
+            let Some(mut slot) = self.lend(channel, stream, rest.len(), false)? else { break };
+            let room = slot.bytes();
+            let n = room.len().min(rest.len());
+            if let (Some(to), Some(from)) = (room.get_mut(..n), rest.get(..n)) {
+                to.copy_from_slice(from);
+            }
+            slot.commit(n);
+            written = written.saturating_add(n);
+        }
+        Ok(written)
+    }
+
+    /// Lends room for up to `want` bytes of data in the next packet, so that a file or a pipe can be
+    /// read straight into it. `None`: not now, `Writable` follows. What is not committed is not sent.
+    pub fn slot(
+        &mut self,
+        channel: ChannelId,
+        stream: Stream,
+        want: usize,
+    ) -> Result<Option<DataSlot<'_>>, UsageError> {
+        self.core.note_on(channel, ChannelCall::Slot { stream, want: want as u64 });
+        self.lend(channel, stream, want, true)
+    }
+
+    fn lend(
+        &mut self,
+        channel: ChannelId,
+        stream: Stream,
+        want: usize,
+        record: bool,
+    ) -> Result<Option<DataSlot<'_>>, UsageError> {
+        self.core.connected()?;
+        self.core.transport.flush_posted();
+        let room = self.core.channels.room(&self.core.transport, channel, want)?;
+        if room == 0 {
+            return Ok(None);
+        }
+        let (_, prefix) = self.core.channels.data_prefix(channel, stream, 0);
+        let Machine { transport, channels, recorder, .. } = &mut self.core;
+        let recorder = recorder.as_deref_mut().filter(|_| record);
+        Ok(Some(DataSlot { transport, channels, channel, stream, prefix, room, recorder }))
+    }
+
+    /// Says that the application is done with `n` bytes of received data. The peer may send as
+    /// many more; the next `poll` tells it so.
+    pub fn consume(&mut self, channel: ChannelId, n: usize) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Consume(n as u64));
+        self.core.connected()?;
+        self.core.channels.consume(channel, n)
+    }
+
+    /// Sends EOF: no more data will be written. Reading goes on.
+    pub fn finish(&mut self, channel: ChannelId) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Finish);
+        self.core.connected()?;
+        self.core.channels.finish(channel)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Closes a channel. Data that still comes is dropped; `Closed` follows when the peer agrees.
+    pub fn close_channel(&mut self, channel: ChannelId) -> Result<(), UsageError> {
+        self.core.note_on(channel, ChannelCall::Close);
+        self.core.connected()?;
+        self.core.channels.close(channel)?;
+        self.flush();
+        Ok(())
+    }
+
+    // ---- global requests ----
+
+    /// Sends a global request. With `want_reply`, `GlobalReply` follows, in order.
+    pub fn request_global(&mut self, name: &str, fields: &[u8], want_reply: bool) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::RequestGlobal { name, fields, want_reply });
+        self.core.connected()?;
+        self.core.channels.globals.ask(&mut self.core.transport, name, fields, want_reply)
+    }
+
+    /// Answers a global request of the peer; `port` is for a granted `tcpip-forward` of port 0.
+    pub fn reply_global(
+        &mut self,
+        ticket: GlobalTicket,
+        ok: bool,
+        port: Option<u32>,
+    ) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::ReplyGlobal { number: ticket.number, ok, port });
+        self.core.connected()?;
+        self.core.channels.globals.decide(ticket.number, ok, port)?;
+        self.flush();
+        Ok(())
+    }
+
+    // ---- the connection ----
+
+    /// Renews the keys as soon as no key exchange is running. `Rekeyed` follows.
+    pub fn rekey(&mut self) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::Rekey);
+        self.core.connected()?;
+        self.core.transport.rekey_wanted = true;
+        Ok(())
+    }
+
+    /// Says goodbye. `poll` returns `Blocked(Output)` until everything is sent, then
+    /// `Blocked(Closed)`.
+    pub fn disconnect(&mut self, code: DisconnectCode, text: &str) {
+        self.core.note_this(ConnectionCall::Disconnect { code: code.0, text });
+        if self.core.usable().is_ok() {
+            self.core.transport.send_disconnect(code, text);
+            self.core.transport.timers.clear();
+            self.core.closing = true;
+        }
+    }
+
+    /// The peer's identification line, once known.
+    pub fn peer_ident(&self) -> Option<SshStr<'_>> {
+        let line = &self.core.transport.peer_ident;
+        (!line.is_empty()).then(|| SshStr::new(line))
+    }
+
+    /// The algorithms in use, once negotiated.
+    pub fn negotiated(&self) -> Option<&Negotiated> {
+        self.core.transport.negotiated.as_ref()
+    }
+
+    /// Whether strict key exchange (OpenSSH PROTOCOL §1.9) is in force.
+    pub fn strict_kex(&self) -> bool {
+        self.core.transport.strict()
+    }
+
+    /// The session identifier, once the first key exchange is complete.
+    pub fn session_id(&self) -> Option<&Digest> {
+        self.core.transport.session_id.as_ref()
+    }
+
+    /// The server's host key: on a client the accepted one, on a server the one in use.
+    pub fn host_key(&self) -> Option<&PublicKey> {
+        self.core.transport.host_key.as_ref()
+    }
+
+    /// Key exchanges completed so far.
+    pub fn key_exchanges(&self) -> u64 {
+        self.core.transport.exchanges
+    }
+
+    /// Where the connection is in its life.
+    pub fn phase(&self) -> Phase {
+        self.core.transport.phase()
+    }
+
+    /// Channels that are open, being opened or being closed.
+    pub fn open_channels(&self) -> usize {
+        self.core.channels.len()
+    }
+
+    /// The configuration of the transport.
+    pub fn config(&self) -> &Arc<TransportConfig> {
+        &self.core.transport.config
+    }
+
+    /// Which side of the connection this is.
+    pub fn role(&self) -> Role {
+        self.core.transport.role
+    }
+
+    /// Whether the user is in.
+    pub fn is_authenticated(&self) -> bool {
+        self.phase() == Phase::Connected
+    }
+
+    /// Takes the result of a [`Job`](Event::Job).
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket` for the result of a job that is not waited for, `Closed` after the end.
+    pub fn finish_job(&mut self, job: DoneJob) -> Result<(), UsageError> {
+        self.core.note_this(ConnectionCall::FinishJob(job.generation));
+        self.core.usable()?;
+        let now = self.core.now;
+        match self.core.transport.finish_job(now, job) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(UsageError::StaleTicket),
+            Err(failure) => {
+                self.core.fail(failure);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn flush(&mut self) {
+        let Machine { transport, channels, now, .. } = &mut self.core;
+        transport.flush_posted();
+        channels.flush(transport, *now);
+    }
+}

@@ -1,0 +1,51 @@
+//! Data that is written straight into the next packet.
+
+use core::fmt;
+
+use crate::channel::{ChannelId, Channels, Stream};
+use crate::replay::{Call, ConnectionCall, Recorder};
+use crate::transport::Transport;
+
+/// Room for data in the next packet of a channel; see [`Connection::slot`](crate::Connection::slot). Dropped without
+/// [`commit`](Self::commit), nothing is sent.
+#[must_use = "nothing is sent before commit"]
+pub struct DataSlot<'c> {
+    pub(super) transport: &'c mut Transport,
+    pub(super) channels: &'c mut Channels,
+    pub(super) channel: ChannelId,
+    pub(super) stream: Stream,
+    pub(super) prefix: usize,
+    pub(super) room: usize,
+    pub(super) recorder: Option<&'c mut Recorder>,
+}
+
+impl DataSlot<'_> {
+    /// The room, to be filled from the front. Holds old bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        self.transport.sender.slot(self.prefix, self.room)
+    }
+
+    /// Sends the first `n` bytes of the room; none if `n` is 0.
+    pub fn commit(self, n: usize) {
+        let n = n.min(self.room);
+        if n == 0 {
+            return;
+        }
+        // In case the room was never looked at.
+        let room = self.transport.sender.slot(self.prefix, self.room);
+        if let Some(recorder) = self.recorder {
+            let data = room.get(..n).unwrap_or_default();
+            recorder.commit(&Call::Connection(ConnectionCall::Commit(data)));
+        }
+        let (prefix, len) = self.channels.data_prefix(self.channel, self.stream, n);
+        self.transport.sender.commit(prefix.get(..len).unwrap_or_default(), n);
+        self.transport.progressed();
+        self.channels.sent(self.channel, n);
+    }
+}
+
+impl fmt::Debug for DataSlot<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataSlot({} bytes for {:?})", self.room, self.channel)
+    }
+}

@@ -1,0 +1,200 @@
+//! One connection, whichever role it has: what anybody can write who serves both.
+
+use std::sync::Arc;
+
+use konko_core::auth::Method;
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
+use konko_core::client::{AuthMethod, Password};
+use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::server::{Attempt, Verdict};
+use konko_core::transport::negotiate::Role;
+use konko_core::wire::SshStr;
+use konko_core::*;
+
+/// A connection with its input, whichever role it has.
+struct End<S: Side> {
+    conn: Connection<S>,
+    rx: RxBuf,
+}
+
+impl<S: Side> End<S> {
+    fn new(conn: Connection<S>) -> Self {
+        End { conn, rx: RxBuf::new() }
+    }
+
+    /// Tells everything that can happen now.
+    fn drain(&mut self, mut app: impl for<'b> FnMut(&mut Connection<S>, EventOf<'b, S>)) {
+        while let Step::Event(event) = self.conn.poll(Time::ZERO, &mut self.rx).unwrap() {
+            app(&mut self.conn, event);
+        }
+    }
+}
+
+/// Moves what is to be sent; the types may differ, and need not be known.
+fn carry(from: &mut Connection<dyn Side>, to: &mut RxBuf) {
+    let tx = from.tx();
+    to.push(tx.pending());
+    let all = tx.len();
+    tx.consume(all);
+}
+
+/// Says the same on a channel of either role.
+fn say(conn: &mut Connection<dyn Side>, channel: ChannelId) {
+    let text: &[u8] = if conn.role() == Role::Client { b"from the client" } else { b"from the server" };
+    assert_eq!(conn.write(channel, Stream::Data, text), Ok(text.len()));
+}
+
+fn key() -> Arc<KeyPair> {
+    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([3; 32]))).unwrap();
+    Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
+}
+
+fn ends() -> (End<client::Client>, End<server::Server>) {
+    let transport = || TransportConfig::new(provider::rustcrypto());
+    let client =
+        ClientConnection::new(Arc::new(ClientConfig::new(transport())), Seed::new([1; 32]), Time::ZERO);
+    let server = ServerConnection::new(
+        Arc::new(ServerConfig::new(transport(), vec![key()])),
+        Seed::new([2; 32]),
+        Time::ZERO,
+    );
+    (End::new(client), End::new(server))
+}
+
+/// Lets both talk until nothing moves any more.
+fn talk(
+    client: &mut End<client::Client>,
+    server: &mut End<server::Server>,
+    mut on_client: impl for<'b> FnMut(&mut ClientConnection, ClientEvent<'b>),
+    mut on_server: impl for<'b> FnMut(&mut ServerConnection, ServerEvent<'b>),
+) {
+    for _ in 0..20 {
+        client.drain(&mut on_client);
+        server.drain(&mut on_server);
+        carry(&mut client.conn, &mut server.rx);
+        carry(&mut server.conn, &mut client.rx);
+    }
+}
+
+fn log_in(conn: &mut ClientConnection, event: ClientEvent<'_>, method: AuthMethod<'_>) {
+    match event {
+        Event::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+        Event::Auth(ClientAuth::Needed { .. }) => conn.authenticate("alice", method).unwrap(),
+        _ => {}
+    }
+}
+
+#[test]
+fn what_serves_both_roles_is_written_once() {
+    let (mut client, mut server) = ends();
+    let (mut heard, mut channels) = (Vec::new(), Vec::new());
+    let password = Password::new("wonderland");
+    talk(
+        &mut client,
+        &mut server,
+        |conn, event| match event {
+            Event::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
+            Event::Opened(channel) => say(conn, channel),
+            Event::Channel(_, ChannelEvent::Data { data, .. }) => heard.push(data.to_vec()),
+            event => log_in(conn, event, AuthMethod::Password(&password)),
+        },
+        |conn, event| match event {
+            Event::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
+                assert_eq!(attempt, Attempt::Password(b"wonderland"));
+                assert_ne!(attempt, Attempt::Password(b"wonderlanD"));
+                conn.decide_auth(ticket, Verdict::Accept).unwrap();
+            }
+            Event::Open { ticket, kind: OpenKind::Session } => {
+                channels.push(conn.accept_channel(ticket).unwrap())
+            }
+            Event::Channel(id, ChannelEvent::Data { data, .. }) => {
+                assert_eq!(data, b"from the client");
+                say(conn, id);
+            }
+            _ => {}
+        },
+    );
+    assert_eq!(heard, [b"from the server"]);
+    assert_eq!(channels.len(), 1);
+
+    // Kept side by side, with nothing but what both have in common.
+    let both: [Box<Connection<dyn Side>>; 2] = [Box::new(client.conn), Box::new(server.conn)];
+    for conn in both {
+        assert!(conn.is_authenticated());
+        assert_eq!((conn.open_channels(), conn.key_exchanges()), (1, 1));
+        assert_eq!(conn.host_key(), Some(key().public()));
+    }
+}
+
+#[test]
+fn events_are_compared_as_values() {
+    let (mut client, mut server) = ends();
+    let (mut up, mut down) = (Vec::new(), Vec::new());
+    let password = Password::new("wonderland");
+    talk(
+        &mut client,
+        &mut server,
+        |conn, event| {
+            up.push(event == Event::Negotiated);
+            log_in(conn, event, AuthMethod::Password(&password));
+        },
+        |_, event| down.push(event == Event::Negotiated),
+    );
+    assert_eq!((&up[..], &down[..]), (&[true, false, false][..], &[true, false][..]));
+
+    let exit = |n| ClientEvent::Channel(client_channel(), ChannelEvent::Exit(Exit::Status(n)));
+    assert_eq!(exit(3), exit(3));
+    assert_ne!(exit(3), exit(4));
+    let exec =
+        |command| ChannelEvent::Request { ticket: None, request: ChannelRequest::Exec(SshStr::new(command)) };
+    assert_eq!(exec(b"ls"), exec(b"ls"));
+    assert_ne!(exec(b"ls"), ChannelEvent::Closed);
+}
+
+/// Some channel.
+fn client_channel() -> ChannelId {
+    let (mut client, mut server) = ends();
+    let (mut channel, password) = (None, Password::new("x"));
+    talk(
+        &mut client,
+        &mut server,
+        |conn, event| match event {
+            Event::Authenticated { .. } => channel = conn.open(OpenKind::Session).ok(),
+            event => log_in(conn, event, AuthMethod::Password(&password)),
+        },
+        |conn, event| {
+            if let Event::Auth(ServerAuth::Attempt { ticket, .. }) = event {
+                conn.decide_auth(ticket, Verdict::Accept).unwrap();
+            }
+        },
+    );
+    channel.unwrap()
+}
+
+/// Both sides say how the user came in, and both know when that took no proof.
+#[test]
+fn both_sides_tell_whether_any_proof_was_asked_for() {
+    let password = Password::new("wonderland");
+    for (proof, method, trivial) in
+        [(AuthMethod::None, Method::None, true), (AuthMethod::Password(&password), Method::Password, false)]
+    {
+        let (mut client, mut server) = ends();
+        let (mut up, mut down) = (None, None);
+        talk(
+            &mut client,
+            &mut server,
+            |conn, event| match event {
+                Event::Authenticated { method, trivial } => up = Some((method, trivial)),
+                event => log_in(conn, event, proof.clone()),
+            },
+            |conn, event| match event {
+                Event::Authenticated { method, trivial } => down = Some((method, trivial)),
+                Event::Auth(ServerAuth::Attempt { ticket, .. }) => {
+                    conn.decide_auth(ticket, Verdict::Accept).unwrap();
+                }
+                _ => {}
+            },
+        );
+        assert_eq!((up, down), (Some((method, trivial)), Some((method, trivial))));
+    }
+}
