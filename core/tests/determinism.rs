@@ -14,7 +14,7 @@ use konko_core::server::Verdict;
 use konko_core::*;
 
 use pair::apps::{Host, Proof, Shell, all_methods};
-use pair::{ClientApp, Pair, host_key, transport_config};
+use pair::{App, Pair, host_key, transport_config};
 
 /// How input is cut into pieces.
 #[derive(Clone, Copy, Debug)]
@@ -308,7 +308,7 @@ struct Many {
 
 const CHANNELS: usize = 4;
 
-impl ClientApp for Many {
+impl App<client::Client> for Many {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(t)) => conn.decide_host_key(t, true).unwrap(),

@@ -12,7 +12,7 @@ use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
 use konko_core::*;
 use pair::apps::{Host, Shell, all_methods};
-use pair::{ClientApp, Pair, ServerApp, host_key, transport_config};
+use pair::{App, Pair, host_key, transport_config};
 use raw::Rig;
 
 /// Sends or receives without looking at the bytes.
@@ -44,7 +44,7 @@ macro_rules! pump {
     };
 }
 
-impl ClientApp for Bulk {
+impl App<client::Client> for Bulk {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
@@ -67,7 +67,7 @@ impl ClientApp for Bulk {
     }
 }
 
-impl ServerApp for Bulk {
+impl App<server::Server> for Bulk {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
@@ -193,10 +193,7 @@ fn machine(role: Role) -> Rig {
 }
 
 fn write(rig: &mut Rig, id: ChannelId, data: &[u8]) -> usize {
-    let n = match &mut rig.machine {
-        raw::Machine::Client(c) => c.write(id, Stream::Data, data).unwrap(),
-        raw::Machine::Server(c) => c.write(id, Stream::Data, data).unwrap(),
-    };
+    let n = rig.conn().write(id, Stream::Data, data).unwrap();
     rig.run();
     n
 }
@@ -279,7 +276,7 @@ struct Two {
     echoed: usize,
 }
 
-impl ClientApp for Two {
+impl App<client::Client> for Two {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),

@@ -10,7 +10,7 @@ use konko_core::keys::{KeyError, KeyKind, KeyPair};
 use konko_core::login::{Answer, Asked, AuthFailure, LoggedIn, Login, Outcome, Question, Way};
 use konko_core::*;
 use pair::apps::Host;
-use pair::{ClientApp, Pair, host_key, key_of, transport_config};
+use pair::{App, Pair, host_key, key_of, transport_config};
 use zeroize::Zeroizing;
 
 /// What somebody says to a question.
@@ -45,7 +45,7 @@ fn word(question: &Question) -> &'static str {
     }
 }
 
-impl ClientApp for Person {
+impl App<client::Client> for Person {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         if let Some(event) = self.login.event(conn, event) {
             if let ClientEvent::Auth(ClientAuth::HostKey(ticket)) = event {

@@ -7,12 +7,12 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use konko_core::RxBuf;
 use konko_core::channel::{OpenFailure, Stream};
 use konko_core::crypto::Kex;
 use konko_core::msg;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Sink, SshStr};
-use konko_core::{RxBuf, Step};
 use raw::{Machine, PASSWORD, Rig, strings};
 
 struct Counting;
@@ -64,11 +64,7 @@ fn during<R>(act: impl FnOnce() -> R) -> (R, usize, isize, isize) {
 fn poll(machine: &mut Machine, rx: &mut RxBuf, now: konko_core::Time) -> usize {
     let mut events = 0;
     loop {
-        let more = match machine {
-            Machine::Client(c) => matches!(c.poll(now, rx), Ok(Step::Event(_))),
-            Machine::Server(c) => matches!(c.poll(now, rx), Ok(Step::Event(_))),
-        };
-        if !more {
+        if !matches!(machine.poll(now, rx), Ok(true)) {
             return events;
         }
         events += 1;
@@ -90,29 +86,14 @@ fn a_packet_of_data_allocates_nothing_in_either_direction() {
         let mut exchange = |packet: &[u8]| {
             rx.push(packet);
             let events = poll(machine, rx, *now);
-            let sent = match machine {
-                Machine::Client(c) => {
-                    c.consume(id, data.len()).unwrap();
-                    let n = c.write(id, Stream::Data, &data).unwrap();
-                    let mut slot = c.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
-                    slot.bytes().fill(1);
-                    slot.commit(1000);
-                    n
-                }
-                Machine::Server(c) => {
-                    c.consume(id, data.len()).unwrap();
-                    let n = c.write(id, Stream::Data, &data).unwrap();
-                    let mut slot = c.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
-                    slot.bytes().fill(1);
-                    slot.commit(1000);
-                    n
-                }
-            };
+            let conn = machine.conn();
+            conn.consume(id, data.len()).unwrap();
+            let sent = conn.write(id, Stream::Data, &data).unwrap();
+            let mut slot = conn.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
+            slot.bytes().fill(1);
+            slot.commit(1000);
             poll(machine, rx, *now);
-            let tx = match machine {
-                Machine::Client(c) => c.tx(),
-                Machine::Server(c) => c.tx(),
-            };
+            let tx = machine.conn().tx();
             let n = tx.len();
             tx.consume(n);
             assert_eq!((events, sent), (1, data.len()));
@@ -132,10 +113,7 @@ fn feed(rig: &mut Rig, bytes: &[u8]) -> bool {
     let tx = rig.tx();
     let n = tx.len();
     tx.consume(n);
-    match &mut rig.machine {
-        Machine::Client(c) => c.poll(rig.now, &mut rig.rx).is_ok(),
-        Machine::Server(c) => c.poll(rig.now, &mut rig.rx).is_ok(),
-    }
+    rig.machine.poll(rig.now, &mut rig.rx).is_ok()
 }
 
 #[test]

@@ -236,15 +236,7 @@ fn u38_between_our_kexinit_and_our_newkeys_only_the_exchange_leaves() {
         let mut rig = Rig::new(role);
         rig.login();
         let (id, number) = rig.opened(1, 1 << 20, 1 << 15);
-        macro_rules! on {
-            ($c:ident, $e:expr) => {
-                match &mut rig.machine {
-                    raw::Machine::Client($c) => drop($e),
-                    raw::Machine::Server($c) => drop($e),
-                }
-            };
-        }
-        on!(c, c.rekey());
+        let _ = rig.conn().rekey();
         rig.run();
         rig.expect(20);
         // Everything that would make it speak: data to credit, requests, globals, pings, calls.
@@ -255,12 +247,12 @@ fn u38_between_our_kexinit_and_our_newkeys_only_the_exchange_leaves() {
             rig.peer.send(&strings(192, &[b"x"]));
         }
         rig.run();
-        on!(c, c.write(id, Stream::Data, b"x"));
-        on!(c, c.request(id, ChannelRequest::Break(1), true));
-        on!(c, c.request_global("x", b"", true));
-        on!(c, c.open(OpenKind::Session));
-        on!(c, c.finish(id));
-        on!(c, c.close_channel(id));
+        let _ = rig.conn().write(id, Stream::Data, b"x");
+        let _ = rig.conn().request(id, ChannelRequest::Break(1), true);
+        let _ = rig.conn().request_global("x", b"", true);
+        let _ = rig.conn().open(OpenKind::Session);
+        let _ = rig.conn().finish(id);
+        let _ = rig.conn().close_channel(id);
         rig.run();
         assert_eq!(rig.numbers(), [], "{role:?}");
         rig.peer.send_kexinit();
@@ -285,10 +277,7 @@ fn u05_a_peer_that_stalls_in_an_exchange_is_named() {
             let mut rig = Rig::new(role);
             rig.login();
             if ours {
-                match &mut rig.machine {
-                    raw::Machine::Client(c) => c.rekey().unwrap(),
-                    raw::Machine::Server(c) => c.rekey().unwrap(),
-                }
+                rig.conn().rekey().unwrap()
             } else {
                 rig.peer.send_kexinit();
             }

@@ -49,18 +49,12 @@ fn open_message(kind: &str, number: u32, packet: u32, fields: &[u8]) -> Vec<u8> 
 }
 
 fn close(rig: &mut Rig, id: ChannelId) {
-    match &mut rig.machine {
-        Machine::Client(c) => c.close_channel(id).unwrap(),
-        Machine::Server(c) => c.close_channel(id).unwrap(),
-    }
+    rig.conn().close_channel(id).unwrap();
     rig.run();
 }
 
 fn write(rig: &mut Rig, id: ChannelId, data: &[u8]) -> Result<usize, UsageError> {
-    match &mut rig.machine {
-        Machine::Client(c) => c.write(id, Stream::Data, data),
-        Machine::Server(c) => c.write(id, Stream::Data, data),
-    }
+    rig.conn().write(id, Stream::Data, data)
 }
 
 /// Each message that names a channel.
@@ -117,10 +111,7 @@ fn c02_nothing_happens_on_a_channel_before_both_sides_agreed() {
         for message in &messages {
             // We are opening it.
             let mut rig = rig(role);
-            match &mut rig.machine {
-                Machine::Client(c) => c.open(OpenKind::Session).unwrap(),
-                Machine::Server(c) => c.open(OpenKind::Session).unwrap(),
-            };
+            rig.conn().open(OpenKind::Session).unwrap();
             rig.run();
             rig.expect(90);
             let heard = rig.events.len();
@@ -152,10 +143,7 @@ fn c03_a_channel_is_confirmed_once_and_only_if_we_asked() {
         }
         for again in [confirm(0), refuse(0)] {
             let mut rig = rig(role);
-            match &mut rig.machine {
-                Machine::Client(c) => c.open(OpenKind::Session).unwrap(),
-                Machine::Server(c) => c.open(OpenKind::Session).unwrap(),
-            };
+            rig.conn().open(OpenKind::Session).unwrap();
             rig.run();
             rig.send(&refuse(0));
             assert_eq!(rig.events_with("OpenFailed"), 1);
@@ -208,10 +196,7 @@ fn c05_packet_sizes_of_zero_are_refused_and_of_one_are_kept() {
         rig.expect(92);
         assert_eq!(rig.events_with("Open "), 0);
         let mut rig = self::rig(role);
-        match &mut rig.machine {
-            Machine::Client(c) => c.open(OpenKind::Session).unwrap(),
-            Machine::Server(c) => c.open(OpenKind::Session).unwrap(),
-        };
+        rig.conn().open(OpenKind::Session).unwrap();
         rig.run();
         rig.expect(90);
         rig.put(&msg::ChannelOpenConfirmation::new(0, 1, WINDOW, 0, &[]));
@@ -324,10 +309,7 @@ fn c11_c12_what_may_follow_eof_and_close() {
         assert_eq!(rig.events_with("Eof"), 1);
         assert_eq!(rig.events_with("Exit(Status(7))"), 1);
         // After our EOF an adjust changes nothing.
-        match &mut rig.machine {
-            Machine::Client(c) => c.finish(id).unwrap(),
-            Machine::Server(c) => c.finish(id).unwrap(),
-        }
+        rig.conn().finish(id).unwrap();
         rig.run();
         rig.put(&msg::ChannelWindowAdjust::new(0, 100));
         assert_eq!(rig.numbers(), [96]);
@@ -376,16 +358,8 @@ fn c15_replies_to_nothing_are_dropped_and_do_not_hide_the_real_one() {
         let heard = rig.events.len();
         rig.run();
         assert_eq!(rig.events.len(), heard);
-        match &mut rig.machine {
-            Machine::Client(c) => {
-                c.request(id, ChannelRequest::Shell, true).unwrap();
-                c.request_global("hello", b"", true).unwrap();
-            }
-            Machine::Server(c) => {
-                c.request(id, ChannelRequest::Shell, true).unwrap();
-                c.request_global("hello", b"", true).unwrap();
-            }
-        }
+        rig.conn().request(id, ChannelRequest::Shell, true).unwrap();
+        rig.conn().request_global("hello", b"", true).unwrap();
         rig.run();
         rig.put(&msg::ChannelFailure::new(number));
         rig.put(&msg::RequestSuccess::new(b"yes"));
@@ -414,18 +388,9 @@ fn c18_data_eof_and_close_keep_their_order_across_a_key_exchange() {
         rig.run();
         // The gate is shut: nothing is taken, the rest waits as flags.
         assert_eq!(write(&mut rig, id, b"later"), Ok(0));
-        match &mut rig.machine {
-            Machine::Client(c) => {
-                c.request(id, ChannelRequest::ExitStatus(3), false).unwrap();
-                c.finish(id).unwrap();
-                c.close_channel(id).unwrap();
-            }
-            Machine::Server(c) => {
-                c.request(id, ChannelRequest::ExitStatus(3), false).unwrap();
-                c.finish(id).unwrap();
-                c.close_channel(id).unwrap();
-            }
-        }
+        rig.conn().request(id, ChannelRequest::ExitStatus(3), false).unwrap();
+        rig.conn().finish(id).unwrap();
+        rig.conn().close_channel(id).unwrap();
         rig.run();
         assert_eq!(rig.expect(94)[0], 94);
         rig.expect(20);
@@ -441,18 +406,9 @@ fn c18_data_eof_and_close_keep_their_order_across_a_key_exchange() {
 fn c18_a_close_of_the_peer_inside_our_key_exchange_is_answered_after_it() {
     for role in ROLES {
         let (mut rig, id, number) = open(role);
-        match &mut rig.machine {
-            Machine::Client(c) => {
-                c.rekey().unwrap();
-                c.poll(rig.now, &mut rig.rx).map(drop).unwrap();
-                c.request(id, ChannelRequest::Shell, true).unwrap();
-            }
-            Machine::Server(c) => {
-                c.rekey().unwrap();
-                c.poll(rig.now, &mut rig.rx).map(drop).unwrap();
-                c.request(id, ChannelRequest::Shell, true).unwrap();
-            }
-        }
+        rig.conn().rekey().unwrap();
+        rig.poll();
+        rig.conn().request(id, ChannelRequest::Shell, true).unwrap();
         rig.run();
         rig.put(&msg::ChannelClose::new(number));
         assert_eq!(rig.events_with("Closed"), 1);
@@ -691,10 +647,7 @@ fn c33_late_answers_to_global_requests_keep_the_order_of_the_requests() {
         while let Some(ticket) = rig.app.global_tickets.pop() {
             assert_eq!(rig.numbers(), []);
             let (ok, port) = answers[rig.app.global_tickets.len()];
-            match &mut rig.machine {
-                Machine::Client(c) => c.reply_global(ticket, ok, port).unwrap(),
-                Machine::Server(c) => c.reply_global(ticket, ok, port).unwrap(),
-            }
+            rig.conn().reply_global(ticket, ok, port).unwrap();
             rig.run();
         }
         let expected: [&[u8]; 6] = [&[81, 0, 0, 0, 1], &[82], &[82], &[81], &[82], &[81, 0, 0, 0, 4]];

@@ -100,10 +100,7 @@ fn at(state: At, role: Role) -> Rig {
         }
         At::R1 => {
             rig.login();
-            match &mut rig.machine {
-                Machine::Client(c) => c.rekey().unwrap(),
-                Machine::Server(c) => c.rekey().unwrap(),
-            }
+            rig.conn().rekey().unwrap();
             rig.run();
         }
         At::R2 => {
@@ -111,10 +108,7 @@ fn at(state: At, role: Role) -> Rig {
         }
         At::X1 => {
             rig.login();
-            match &mut rig.machine {
-                Machine::Client(c) => c.disconnect(msg::DisconnectCode::BY_APPLICATION, ""),
-                Machine::Server(c) => c.disconnect(msg::DisconnectCode::BY_APPLICATION, ""),
-            }
+            rig.conn().disconnect(msg::DisconnectCode::BY_APPLICATION, "");
             rig.run();
         }
         At::X2 => {

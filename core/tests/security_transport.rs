@@ -19,16 +19,6 @@ use raw::rig::transport;
 use raw::*;
 use sha2::Sha256;
 
-/// The same call on a connection of either role.
-macro_rules! on {
-    ($rig:ident, $c:ident => $call:expr) => {
-        match &mut $rig.machine {
-            raw::Machine::Client($c) => $call,
-            raw::Machine::Server($c) => $call,
-        }
-    };
-}
-
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
 /// One suite of each kind.
@@ -555,7 +545,7 @@ fn v21_padding_is_fresh() {
         for n in 0..50 {
             rig.send(&strings(192, &[b"same"]));
             rig.expect(193);
-            let _ = on!(rig, c => c.write(id, Stream::Data, &vec![b'x'; 37 * n]));
+            let _ = rig.conn().write(id, Stream::Data, &vec![b'x'; 37 * n]);
             rig.rekey();
             rig.messages();
         }
@@ -697,12 +687,10 @@ fn b0_noise_through_write_and_slot_over_key_exchanges() {
             let len = if n % 2 == 0 { PACKET } else { 31_700 + n };
             let noise: Vec<u8> =
                 std::iter::repeat_with(|| rig.peer.rng.array::<32>()).flatten().take(len).collect();
-            assert_eq!(on!(rig, c => c.write(id, Stream::Data, &noise)), Ok(len));
-            on!(rig, c => {
-                let mut slot = c.slot(id, Stream::Data, len).unwrap().unwrap();
-                slot.bytes().copy_from_slice(&noise);
-                slot.commit(len);
-            });
+            assert_eq!(rig.conn().write(id, Stream::Data, &noise), Ok(len));
+            let mut slot = rig.conn().slot(id, Stream::Data, len).unwrap().unwrap();
+            slot.bytes().copy_from_slice(&noise);
+            slot.commit(len);
             rig.run();
             for _ in 0..2 {
                 let m = rig.expect(94);
@@ -793,10 +781,7 @@ fn v35_pings_are_answered_only_when_connected_and_never_pile_up() {
         // Our KEXINIT is out.
         let mut rig = Rig::new(role);
         rig.login();
-        match &mut rig.machine {
-            Machine::Client(c) => c.rekey().unwrap(),
-            Machine::Server(c) => c.rekey().unwrap(),
-        }
+        rig.conn().rekey().unwrap();
         rig.run();
         for _ in 0..1000 {
             rig.send(&strings(192, &[b"x"]));

@@ -8,7 +8,7 @@ use konko_core::replay::{Report, Setup, replay};
 use konko_core::*;
 
 use pair::apps::{Host, Shell, source_byte};
-use pair::{ClientApp, ServerApp, host_key, transport_config};
+use pair::{App, host_key, transport_config};
 
 /// Gives `bytes` to a connection as such a loop does: into its own buffer if it has something in
 /// there, else into the shared one.

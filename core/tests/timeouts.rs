@@ -255,10 +255,7 @@ fn c1_a_peer_that_was_slow_for_two_probes_goes_on_and_its_answers_fit() {
         let probes = rig.messages();
         let probe = strings(80, &[b"keepalive@openssh.com"]);
         assert_eq!(probes, [[&probe[..], &[1]].concat(), [&probe[..], &[1]].concat()], "{role:?}");
-        match &mut rig.machine {
-            raw::Machine::Client(c) => c.request_global("x", b"", true).unwrap(),
-            raw::Machine::Server(c) => c.request_global("x", b"", true).unwrap(),
-        }
+        rig.conn().request_global("x", b"", true).unwrap();
         rig.run();
         // It says no to both, then yes to the application.
         rig.put(&msg::RequestFailure::new());
@@ -289,10 +286,7 @@ fn c1_what_a_peer_did_not_announce_is_not_sent_to_it() {
             let mut sent = Vec::new();
             for n in 0..10u32 {
                 rig.wait(Duration::from_secs(20 * u64::from(n % 5)));
-                match &mut rig.machine {
-                    raw::Machine::Client(c) => c.request(id, ChannelRequest::Eow, false).unwrap(),
-                    raw::Machine::Server(c) => c.request(id, ChannelRequest::Eow, false).unwrap(),
-                }
+                rig.conn().request(id, ChannelRequest::Eow, false).unwrap();
                 rig.put(&msg::ChannelData::new(number, b"x"));
                 sent.extend(rig.messages());
                 rig.rekey();
@@ -388,38 +382,34 @@ fn u04_the_end_of_input_at_any_byte_is_an_error_with_its_phase() {
     let mut phases = Vec::new();
     for cut in 0..down.len() {
         let mut pair = story();
-        let client = &mut pair.client;
-        let mut rx = RxBuf::new();
-        rx.push(&down[..cut]);
-        rx.eof();
-        let error = loop {
-            match client.conn.poll(pair.now, &mut rx) {
-                Ok(Step::Event(event)) => pair::ClientApp::on_event(&mut client.app, &mut client.conn, event),
-                Ok(Step::Blocked(why)) => panic!("{cut}: waits for {why:?}"),
-                Err(error) => break error,
-            }
-        };
-        phases.push(named(&error, cut));
-        assert!(client.app.seen.exit.is_none() || cut > down.len() / 2);
+        phases.push(named(&cut_off(&mut pair.client, pair.now, &down[..cut]), cut));
+        assert!(pair.client.app.seen.exit.is_none() || cut > down.len() / 2);
     }
     assert!(phases.is_sorted());
     let mut phases = Vec::new();
     for cut in 0..up.len() {
         let mut pair = story();
-        let server = &mut pair.server;
-        let mut rx = RxBuf::new();
-        rx.push(&up[..cut]);
-        rx.eof();
-        let error = loop {
-            match server.conn.poll(pair.now, &mut rx) {
-                Ok(Step::Event(event)) => pair::ServerApp::on_event(&mut server.app, &mut server.conn, event),
-                Ok(Step::Blocked(why)) => panic!("{cut}: waits for {why:?}"),
-                Err(error) => break error,
-            }
-        };
-        phases.push(named(&error, cut));
+        phases.push(named(&cut_off(&mut pair.server, pair.now, &up[..cut]), cut));
     }
     assert!(phases.is_sorted());
+}
+
+/// What an end says that gets this input and nothing more.
+fn cut_off<S: Side, A: pair::App<S>>(
+    end: &mut pair::End<Connection<S>, A>,
+    now: Time,
+    input: &[u8],
+) -> Error {
+    let mut rx = RxBuf::new();
+    rx.push(input);
+    rx.eof();
+    loop {
+        match end.conn.poll(now, &mut rx) {
+            Ok(Step::Event(event)) => end.app.on_event(&mut end.conn, event),
+            Ok(Step::Blocked(why)) => panic!("{} bytes: waits for {why:?}", input.len()),
+            Err(error) => return error,
+        }
+    }
 }
 
 #[test]

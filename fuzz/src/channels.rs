@@ -142,7 +142,7 @@ fn recipient(payload: &[u8]) -> u32 {
 }
 
 #[derive(Default)]
-struct Side {
+struct Face {
     ids: Vec<ChannelId>,
     opens: Vec<OpenTicket>,
     requests: Vec<RequestTicket>,
@@ -154,84 +154,95 @@ struct Side {
 struct Scene {
     client: ClientConnection,
     server: ServerConnection,
-    sides: [Side; 2],
+    sides: [Face; 2],
     watcher: Watcher,
     now: Time,
     over: bool,
 }
 
-/// What both sides do with an event of a channel; and any call. See `machine` on why a macro.
-macro_rules! face {
-    ($conn:ty, $channel:ident, $call:ident) => {
-        fn $channel(_conn: &mut $conn, side: &mut Side, id: ChannelId, event: ChannelEvent<'_>) {
-            match event {
-                ChannelEvent::Data { data, .. } => side.received += data.len() as u64,
-                ChannelEvent::Request { ticket, .. } => side.requests.extend(ticket),
-                ChannelEvent::Closed => side.ids.retain(|i| *i != id),
+/// Polls until blocked, and keeps what comes.
+fn drain<S: Side>(
+    conn: &mut Connection<S>,
+    face: &mut Face,
+    now: Time,
+    mut on_auth: impl for<'b> FnMut(&mut Connection<S>, S::Auth<'b>),
+) -> Result<(), Error> {
+    let mut rx = std::mem::take(&mut face.rx);
+    while let Step::Event(event) = conn.poll(now, &mut rx)? {
+        match event {
+            Event::Auth(auth) => on_auth(conn, auth),
+            Event::Open { ticket, .. } => face.opens.push(ticket),
+            Event::OpenFailed { channel, .. } => face.ids.retain(|i| *i != channel),
+            Event::GlobalRequest { ticket, .. } => face.globals.extend(ticket),
+            Event::Channel(id, event) => match event {
+                ChannelEvent::Data { data, .. } => face.received += data.len() as u64,
+                ChannelEvent::Request { ticket, .. } => face.requests.extend(ticket),
+                ChannelEvent::Closed => face.ids.retain(|i| *i != id),
                 _ => {}
-            }
+            },
+            _ => {}
         }
-
-        fn $call(conn: &mut $conn, side: &mut Side, input: &mut Input<'_>) {
-            let (what, arg) = (input.byte() % 16, input.byte());
-            let id = side.ids.get(usize::from(arg >> 4) % side.ids.len().max(1)).copied();
-            let stream = if arg & 1 == 0 { Stream::Data } else { Stream::Stderr };
-            match (what, id) {
-                (0, _) => side.ids.extend(conn.open_with(OpenKind::Session, window(arg)).ok()),
-                (1, _) => {
-                    if let Some(ticket) = side.opens.pop() {
-                        if arg & 7 == 0 {
-                            let _ = conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no");
-                        } else {
-                            side.ids.extend(conn.accept_channel(ticket).ok());
-                        }
-                    }
-                }
-                (2..=4, Some(id)) => {
-                    let _ = conn.write(id, stream, &vec![arg; usize::from(input.u16())]);
-                }
-                (5, Some(id)) => {
-                    if let Ok(Some(mut slot)) = conn.slot(id, stream, usize::from(input.u16())) {
-                        let n = slot.bytes().len();
-                        slot.commit(n);
-                    }
-                }
-                (6 | 7, Some(id)) => {
-                    let _ = conn.consume(id, usize::from(input.u16()));
-                }
-                (8, Some(id)) => {
-                    let _ = conn.finish(id);
-                }
-                (9, Some(id)) => {
-                    let _ = conn.close_channel(id);
-                }
-                (10, Some(id)) => {
-                    let kind = SshStr::new(b"anything");
-                    let request = ChannelRequest::Other { kind, fields: &[arg] };
-                    let _ = conn.request(id, request, arg & 2 == 0);
-                }
-                (11, _) if !side.requests.is_empty() => {
-                    let ticket = side.requests.swap_remove(usize::from(arg) % side.requests.len());
-                    let _ = conn.reply(ticket, arg & 1 == 0);
-                }
-                (12, _) if arg > 128 => {
-                    let _ = conn.rekey();
-                }
-                (13, _) => {
-                    let _ = conn.request_global("any@fuzz", &[arg], arg & 1 == 0);
-                }
-                (14, _) if !side.globals.is_empty() => {
-                    let ticket = side.globals.swap_remove(usize::from(arg) % side.globals.len());
-                    let _ = conn.reply_global(ticket, arg & 1 == 0, None);
-                }
-                _ => {}
-            }
-        }
-    };
+    }
+    face.rx = rx;
+    Ok(())
 }
 
-face!(ClientConnection, client_channel, client_call);
-face!(ServerConnection, server_channel, server_call);
+/// Any call.
+fn call(conn: &mut Connection<dyn Side>, face: &mut Face, input: &mut Input<'_>) {
+    let (what, arg) = (input.byte() % 16, input.byte());
+    let id = face.ids.get(usize::from(arg >> 4) % face.ids.len().max(1)).copied();
+    let stream = if arg & 1 == 0 { Stream::Data } else { Stream::Stderr };
+    match (what, id) {
+        (0, _) => face.ids.extend(conn.open_with(OpenKind::Session, window(arg)).ok()),
+        (1, _) => {
+            if let Some(ticket) = face.opens.pop() {
+                if arg & 7 == 0 {
+                    let _ = conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no");
+                } else {
+                    face.ids.extend(conn.accept_channel(ticket).ok());
+                }
+            }
+        }
+        (2..=4, Some(id)) => {
+            let _ = conn.write(id, stream, &vec![arg; usize::from(input.u16())]);
+        }
+        (5, Some(id)) => {
+            if let Ok(Some(mut slot)) = conn.slot(id, stream, usize::from(input.u16())) {
+                let n = slot.bytes().len();
+                slot.commit(n);
+            }
+        }
+        (6 | 7, Some(id)) => {
+            let _ = conn.consume(id, usize::from(input.u16()));
+        }
+        (8, Some(id)) => {
+            let _ = conn.finish(id);
+        }
+        (9, Some(id)) => {
+            let _ = conn.close_channel(id);
+        }
+        (10, Some(id)) => {
+            let kind = SshStr::new(b"anything");
+            let request = ChannelRequest::Other { kind, fields: &[arg] };
+            let _ = conn.request(id, request, arg & 2 == 0);
+        }
+        (11, _) if !face.requests.is_empty() => {
+            let ticket = face.requests.swap_remove(usize::from(arg) % face.requests.len());
+            let _ = conn.reply(ticket, arg & 1 == 0);
+        }
+        (12, _) if arg > 128 => {
+            let _ = conn.rekey();
+        }
+        (13, _) => {
+            let _ = conn.request_global("any@fuzz", &[arg], arg & 1 == 0);
+        }
+        (14, _) if !face.globals.is_empty() => {
+            let ticket = face.globals.swap_remove(usize::from(arg) % face.globals.len());
+            let _ = conn.reply_global(ticket, arg & 1 == 0, None);
+        }
+        _ => {}
+    }
+}
 
 fn window(arg: u8) -> WindowConfig {
     match arg % 4 {
@@ -268,82 +279,43 @@ impl Scene {
 
     /// Takes up to `n` bytes of the client's output to the server and lets it look.
     fn client_to_server(&mut self, n: usize) {
-        let tx = self.client.tx();
-        let n = n.min(tx.len());
-        self.watcher.see(0, &tx.pending()[..n]);
-        self.sides[1].rx.push(&tx.pending()[..n]);
-        tx.consume(n);
-        loop {
-            let Scene { server, sides: [_, side], now, over, .. } = self;
-            let event = match server.poll(*now, &mut side.rx) {
-                Ok(Step::Event(event)) => event,
-                Ok(Step::Blocked(_)) => return,
-                Err(error) => {
-                    fair(&error);
-                    *over = true;
-                    return;
-                }
-            };
-            // The buffer is lent to the event, the rest of the side is not.
-            let mut seen = Side::default();
-            match event {
-                ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                    server.decide_auth(ticket, Verdict::Accept).expect("a fresh ticket");
-                }
-                ServerEvent::Open { ticket, .. } => seen.opens.push(ticket),
-                ServerEvent::Channel(id, ChannelEvent::Closed) => side.ids.retain(|i| *i != id),
-                ServerEvent::Channel(id, event) => server_channel(server, &mut seen, id, event),
-                ServerEvent::GlobalRequest { ticket, .. } => seen.globals.extend(ticket),
-                _ => {}
+        self.carry(0, n);
+        let done = drain(&mut self.server, &mut self.sides[1], self.now, |server, auth| {
+            if let ServerAuth::Attempt { ticket, .. } = auth {
+                server.decide_auth(ticket, Verdict::Accept).expect("a fresh ticket");
             }
-            side.absorb(seen);
-        }
+        });
+        self.judge(done);
     }
 
     fn server_to_client(&mut self, n: usize) {
-        let tx = self.server.tx();
-        let n = n.min(tx.len());
-        self.watcher.see(1, &tx.pending()[..n]);
-        self.sides[0].rx.push(&tx.pending()[..n]);
-        tx.consume(n);
-        loop {
-            let Scene { client, sides: [side, _], now, over, .. } = self;
-            let event = match client.poll(*now, &mut side.rx) {
-                Ok(Step::Event(event)) => event,
-                Ok(Step::Blocked(_)) => return,
-                Err(error) => {
-                    fair(&error);
-                    *over = true;
-                    return;
-                }
-            };
-            let mut seen = Side::default();
-            match event {
-                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                    client.decide_host_key(ticket, true).expect("a fresh ticket")
-                }
-                ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                    let password = Password::new("x");
-                    client.authenticate("u", AuthMethod::Password(&password)).expect("it is time");
-                }
-                ClientEvent::Open { ticket, .. } => seen.opens.push(ticket),
-                ClientEvent::Channel(id, ChannelEvent::Closed) => side.ids.retain(|i| *i != id),
-                ClientEvent::OpenFailed { channel, .. } => side.ids.retain(|i| *i != channel),
-                ClientEvent::Channel(id, event) => client_channel(client, &mut seen, id, event),
-                ClientEvent::GlobalRequest { ticket, .. } => seen.globals.extend(ticket),
-                _ => {}
+        self.carry(1, n);
+        let done = drain(&mut self.client, &mut self.sides[0], self.now, |client, auth| match auth {
+            ClientAuth::HostKey(ticket) => client.decide_host_key(ticket, true).expect("a fresh ticket"),
+            ClientAuth::Needed { .. } => {
+                let password = Password::new("x");
+                client.authenticate("u", AuthMethod::Password(&password)).expect("it is time");
             }
-            side.absorb(seen);
-        }
+            _ => {}
+        });
+        self.judge(done);
     }
-}
 
-impl Side {
-    fn absorb(&mut self, seen: Side) {
-        self.opens.extend(seen.opens);
-        self.requests.extend(seen.requests);
-        self.globals.extend(seen.globals);
-        self.received += seen.received;
+    /// Moves up to `n` bytes from one to the other, past the watcher.
+    fn carry(&mut self, from: usize, n: usize) {
+        let conn: &mut Connection<dyn Side> = if from == 0 { &mut self.client } else { &mut self.server };
+        let tx = conn.tx();
+        let n = n.min(tx.len());
+        self.watcher.see(from, &tx.pending()[..n]);
+        self.sides[1 - from].rx.push(&tx.pending()[..n]);
+        tx.consume(n);
+    }
+
+    fn judge(&mut self, done: Result<(), Error>) {
+        if let Err(error) = done {
+            fair(&error);
+            self.over = true;
+        }
     }
 }
 
@@ -365,8 +337,8 @@ pub fn channels(data: &[u8]) {
     let mut input = Input::new(data);
     while !input.is_empty() && !scene.over {
         match input.byte() % 8 {
-            0..=2 => client_call(&mut scene.client, &mut scene.sides[0], &mut input),
-            3..=5 => server_call(&mut scene.server, &mut scene.sides[1], &mut input),
+            0..=2 => call(&mut scene.client, &mut scene.sides[0], &mut input),
+            3..=5 => call(&mut scene.server, &mut scene.sides[1], &mut input),
             6 => {
                 let n = if input.byte() > 127 { usize::MAX } else { usize::from(input.u16()) };
                 scene.client_to_server(n);

@@ -233,79 +233,77 @@ fn open_kind(n: u8, text: &[u8]) -> OpenKind<'_> {
     }
 }
 
-/// What both roles can be asked to do. Two functions, since the trait behind the shared methods is
-/// private to the core.
-macro_rules! shared {
-    ($conn:ty, $call:ident, $channel:ident, $answer:ident) => {
-        /// A call out of the blue. Whatever it returns is right; it may not panic.
-        fn $call(conn: &mut $conn, pocket: &mut Pocket, control: &mut Input<'_>) {
-            let (what, arg) = (control.byte() % 18, control.byte());
-            let id = pocket.ids.get(usize::from(arg) % pocket.ids.len().max(1)).copied();
-            let stream = if arg & 128 == 0 { Stream::Data } else { Stream::Stderr };
-            match (what, id) {
-                (0, _) => pocket.ids.extend(conn.open(open_kind(arg, control.bytes())).ok()),
-                (1 | 2, Some(id)) => ignore(conn.write(id, stream, &vec![arg; usize::from(control.u16())])),
-                (3, Some(id)) => {
-                    if let Ok(Some(mut slot)) = conn.slot(id, stream, usize::from(control.u16())) {
-                        let n = slot.bytes().len();
-                        slot.bytes().fill(arg);
-                        if arg & 3 != 0 {
-                            slot.commit(n.min(usize::from(control.u16())));
-                        }
-                    }
+/// A call out of the blue. Whatever it returns is right; it may not panic.
+fn call(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, control: &mut Input<'_>) {
+    let (what, arg) = (control.byte() % 18, control.byte());
+    let id = pocket.ids.get(usize::from(arg) % pocket.ids.len().max(1)).copied();
+    let stream = if arg & 128 == 0 { Stream::Data } else { Stream::Stderr };
+    match (what, id) {
+        (0, _) => pocket.ids.extend(conn.open(open_kind(arg, control.bytes())).ok()),
+        (1 | 2, Some(id)) => ignore(conn.write(id, stream, &vec![arg; usize::from(control.u16())])),
+        (3, Some(id)) => {
+            if let Ok(Some(mut slot)) = conn.slot(id, stream, usize::from(control.u16())) {
+                let n = slot.bytes().len();
+                slot.bytes().fill(arg);
+                if arg & 3 != 0 {
+                    slot.commit(n.min(usize::from(control.u16())));
                 }
-                (4, Some(id)) => ignore(conn.finish(id)),
-                (5, Some(id)) => ignore(conn.close_channel(id)),
-                (6, Some(id)) => ignore(conn.request(id, request(arg, control.bytes()), arg & 64 == 0)),
-                (7, Some(id)) => ignore(conn.consume(id, control.u32() as usize)),
-                (8, _) => ignore(conn.rekey()),
-                (9, _) => ignore(conn.request_global("keepalive@openssh.com", control.bytes(), arg & 1 == 0)),
-                (10, _) if arg > 250 => conn.disconnect(DisconnectCode::BY_APPLICATION, "bye"),
-                (11, _) => {
-                    if let Some(ticket) = pocket.requests.pop() {
-                        ignore(conn.reply(ticket, arg & 1 == 0));
-                    }
-                }
-                (12, _) => {
-                    if let Some(ticket) = pocket.opens.pop() {
-                        $answer(conn, pocket, ticket, arg);
-                    }
-                }
-                (13, _) => {
-                    if let Some(ticket) = pocket.globals.pop() {
-                        ignore(conn.reply_global(ticket, arg & 1 == 0, (arg & 2 == 0).then_some(4000)));
-                    }
-                }
-                _ => {}
             }
         }
-
-        fn $answer(conn: &mut $conn, pocket: &mut Pocket, ticket: OpenTicket, arg: u8) {
-            if arg & 3 == 0 {
-                ignore(conn.refuse_channel(ticket, OpenFailure(u32::from(arg)), "no"));
-            } else {
-                pocket.ids.extend(conn.accept_channel(ticket).ok());
+        (4, Some(id)) => ignore(conn.finish(id)),
+        (5, Some(id)) => ignore(conn.close_channel(id)),
+        (6, Some(id)) => ignore(conn.request(id, request(arg, control.bytes()), arg & 64 == 0)),
+        (7, Some(id)) => ignore(conn.consume(id, control.u32() as usize)),
+        (8, _) => ignore(conn.rekey()),
+        (9, _) => ignore(conn.request_global("keepalive@openssh.com", control.bytes(), arg & 1 == 0)),
+        (10, _) if arg > 250 => conn.disconnect(DisconnectCode::BY_APPLICATION, "bye"),
+        (11, _) => {
+            if let Some(ticket) = pocket.requests.pop() {
+                ignore(conn.reply(ticket, arg & 1 == 0));
             }
         }
-
-        fn $channel(conn: &mut $conn, pocket: &mut Pocket, id: ChannelId, event: ChannelEvent<'_>, arg: u8) {
-            match event {
-                ChannelEvent::Data { data, .. } if arg & 1 == 0 => ignore(conn.consume(id, data.len())),
-                ChannelEvent::Request { ticket: Some(ticket), .. } => match arg & 3 {
-                    0 => pocket.requests.push(ticket),
-                    n => ignore(conn.reply(ticket, n == 1)),
-                },
-                ChannelEvent::Writable => ignore(conn.write(id, Stream::Data, &[arg; 3000])),
-                ChannelEvent::Eof if arg & 1 == 0 => ignore(conn.close_channel(id)),
-                ChannelEvent::Closed => pocket.ids.retain(|i| *i != id),
-                _ => {}
+        (12, _) => {
+            if let Some(ticket) = pocket.opens.pop() {
+                answer(conn, pocket, ticket, arg);
             }
         }
-    };
+        (13, _) => {
+            if let Some(ticket) = pocket.globals.pop() {
+                ignore(conn.reply_global(ticket, arg & 1 == 0, (arg & 2 == 0).then_some(4000)));
+            }
+        }
+        _ => {}
+    }
 }
 
-shared!(ClientConnection, client_call, client_channel, client_answer);
-shared!(ServerConnection, server_call, server_channel, server_answer);
+fn answer(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, ticket: OpenTicket, arg: u8) {
+    if arg & 3 == 0 {
+        ignore(conn.refuse_channel(ticket, OpenFailure(u32::from(arg)), "no"));
+    } else {
+        pocket.ids.extend(conn.accept_channel(ticket).ok());
+    }
+}
+
+/// What comes of an event that both roles have.
+fn hear<A>(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, event: Event<'_, A>, arg: u8) {
+    match event {
+        Event::Open { ticket, .. } if arg & 16 == 0 => answer(conn, pocket, ticket, arg),
+        Event::Open { ticket, .. } => pocket.opens.push(ticket),
+        Event::GlobalRequest { ticket: Some(ticket), .. } => pocket.globals.push(ticket),
+        Event::Channel(id, event) => match event {
+            ChannelEvent::Data { data, .. } if arg & 1 == 0 => ignore(conn.consume(id, data.len())),
+            ChannelEvent::Request { ticket: Some(ticket), .. } => match arg & 3 {
+                0 => pocket.requests.push(ticket),
+                n => ignore(conn.reply(ticket, n == 1)),
+            },
+            ChannelEvent::Writable => ignore(conn.write(id, Stream::Data, &[arg; 3000])),
+            ChannelEvent::Eof if arg & 1 == 0 => ignore(conn.close_channel(id)),
+            ChannelEvent::Closed => pocket.ids.retain(|i| *i != id),
+            _ => {}
+        },
+        _ => {}
+    }
+}
 
 struct Client {
     conn: ClientConnection,
@@ -393,15 +391,7 @@ impl End for Client {
                     self.prompts = Some(ticket);
                 }
             }
-            ClientEvent::Open { ticket, .. } if arg & 16 == 0 => {
-                client_answer(&mut self.conn, &mut self.pocket, ticket, arg);
-            }
-            ClientEvent::Open { ticket, .. } => self.pocket.opens.push(ticket),
-            ClientEvent::Channel(id, event) => {
-                client_channel(&mut self.conn, &mut self.pocket, id, event, arg);
-            }
-            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => self.pocket.globals.push(ticket),
-            _ => {}
+            event => hear(&mut self.conn, &mut self.pocket, event, arg),
         }
         Seen::Event(text)
     }
@@ -425,7 +415,7 @@ impl End for Client {
                     ignore(self.conn.answer_prompts(ticket, &answers));
                 }
             }
-            _ => client_call(&mut self.conn, &mut self.pocket, control),
+            _ => call(&mut self.conn, &mut self.pocket, control),
         }
     }
 
@@ -534,15 +524,7 @@ impl End for Server {
                     ignore(self.conn.decide_auth(ticket, verdict));
                 }
             }
-            ServerEvent::Open { ticket, .. } if arg & 16 == 0 => {
-                server_answer(&mut self.conn, &mut self.pocket, ticket, arg);
-            }
-            ServerEvent::Open { ticket, .. } => self.pocket.opens.push(ticket),
-            ServerEvent::Channel(id, event) => {
-                server_channel(&mut self.conn, &mut self.pocket, id, event, arg);
-            }
-            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => self.pocket.globals.push(ticket),
-            _ => {}
+            event => hear(&mut self.conn, &mut self.pocket, event, arg),
         }
         Seen::Event(text)
     }
@@ -557,7 +539,7 @@ impl End for Server {
             (0, Some(ticket)) => ignore(self.conn.decide_auth(ticket, Self::verdict(arg >> 3))),
             (_, held) => {
                 self.auth = held;
-                server_call(&mut self.conn, &mut self.pocket, control);
+                call(&mut self.conn, &mut self.pocket, control);
             }
         }
     }

@@ -13,7 +13,7 @@ use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::server::{Attempt, Challenge, Verdict};
 use konko_core::*;
 
-use super::{ClientApp, ServerApp};
+use super::App;
 
 /// One way for the client to authenticate.
 #[derive(Clone)]
@@ -134,7 +134,7 @@ impl Shell {
     }
 }
 
-impl ClientApp for Shell {
+impl App<client::Client> for Shell {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         if !matches!(event, ClientEvent::Channel(_, ChannelEvent::Data { .. } | ChannelEvent::Writable)) {
             self.log.push(format!("{event:?}"));
@@ -390,7 +390,7 @@ impl Host {
     }
 }
 
-impl ServerApp for Host {
+impl App<server::Server> for Host {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         if !matches!(event, ServerEvent::Channel(_, ChannelEvent::Data { .. } | ChannelEvent::Writable)) {
             self.log.push(format!("{event:?}"));

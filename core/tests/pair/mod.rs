@@ -53,15 +53,10 @@ pub struct End<C, A> {
     pub blocked: Option<Blocked>,
 }
 
-/// What an application does with events; `None` in the log means it is not interesting.
-pub trait ClientApp {
-    fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>);
-    fn idle(&mut self, _conn: &mut ClientConnection) {}
-}
-
-pub trait ServerApp {
-    fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>);
-    fn idle(&mut self, _conn: &mut ServerConnection) {}
+/// What the application at an end of role `S` does with events.
+pub trait App<S: Side> {
+    fn on_event(&mut self, conn: &mut Connection<S>, event: EventOf<'_, S>);
+    fn idle(&mut self, _conn: &mut Connection<S>) {}
 }
 
 pub struct Pair<C, S> {
@@ -88,7 +83,7 @@ pub fn transport_config() -> TransportConfig {
     TransportConfig::new(provider::rustcrypto())
 }
 
-impl<C: ClientApp, S: ServerApp> Pair<C, S> {
+impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
     pub fn new(client: ClientConfig, server: ServerConfig, apps: (C, S)) -> Self {
         Self::seeded(client, server, apps, 1)
     }
@@ -142,8 +137,8 @@ impl<C: ClientApp, S: ServerApp> Pair<C, S> {
         self.to_client.deliver(now, &mut self.client.rx);
         self.to_server.deliver(now, &mut self.server.rx);
         loop {
-            poll_client(&mut self.client, now);
-            poll_server(&mut self.server, now);
+            self.client.poll(now);
+            self.server.poll(now);
             let keep = self.client.keep_sent.then_some(&mut self.client.sent);
             let up = self.to_server.take(now, &self.link, self.client.conn.tx(), keep);
             let keep = self.server.keep_sent.then_some(&mut self.server.sent);
@@ -260,41 +255,24 @@ impl Wire {
     }
 }
 
-fn poll_client<A: ClientApp>(end: &mut End<ClientConnection, A>, now: Time) {
-    if end.over() {
-        return;
-    }
-    loop {
-        match end.conn.poll(now, &mut end.rx) {
-            Ok(Step::Event(event)) => end.app.on_event(&mut end.conn, event),
-            Ok(Step::Blocked(why)) => {
-                end.blocked = Some(why);
-                end.app.idle(&mut end.conn);
-                return;
-            }
-            Err(error) => {
-                end.result = Some(error);
-                return;
-            }
+impl<S: Side, A: App<S>> End<Connection<S>, A> {
+    /// Polls until blocked.
+    fn poll(&mut self, now: Time) {
+        if self.over() {
+            return;
         }
-    }
-}
-
-fn poll_server<A: ServerApp>(end: &mut End<ServerConnection, A>, now: Time) {
-    if end.over() {
-        return;
-    }
-    loop {
-        match end.conn.poll(now, &mut end.rx) {
-            Ok(Step::Event(event)) => end.app.on_event(&mut end.conn, event),
-            Ok(Step::Blocked(why)) => {
-                end.blocked = Some(why);
-                end.app.idle(&mut end.conn);
-                return;
-            }
-            Err(error) => {
-                end.result = Some(error);
-                return;
+        loop {
+            match self.conn.poll(now, &mut self.rx) {
+                Ok(Step::Event(event)) => self.app.on_event(&mut self.conn, event),
+                Ok(Step::Blocked(why)) => {
+                    self.blocked = Some(why);
+                    self.app.idle(&mut self.conn);
+                    return;
+                }
+                Err(error) => {
+                    self.result = Some(error);
+                    return;
+                }
             }
         }
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::channel::{ChannelEvent, ChannelId, GlobalTicket, OpenKind, OpenTicket, RequestTicket};
-use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, SignTicket};
+use konko_core::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
 use konko_core::error::Fault;
 use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::msg::{self, Message};
-use konko_core::server::{Attempt, AuthTicket, Challenge, ProbeTicket, Verdict};
+use konko_core::server::{Attempt, AuthTicket, Challenge, ProbeTicket, Server, Verdict};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::*;
 
@@ -19,6 +19,24 @@ use super::{PASSWORD, RawPeer, host_key, provider, strings};
 pub enum Machine {
     Client(ClientConnection),
     Server(ServerConnection),
+}
+
+impl Machine {
+    /// What both roles can do.
+    pub fn conn(&mut self) -> &mut Connection<dyn Side> {
+        match self {
+            Machine::Client(c) => c,
+            Machine::Server(c) => c,
+        }
+    }
+
+    /// Polls once, and drops an event: true then.
+    pub fn poll(&mut self, now: Time, rx: &mut RxBuf) -> Result<bool, Error> {
+        match self {
+            Machine::Client(c) => c.poll(now, rx).map(|step| matches!(step, Step::Event(_))),
+            Machine::Server(c) => c.poll(now, rx).map(|step| matches!(step, Step::Event(_))),
+        }
+    }
 }
 
 /// What the application behind the machine does.
@@ -212,18 +230,17 @@ impl Rig {
         self.peer.rx.extend_from_slice(&out);
     }
 
-    pub fn tx(&mut self) -> &mut TxBuf {
-        match &mut self.machine {
-            Machine::Client(c) => c.tx(),
-            Machine::Server(c) => c.tx(),
-        }
+    /// The machine, whichever role it plays.
+    pub fn conn(&mut self) -> &mut Connection<dyn Side> {
+        self.machine.conn()
     }
 
-    pub fn deadline(&self) -> Option<(Time, konko_core::error::TimerKind)> {
-        match &self.machine {
-            Machine::Client(c) => c.deadline(),
-            Machine::Server(c) => c.deadline(),
-        }
+    pub fn tx(&mut self) -> &mut TxBuf {
+        self.conn().tx()
+    }
+
+    pub fn deadline(&mut self) -> Option<(Time, konko_core::error::TimerKind)> {
+        self.conn().deadline()
     }
 
     pub fn poll(&mut self) {
@@ -234,32 +251,13 @@ impl Rig {
 
     fn poll_till_blocked(&mut self) {
         let Rig { machine, rx, now, events, error, blocked, app, .. } = self;
-        loop {
-            let step = match machine {
-                Machine::Client(c) => match c.poll(*now, rx) {
-                    Ok(Step::Event(event)) => {
-                        events.push(format!("{event:?}"));
-                        app.on_client(c, event);
-                        continue;
-                    }
-                    Ok(Step::Blocked(why)) => Ok(why),
-                    Err(e) => Err(e),
-                },
-                Machine::Server(c) => match c.poll(*now, rx) {
-                    Ok(Step::Event(event)) => {
-                        events.push(format!("{event:?}"));
-                        app.on_server(c, event);
-                        continue;
-                    }
-                    Ok(Step::Blocked(why)) => Ok(why),
-                    Err(e) => Err(e),
-                },
-            };
-            match step {
-                Ok(why) => *blocked = Some(why),
-                Err(e) => *error = Some(e),
-            }
-            return;
+        let done = match machine {
+            Machine::Client(c) => app.drain(c, *now, rx, events),
+            Machine::Server(c) => app.drain(c, *now, rx, events),
+        };
+        match done {
+            Ok(why) => *blocked = Some(why),
+            Err(e) => *error = Some(e),
         }
     }
 
@@ -313,6 +311,11 @@ impl Rig {
 
     pub fn events_with(&self, word: &str) -> usize {
         self.events.iter().filter(|e| e.contains(word)).count()
+    }
+
+    /// How often something of the user's authentication was told.
+    pub fn login_events(&self) -> usize {
+        self.events_with("Auth") - self.events_with("Auth(HostKey(")
     }
 
     // ---- the usual course ----
@@ -428,10 +431,7 @@ impl Rig {
 
     /// The machine opens a session; the peer confirms as channel `mine`. The machine's number.
     pub fn opened(&mut self, mine: u32, window: u32, packet: u32) -> (ChannelId, u32) {
-        let id = match &mut self.machine {
-            Machine::Client(c) => c.open(OpenKind::Session).unwrap(),
-            Machine::Server(c) => c.open(OpenKind::Session).unwrap(),
-        };
+        let id = self.conn().open(OpenKind::Session).unwrap();
         self.run();
         let m = self.expect(90);
         let open = msg::ChannelOpen::parse(&m).unwrap();
@@ -478,84 +478,93 @@ impl Rig {
     }
 }
 
-impl App {
-    fn on_client(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
-        match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => match self.accept_host {
+/// A role that the application can play.
+trait Play: Side + Sized {
+    fn on_auth(app: &mut App, conn: &mut Connection<Self>, auth: Self::Auth<'_>);
+}
+
+impl Play for Client {
+    fn on_auth(app: &mut App, conn: &mut ClientConnection, auth: ClientAuth<'_>) {
+        match auth {
+            ClientAuth::HostKey(ticket) => match app.accept_host {
                 Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
-                None => self.host_tickets.push(ticket),
+                None => app.host_tickets.push(ticket),
             },
-            ClientEvent::Auth(ClientAuth::Needed { .. }) | ClientEvent::Auth(ClientAuth::KeyAccepted)
-                if !self.proofs.is_empty() =>
-            {
-                let proof = self.proofs.remove(0);
+            ClientAuth::Needed { .. } | ClientAuth::KeyAccepted if !app.proofs.is_empty() => {
+                let proof = app.proofs.remove(0);
                 prove(conn, &proof);
             }
-            ClientEvent::Auth(ClientAuth::Prompts { ticket, .. }) => self.prompt_tickets.push(ticket),
-            ClientEvent::Auth(ClientAuth::Sign(ticket)) => self.sign_tickets.push(ticket),
-            ClientEvent::Open { ticket, .. } => self.open_tickets.push(ticket),
-            ClientEvent::Opened(id) => self.channels.push(id),
-            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
-                self.global_tickets.push(ticket);
+            ClientAuth::Prompts { ticket, .. } => app.prompt_tickets.push(ticket),
+            ClientAuth::Sign(ticket) => app.sign_tickets.push(ticket),
+            _ => {}
+        }
+    }
+}
+
+impl Play for Server {
+    fn on_auth(app: &mut App, conn: &mut ServerConnection, auth: ServerAuth<'_>) {
+        match auth {
+            ServerAuth::Probe { ticket, .. } if app.hold_probes => app.probe_tickets.push(ticket),
+            ServerAuth::Probe { ticket, key, .. } => {
+                conn.decide_probe(ticket, app.keys.contains(&key)).unwrap();
             }
-            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
-                conn.reply_global(ticket, false, None).unwrap();
+            ServerAuth::Attempt { ticket, .. } | ServerAuth::Signed { ticket, .. } if app.hold_auth => {
+                app.auth_tickets.push(ticket);
             }
-            ClientEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
-                self.data.extend_from_slice(data);
-                if !self.hold_data {
-                    conn.consume(id, data.len()).unwrap();
-                }
+            ServerAuth::Attempt { ticket, attempt, .. } => {
+                let verdict = app.judge(&attempt);
+                conn.decide_auth(ticket, verdict).unwrap();
             }
-            ClientEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-                if self.hold_requests {
-                    self.request_tickets.push(ticket);
-                } else {
-                    conn.reply(ticket, true).unwrap();
-                }
+            ServerAuth::Signed { ticket, key } => {
+                let verdict = app.verdict(app.keys.contains(key.key()));
+                conn.decide_auth(ticket, verdict).unwrap();
             }
             _ => {}
         }
     }
+}
 
-    fn on_server(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
+impl App {
+    /// Polls until blocked.
+    fn drain<S: Play>(
+        &mut self,
+        conn: &mut Connection<S>,
+        now: Time,
+        rx: &mut RxBuf,
+        events: &mut Vec<String>,
+    ) -> Result<Blocked, Error> {
+        loop {
+            match conn.poll(now, rx)? {
+                Step::Event(event) => {
+                    events.push(format!("{event:?}"));
+                    self.on_event(conn, event);
+                }
+                Step::Blocked(why) => return Ok(why),
+            }
+        }
+    }
+
+    fn on_event<S: Play>(&mut self, conn: &mut Connection<S>, event: EventOf<'_, S>) {
         match event {
-            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) if self.hold_probes => {
-                self.probe_tickets.push(ticket)
+            Event::Auth(auth) => S::on_auth(self, conn, auth),
+            Event::Open { ticket, .. } if self.hold_opens || conn.role() == Role::Client => {
+                self.open_tickets.push(ticket);
             }
-            ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
-                conn.decide_probe(ticket, self.keys.contains(&key)).unwrap();
-            }
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, .. })
-            | ServerEvent::Auth(ServerAuth::Signed { ticket, .. })
-                if self.hold_auth =>
-            {
-                self.auth_tickets.push(ticket);
-            }
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let verdict = self.judge(&attempt);
-                conn.decide_auth(ticket, verdict).unwrap();
-            }
-            ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
-                let verdict = self.verdict(self.keys.contains(key.key()));
-                conn.decide_auth(ticket, verdict).unwrap();
-            }
-            ServerEvent::Open { ticket, .. } if self.hold_opens => self.open_tickets.push(ticket),
-            ServerEvent::Open { ticket, .. } => self.channels.push(conn.accept_channel(ticket).unwrap()),
-            ServerEvent::Opened(id) => self.channels.push(id),
-            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
+            Event::Open { ticket, .. } => self.channels.push(conn.accept_channel(ticket).unwrap()),
+            Event::Opened(id) => self.channels.push(id),
+            Event::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
                 self.global_tickets.push(ticket);
             }
-            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
+            Event::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
                 conn.reply_global(ticket, false, None).unwrap();
             }
-            ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
+            Event::Channel(id, ChannelEvent::Data { data, .. }) => {
                 self.data.extend_from_slice(data);
                 if !self.hold_data {
                     conn.consume(id, data.len()).unwrap();
                 }
             }
-            ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
+            Event::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
                 if self.hold_requests {
                     self.request_tickets.push(ticket);
                 } else {

@@ -13,7 +13,7 @@ use konko_core::{
     server,
 };
 
-use crate::pair::{ClientApp, Pair, ServerApp, host_key, transport_config};
+use crate::pair::{App, Pair, host_key, transport_config};
 
 /// A client that moves files.
 pub struct Mover {
@@ -103,7 +103,7 @@ impl Mover {
     }
 }
 
-impl ClientApp for Mover {
+impl App<client::Client> for Mover {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
@@ -176,7 +176,7 @@ impl Store {
     }
 }
 
-impl ServerApp for Store {
+impl App<server::Server> for Store {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
