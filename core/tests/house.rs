@@ -185,7 +185,8 @@ fn no_passage_stands_in_both_roles_or_in_two_adapters() {
     let role = |role: &str| {
         let mut files = of("core/src");
         files.extend(of("io-std/src"));
-        let named = |f: &PathBuf| f.components().any(|c| Path::new(&c).file_stem().is_some_and(|s| s == role));
+        let named =
+            |f: &PathBuf| f.components().any(|c| Path::new(&c).file_stem().is_some_and(|s| s == role));
         files.retain(named);
         assert!(!files.is_empty(), "no files of the {role}");
         files

@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 
 const VERBS: [&str; 5] = ["handled", "refused", "differs", "not implemented", "application"];
 const LEVELS: [&str; 6] = ["MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "text"];
-const SOURCES: [&str; 4] = ["core", "io-std", "conformance", "fuzz"];
+/// The page of known flaws, whose rows have another form.
+const CATALOGUE: &str = "security.md";
+/// The groups of its rows.
+const GROUPS: [&str; 11] = ["V", "K", "H", "AC", "AS", "C", "S", "F", "R", "T", "M"];
+const SOURCES: [&str; 5] = ["core", "io-std", "io-mio", "conformance", "fuzz"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -43,7 +47,7 @@ fn pages() -> Vec<(String, Vec<Row>)> {
     for entry in fs::read_dir(root().join("spec-notes")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.ends_with(".md") || name == "README.md" || name == "legality.md" {
+        if !name.ends_with(".md") || ["README.md", "legality.md", CATALOGUE].contains(&name.as_str()) {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
@@ -165,6 +169,59 @@ fn every_named_place_exists() {
             }
         }
     }
+}
+
+/// The rows of the catalogue: identifier and proof.
+fn catalogue() -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join("spec-notes").join(CATALOGUE)).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
+    let rows = cells.filter(|cells| GROUPS.iter().any(|g| cells[0].split('-').next() == Some(g)));
+    rows.map(|cells| {
+        let [id, _, _, proof] = cells[..] else { panic!("{CATALOGUE}: row {}: four cells", cells[0]) };
+        (id.to_owned(), proof.to_owned())
+    })
+    .collect()
+}
+
+/// What stands like an identifier of a row in `text`.
+fn cited(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let row = |word: &&str| {
+        let Some((group, number)) = word.split_once('-') else { return false };
+        GROUPS.contains(&group) && number.len() == 2 && number.bytes().all(|b| b.is_ascii_digit())
+    };
+    words.filter(row).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_row_of_the_catalogue_is_there_once_and_proven_or_a_gap() {
+    let (tests, mut seen) = (tests(), HashSet::new());
+    for (id, proof) in catalogue() {
+        assert!(seen.insert(id.clone()), "{CATALOGUE}: {id} stands there twice");
+        let names = quoted(&proof);
+        assert!(proof == "—" || proof.contains("**gap**") || !names.is_empty(), "{id}: a test, **gap** or —");
+        for name in names {
+            assert!(tests.contains(name), "{CATALOGUE}: {id}: there is no test `{name}` any more");
+        }
+    }
+    assert!(seen.len() >= 297);
+}
+
+#[test]
+fn every_cited_row_is_in_the_catalogue() {
+    let known: HashSet<String> = catalogue().into_iter().map(|(id, _)| id).collect();
+    let mut files = Vec::new();
+    SOURCES.iter().for_each(|dir| rust_files(&root().join(dir), &mut files));
+    files.extend(fs::read_dir(root().join("spec-notes")).unwrap().map(|e| e.unwrap().path()));
+    let mut count = 0;
+    for file in files {
+        for id in cited(&fs::read_to_string(&file).unwrap()) {
+            assert!(known.contains(&id), "{} cites {id}, which is not in {CATALOGUE}", file.display());
+            count += 1;
+        }
+    }
+    assert!(count > known.len(), "only {count} citations were found");
 }
 
 /// With `--nocapture`: how much of each page is proven.
