@@ -11,7 +11,7 @@ use konko_core::msg;
 use konko_core::transport::Keepalive;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
-use konko_core::{Blocked, RxBuf, ServerConfig, Step};
+use konko_core::{Blocked, Connection, RxBuf, ServerConfig, Side, Step, Time};
 use pair::apps::{Host, Shell, all_methods};
 use pair::{Pair, host_key, transport_config};
 use raw::rig::{Proof, server_config, transport};
