@@ -131,6 +131,7 @@ pub mod provider;
 pub mod replay;
 pub mod rng;
 pub mod server;
+pub mod session;
 pub mod sftp;
 pub mod time;
 pub mod transport;

@@ -1,13 +1,12 @@
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind, PtyModes, PtyRequest};
+use konko_core::session::Pty;
 use konko_core::wire::SshStr;
 use konko_core::{TxBuf, UsageError};
 
@@ -75,30 +74,6 @@ impl fmt::Display for Exit {
 impl From<u32> for Exit {
     fn from(status: u32) -> Self {
         Exit::Status(status)
-    }
-}
-
-/// A pseudo-terminal that a client asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pty {
-    /// `TERM`.
-    pub term: OsString,
-    /// Width in characters.
-    pub columns: u32,
-    /// Height in characters.
-    pub rows: u32,
-    /// Width in pixels; 0 if unknown.
-    pub width: u32,
-    /// Height in pixels; 0 if unknown.
-    pub height: u32,
-    /// Terminal modes, opcode and value (RFC 4254 §8).
-    pub modes: Vec<(u8, u32)>,
-}
-
-impl Default for Pty {
-    /// `xterm`, 80 by 24, no modes.
-    fn default() -> Self {
-        Pty { term: "xterm".into(), columns: 80, rows: 24, width: 0, height: 0, modes: Vec::new() }
     }
 }
 
@@ -183,7 +158,7 @@ impl Channel {
     pub fn send_pty(&self, pty: &Pty) -> Result<Asked, Error> {
         let modes = PtyModes::encode(pty.modes.iter().copied());
         self.send(&ChannelRequest::Pty(PtyRequest {
-            term: SshStr::new(pty.term.as_bytes()),
+            term: SshStr::new(&pty.term),
             columns: pty.columns,
             rows: pty.rows,
             width: pty.width,

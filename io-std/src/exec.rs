@@ -4,11 +4,12 @@ use std::time::Duration;
 use konko_core::channel::{ChannelRequest, OpenKind};
 use konko_core::wire::SshStr;
 
-use crate::channel::{Channel, Exit, Pty};
+use crate::channel::{Channel, Exit};
 use crate::client::Client;
 use crate::error::Error;
 use crate::shared::Deadline;
 use crate::state::Sink;
+use konko_core::session::Pty;
 
 /// Bytes of each stream that are kept unless told otherwise.
 const CAP: usize = 64 << 20;

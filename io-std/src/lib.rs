@@ -44,7 +44,7 @@ mod watch;
 
 pub use auth::{Auth, PasswordPrompt};
 pub use blocking::BlockingFd;
-pub use channel::{Asked, Channel, Exit, Pty, Stderr};
+pub use channel::{Asked, Channel, Exit, Stderr};
 pub use client::{Client, Target};
 pub use dial::ConnectFailures;
 pub use error::{Error, ErrorKind};
@@ -52,6 +52,7 @@ pub use exec::{Exec, Output};
 pub use hosts::{Answer, HostKeyProblem, HostKeys, KnownHostsFiles, UnknownHost};
 pub use konko_core as core;
 pub use konko_core::login::{Attempt, AuthFailure, LoggedIn, Outcome, Prompt, Questions};
+pub use konko_core::session::Pty;
 pub use notice::Notice;
 pub use options::{AddressFamily, ClientOptions};
 pub use sftp::Sftp;

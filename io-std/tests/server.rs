@@ -10,7 +10,7 @@ use konko::core::auth::{Method, MethodSet};
 use konko::core::keys::{KeyKind, PrivateKey};
 use konko::core::server::Challenge;
 use konko::server::{AuthAttempt, AuthOutcome, Connection, Control, Credential, Handler, KeyProbe, Program};
-use konko::server::{ChannelOpen, GlobalRequest, Kind, Request, Server, ServerOptions, Session};
+use konko::server::{ChannelKind, ChannelOpen, GlobalRequest, Request, Server, ServerOptions, Session};
 use konko::{Auth, Channel, Client, ClientOptions, Error, ErrorKind, Exit, HostKeys, Pty};
 
 /// Alice's password is "wonderland". A few commands.
@@ -113,7 +113,7 @@ impl Handler for App {
 
     fn open(&mut self, open: ChannelOpen) {
         match open.kind() {
-            Kind::DirectTcpip { host, port: 7, .. } if host == "echo" => {
+            ChannelKind::DirectTcpip { host, port: 7, .. } if host == "echo" => {
                 let channel = open.accept().unwrap();
                 std::thread::spawn(move || std::io::copy(&mut &channel, &mut &channel));
             }

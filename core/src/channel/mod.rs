@@ -4,11 +4,8 @@
 //! counters and a list of channels that have some, so a key exchange or a slow peer costs constant
 //! memory.
 
-mod calls;
-mod due;
 mod global;
 mod open;
-mod receive;
 mod request;
 mod screen;
 mod table;
@@ -16,9 +13,8 @@ mod window;
 
 pub use global::{GlobalRequestRef, GlobalTicket};
 pub use open::{OpenFailure, OpenKind, OpenTicket};
-pub(crate) use receive::RawChannel;
 pub use request::{ChannelRequest, Exit, PtyModes, PtyRequest, RequestTicket};
-pub(crate) use table::Channels;
+pub(crate) use table::{Channels, RawChannel};
 
 use core::fmt;
 

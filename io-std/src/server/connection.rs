@@ -1,16 +1,16 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use konko_core::ServerConnection;
 use konko_core::admission::Penalty;
-use konko_core::channel::{ChannelId, OpenKind};
+use konko_core::channel::OpenKind;
 use konko_core::error::Phase;
+use konko_core::session::SessionRules;
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::wire::SshStr;
 
-use super::session::Slot;
+use super::session::Table;
 use super::threads::Threads;
 use crate::channel::Channel;
 use crate::client::Handle;
@@ -30,8 +30,7 @@ struct Inner {
     shared: Arc<Shared<ServerConnection>>,
     peer: Option<SocketAddr>,
     local: Option<SocketAddr>,
-    sessions: Mutex<BTreeMap<ChannelId, Slot>>,
-    max_sessions: usize,
+    sessions: Mutex<Table>,
     threads: Threads,
 }
 
@@ -41,7 +40,7 @@ impl Connection {
         shared: Arc<Shared<ServerConnection>>,
         peer: Option<SocketAddr>,
         local: Option<SocketAddr>,
-        max_sessions: usize,
+        rules: SessionRules,
         threads: Threads,
     ) -> Self {
         let handle = Handle {
@@ -56,8 +55,7 @@ impl Connection {
             shared,
             peer,
             local,
-            sessions: Mutex::default(),
-            max_sessions,
+            sessions: Mutex::new(Table::new(rules)),
             threads,
         }))
     }
@@ -70,15 +68,8 @@ impl Connection {
         &self.0.handle
     }
 
-    /// The sessions whose programs have not started yet, and what controls those that have. Locked
-    /// after the connection's state, or alone: whoever holds it neither touches the connection nor
-    /// calls the application.
-    pub(super) fn sessions(&self) -> MutexGuard<'_, BTreeMap<ChannelId, Slot>> {
+    pub(super) fn sessions(&self) -> MutexGuard<'_, Table> {
         self.0.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn sessions_full(&self) -> bool {
-        self.sessions().len() >= self.0.max_sessions
     }
 
     pub(super) fn threads(&self) -> &Threads {

@@ -4,8 +4,8 @@ use super::auth::{AuthAttempt, KeyProbe};
 use super::connection::Connection;
 use super::request::{ChannelOpen, GlobalRequest, Request};
 use super::session::Session;
-use crate::channel::Pty;
 use crate::error::Error;
+use konko_core::session::Pty;
 
 /// What a server's application decides. One connection is one value.
 ///

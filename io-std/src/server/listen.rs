@@ -265,7 +265,7 @@ impl Inner {
             connection.shared().abandon(APPLICATION_FAILED);
             return Ok(());
         };
-        let serving = Serving { setup: &self.setup, connection, handler };
+        let serving = Serving { connection, handler };
         serving.run(|| entry.authenticated());
         Ok(())
     }
@@ -316,7 +316,7 @@ pub fn serve<H: Handler>(
     let connection = setup.connection(id, Box::new(stream), [None, None], threads.clone())?;
     connection.shared().notice(Notice::Accepted);
     let handler = handler(&connection);
-    let why = Serving { setup: &setup, connection, handler }.run(|| {});
+    let why = Serving { connection, handler }.run(|| {});
     // Programs notice that their channels have ended.
     threads.wait(Some(CUT_GRACE));
     Err(why)

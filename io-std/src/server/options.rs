@@ -8,6 +8,7 @@ use konko_core::channel::WindowConfig;
 use konko_core::crypto::Provider;
 use konko_core::error::Phase;
 use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::session::SessionRules;
 use konko_core::transport::Keepalive;
 use konko_core::transport::limits::{Limits, RekeyLimit};
 use konko_core::transport::negotiate::{Algorithms, Policy};
@@ -25,8 +26,7 @@ pub struct ServerOptions {
     pub(super) methods: Option<MethodSet>,
     pub(super) banner: Option<String>,
     pub(super) admission: AdmissionLimits,
-    pub(super) max_sessions: usize,
-    pub(super) accept_env: Arc<[String]>,
+    pub(super) sessions: SessionRules,
     pub(super) unused_timeout: Option<Duration>,
     pub(super) stall_timeout: Option<Duration>,
     pub(super) on_notice: Option<ServerObserver>,
@@ -67,8 +67,7 @@ impl ServerOptions {
             methods: None,
             banner: None,
             admission: AdmissionLimits::default(),
-            max_sessions: 10,
-            accept_env: ["LANG", "LC_*"].map(str::to_owned).into(),
+            sessions: SessionRules::default(),
             unused_timeout: Some(Duration::from_secs(600)),
             stall_timeout: Some(Duration::from_secs(120)),
             on_notice: None,
@@ -148,7 +147,7 @@ impl ServerOptions {
     /// Sessions of a connection at a time: 10 (OpenSSH `MaxSessions`).
     #[must_use]
     pub fn max_sessions(mut self, sessions: usize) -> Self {
-        self.max_sessions = sessions;
+        self.sessions.max_sessions = sessions;
         self
     }
 
@@ -163,8 +162,8 @@ impl ServerOptions {
     /// Environment variables that clients may set, with `*` and `?` (OpenSSH `AcceptEnv`): `LANG`
     /// and `LC_*`. The case of letters counts. The core refuses what no shell could have set.
     #[must_use]
-    pub fn accept_env<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
-        self.accept_env = patterns.into_iter().map(Into::into).collect();
+    pub fn accept_env<S: Into<Vec<u8>>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.sessions.accept_env = patterns.into_iter().map(Into::into).collect();
         self
     }
 
@@ -273,7 +272,7 @@ impl fmt::Debug for ServerOptions {
             .field("transport", &self.transport)
             .field("host_keys", &self.host_keys.len())
             .field("admission", &self.admission)
-            .field("max_sessions", &self.max_sessions)
+            .field("sessions", &self.sessions)
             .finish_non_exhaustive()
     }
 }

@@ -16,8 +16,8 @@ use process_wrap::std::{CommandWrap, ProcessSession};
 use super::child::inherits_nothing;
 use super::running::resize;
 pub use super::running::{Handle, Output, Running};
-use crate::channel::Pty;
 use crate::modes;
+use konko_core::session::Pty;
 
 /// The account that programs run under: the one of this very program. Changing to another user is
 /// left to the system's own sshd.
@@ -225,7 +225,9 @@ fn on_pty(mut command: Command, wanted: &Pty) -> io::Result<Running> {
     resize(&pty, wanted.columns, wanted.rows, wanted.width, wanted.height)?;
     modes::apply(&pts, &wanted.modes)?;
     let name = rustix::termios::ttyname(&pts, Vec::new())?;
-    command.env("TERM", &wanted.term).env("SSH_TTY", OsString::from_vec(name.into_bytes()));
+    command
+        .env("TERM", OsStr::from_bytes(&wanted.term))
+        .env("SSH_TTY", OsString::from_vec(name.into_bytes()));
     let child = pty_process::blocking::Command::from(command).spawn(pts).map_err(io_error)?;
     drop(starting);
     let pty = OwnedFd::from(pty);

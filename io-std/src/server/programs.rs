@@ -4,7 +4,9 @@ use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use super::session::{Program, Session};
+use konko_core::session::Program;
+
+use super::session::Session;
 use crate::channel::{Channel, Exit};
 use crate::error::Error;
 use crate::sftp::Root;
@@ -138,7 +140,10 @@ impl Programs {
                 let (name, rest) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
                 (&self.commands, name, rest.trim())
             }
-            Program::Subsystem(name) => (&self.subsystems, name.as_str(), ""),
+            Program::Subsystem(name) => {
+                text = String::from_utf8_lossy(name).into_owned();
+                (&self.subsystems, text.as_str(), "")
+            }
             Program::Shell => (&self.commands, "", ""),
         };
         if let Some(run) = table.get(name).cloned() {

@@ -2,15 +2,14 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 
 use konko_core::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
+use konko_core::session::{ChannelKind, Control, Program, Pty, Wish};
 use konko_core::wire::SshStr;
 
-pub use super::ask::Kind;
-use super::ask::Wish;
 use super::connection::Connection;
-use super::session::{Control, Program, Slot};
-use crate::channel::{Channel, Pty};
+use crate::channel::Channel;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
 use crate::state::{Chan, Sink};
@@ -19,11 +18,11 @@ use crate::state::{Chan, Sink};
 pub struct ChannelOpen {
     connection: Connection,
     ticket: Option<OpenTicket>,
-    kind: Kind,
+    kind: ChannelKind,
 }
 
 impl ChannelOpen {
-    pub(super) fn new(connection: &Connection, ticket: OpenTicket, kind: Kind) -> Self {
+    pub(super) fn new(connection: &Connection, ticket: OpenTicket, kind: ChannelKind) -> Self {
         ChannelOpen { connection: connection.clone(), ticket: Some(ticket), kind }
     }
 
@@ -33,7 +32,7 @@ impl ChannelOpen {
     }
 
     /// What kind of channel.
-    pub fn kind(&self) -> &Kind {
+    pub fn kind(&self) -> &ChannelKind {
         &self.kind
     }
 
@@ -64,15 +63,15 @@ impl ChannelOpen {
     /// Accepts a session; what the client asks to prepare its program is collected, and
     /// [`Handler::session`](super::Handler::session) is called. Any other kind is refused.
     pub fn accept_session(self) {
-        if self.kind != Kind::Session {
+        if self.kind != ChannelKind::Session {
             return;
         }
-        if self.connection.sessions_full() {
+        if self.connection.sessions().sessions.full() {
             return self.refuse_session();
         }
         // If the connection has ended there is nobody to tell.
         let _ = self.accept_as(|connection, channel| {
-            connection.sessions().insert(channel.id(), Slot::new(channel));
+            connection.sessions().opened(channel);
         });
     }
 
@@ -98,10 +97,10 @@ impl ChannelOpen {
 impl Drop for ChannelOpen {
     fn drop(&mut self) {
         let (why, text) = match self.kind {
-            Kind::Session | Kind::DirectTcpip { .. } => {
+            ChannelKind::Session | ChannelKind::DirectTcpip { .. } => {
                 (OpenFailure::ADMINISTRATIVELY_PROHIBITED, "not allowed here")
             }
-            Kind::Other { .. } => (OpenFailure::UNKNOWN_CHANNEL_TYPE, "no such channel type here"),
+            _ => (OpenFailure::UNKNOWN_CHANNEL_TYPE, "no such channel type here"),
         };
         self.answer(why, text);
     }
@@ -189,7 +188,7 @@ impl Request {
     /// The name and value of `env`.
     pub fn env(&self) -> Option<(&OsStr, &OsStr)> {
         match &self.wish {
-            Wish::Env(name, value) => Some((name, value)),
+            Wish::Env(name, value) => Some((OsStr::from_bytes(name), OsStr::from_bytes(value))),
             _ => None,
         }
     }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use konko_core::admission::Penalty;
 use konko_core::channel::ChannelId;
-use konko_core::hosts::pattern;
+use konko_core::session::{ChannelKind, Step, Wish};
 use konko_core::{ServerConfig, ServerConnection};
 
-use super::ask::{Ask, Kind, Wish};
+use super::ask::Ask;
 use super::auth::{AuthAttempt, KeyProbe};
 use super::connection::Connection;
 use super::handler::Handler;
@@ -65,18 +65,17 @@ impl Setup {
             state.watch.unused_limit = self.options.unused_timeout;
             state.watch.stall_limit = self.options.stall_timeout;
         }
-        Ok(Connection::new(id, shared, peer, local, self.options.max_sessions, threads))
+        Ok(Connection::new(id, shared, peer, local, self.options.sessions.clone(), threads))
     }
 }
 
 /// A connection with its handler.
-pub(super) struct Serving<'s, H> {
-    pub(super) setup: &'s Setup,
+pub(super) struct Serving<H> {
     pub(super) connection: Connection,
     pub(super) handler: H,
 }
 
-impl<H: Handler> Serving<'_, H> {
+impl<H: Handler> Serving<H> {
     /// Drives the connection until it has ended; why it did. A handler that panics ends this
     /// connection and no other.
     pub(super) fn run(mut self, mut authenticated: impl FnMut()) -> Error {
@@ -94,7 +93,7 @@ impl<H: Handler> Serving<'_, H> {
             shared.abandon(APPLICATION_FAILED);
         }
         // What listens to controls may hold on to the connection. Dropped without the lock.
-        let sessions = std::mem::take(&mut *self.connection.sessions());
+        let sessions = self.connection.sessions().take();
         drop(sessions);
         let ended = shared.lock().ended.clone();
         let why = ended.unwrap_or_else(|| shared.error(ErrorKind::ChannelClosed));
@@ -117,7 +116,7 @@ impl<H: Handler> Serving<'_, H> {
             Ask::Authenticated => self.handler.authenticated(connection),
             Ask::Open { ticket, kind } => {
                 let open = ChannelOpen::new(connection, ticket, kind);
-                if *open.kind() == Kind::Session && connection.sessions_full() {
+                if *open.kind() == ChannelKind::Session && connection.sessions().sessions.full() {
                     open.refuse_session();
                 } else {
                     self.handler.open(open);
@@ -131,7 +130,7 @@ impl<H: Handler> Serving<'_, H> {
                 self.handler.global_request(GlobalRequest::new(connection, ticket, name, fields));
             }
             Ask::Closed(channel) => {
-                let slot = connection.sessions().remove(&channel);
+                let slot = connection.sessions().closed(channel);
                 // Without the lock: its channel is closed with it.
                 drop(slot);
             }
@@ -140,54 +139,27 @@ impl<H: Handler> Serving<'_, H> {
 
     fn request(&mut self, channel: ChannelId, mut reply: Reply, wish: Wish) {
         let connection = &self.connection;
-        let mut sessions = connection.sessions();
-        let Some(slot) = sessions.get_mut(&channel) else {
-            drop(sessions);
-            return self.handler.request(Request::new(reply, channel, wish));
-        };
-        match wish {
-            Wish::Env(name, value) if slot.is_new() => {
-                let accept = &self.setup.options.accept_env;
-                let wanted = accept.iter().any(|p| pattern::matches(p.as_bytes(), name.as_encoded_bytes()));
-                if wanted {
-                    slot.env.push((name, value));
-                }
-                drop(sessions);
-                reply.send(wanted);
-            }
-            Wish::Pty(pty) if slot.is_new() => {
-                drop(sessions);
-                let granted = self.handler.pty(&pty);
-                if let Some(slot) = connection.sessions().get_mut(&channel) {
-                    slot.pty = granted.then_some(pty);
-                }
+        let step = connection.sessions().sessions.request(channel, wish);
+        match step {
+            Step::Reply(granted) => reply.send(granted),
+            Step::Pty(pty) => {
+                let granted =
+                    self.handler.pty(&pty) && connection.sessions().sessions.grant_pty(channel, pty);
                 reply.send(granted);
             }
-            Wish::Control(control) => {
-                if let super::session::Control::WindowChange { columns, rows, width, height } = control
-                    && let Some(pty) = &mut slot.pty
-                {
-                    (pty.columns, pty.rows, pty.width, pty.height) = (columns, rows, width, height);
-                }
-                let controls = slot.controls.clone();
-                let started = !slot.is_new();
-                drop(sessions);
-                // Before the program is started, the size is that of the request for the terminal.
-                reply.send(started && controls.tell(control));
+            Step::Tell(control) => {
+                let controls = connection.sessions().controls(channel);
+                reply.send(controls.tell(control));
             }
-            Wish::Start(program) if slot.is_new() => {
-                let session = slot.start(reply, program);
-                drop(sessions);
+            Step::Start(start) => {
+                let session = connection.sessions().start(channel, reply, start);
                 if let Some(session) = session {
                     let line = format!("channel {channel} wants {}", session.program());
                     connection.note_at_will(Notice::Session(line));
                     self.handler.session(session);
                 }
             }
-            other => {
-                drop(sessions);
-                self.handler.request(Request::new(reply, channel, other));
-            }
+            Step::Other(wish) => self.handler.request(Request::new(reply, channel, wish)),
         }
     }
 }

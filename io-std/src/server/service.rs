@@ -12,10 +12,12 @@ use super::auth::{AuthAttempt, Credential, KeyProbe};
 use super::connection::Connection;
 use super::handler::Handler;
 use super::programs::Programs;
-use super::session::{Program, Session};
+use konko_core::session::Program;
+
+use super::session::Session;
 use super::users::Users;
-use crate::channel::Pty;
 use crate::notice::Notice;
+use konko_core::session::Pty;
 
 /// Users and programs put together: the handler of a server that needs nothing special. One value
 /// serves one connection.
@@ -158,12 +160,11 @@ impl Handler for Service {
         }
         if let Some(command) = &self.options.command {
             let original = match session.program() {
-                Program::Exec(command) => Some(String::from_utf8_lossy(command).into_owned()),
-                Program::Subsystem(name) => Some(name.clone()),
+                Program::Exec(asked_for) | Program::Subsystem(asked_for) => Some(asked_for.clone()),
                 Program::Shell => None,
             };
             if let Some(original) = original {
-                session.set_env("SSH_ORIGINAL_COMMAND", original);
+                session.set_env("SSH_ORIGINAL_COMMAND", OsString::from_vec(original));
             }
             session.replace_program(Program::Exec(command.to_vec()));
             session.refuse_signals();

@@ -1,60 +1,16 @@
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::ffi::OsStringExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use konko_core::channel::ChannelId;
+use konko_core::session::{Control, Program, Pty, SessionRules, Sessions, Start};
 
 use super::connection::Connection;
 use super::request::Reply;
-use crate::channel::{Channel, Exit, Pty};
+use crate::channel::{Channel, Exit};
 use crate::error::{Error, ErrorKind};
-
-/// What is to run in a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Program {
-    /// The user's shell.
-    Shell,
-    /// A command.
-    Exec(Vec<u8>),
-    /// A subsystem, such as `sftp`.
-    Subsystem(String),
-}
-
-impl fmt::Display for Program {
-    /// One line for a log, escaped.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let escaped = |bytes| konko_core::wire::SshStr::new(bytes).excerpt(200);
-        match self {
-            Program::Shell => f.write_str("a shell"),
-            Program::Exec(command) => write!(f, "\"{}\"", escaped(command)),
-            Program::Subsystem(name) => write!(f, "the subsystem \"{}\"", escaped(name.as_bytes())),
-        }
-    }
-}
-
-/// What a client tells a program that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Control {
-    /// The terminal has another size (RFC 4254 §6.7).
-    WindowChange {
-        /// Width in characters.
-        columns: u32,
-        /// Height in characters.
-        rows: u32,
-        /// Width in pixels, 0 if unknown.
-        width: u32,
-        /// Height in pixels, 0 if unknown.
-        height: u32,
-    },
-    /// A signal for the program, without `SIG` (RFC 4254 §6.9). From the client: check it.
-    Signal(String),
-    /// A break of so many milliseconds (RFC 4335).
-    Break(u32),
-    /// Nobody reads standard output any more (`eow@openssh.com`, OpenSSH's PROTOCOL 2.1): writing to it
-    /// fails from now on, the rest goes on.
-    Eow,
-}
 
 type Listener = Box<dyn FnMut(Control) + Send>;
 
@@ -116,42 +72,79 @@ impl Controls {
     }
 }
 
+/// The sessions of a connection: what the core keeps of them, and what belongs to each here. Locked after
+/// the connection's state, or alone: whoever holds it neither touches the connection nor calls the application.
+pub(super) struct Table {
+    pub(super) sessions: Sessions,
+    slots: BTreeMap<ChannelId, Slot>,
+}
+
+struct Slot {
+    /// Until the program starts: then it is the program's.
+    channel: Option<Channel>,
+    controls: Controls,
+}
+
+impl Table {
+    pub(super) fn new(rules: SessionRules) -> Self {
+        Table { sessions: Sessions::new(rules), slots: BTreeMap::new() }
+    }
+
+    pub(super) fn opened(&mut self, channel: Channel) {
+        let id = channel.id();
+        self.sessions.opened(id);
+        self.slots.insert(id, Slot { channel: Some(channel), controls: Controls::default() });
+    }
+
+    /// The session's channel is gone. Drop what comes back without the lock: a channel closes with it.
+    #[must_use]
+    pub(super) fn closed(&mut self, id: ChannelId) -> impl Sized + use<> {
+        self.sessions.closed(id);
+        self.slots.remove(&id)
+    }
+
+    /// All that there are, to be dropped without the lock.
+    #[must_use]
+    pub(super) fn take(&mut self) -> impl Sized + use<> {
+        std::mem::take(&mut self.slots)
+    }
+
+    /// What listens to controls of a program that runs.
+    pub(super) fn controls(&self, id: ChannelId) -> Controls {
+        self.slots.get(&id).map(|slot| slot.controls.clone()).unwrap_or_default()
+    }
+
+    /// Makes the session of a program.
+    pub(super) fn start(&mut self, id: ChannelId, reply: Reply, start: Start) -> Option<Session> {
+        let slot = self.slots.get_mut(&id)?;
+        Some(Session {
+            channel: slot.channel.take()?,
+            accepted: false,
+            program: start.program,
+            env: start.env.into_iter().map(|(name, value)| (os(name), os(value))).collect(),
+            pty: start.pty,
+            controls: slot.controls.clone(),
+            reply,
+        })
+    }
+
+    /// The program may not run; the client may ask for another.
+    fn refused(&mut self, session: &mut Session) {
+        let env = session.env.drain(..).map(|(name, value)| (name.into_vec(), value.into_vec())).collect();
+        self.sessions.refused(session.channel.id(), env, session.pty.take());
+        if let Some(slot) = self.slots.get_mut(&session.channel.id()) {
+            slot.channel = Some(session.channel.clone());
+        }
+    }
+}
+
+fn os(bytes: Vec<u8>) -> OsString {
+    OsString::from_vec(bytes)
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.controls.close();
-    }
-}
-
-/// What the server keeps of a session.
-pub(super) struct Slot {
-    /// Until the program starts: then it is the program's.
-    channel: Option<Channel>,
-    pub(super) env: Vec<(OsString, OsString)>,
-    pub(super) pty: Option<Pty>,
-    pub(super) controls: Controls,
-}
-
-impl Slot {
-    pub(super) fn new(channel: Channel) -> Self {
-        Slot { channel: Some(channel), env: Vec::new(), pty: None, controls: Controls::default() }
-    }
-
-    /// Whether the program has not been started.
-    pub(super) fn is_new(&self) -> bool {
-        self.channel.is_some()
-    }
-
-    /// Makes the session of a program, once: for a slot that is new.
-    pub(super) fn start(&mut self, reply: Reply, program: Program) -> Option<Session> {
-        Some(Session {
-            channel: self.channel.take()?,
-            accepted: false,
-            program,
-            env: std::mem::take(&mut self.env),
-            pty: self.pty.take(),
-            controls: self.controls.clone(),
-            reply,
-        })
     }
 }
 
@@ -252,11 +245,8 @@ impl Drop for Session {
         if self.accepted {
             return;
         }
-        let (env, pty) = (std::mem::take(&mut self.env), self.pty.take());
         // The client learns of it after this, when the reply is dropped.
-        if let Some(slot) = self.connection().sessions().get_mut(&self.channel.id()) {
-            (slot.env, slot.pty, slot.channel) = (env, pty, Some(self.channel.clone()));
-        }
+        self.connection().clone().sessions().refused(self);
     }
 }
 

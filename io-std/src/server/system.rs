@@ -8,7 +8,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags};
 
 use super::process::{Account, Launch, Output, Running};
-use super::session::{Control, Program, Session};
+use konko_core::session::{Control, Program};
+
+use super::session::Session;
 use crate::channel::Channel;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;

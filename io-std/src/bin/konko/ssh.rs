@@ -240,7 +240,7 @@ impl Plan {
     /// Asks for a terminal like the one here.
     fn terminal(&self, channel: &Channel) -> Result<Asked, Error> {
         let (columns, rows) = terminal::size();
-        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into());
+        let term = std::env::var_os("TERM").unwrap_or_else(|| "dumb".into()).into_vec();
         let modes = konko::modes::read(rustix::stdio::stdin()).unwrap_or_default();
         channel.send_pty(&Pty { term, columns, rows, modes, ..Pty::default() })
     }

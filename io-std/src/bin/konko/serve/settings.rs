@@ -134,7 +134,7 @@ impl Settings {
             options = options.insecure_allow_terrapin();
         }
         if !self.accept_env.is_empty() {
-            options = options.accept_env(&self.accept_env);
+            options = options.accept_env(self.accept_env.iter().map(String::as_str));
         }
         if let Some(timeout) = self.unused {
             options = options.unused_timeout(timeout);
