@@ -4,8 +4,11 @@
 //! counters and a list of channels that have some, so a key exchange or a slow peer costs constant
 //! memory.
 
+mod calls;
+mod due;
 mod global;
 mod open;
+mod receive;
 mod request;
 mod screen;
 mod table;
@@ -13,8 +16,9 @@ mod window;
 
 pub use global::{GlobalRequestRef, GlobalTicket};
 pub use open::{OpenFailure, OpenKind, OpenTicket};
+pub(crate) use receive::RawChannel;
 pub use request::{ChannelRequest, Exit, PtyModes, PtyRequest, RequestTicket};
-pub(crate) use table::{Channels, RawChannel};
+pub(crate) use table::Channels;
 
 use core::fmt;
 

@@ -1,6 +1,7 @@
 //! What no application should have to think about: opens and requests that make no sense.
 
-use super::OpenKind;
+use super::table::Channel;
+use super::{ChannelRequest, OpenKind};
 use crate::transport::negotiate::Role;
 
 /// Longest host name of a direct-tcpip open, and longest value of an environment variable.
@@ -9,7 +10,7 @@ const MAX_ENV_VALUE: usize = 32 * 1024;
 
 /// Whether a variable is one that a shell could have set: C-22. Which names are harmless is for
 /// the application to say.
-pub(super) fn sane_env(name: &[u8], value: &[u8]) -> bool {
+fn sane_env(name: &[u8], value: &[u8]) -> bool {
     let word = name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_');
     let starts = name.first().is_some_and(|b| !b.is_ascii_digit());
     word && starts && name.len() <= 256 && value.len() <= MAX_ENV_VALUE && !value.contains(&0)
@@ -29,5 +30,50 @@ pub(super) fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
             (!fine).then_some("no such host or port")
         }
         _ => None,
+    }
+}
+
+/// What to do with a request before the application sees it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Screen {
+    Ask,
+    Refuse,
+    Drop,
+    Exit,
+}
+
+impl Channel {
+    /// Requests that no application should have to think about.
+    pub(super) fn screen(&mut self, request: &ChannelRequest<'_>, max_env: u32) -> Screen {
+        match request {
+            ChannelRequest::ExitStatus(_) | ChannelRequest::ExitSignal { .. } => {
+                // The first one counts.
+                if core::mem::replace(&mut self.exit_seen, true) { Screen::Drop } else { Screen::Exit }
+            }
+            r if r.starts_program() => {
+                // One program a channel (RFC 4254 §6.5), and only on sessions.
+                if !self.session || core::mem::replace(&mut self.program, true) {
+                    Screen::Refuse
+                } else {
+                    Screen::Ask
+                }
+            }
+            ChannelRequest::Pty(_) => {
+                if !self.session || self.program || core::mem::replace(&mut self.terminal, true) {
+                    Screen::Refuse
+                } else {
+                    Screen::Ask
+                }
+            }
+            ChannelRequest::Env { name, value } => {
+                self.env = self.env.saturating_add(1);
+                let fine = sane_env(name.as_bytes(), value.as_bytes());
+                if fine && self.env <= max_env { Screen::Ask } else { Screen::Refuse }
+            }
+            ChannelRequest::Other { kind, .. } if kind.as_bytes() == b"keepalive@openssh.com" => {
+                Screen::Refuse
+            }
+            _ => Screen::Ask,
+        }
     }
 }
