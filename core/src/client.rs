@@ -2,25 +2,25 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
-use crate::auth::USERAUTH_SERVICE;
-pub use crate::auth::client::{AuthMethod, Password, PromptTicket, SignRequest, SignTicket};
-use crate::auth::client::{RawAuth, Userauth};
+use crate::auth::client::Userauth;
+pub use crate::auth::client::{
+    AuthMethod, ClientAuth, HostKeyTicket, Password, PromptTicket, SignRequest, SignTicket,
+};
+use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;
-use crate::connection::{Connection, Event, Logic, Machine, Raw, Side};
+use crate::connection::{Connection, Event, Logic, Machine, Side};
 use crate::crypto::SigAlg;
 use crate::error::{Failure, TimerKind, UsageError};
 use crate::keys::PublicKey;
-use crate::msg::{
-    self, DisconnectCode, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest,
-    UserauthPasswdChangereq,
-};
+use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
 use crate::replay::{Call, ClientCall, Proof, Texts};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
 use crate::transport::{Transport, TransportConfig};
-use crate::wire::{NameList, SshStr};
+use crate::wire::Part;
 
 /// What a client configures.
 #[derive(Clone, Debug)]
@@ -51,52 +51,8 @@ pub struct Client {
     sign: Option<SignTicket>,
 }
 
-/// Answers the question whose key the host key is: give it to `decide_host_key`.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "the connection waits for the decision; nothing is sent to a host that was not accepted"]
-pub struct HostKeyTicket {
-    pub(crate) number: u32,
-}
-
 /// What happens on a client's connection.
 pub type ClientEvent<'b> = Event<'b, ClientAuth<'b>>;
-
-/// What only a client is asked: about the server's key, and for proof of who its user is (RFC 4252).
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ClientAuth<'b> {
-    /// The server proved that it has the key that [`ClientConnection::offered_host_key`] shows. Is
-    /// it the right one? The core never decides that.
-    HostKey(HostKeyTicket),
-    /// Call `authenticate`.
-    Needed {
-        /// Methods that can go on. `None` while the server has not said: before the first request,
-        /// and when it answers with an empty list, which it may (RFC 4252 §5.2). Then any method
-        /// may be tried.
-        methods: Option<NameList<'b>>,
-        /// The last request was right, and more is needed.
-        partial_success: bool,
-    },
-    /// Text of the server for the user. Escape it before it reaches a terminal: `SshStr` does.
-    Banner(SshStr<'b>),
-    /// Questions for the user.
-    Prompts {
-        /// For `answer_prompts`.
-        ticket: PromptTicket,
-        /// The questions.
-        prompts: UserauthInfoRequest<'b>,
-    },
-    /// A signature is needed; see [`ClientConnection::sign_request`].
-    Sign(SignTicket),
-    /// The probed key would do.
-    KeyAccepted,
-    /// The password was right but has expired, or the new one will not do; `authenticate` with
-    /// `PasswordChange`.
-    PasswordExpired {
-        /// Text of the server.
-        prompt: SshStr<'b>,
-    },
-}
 
 impl Connection<Client> {
     /// Starts a connection. The identification line and the first KEXINIT are in `tx` at once.
@@ -156,8 +112,7 @@ impl Connection<Client> {
         self.core.note(&Call::Client(ClientCall::Authenticate { user, proof: Proof::of(&method) }));
         self.core.usable()?;
         let now = self.core.now;
-        let raw = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)?;
-        if let Some(RawAuth::Sign(ticket)) = raw {
+        if let Some(ticket) = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)? {
             self.side.sign = Some(ticket);
         }
         Ok(())
@@ -216,8 +171,6 @@ impl Side for Client {
 }
 
 impl Logic for Client {
-    type Raw = RawAuth;
-
     fn keyed(&mut self, core: &mut Machine) {
         core.transport.request_service(USERAUTH_SERVICE);
         core.transport.expect_reply(core.now);
@@ -225,21 +178,21 @@ impl Logic for Client {
         core.transport.timers.set(TimerKind::AuthReply, Some(core.now + timeout));
     }
 
-    fn host_key(&mut self, core: &mut Machine) -> Option<RawAuth> {
+    fn host_key(&mut self, core: &mut Machine) -> Option<ClientAuth<'static>> {
         // A person may have to look; only the login as a whole has a time.
         core.transport.timers.set(TimerKind::KeyExchange, None);
         self.number = self.number.wrapping_add(1);
         self.asked = Some(self.number);
-        Some(RawAuth::HostKey(self.number))
+        Some(ClientAuth::HostKey(HostKeyTicket { number: self.number }))
     }
 
-    fn message(
+    fn message<'p>(
         &mut self,
         core: &mut Machine,
         number: u8,
-        payload: &[u8],
-    ) -> Result<Option<Raw<RawAuth>>, Failure> {
-        let raw = match number {
+        payload: &'p [u8],
+    ) -> Result<Option<Told<ClientAuth<'p>>>, Failure> {
+        let told = match number {
             msg::ServiceAccept::NUMBER => {
                 let m = Transport::parse::<msg::ServiceAccept<'_>>(payload)?;
                 let name = m.service.as_bytes();
@@ -250,7 +203,7 @@ impl Logic for Client {
                 core.transport.timers.set(TimerKind::AuthReply, None);
                 core.transport.measure_rtt(core.now);
                 core.transport.enter(crate::transport::legal::State::Auth);
-                Raw::Auth(self.auth.service_accepted()?)
+                Told::Auth(self.auth.service_accepted()?)
             }
             ExtInfo::NUMBER => {
                 self.auth.on_ext_info(&Transport::parse::<ExtInfo<'_>>(payload)?);
@@ -258,14 +211,14 @@ impl Logic for Client {
             }
             _ => self.auth.receive(&mut core.transport, number, payload)?,
         };
-        if matches!(raw, Raw::Authenticated { .. }) {
+        if matches!(told, Told::Authenticated { .. }) {
             core.authenticated();
         }
-        Ok(Some(raw))
+        Ok(Some(told))
     }
 
-    fn pending(&mut self, _core: &mut Machine) -> Result<Option<Raw<RawAuth>>, Failure> {
-        Ok(self.sign.take().map(|ticket| Raw::Auth(RawAuth::Sign(ticket))))
+    fn pending(&mut self, _core: &mut Machine) -> Result<Option<Told<ClientAuth<'static>>>, Failure> {
+        Ok(self.sign.take().map(|ticket| Told::Auth(ClientAuth::Sign(ticket))))
     }
 
     fn awaits_decision(&self) -> bool {
@@ -274,29 +227,19 @@ impl Logic for Client {
 
     fn delayed(&mut self, _core: &mut Machine) {}
 
-    fn present<'b>(&self, raw: RawAuth, payload: &'b [u8]) -> ClientAuth<'b> {
-        let text = |text: Option<SshStr<'b>>| text.unwrap_or(SshStr::new(b""));
-        match raw {
-            RawAuth::HostKey(number) => ClientAuth::HostKey(HostKeyTicket { number }),
-            RawAuth::Needed(listed) => {
-                let m = UserauthFailure::parse(payload).ok().filter(|_| listed);
-                ClientAuth::Needed {
-                    methods: m.map(|m| m.methods).filter(|methods| !methods.is_empty()),
-                    partial_success: m.is_some_and(|m| m.partial_success),
-                }
-            }
-            RawAuth::Banner => {
-                ClientAuth::Banner(text(UserauthBanner::parse(payload).ok().map(|m| m.message)))
-            }
-            RawAuth::Prompts(ticket) => {
-                let empty = UserauthInfoRequest::new(SshStr::new(b""), SshStr::new(b""), 0, &[]);
-                ClientAuth::Prompts { ticket, prompts: UserauthInfoRequest::parse(payload).unwrap_or(empty) }
-            }
-            RawAuth::Sign(ticket) => ClientAuth::Sign(ticket),
-            RawAuth::KeyAccepted => ClientAuth::KeyAccepted,
-            RawAuth::PasswordExpired => ClientAuth::PasswordExpired {
-                prompt: text(UserauthPasswdChangereq::parse(payload).ok().map(|m| m.prompt)),
-            },
+    fn over<'a, 'b>(auth: ClientAuth<'a>, part: &mut impl Part<'a, 'b>) -> Option<ClientAuth<'b>> {
+        auth.over(part)
+    }
+
+    fn show(auth: &ClientAuth<'_>, number: Option<u8>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match auth {
+            ClientAuth::HostKey(ticket) => write!(f, "HostKey({})", ticket.number),
+            ClientAuth::Needed { .. } => write!(f, "Needed({})", number == Some(UserauthFailure::NUMBER)),
+            ClientAuth::Banner(_) => f.write_str("Banner"),
+            ClientAuth::Prompts { ticket, .. } => write!(f, "Prompts({ticket:?})"),
+            ClientAuth::Sign(ticket) => write!(f, "Sign({ticket:?})"),
+            ClientAuth::KeyAccepted => f.write_str("KeyAccepted"),
+            ClientAuth::PasswordExpired { .. } => f.write_str("PasswordExpired"),
         }
     }
 }

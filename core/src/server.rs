@@ -1,30 +1,29 @@
 //! The server's face.
 
 use alloc::borrow::Cow;
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::admission::Penalty;
 pub use crate::auth::server::{
-    Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, Verdict,
-    VerifiedKey,
+    Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, ServerAuth,
+    Verdict, VerifiedKey,
 };
-use crate::auth::server::{RawAuth, Userauth, present, secret_of, user_of};
-use crate::auth::{Method, MethodSet};
+use crate::auth::server::{Userauth, secret_of};
+use crate::auth::{Method, MethodSet, Told};
 use crate::channel::WindowConfig;
-use crate::connection::{Connection, Event, Logic, Machine, Raw, Side};
-use crate::crypto::SigAlg;
+use crate::connection::{Connection, Event, Logic, Machine, Side};
 use crate::error::{Error, Failure, TimerKind, UsageError};
-use crate::keys::{KeyPair, PublicKey};
+use crate::keys::KeyPair;
 use crate::msg::{self, ExtInfo, Message};
 use crate::replay::{Call, ServerCall};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
 use crate::transport::{Transport, TransportConfig};
-use crate::wire::SshStr;
+use crate::wire::{Part, SshStr};
 
 /// What a server configures.
 #[derive(Clone, Debug)]
@@ -85,46 +84,6 @@ pub struct Server {
 
 /// What happens on a server's connection.
 pub type ServerEvent<'b> = Event<'b, ServerAuth<'b>>;
-
-/// What only a server is asked: who its user is (RFC 4252).
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerAuth<'b> {
-    /// May this user come in with this key? Nothing is proven yet, and a yes lets nobody in: the client
-    /// signs then, or has signed already and its signature is verified. `Signed` follows.
-    Probe {
-        /// For `decide_probe`.
-        ticket: ProbeTicket,
-        /// The user name.
-        user: SshStr<'b>,
-        /// The key.
-        key: Box<PublicKey>,
-        /// How it signs.
-        alg: SigAlg,
-        /// Whether the client has signed. Nobody has looked at the signature.
-        signed: bool,
-    },
-    /// The client has the private half of this key, about which `Probe` asked just before: its
-    /// signature over this session was verified. For which user, says `user`.
-    Signed {
-        /// For `decide_auth`.
-        ticket: AuthTicket,
-        /// The key.
-        key: Box<VerifiedKey>,
-    },
-    /// The client offers proof that is no key.
-    Attempt {
-        /// For `decide_auth`.
-        ticket: AuthTicket,
-        /// The user name; empty with answers, see `user`.
-        user: SshStr<'b>,
-        /// The proof.
-        attempt: Attempt<'b>,
-    },
-    /// An attempt is over: accepted, partly right, or rejected by the application or by the core. For
-    /// logs and counts; there is nothing to answer.
-    Outcome(Box<AuthOutcome>),
-}
 
 impl Connection<Server> {
     /// Starts a connection that was accepted. The identification line is in `tx` at once.
@@ -223,32 +182,30 @@ impl Side for Server {
 }
 
 impl Logic for Server {
-    type Raw = RawAuth;
-
     fn keyed(&mut self, _core: &mut Machine) {}
 
-    fn host_key(&mut self, _core: &mut Machine) -> Option<RawAuth> {
+    fn host_key(&mut self, _core: &mut Machine) -> Option<ServerAuth<'static>> {
         None
     }
 
-    fn message(
+    fn message<'p>(
         &mut self,
         core: &mut Machine,
         number: u8,
-        payload: &[u8],
-    ) -> Result<Option<Raw<RawAuth>>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<Told<ServerAuth<'p>>>, Failure> {
         match number {
             msg::ServiceRequest::NUMBER => self.auth.on_service(&mut core.transport, payload).map(|()| None),
             ExtInfo::NUMBER => Ok(None),
             _ => {
                 let now = core.now;
-                let raw = self.auth.receive(&mut core.transport, now, number, payload)?;
-                Ok(raw.map(Raw::Auth))
+                let auth = self.auth.receive(&mut core.transport, now, number, payload)?;
+                Ok(auth.map(Told::Auth))
             }
         }
     }
 
-    fn pending(&mut self, core: &mut Machine) -> Result<Option<Raw<RawAuth>>, Failure> {
+    fn pending(&mut self, core: &mut Machine) -> Result<Option<Told<ServerAuth<'static>>>, Failure> {
         let now = core.now;
         self.auth.news(&mut core.transport, now)
     }
@@ -262,17 +219,16 @@ impl Logic for Server {
         self.auth.on_delay(&mut core.transport, now);
     }
 
-    fn present<'b>(&self, raw: RawAuth, payload: &'b [u8]) -> ServerAuth<'b> {
-        match raw {
-            RawAuth::Over(outcome) => ServerAuth::Outcome(outcome),
-            RawAuth::Probe(ticket, key, alg, signed) => {
-                ServerAuth::Probe { ticket, user: user_of(payload), key, alg, signed }
-            }
-            RawAuth::Signed(ticket, key) => ServerAuth::Signed { ticket, key },
-            RawAuth::Attempt(ticket) => {
-                let (user, attempt) = present(payload).unwrap_or((SshStr::new(b""), Attempt::None));
-                ServerAuth::Attempt { ticket, user, attempt }
-            }
+    fn over<'a, 'b>(auth: ServerAuth<'a>, part: &mut impl Part<'a, 'b>) -> Option<ServerAuth<'b>> {
+        auth.over(part)
+    }
+
+    fn show(auth: &ServerAuth<'_>, _number: Option<u8>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match auth {
+            ServerAuth::Probe { ticket, signed, .. } => write!(f, "Probe({} {signed})", ticket.number),
+            ServerAuth::Attempt { ticket, .. } => write!(f, "Attempt({})", ticket.number),
+            ServerAuth::Signed { ticket, .. } => write!(f, "Signed({})", ticket.number),
+            ServerAuth::Outcome(outcome) => write!(f, "Over({:?} {})", outcome.result, outcome.counted),
         }
     }
 }

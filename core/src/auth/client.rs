@@ -11,8 +11,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{CONNECTION_SERVICE, Method};
-use crate::connection::Raw;
+use super::{CONNECTION_SERVICE, Method, Told};
 use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::{KeyPair, PublicKey, signature};
@@ -25,7 +24,7 @@ use crate::time::Time;
 use crate::transport::Transport;
 use crate::transport::legal::State;
 use crate::transport::negotiate::Role;
-use crate::wire::{NameList, Sink, SshStr};
+use crate::wire::{NameList, Part, Sink, SshStr};
 
 /// Payloads with a password or answers are padded to this, so that short secrets look alike.
 const PADDED: usize = 256;
@@ -117,17 +116,68 @@ pub struct SignRequest<'c> {
     pub message: &'c [u8],
 }
 
-/// What the client's authentication has for the application.
-#[derive(Debug)]
-pub(crate) enum RawAuth {
-    HostKey(u32),
-    /// `true`: with the server's list of methods.
-    Needed(bool),
-    Banner,
-    Prompts(PromptTicket),
+/// Answers the question whose key the host key is: give it to `decide_host_key`.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "the connection waits for the decision; nothing is sent to a host that was not accepted"]
+pub struct HostKeyTicket {
+    pub(crate) number: u32,
+}
+
+/// What only a client is asked: about the server's key, and for proof of who its user is (RFC 4252).
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ClientAuth<'b> {
+    /// The server proved that it has the key that [`offered_host_key`](crate::ClientConnection::offered_host_key) shows. Is
+    /// it the right one? The core never decides that.
+    HostKey(HostKeyTicket),
+    /// Call `authenticate`.
+    Needed {
+        /// Methods that can go on. `None` while the server has not said: before the first request,
+        /// and when it answers with an empty list, which it may (RFC 4252 §5.2). Then any method
+        /// may be tried.
+        methods: Option<NameList<'b>>,
+        /// The last request was right, and more is needed.
+        partial_success: bool,
+    },
+    /// Text of the server for the user. Escape it before it reaches a terminal: `SshStr` does.
+    Banner(SshStr<'b>),
+    /// Questions for the user.
+    Prompts {
+        /// For `answer_prompts`.
+        ticket: PromptTicket,
+        /// The questions.
+        prompts: UserauthInfoRequest<'b>,
+    },
+    /// A signature is needed; see [`sign_request`](crate::ClientConnection::sign_request).
     Sign(SignTicket),
+    /// The probed key would do.
     KeyAccepted,
-    PasswordExpired,
+    /// The password was right but has expired, or the new one will not do; `authenticate` with
+    /// `PasswordChange`.
+    PasswordExpired {
+        /// Text of the server.
+        prompt: SshStr<'b>,
+    },
+}
+
+impl<'a> ClientAuth<'a> {
+    /// The same in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<ClientAuth<'b>> {
+        Some(match self {
+            Self::HostKey(ticket) => ClientAuth::HostKey(ticket),
+            Self::Needed { methods: None, partial_success } => {
+                ClientAuth::Needed { methods: None, partial_success }
+            }
+            Self::Needed { methods: Some(methods), partial_success } => {
+                ClientAuth::Needed { methods: Some(methods.over(part)?), partial_success }
+            }
+            Self::Banner(text) => ClientAuth::Banner(text.over(part)?),
+            Self::Prompts { ticket, prompts } => ClientAuth::Prompts { ticket, prompts: prompts.over(part)? },
+            Self::Sign(ticket) => ClientAuth::Sign(ticket),
+            Self::KeyAccepted => ClientAuth::KeyAccepted,
+            Self::PasswordExpired { prompt } => ClientAuth::PasswordExpired { prompt: prompt.over(part)? },
+        })
+    }
 }
 
 #[derive(Debug)]
@@ -212,7 +262,7 @@ impl Userauth {
         now: Time,
         user: &[u8],
         method: &AuthMethod<'_>,
-    ) -> Result<Option<RawAuth>, UsageError> {
+    ) -> Result<Option<SignTicket>, UsageError> {
         match self.waiting {
             Waiting::Idle => {}
             Waiting::Service => return Err(UsageError::TooEarly),
@@ -235,7 +285,7 @@ impl Userauth {
         transport: &mut Transport,
         now: Time,
         method: &AuthMethod<'_>,
-    ) -> Result<Option<RawAuth>, UsageError> {
+    ) -> Result<Option<SignTicket>, UsageError> {
         let mut fields = zeroize::Zeroizing::new(Vec::new());
         let (name, sent, pad) = match method {
             AuthMethod::None => (Method::None, Sent::None, 0),
@@ -276,7 +326,7 @@ impl Userauth {
                 let message = self.to_sign(transport, key, *alg);
                 let number = self.number;
                 self.waiting = Waiting::Signing { key: (*key).clone(), alg: *alg, message, number };
-                return Ok(Some(RawAuth::Sign(SignTicket { number })));
+                return Ok(Some(SignTicket { number }));
             }
             AuthMethod::KeyboardInteractive => {
                 // Language and submethods, both empty.
@@ -389,29 +439,30 @@ impl Userauth {
 
     // ---- what the server sends ----
 
-    pub(crate) fn service_accepted(&mut self) -> Result<RawAuth, Failure> {
+    pub(crate) fn service_accepted(&mut self) -> Result<ClientAuth<'static>, Failure> {
         if !matches!(self.waiting, Waiting::Service) {
             return Err(Failure::unexpected(msg::ServiceAccept::NUMBER));
         }
         self.waiting = Waiting::Idle;
-        Ok(RawAuth::Needed(false))
+        Ok(ClientAuth::Needed { methods: None, partial_success: false })
     }
 
-    pub(crate) fn receive(
+    pub(crate) fn receive<'p>(
         &mut self,
         transport: &mut Transport,
         number: u8,
-        payload: &[u8],
-    ) -> Result<Raw<RawAuth>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Told<ClientAuth<'p>>, Failure> {
         if number == UserauthBanner::NUMBER {
-            return self.on_banner(transport, payload).map(Raw::Auth);
+            return self.on_banner(transport, payload).map(Told::Auth);
         }
         let Waiting::Sent(sent) = &self.waiting else { return Err(Failure::unexpected(number)) };
-        let raw = match number {
+        let auth = match number {
             UserauthFailure::NUMBER => {
-                Transport::parse::<UserauthFailure<'_>>(payload)?;
+                let m = Transport::parse::<UserauthFailure<'_>>(payload)?;
                 self.waiting = Waiting::Idle;
-                RawAuth::Needed(true)
+                let methods = Some(m.methods).filter(|methods| !methods.is_empty());
+                ClientAuth::Needed { methods, partial_success: m.partial_success }
             }
             UserauthSuccess::NUMBER => {
                 Transport::parse::<UserauthSuccess<'_>>(payload)?;
@@ -423,7 +474,7 @@ impl Userauth {
                 transport.start_delayed_compression(Role::Client);
                 transport.start_delayed_compression(Role::Server);
                 transport.timers.set(TimerKind::AuthReply, None);
-                return Ok(Raw::Authenticated { method: self.method, trivial: !self.proof });
+                return Ok(Told::Authenticated { method: self.method, trivial: !self.proof });
             }
             // 60 means what the request says (AC-03).
             60 => match sent {
@@ -434,29 +485,29 @@ impl Userauth {
                         return Err(Failure::text(Fault::UnexpectedMessage, text));
                     }
                     self.waiting = Waiting::Idle;
-                    RawAuth::KeyAccepted
+                    ClientAuth::KeyAccepted
                 }
                 Sent::Password => {
-                    Transport::parse::<UserauthPasswdChangereq<'_>>(payload)?;
+                    let m = Transport::parse::<UserauthPasswdChangereq<'_>>(payload)?;
                     self.waiting = Waiting::Idle;
-                    RawAuth::PasswordExpired
+                    ClientAuth::PasswordExpired { prompt: m.prompt }
                 }
                 Sent::Interactive => {
                     let m = Transport::parse::<UserauthInfoRequest<'_>>(payload)?;
                     self.number = self.number.wrapping_add(1);
                     let number = self.number;
                     self.waiting = Waiting::Prompting { number, count: m.count };
-                    RawAuth::Prompts(PromptTicket { number })
+                    ClientAuth::Prompts { ticket: PromptTicket { number }, prompts: m }
                 }
                 _ => return Err(Failure::unexpected(number)),
             },
             other => return Err(Failure::unexpected(other)),
         };
         transport.timers.set(TimerKind::AuthReply, None);
-        Ok(Raw::Auth(raw))
+        Ok(Told::Auth(auth))
     }
 
-    fn on_banner(&mut self, transport: &Transport, payload: &[u8]) -> Result<RawAuth, Failure> {
+    fn on_banner<'p>(&mut self, transport: &Transport, payload: &'p [u8]) -> Result<ClientAuth<'p>, Failure> {
         let m = Transport::parse::<UserauthBanner<'_>>(payload)?;
         self.banners = self.banners.saturating_add(1);
         self.banner_bytes = self.banner_bytes.saturating_add(m.message.as_bytes().len());
@@ -464,7 +515,7 @@ impl Userauth {
         if self.banners > limits.banners || self.banner_bytes > limits.banner_bytes {
             return Err(Fault::TooMuchBeforeAuth.into());
         }
-        Ok(RawAuth::Banner)
+        Ok(ClientAuth::Banner(m.message))
     }
 
     /// Remembers which signatures the server takes (RFC 8308 §3.1). A second EXT_INFO replaces the

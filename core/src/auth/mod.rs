@@ -59,6 +59,18 @@ impl fmt::Display for Method {
     }
 }
 
+/// What a machine of authentication has for the application.
+#[derive(Debug)]
+pub(crate) enum Told<A> {
+    Auth(A),
+    /// The user is in.
+    Authenticated {
+        method: Method,
+        /// No proof was asked for.
+        trivial: bool,
+    },
+}
+
 /// A set of methods.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
 pub struct MethodSet(u8);

@@ -30,10 +30,8 @@ use subtle::ConstantTimeEq;
 use self::delay::Delay;
 pub(crate) use self::delay::secret_of;
 use self::fields::{KeyFields, PasswordFields};
-pub(crate) use self::fields::{present, user_of};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
-use super::{CONNECTION_SERVICE, Method, MethodSet, USERAUTH_SERVICE};
-use crate::connection::Raw;
+use super::{CONNECTION_SERVICE, Method, MethodSet, Told, USERAUTH_SERVICE};
 use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, TimerKind, UsageError};
 use crate::keys::PublicKey;
@@ -47,7 +45,7 @@ use crate::time::Time;
 use crate::transport::Transport;
 use crate::transport::legal::State;
 use crate::transport::negotiate::Role;
-use crate::wire::{DecodeError, NameList, Reader, Sink, SshStr};
+use crate::wire::{DecodeError, NameList, Part, Reader, Sink, SshStr};
 
 /// Bytes of text that one message to the user may have: far below a packet, and what a client of
 /// ours reads of banners in all.
@@ -123,6 +121,21 @@ pub enum Attempt<'b> {
     Answers(Answers<'b>),
 }
 
+impl<'a> Attempt<'a> {
+    /// The same proof in other bytes.
+    fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<Attempt<'b>> {
+        Some(match self {
+            Self::None => Attempt::None,
+            Self::Password(password) => Attempt::Password(part(password)?),
+            Self::PasswordChange { old, new } => Attempt::PasswordChange { old: part(old)?, new: part(new)? },
+            Self::KeyboardInteractive { submethods } => {
+                Attempt::KeyboardInteractive { submethods: submethods.over(part)? }
+            }
+            Self::Answers(Answers(answers)) => Attempt::Answers(Answers(answers.over(part)?)),
+        })
+    }
+}
+
 impl PartialEq for Attempt<'_> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
@@ -187,27 +200,59 @@ impl core::fmt::Debug for Answers<'_> {
     }
 }
 
-/// What the server's authentication has for the application.
-pub(crate) enum RawAuth {
-    /// May this key be used? Whether the request is signed.
-    Probe(ProbeTicket, Box<PublicKey>, SigAlg, bool),
-    /// An attempt.
-    Attempt(AuthTicket),
-    /// A key signed.
-    Signed(AuthTicket, Box<VerifiedKey>),
-    /// An attempt is over.
-    Over(Box<AuthOutcome>),
+/// What only a server is asked: who its user is (RFC 4252).
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerAuth<'b> {
+    /// May this user come in with this key? Nothing is proven yet, and a yes lets nobody in: the client
+    /// signs then, or has signed already and its signature is verified. `Signed` follows.
+    Probe {
+        /// For `decide_probe`.
+        ticket: ProbeTicket,
+        /// The user name.
+        user: SshStr<'b>,
+        /// The key.
+        key: Box<PublicKey>,
+        /// How it signs.
+        alg: SigAlg,
+        /// Whether the client has signed. Nobody has looked at the signature.
+        signed: bool,
+    },
+    /// The client has the private half of this key, about which `Probe` asked just before: its
+    /// signature over this session was verified. For which user, says `user`.
+    Signed {
+        /// For `decide_auth`.
+        ticket: AuthTicket,
+        /// The key.
+        key: Box<VerifiedKey>,
+    },
+    /// The client offers proof that is no key.
+    Attempt {
+        /// For `decide_auth`.
+        ticket: AuthTicket,
+        /// The user name; empty with answers, see `user`.
+        user: SshStr<'b>,
+        /// The proof.
+        attempt: Attempt<'b>,
+    },
+    /// An attempt is over: accepted, partly right, or rejected by the application or by the core. For
+    /// logs and counts; there is nothing to answer.
+    Outcome(Box<AuthOutcome>),
 }
 
-/// Kinds and numbers only, never what a peer or a user wrote.
-impl fmt::Debug for RawAuth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RawAuth::Probe(ticket, .., signed) => write!(f, "Probe({} {signed})", ticket.number),
-            RawAuth::Attempt(ticket) => write!(f, "Attempt({})", ticket.number),
-            RawAuth::Signed(ticket, _) => write!(f, "Signed({})", ticket.number),
-            RawAuth::Over(outcome) => write!(f, "Over({:?} {})", outcome.result, outcome.counted),
-        }
+impl<'a> ServerAuth<'a> {
+    /// The same in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<ServerAuth<'b>> {
+        Some(match self {
+            Self::Probe { ticket, user, key, alg, signed } => {
+                ServerAuth::Probe { ticket, user: user.over(part)?, key, alg, signed }
+            }
+            Self::Signed { ticket, key } => ServerAuth::Signed { ticket, key },
+            Self::Attempt { ticket, user, attempt } => {
+                ServerAuth::Attempt { ticket, user: user.over(part)?, attempt: attempt.over(part)? }
+            }
+            Self::Outcome(outcome) => ServerAuth::Outcome(outcome),
+        })
     }
 }
 
@@ -297,7 +342,7 @@ pub(crate) struct Userauth {
     used_keys: Vec<PublicKey>,
     offer: Offer,
     /// What the application has not been told.
-    news: VecDeque<Raw<RawAuth>>,
+    news: VecDeque<Told<ServerAuth<'static>>>,
     /// When the request at hand came.
     arrived: Time,
     delay_secret: Arc<Seed>,
@@ -348,7 +393,7 @@ impl Userauth {
         &mut self,
         transport: &mut Transport,
         now: Time,
-    ) -> Result<Option<Raw<RawAuth>>, Failure> {
+    ) -> Result<Option<Told<ServerAuth<'static>>>, Failure> {
         self.settle(transport, now);
         match self.news.pop_front() {
             None if matches!(self.waiting, Waiting::GivenUp) => Err(Fault::TooManyAuthAttempts.into()),
@@ -380,13 +425,13 @@ impl Userauth {
         Ok(())
     }
 
-    pub(crate) fn receive(
+    pub(crate) fn receive<'p>(
         &mut self,
         transport: &mut Transport,
         now: Time,
         number: u8,
-        payload: &[u8],
-    ) -> Result<Option<RawAuth>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<ServerAuth<'p>>, Failure> {
         self.arrived = now;
         match number {
             UserauthRequest::NUMBER => self.on_request(transport, payload),
@@ -398,7 +443,8 @@ impl Userauth {
                     return self.refuse(transport, AuthRejection::AnswerCount);
                 }
                 self.answered |= asked > 0;
-                Ok(Some(RawAuth::Attempt(self.ask(Kind::Interactive))))
+                let (user, attempt) = (SshStr::new(b""), Attempt::Answers(Answers(m)));
+                Ok(Some(ServerAuth::Attempt { ticket: self.ask(Kind::Interactive), user, attempt }))
             }
             other => Err(Failure::unexpected(other)),
         }
@@ -412,14 +458,18 @@ impl Userauth {
         Ok(())
     }
 
-    fn on_request(&mut self, transport: &mut Transport, payload: &[u8]) -> Result<Option<RawAuth>, Failure> {
+    fn on_request<'p>(
+        &mut self,
+        transport: &mut Transport,
+        payload: &'p [u8],
+    ) -> Result<Option<ServerAuth<'p>>, Failure> {
         let m = Transport::parse::<UserauthRequest<'_>>(payload)?;
         self.count(transport)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
         self.answered = false;
         if [m.user, m.service, m.method].iter().any(|name| name.as_bytes().len() > MAX_NAME) {
-            return Err(Failure::malformed(UserauthRequest::NUMBER, DecodeError::Invalid));
+            return Err(malformed(DecodeError::Invalid));
         }
         // With another user or service, what was proven before must not count (RFC 4252 §5).
         let other_user = self.user.as_deref().is_some_and(|u| u != m.user.as_bytes());
@@ -441,39 +491,36 @@ impl Userauth {
             None if !sane => self.refuse(transport, AuthRejection::UserName),
             None => self.refuse(transport, AuthRejection::Method),
             Some(Method::None) => {
-                Reader::new(m.fields).end().map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
-                Ok(Some(RawAuth::Attempt(self.ask(Kind::None))))
+                Reader::new(m.fields).end().map_err(malformed)?;
+                Ok(Some(self.attempt(Kind::None, m.user, Attempt::None)))
             }
             Some(Method::Password) => {
-                let password = PasswordFields::parse(m.fields)
-                    .map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
+                let password = PasswordFields::parse(m.fields).map_err(malformed)?;
                 if password.longest() > transport.config.limits.password {
                     return self.refuse(transport, AuthRejection::PasswordLength);
                 }
-                Ok(Some(RawAuth::Attempt(self.ask(Kind::Password))))
+                Ok(Some(self.attempt(Kind::Password, m.user, password.attempt())))
             }
             Some(Method::KeyboardInteractive) => {
-                let mut r = Reader::new(m.fields);
-                r.string()
-                    .and_then(|_| r.string())
-                    .and_then(|_| r.end())
-                    .map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
-                Ok(Some(RawAuth::Attempt(self.ask(Kind::Interactive))))
+                let submethods = fields::submethods(m.fields).map_err(malformed)?;
+                let attempt = Attempt::KeyboardInteractive { submethods };
+                Ok(Some(self.attempt(Kind::Interactive, m.user, attempt)))
             }
-            Some(Method::PublicKey) => self.on_public_key(transport, payload, m.fields),
+            Some(Method::PublicKey) => self.on_public_key(transport, payload, &m),
         }
     }
 
     /// Asks about a key, whether the request is signed or not. Nothing here costs arithmetic.
-    fn on_public_key(
+    fn on_public_key<'p>(
         &mut self,
         transport: &mut Transport,
         payload: &[u8],
-        fields: &[u8],
-    ) -> Result<Option<RawAuth>, Failure> {
-        let m = KeyFields::parse(fields).map_err(|e| Failure::malformed(UserauthRequest::NUMBER, e))?;
+        request: &UserauthRequest<'p>,
+    ) -> Result<Option<ServerAuth<'p>>, Failure> {
+        let (user, fields) = (request.user, request.fields);
+        let m = KeyFields::parse(fields).map_err(malformed)?;
         if m.algorithm.as_bytes().len() > MAX_NAME {
-            return Err(Failure::malformed(UserauthRequest::NUMBER, DecodeError::Invalid));
+            return Err(malformed(DecodeError::Invalid));
         }
         self.offer.algorithm = m.algorithm.as_bytes().to_vec();
         // The policy decides before any key parser sees the blob (AS-08).
@@ -506,9 +553,13 @@ impl Userauth {
             self.offer.blob = m.blob.to_vec();
         }
         self.number = self.number.wrapping_add(1);
-        let probe = RawAuth::Probe(ProbeTicket { number: self.number }, Box::new(key), alg, signed.is_some());
+        let (ticket, is_signed) = (ProbeTicket { number: self.number }, signed.is_some());
         self.waiting = Waiting::Probe(signed, self.number);
-        Ok(Some(probe))
+        Ok(Some(ServerAuth::Probe { ticket, user, key: Box::new(key), alg, signed: is_signed }))
+    }
+
+    fn attempt<'p>(&mut self, kind: Kind, user: SshStr<'p>, attempt: Attempt<'p>) -> ServerAuth<'p> {
+        ServerAuth::Attempt { ticket: self.ask(kind), user, attempt }
     }
 
     fn ask(&mut self, kind: Kind) -> AuthTicket {
@@ -545,7 +596,7 @@ impl Userauth {
         match verify(transport, key, alg, &signed) {
             Some(verified) => {
                 let ticket = self.ask(Kind::PublicKey);
-                self.news.push_back(Raw::Auth(RawAuth::Signed(ticket, Box::new(verified))));
+                self.news.push_back(Told::Auth(ServerAuth::Signed { ticket, key: Box::new(verified) }));
             }
             None => self.reject(transport, AuthRejection::Signature, true),
         }
@@ -587,7 +638,7 @@ impl Userauth {
                 transport.timers.set(TimerKind::LoginGrace, None);
                 self.tell(AuthResult::Accepted, false);
                 let (method, trivial) = kind.shown(self.answered);
-                self.news.push_back(Raw::Authenticated { method, trivial });
+                self.news.push_back(Told::Authenticated { method, trivial });
                 Ok(())
             }
             (Verdict::Partial(methods), kind) => {
@@ -638,7 +689,11 @@ impl Userauth {
     // ---- rejection ----
 
     /// Rejects what the application need not be asked about.
-    fn refuse(&mut self, transport: &mut Transport, why: AuthRejection) -> Result<Option<RawAuth>, Failure> {
+    fn refuse(
+        &mut self,
+        transport: &mut Transport,
+        why: AuthRejection,
+    ) -> Result<Option<ServerAuth<'static>>, Failure> {
         self.reject(transport, why, true);
         Ok(None)
     }
@@ -664,7 +719,7 @@ impl Userauth {
 
     fn tell(&mut self, result: AuthResult, counted: bool) {
         let Offer { method, algorithm, key, .. } = &self.offer;
-        self.news.push_back(Raw::Auth(RawAuth::Over(Box::new(AuthOutcome {
+        self.news.push_back(Told::Auth(ServerAuth::Outcome(Box::new(AuthOutcome {
             user: self.user.clone().unwrap_or_default(),
             method: method.clone(),
             algorithm: algorithm.clone(),
@@ -701,6 +756,11 @@ impl Userauth {
         transport.sender.send(&UserauthFailure::new(list, partial));
         self.waiting = Waiting::Client;
     }
+}
+
+/// A request that cannot be read.
+fn malformed(e: DecodeError) -> Failure {
+    Failure::malformed(UserauthRequest::NUMBER, e)
 }
 
 /// The only maker of a `VerifiedKey`.

@@ -1,7 +1,7 @@
 //! What is due: replies, credit, EOF and CLOSE that were put off, and answers nobody gave.
 
 use super::table::{Channels, Phase, Reply, Undecided};
-use super::{ChannelId, OpenFailure, OpenTicket, RawChannel, RequestTicket};
+use super::{ChannelEvent, ChannelId, Heard, OpenFailure, OpenTicket, RequestTicket};
 use crate::error::TimerKind;
 use crate::msg::{ChannelClose, ChannelEof, ChannelFailure, ChannelSuccess, ChannelWindowAdjust};
 use crate::time::Time;
@@ -56,7 +56,7 @@ impl Channels {
     }
 
     /// The next channel whose writer may go on.
-    pub(crate) fn next_writable(&mut self, transport: &Transport) -> Option<RawChannel> {
+    pub(crate) fn next_writable(&mut self, transport: &Transport) -> Option<Heard<'static>> {
         while transport.takes_data() {
             let local = self.stalled.pop_front()?;
             let Some(channel) = self.slot(local) else { continue };
@@ -64,7 +64,8 @@ impl Channels {
             if channel.blocked && channel.send_window > 0 {
                 channel.blocked = false;
                 let generation = channel.generation;
-                return Some(RawChannel::Writable(ChannelId { local, generation }));
+                let id = ChannelId { local, generation };
+                return Some(Heard::Channel(id, ChannelEvent::Writable));
             }
         }
         None

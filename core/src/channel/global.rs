@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use crate::error::{Failure, Fault, UsageError};
 use crate::msg::{GlobalRequest, RequestFailure, RequestSuccess};
 use crate::transport::Transport;
-use crate::wire::SshStr;
+use crate::wire::{Part, SshStr};
 
 /// Answers one global request of the peer. Give it to `reply_global`.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +21,13 @@ pub struct GlobalRequestRef<'b> {
     pub name: SshStr<'b>,
     /// Its fields, as on the wire.
     pub fields: &'b [u8],
+}
+
+impl<'a> GlobalRequestRef<'a> {
+    /// The same request in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<GlobalRequestRef<'b>> {
+        Some(GlobalRequestRef { name: self.name.over(part)?, fields: part(self.fields)? })
+    }
 }
 
 /// A reply on its way: undecided, or decided. A success may carry four bytes (the port of

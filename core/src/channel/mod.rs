@@ -7,6 +7,7 @@
 mod calls;
 mod due;
 mod global;
+mod heard;
 mod open;
 mod receive;
 mod request;
@@ -15,14 +16,14 @@ mod table;
 mod window;
 
 pub use global::{GlobalRequestRef, GlobalTicket};
+pub(crate) use heard::Heard;
 pub use open::{OpenFailure, OpenKind, OpenTicket};
-pub(crate) use receive::RawChannel;
 pub use request::{ChannelRequest, Exit, PtyModes, PtyRequest, RequestTicket};
 pub(crate) use table::Channels;
 
 use core::fmt;
 
-use crate::wire::SshStr;
+use crate::wire::{Part, SshStr};
 
 /// A channel of one connection. The numbers of closed channels are used again, the identifiers are
 /// not: one that was closed stays invalid.
@@ -110,6 +111,23 @@ pub enum ChannelEvent<'b> {
     Writable,
     /// The channel is gone, and its identifier with it.
     Closed,
+}
+
+impl<'a> ChannelEvent<'a> {
+    /// The same event in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<ChannelEvent<'b>> {
+        Some(match self {
+            Self::Data { stream, data } => ChannelEvent::Data { stream, data: part(data)? },
+            Self::Eof => ChannelEvent::Eof,
+            Self::Request { ticket, request } => {
+                ChannelEvent::Request { ticket, request: request.over(part)? }
+            }
+            Self::RequestDone { ok } => ChannelEvent::RequestDone { ok },
+            Self::Exit(exit) => ChannelEvent::Exit(exit.over(part)?),
+            Self::Writable => ChannelEvent::Writable,
+            Self::Closed => ChannelEvent::Closed,
+        })
+    }
 }
 
 impl fmt::Debug for ChannelEvent<'_> {

@@ -1,6 +1,6 @@
 //! Opening channels (RFC 4254 §5.1, §6.1, §7.2).
 
-use crate::wire::{DecodeError, Reader, Sink, SshStr};
+use crate::wire::{DecodeError, Part, Reader, Sink, SshStr};
 
 /// Answers one channel open of the peer: give it to `accept_channel` or `refuse_channel`.
 #[derive(Debug, PartialEq, Eq)]
@@ -47,6 +47,22 @@ pub enum OpenKind<'a> {
 }
 
 impl<'a> OpenKind<'a> {
+    /// The same kind in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<OpenKind<'b>> {
+        Some(match self {
+            Self::Session => OpenKind::Session,
+            Self::DirectTcpip { host, port, originator, originator_port } => {
+                let (host, originator) = (host.over(part)?, originator.over(part)?);
+                OpenKind::DirectTcpip { host, port, originator, originator_port }
+            }
+            Self::ForwardedTcpip { host, port, originator, originator_port } => {
+                let (host, originator) = (host.over(part)?, originator.over(part)?);
+                OpenKind::ForwardedTcpip { host, port, originator, originator_port }
+            }
+            Self::Other { kind, fields } => OpenKind::Other { kind: kind.over(part)?, fields: part(fields)? },
+        })
+    }
+
     /// The type name on the wire.
     pub fn kind(&self) -> SshStr<'a> {
         SshStr::new(match self {

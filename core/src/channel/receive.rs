@@ -6,7 +6,10 @@ use super::calls::STDERR;
 use super::global::Asked;
 use super::screen::{Screen, refusal};
 use super::table::{Asks, Channels, Phase, Reply, Undecided, bad_channel};
-use super::{ChannelId, ChannelRequest, OpenFailure, OpenKind, Stream};
+use super::{
+    ChannelEvent, ChannelId, ChannelRequest, GlobalRequestRef, GlobalTicket, Heard, OpenFailure, OpenKind,
+    OpenTicket, RequestTicket, Stream,
+};
 use crate::error::{Failure, Fault};
 use crate::msg::{
     self, ChannelClose, ChannelData, ChannelEof, ChannelExtendedData, ChannelFailure, ChannelOpen,
@@ -18,52 +21,35 @@ use crate::transport::Transport;
 use crate::transport::negotiate::Role;
 use crate::wire::SshStr;
 
-/// What a message of the connection layer means for the application. The payload is parsed again
-/// when the event is made, after all state has changed.
-#[derive(Debug)]
-pub(crate) enum RawChannel {
-    Data(ChannelId, Stream),
-    Eof(ChannelId),
-    Request(ChannelId, Option<u64>),
-    RequestDone(ChannelId, bool),
-    Exit(ChannelId),
-    Opened(ChannelId),
-    OpenFailed(ChannelId),
-    Closed(ChannelId),
-    Writable(ChannelId),
-    Open(ChannelId),
-    Global(Option<u64>),
-    GlobalReply(bool),
-}
-
 impl Channels {
     /// Handles one message of the connection layer.
-    pub(crate) fn receive(
+    pub(crate) fn receive<'p>(
         &mut self,
         transport: &mut Transport,
         now: Time,
         number: u8,
-        payload: &[u8],
-    ) -> Result<Option<RawChannel>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<Heard<'p>>, Failure> {
         match number {
             ChannelData::NUMBER => {
                 let m = Transport::parse::<ChannelData<'_>>(payload)?;
-                self.on_data(now, &mut transport.rtt, m.recipient, Stream::Data, m.data.len())
+                let id = self.on_data(now, &mut transport.rtt, m.recipient, m.data.len())?;
+                let event = ChannelEvent::Data { stream: Stream::Data, data: m.data };
+                Ok(id.map(|id| Heard::Channel(id, event)))
             }
             ChannelExtendedData::NUMBER => {
                 let m = Transport::parse::<ChannelExtendedData<'_>>(payload)?;
-                if m.code == STDERR {
-                    return self.on_data(now, &mut transport.rtt, m.recipient, Stream::Stderr, m.data.len());
-                }
-                // Nobody reads other codes; drop the data and give the credit back (C-10).
-                if let Some(RawChannel::Data(id, _)) =
-                    self.on_data(now, &mut transport.rtt, m.recipient, Stream::Stderr, m.data.len())?
-                {
+                let Some(id) = self.on_data(now, &mut transport.rtt, m.recipient, m.data.len())? else {
+                    return Ok(None);
+                };
+                if m.code != STDERR {
+                    // Nobody reads other codes; drop the data and give the credit back (C-10).
                     let _ = self.consume(id, m.data.len());
+                    return Ok(None);
                 }
-                Ok(None)
+                Ok(Some(Heard::Channel(id, ChannelEvent::Data { stream: Stream::Stderr, data: m.data })))
             }
-            ChannelWindowAdjust::NUMBER => self.on_adjust(payload),
+            ChannelWindowAdjust::NUMBER => self.on_adjust(payload).map(|()| None),
             ChannelOpen::NUMBER => self.on_open(transport, now, payload),
             ChannelOpenConfirmation::NUMBER => {
                 transport.measure_rtt(now);
@@ -79,7 +65,7 @@ impl Channels {
                 // A second one is harmless, and OpenSSH takes it too.
                 let quiet = channel.close_wanted || channel.eof_received;
                 channel.eof_received = true;
-                Ok((!quiet).then(|| RawChannel::Eof(self.id(m.recipient))))
+                Ok((!quiet).then(|| Heard::Channel(self.id(m.recipient), ChannelEvent::Eof)))
             }
             ChannelClose::NUMBER => self.on_close(transport, now, payload),
             msg::ChannelRequest::NUMBER => self.on_request(transport, now, payload),
@@ -90,10 +76,13 @@ impl Channels {
                 self.on_reply(Transport::parse::<ChannelFailure<'_>>(payload)?.recipient, false)
             }
             GlobalRequest::NUMBER => self.on_global(transport, now, payload),
-            RequestSuccess::NUMBER => Ok(self.on_global_reply(true)),
+            RequestSuccess::NUMBER => {
+                let m = Transport::parse::<RequestSuccess<'_>>(payload)?;
+                Ok(self.on_global_reply(true, m.fields))
+            }
             RequestFailure::NUMBER => {
                 Transport::parse::<RequestFailure<'_>>(payload)?;
-                Ok(self.on_global_reply(false))
+                Ok(self.on_global_reply(false, &[]))
             }
             other => Err(Failure::unexpected(other)),
         }
@@ -104,9 +93,8 @@ impl Channels {
         now: Time,
         rtt: &mut Option<Duration>,
         local: u32,
-        stream: Stream,
         len: usize,
-    ) -> Result<Option<RawChannel>, Failure> {
+    ) -> Result<Option<ChannelId>, Failure> {
         let channel = self.established(local)?;
         if channel.eof_received {
             return Err(Failure::text(
@@ -120,13 +108,13 @@ impl Channels {
         if closing || len == 0 {
             return Ok(None);
         }
-        Ok(Some(RawChannel::Data(self.id(local), stream)))
+        Ok(Some(self.id(local)))
     }
 
-    fn on_adjust(&mut self, payload: &[u8]) -> Result<Option<RawChannel>, Failure> {
+    fn on_adjust(&mut self, payload: &[u8]) -> Result<(), Failure> {
         let m = Transport::parse::<ChannelWindowAdjust<'_>>(payload)?;
         // May come late, for a channel that is gone.
-        let Some(channel) = self.slot(m.recipient) else { return Ok(None) };
+        let Some(channel) = self.slot(m.recipient) else { return Ok(()) };
         if channel.phase != Phase::Open {
             return Err(bad_channel(m.recipient));
         }
@@ -134,15 +122,15 @@ impl Channels {
         if channel.blocked && m.bytes > 0 {
             self.stall(m.recipient);
         }
-        Ok(None)
+        Ok(())
     }
 
-    fn on_open(
+    fn on_open<'p>(
         &mut self,
         transport: &mut Transport,
         now: Time,
-        payload: &[u8],
-    ) -> Result<Option<RawChannel>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<Heard<'p>>, Failure> {
         let m = Transport::parse::<ChannelOpen<'_>>(payload)?;
         let kind =
             OpenKind::decode(m.kind, m.fields).map_err(|e| Failure::malformed(ChannelOpen::NUMBER, e))?;
@@ -175,10 +163,10 @@ impl Channels {
         }
         self.undecided = self.undecided.saturating_add(1);
         self.must_decide(transport, now, Undecided::Open(id));
-        Ok(Some(RawChannel::Open(id)))
+        Ok(Some(Heard::Open { ticket: OpenTicket { channel: id }, kind }))
     }
 
-    fn on_confirmation(&mut self, payload: &[u8]) -> Result<Option<RawChannel>, Failure> {
+    fn on_confirmation(&mut self, payload: &[u8]) -> Result<Option<Heard<'static>>, Failure> {
         let m = Transport::parse::<ChannelOpenConfirmation<'_>>(payload)?;
         let channel = self.opening(m.recipient)?;
         if m.max_packet == 0 {
@@ -189,23 +177,23 @@ impl Channels {
         channel.send_window = m.window;
         channel.send_packet = usize::try_from(m.max_packet).unwrap_or(usize::MAX);
         self.make_ready(m.recipient);
-        Ok(Some(RawChannel::Opened(self.id(m.recipient))))
+        Ok(Some(Heard::Opened(self.id(m.recipient))))
     }
 
-    fn on_open_failure(&mut self, payload: &[u8]) -> Result<Option<RawChannel>, Failure> {
+    fn on_open_failure<'p>(&mut self, payload: &'p [u8]) -> Result<Option<Heard<'p>>, Failure> {
         let m = Transport::parse::<ChannelOpenFailure<'_>>(payload)?;
         self.opening(m.recipient)?;
         let id = self.id(m.recipient);
         self.remove(m.recipient);
-        Ok(Some(RawChannel::OpenFailed(id)))
+        Ok(Some(Heard::OpenFailed { channel: id, why: OpenFailure(m.reason), text: m.description }))
     }
 
-    fn on_close(
+    fn on_close<'p>(
         &mut self,
         transport: &mut Transport,
         now: Time,
-        payload: &[u8],
-    ) -> Result<Option<RawChannel>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<Heard<'p>>, Failure> {
         let m = Transport::parse::<ChannelClose<'_>>(payload)?;
         self.established(m.recipient)?.close_wanted = true;
         let id = self.id(m.recipient);
@@ -217,15 +205,15 @@ impl Channels {
             transport.post(&ChannelClose::new(remote)).map_err(|_| Fault::TooManyRequests)?;
         }
         self.remove(m.recipient);
-        Ok(Some(RawChannel::Closed(id)))
+        Ok(Some(Heard::Channel(id, ChannelEvent::Closed)))
     }
 
-    fn on_request(
+    fn on_request<'p>(
         &mut self,
         transport: &mut Transport,
         now: Time,
-        payload: &[u8],
-    ) -> Result<Option<RawChannel>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<Heard<'p>>, Failure> {
         let m = Transport::parse::<msg::ChannelRequest<'_>>(payload)?;
         let request = ChannelRequest::decode(m.kind, m.fields)
             .map_err(|e| Failure::malformed(msg::ChannelRequest::NUMBER, e))?;
@@ -255,30 +243,31 @@ impl Channels {
         }
         match verdict {
             Screen::Refuse | Screen::Drop => Ok(None),
-            Screen::Exit => Ok(Some(RawChannel::Exit(id))),
+            Screen::Exit(exit) => Ok(Some(Heard::Channel(id, ChannelEvent::Exit(exit)))),
             Screen::Ask => {
                 if m.want_reply {
                     self.must_decide(transport, now, Undecided::Request(id, number));
                 }
-                Ok(Some(RawChannel::Request(id, m.want_reply.then_some(number))))
+                let ticket = m.want_reply.then_some(RequestTicket { channel: id, number });
+                Ok(Some(Heard::Channel(id, ChannelEvent::Request { ticket, request })))
             }
         }
     }
 
-    fn on_reply(&mut self, local: u32, ok: bool) -> Result<Option<RawChannel>, Failure> {
+    fn on_reply(&mut self, local: u32, ok: bool) -> Result<Option<Heard<'static>>, Failure> {
         // Replies to nothing, or for channels that are gone, are dropped (C-15).
         let Some(channel) = self.slot(local) else { return Ok(None) };
         let Some(left) = channel.asked.checked_sub(1) else { return Ok(None) };
         channel.asked = left;
-        Ok(Some(RawChannel::RequestDone(self.id(local), ok)))
+        Ok(Some(Heard::Channel(self.id(local), ChannelEvent::RequestDone { ok })))
     }
 
-    fn on_global(
+    fn on_global<'p>(
         &mut self,
         transport: &mut Transport,
         now: Time,
-        payload: &[u8],
-    ) -> Result<Option<RawChannel>, Failure> {
+        payload: &'p [u8],
+    ) -> Result<Option<Heard<'p>>, Failure> {
         let m = Transport::parse::<GlobalRequest<'_>>(payload)?;
         if m.name.as_bytes() == b"no-more-sessions@openssh.com" && transport.role == Role::Server {
             // What takes the client over later gets no shell by this connection (OpenSSH PROTOCOL 2.2).
@@ -289,8 +278,9 @@ impl Channels {
             }
             return Ok(None);
         }
+        let request = GlobalRequestRef { name: m.name, fields: m.fields };
         if !m.want_reply {
-            return Ok(Some(RawChannel::Global(None)));
+            return Ok(Some(Heard::Global { ticket: None, request }));
         }
         let number = self.globals.incoming(transport.config.limits.global_requests)?;
         if m.name.as_bytes() == b"keepalive@openssh.com" {
@@ -298,13 +288,13 @@ impl Channels {
             return Ok(None);
         }
         self.must_decide(transport, now, Undecided::Global(number));
-        Ok(Some(RawChannel::Global(Some(number))))
+        Ok(Some(Heard::Global { ticket: Some(GlobalTicket { number }), request }))
     }
 
-    fn on_global_reply(&mut self, ok: bool) -> Option<RawChannel> {
+    fn on_global_reply<'p>(&mut self, ok: bool, fields: &'p [u8]) -> Option<Heard<'p>> {
         match self.globals.answered()? {
             Asked::Keepalives(_) => None,
-            Asked::Application => Some(RawChannel::GlobalReply(ok)),
+            Asked::Application => Some(Heard::GlobalReply { ok, fields }),
         }
     }
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::ChannelId;
-use crate::wire::{DecodeError, Reader, Sink, SshStr};
+use crate::wire::{DecodeError, Part, Reader, Sink, SshStr};
 
 /// Answers one request of the peer. Give it to `reply`, now or later.
 #[derive(Debug, PartialEq, Eq)]
@@ -157,7 +157,49 @@ pub enum Exit<'a> {
     },
 }
 
+impl<'a> Exit<'a> {
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<Exit<'b>> {
+        Some(match self {
+            Self::Status(status) => Exit::Status(status),
+            Self::Signal { signal, core_dumped, message } => {
+                Exit::Signal { signal: signal.over(part)?, core_dumped, message: message.over(part)? }
+            }
+        })
+    }
+}
+
 impl<'a> ChannelRequest<'a> {
+    /// The same request in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<ChannelRequest<'b>> {
+        Some(match self {
+            Self::Pty(PtyRequest { term, columns, rows, width, height, modes }) => {
+                let (term, modes) = (term.over(part)?, PtyModes(part(modes.0)?));
+                ChannelRequest::Pty(PtyRequest { term, columns, rows, width, height, modes })
+            }
+            Self::Env { name, value } => {
+                ChannelRequest::Env { name: name.over(part)?, value: value.over(part)? }
+            }
+            Self::Shell => ChannelRequest::Shell,
+            Self::Exec(command) => ChannelRequest::Exec(command.over(part)?),
+            Self::Subsystem(name) => ChannelRequest::Subsystem(name.over(part)?),
+            Self::WindowChange { columns, rows, width, height } => {
+                ChannelRequest::WindowChange { columns, rows, width, height }
+            }
+            Self::Signal(name) => ChannelRequest::Signal(name.over(part)?),
+            Self::Break(length) => ChannelRequest::Break(length),
+            Self::ExitStatus(status) => ChannelRequest::ExitStatus(status),
+            Self::ExitSignal { signal, core_dumped, message } => {
+                let (signal, message) = (signal.over(part)?, message.over(part)?);
+                ChannelRequest::ExitSignal { signal, core_dumped, message }
+            }
+            Self::Eow => ChannelRequest::Eow,
+            Self::AuthAgent => ChannelRequest::AuthAgent,
+            Self::Other { kind, fields } => {
+                ChannelRequest::Other { kind: kind.over(part)?, fields: part(fields)? }
+            }
+        })
+    }
+
     /// The request name on the wire.
     pub fn kind(&self) -> SshStr<'a> {
         SshStr::new(match self {

@@ -1,7 +1,7 @@
 //! What no application should have to think about: opens and requests that make no sense.
 
 use super::table::Channel;
-use super::{ChannelRequest, OpenKind};
+use super::{ChannelRequest, Exit, OpenKind};
 use crate::transport::negotiate::Role;
 
 /// Longest host name of a direct-tcpip open, and longest value of an environment variable.
@@ -35,21 +35,32 @@ pub(super) fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
 
 /// What to do with a request before the application sees it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Screen {
+pub(super) enum Screen<'p> {
     Ask,
     Refuse,
     Drop,
-    Exit,
+    Exit(Exit<'p>),
 }
 
 impl Channel {
     /// Requests that no application should have to think about.
-    pub(super) fn screen(&mut self, request: &ChannelRequest<'_>, max_env: u32) -> Screen {
-        match request {
-            ChannelRequest::ExitStatus(_) | ChannelRequest::ExitSignal { .. } => {
-                // The first one counts.
-                if core::mem::replace(&mut self.exit_seen, true) { Screen::Drop } else { Screen::Exit }
+    pub(super) fn screen<'p>(&mut self, request: &ChannelRequest<'p>, max_env: u32) -> Screen<'p> {
+        let exit = match *request {
+            ChannelRequest::ExitStatus(status) => Some(Exit::Status(status)),
+            ChannelRequest::ExitSignal { signal, core_dumped, message } => {
+                Some(Exit::Signal { signal, core_dumped, message })
             }
+            _ => None,
+        };
+        if let Some(exit) = exit {
+            // The first one counts.
+            return if core::mem::replace(&mut self.exit_seen, true) {
+                Screen::Drop
+            } else {
+                Screen::Exit(exit)
+            };
+        }
+        match request {
             r if r.starts_program() => {
                 // One program a channel (RFC 4254 §6.5), and only on sessions.
                 if !self.session || core::mem::replace(&mut self.program, true) {

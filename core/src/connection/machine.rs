@@ -1,9 +1,10 @@
 //! State that both roles have.
 
 use alloc::boxed::Box;
-use core::fmt;
 
+use super::kept::Shown;
 use super::run::Next;
+use super::side::Side;
 use crate::channel::{ChannelId, Channels, WindowConfig};
 use crate::error::{Denied, Error, Failure, Fault, Phase, TimerKind, UsageError};
 use crate::msg::DisconnectCode;
@@ -69,13 +70,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn note_found<R: fmt::Debug>(&mut self, found: &Result<Next<R>, Error>, rx: &RxBuf) {
+    pub(super) fn note_found<S: Side>(&mut self, found: &Result<Next<S>, Error>, rx: &RxBuf) {
         let Some(recorder) = &mut self.recorder else { return };
         let deadline = self.transport.timers.next();
         match found {
-            Ok(Next::Event(raw, payload)) => {
-                let payload = payload.as_ref().map_or(&[][..], |p| p.of(rx));
-                recorder.found(format_args!("{raw:?}"), &[payload], deadline);
+            Ok(Next::Event(kept)) => {
+                recorder.found(format_args!("{}", Shown(kept, rx)), &[kept.message(rx)], deadline);
             }
             Ok(Next::Blocked(why)) => recorder.found(format_args!("Blocked({why:?})"), &[], deadline),
             Err(error) => {

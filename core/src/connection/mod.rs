@@ -1,6 +1,7 @@
 //! What both roles share: the run loop, channels, requests, ending.
 
 mod event;
+mod kept;
 mod machine;
 mod run;
 mod side;
@@ -14,19 +15,18 @@ use crate::channel::{
     WindowConfig,
 };
 use crate::crypto::Digest;
-use crate::error::{Error, Phase, TimerKind, UsageError};
+use crate::error::{Error, Failure, Phase, TimerKind, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::DisconnectCode;
 use crate::replay::{ChannelCall, ConnectionCall, SecretTranscript};
 use crate::time::Time;
 use crate::transport::negotiate::{Negotiated, Role};
 use crate::transport::{DoneJob, RxBuf, TransportConfig, TxBuf};
-use crate::wire::SshStr;
+use crate::wire::{DecodeError, SshStr};
 
 pub use self::event::{Blocked, Event, Step};
 pub(crate) use self::machine::Machine;
 use self::run::Next;
-pub(crate) use self::run::Raw;
 pub(crate) use self::side::Logic;
 pub use self::side::{EventOf, Side};
 pub use self::slot::DataSlot;
@@ -70,10 +70,11 @@ impl<S: Side> Connection<S> {
         self.core.note_found(&next, rx);
         match next? {
             Next::Blocked(why) => Ok(Step::Blocked(why)),
-            Next::Event(raw, payload) => {
-                let payload = payload.map_or(&[][..], |p| p.of(rx));
-                Ok(Step::Event(self.present(raw, payload)))
-            }
+            Next::Event(kept) => match kept.event(rx) {
+                Some(event) => Ok(Step::Event(event)),
+                // Of no buffer but the one that it was read from; so this never happens.
+                None => Err(self.core.fail(Failure::malformed(0, DecodeError::Invalid))),
+            },
         }
     }
 }

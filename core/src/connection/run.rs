@@ -1,59 +1,28 @@
 //! The run loop: timers, what waits, input, events.
 
 use alloc::boxed::Box;
-use core::fmt;
 
 use super::Connection;
-use super::event::{Blocked, Event};
+use super::event::Blocked;
+use super::kept::{Kept, News};
 use super::machine::Machine;
-use super::side::{EventOf, Side};
-use crate::auth::Method;
-use crate::channel::{
-    ChannelEvent, ChannelRequest, Exit, GlobalRequestRef, GlobalTicket, OpenFailure, OpenKind, OpenTicket,
-    RawChannel, RequestTicket, Stream,
-};
-use crate::error::{Disconnected, EndedBy, Error, Fault, Phase, TimerKind};
-use crate::msg::{self, DisconnectCode, Message};
+use super::side::Side;
+use crate::auth::Told;
+use crate::error::{Disconnected, EndedBy, Error, Failure, Fault, Phase, TimerKind};
+use crate::msg::{self, DisconnectCode};
 use crate::time::Time;
 use crate::transport::recv::Payload;
-use crate::transport::{Incoming, Job, RxBuf, Transport};
-use crate::wire::SshStr;
+use crate::transport::{Incoming, RxBuf, Transport};
+use crate::wire::DecodeError;
 
-/// An event before it borrows from the receive buffer.
-pub(crate) enum Raw<R> {
-    /// Of the role.
-    Auth(R),
-    Authenticated {
-        method: Method,
-        trivial: bool,
-    },
-    Job(Box<Job>),
-    Channel(RawChannel),
-    Negotiated,
-    Rekeyed,
-}
-
-/// Goes into recordings: kinds and numbers, never what a peer or a user wrote.
-impl<R: fmt::Debug> fmt::Debug for Raw<R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Raw::Auth(raw) => raw.fmt(f),
-            Raw::Authenticated { .. } => f.write_str("Authenticated"),
-            Raw::Job(job) => job.fmt(f),
-            Raw::Channel(raw) => raw.fmt(f),
-            Raw::Negotiated => f.write_str("Negotiated"),
-            Raw::Rekeyed => f.write_str("Rekeyed"),
-        }
-    }
-}
-
-pub(super) enum Next<R> {
-    Event(Raw<R>, Option<Payload>),
+/// What the loop stops at.
+pub(super) enum Next<S: Side> {
+    Event(Kept<S>),
     Blocked(Blocked),
 }
 
 impl<S: Side> Connection<S> {
-    pub(super) fn advance(&mut self, now: Time, rx: &mut RxBuf) -> Result<Next<S::Raw>, Error> {
+    pub(super) fn advance(&mut self, now: Time, rx: &mut RxBuf) -> Result<Next<S>, Error> {
         if let Some(error) = &self.core.ended {
             return Err(error.clone());
         }
@@ -69,12 +38,12 @@ impl<S: Side> Connection<S> {
             }
             self.flush();
             match self.side.pending(&mut self.core) {
-                Ok(Some(raw)) => return Ok(Next::Event(raw, None)),
+                Ok(Some(told)) => return Ok(Next::Event(Kept::new(News::Told(told)))),
                 Ok(None) => {}
                 Err(failure) => return Err(self.core.fail(failure)),
             }
-            if let Some(raw) = self.core.channels.next_writable(&self.core.transport) {
-                return Ok(Next::Event(Raw::Channel(raw), None));
+            if let Some(heard) = self.core.channels.next_writable(&self.core.transport) {
+                return Ok(Next::Event(Kept::new(News::Heard(heard))));
             }
             if self.core.transport.awaits_decision() || self.side.awaits_decision() {
                 return Ok(Next::Blocked(Blocked::Decision));
@@ -106,15 +75,16 @@ impl<S: Side> Connection<S> {
         }
     }
 
-    fn incoming(&mut self, incoming: Incoming, rx: &RxBuf) -> Result<Option<Next<S::Raw>>, Error> {
-        let event = |raw, payload| Some(Next::Event(raw, payload));
+    fn incoming(&mut self, incoming: Incoming, rx: &RxBuf) -> Result<Option<Next<S>>, Error> {
+        let event = |news| Ok(Some(Next::Event(Kept::new(news))));
         match incoming {
             Incoming::Ident => Ok(None),
-            Incoming::Negotiated => Ok(event(Raw::Negotiated, None)),
-            Incoming::HostKey => {
-                Ok(self.side.host_key(&mut self.core).and_then(|raw| event(Raw::Auth(raw), None)))
-            }
-            Incoming::Job(job) => Ok(event(Raw::Job(job), None)),
+            Incoming::Negotiated => event(News::Negotiated),
+            Incoming::HostKey => match self.side.host_key(&mut self.core) {
+                Some(auth) => event(News::Told(Told::Auth(auth))),
+                None => Ok(None),
+            },
+            Incoming::Job(job) => event(News::Job(job)),
             Incoming::Keyed(true) => {
                 self.schedule_rekey();
                 self.side.keyed(&mut self.core);
@@ -122,24 +92,29 @@ impl<S: Side> Connection<S> {
             }
             Incoming::Keyed(false) => {
                 self.schedule_rekey();
-                Ok(event(Raw::Rekeyed, None))
+                event(News::Rekeyed)
             }
             Incoming::Disconnect(payload) => Err(self.disconnected(payload.of(rx))),
-            Incoming::Message(number, payload) => {
-                let bytes = payload.of(rx);
-                let connection = (80..=127).contains(&number);
-                let result = if connection {
-                    let Machine { transport, channels, now, .. } = &mut self.core;
-                    channels.receive(transport, *now, number, bytes).map(|raw| raw.map(Raw::Channel))
-                } else {
-                    self.side.message(&mut self.core, number, bytes)
-                };
-                match result {
-                    Ok(raw) => Ok(raw.and_then(|raw| event(raw, Some(payload)))),
-                    Err(failure) => Err(self.core.fail(failure)),
-                }
-            }
+            Incoming::Message(number, payload) => match self.message(number, payload, rx) {
+                Ok(kept) => Ok(kept.map(Next::Event)),
+                Err(failure) => Err(self.core.fail(failure)),
+            },
         }
+    }
+
+    /// Reads a message, once, and keeps what it means for the application.
+    fn message(&mut self, number: u8, payload: Payload, rx: &RxBuf) -> Result<Option<Kept<S>>, Failure> {
+        let bytes = payload.of(rx);
+        let news = if (80..=127).contains(&number) {
+            let Machine { transport, channels, now, .. } = &mut self.core;
+            channels.receive(transport, *now, number, bytes)?.map(News::Heard)
+        } else {
+            self.side.message(&mut self.core, number, bytes)?.map(News::Told)
+        };
+        news.map(|news| {
+            Kept::of(news, payload, bytes).ok_or_else(|| Failure::malformed(number, DecodeError::Invalid))
+        })
+        .transpose()
     }
 
     fn schedule_rekey(&mut self) {
@@ -222,73 +197,4 @@ impl<S: Side> Connection<S> {
         self.core.end(error.clone());
         error
     }
-
-    pub(super) fn present<'b>(&self, raw: Raw<S::Raw>, payload: &'b [u8]) -> EventOf<'b, S> {
-        match raw {
-            Raw::Auth(raw) => Event::Auth(self.side.present(raw, payload)),
-            Raw::Authenticated { method, trivial } => Event::Authenticated { method, trivial },
-            Raw::Job(job) => Event::Job(job),
-            Raw::Negotiated => Event::Negotiated,
-            Raw::Rekeyed => Event::Rekeyed,
-            Raw::Channel(raw) => channel_event(raw, payload),
-        }
-    }
-}
-
-/// Makes the application's view of a message that was checked before.
-fn channel_event<A>(raw: RawChannel, payload: &[u8]) -> Event<'_, A> {
-    let on = Event::Channel;
-    match raw {
-        RawChannel::Data(id, stream) => {
-            let data = match stream {
-                Stream::Data => msg::ChannelData::parse(payload).map(|m| m.data),
-                Stream::Stderr => msg::ChannelExtendedData::parse(payload).map(|m| m.data),
-            };
-            on(id, ChannelEvent::Data { stream, data: data.unwrap_or_default() })
-        }
-        RawChannel::Eof(id) => on(id, ChannelEvent::Eof),
-        RawChannel::Closed(id) => on(id, ChannelEvent::Closed),
-        RawChannel::Writable(id) => on(id, ChannelEvent::Writable),
-        RawChannel::RequestDone(id, ok) => on(id, ChannelEvent::RequestDone { ok }),
-        RawChannel::Request(id, number) => {
-            let ticket = number.map(|number| RequestTicket { channel: id, number });
-            on(id, ChannelEvent::Request { ticket, request: request_of(payload) })
-        }
-        RawChannel::Exit(id) => {
-            let exit = match request_of(payload) {
-                ChannelRequest::ExitSignal { signal, core_dumped, message } => {
-                    Exit::Signal { signal, core_dumped, message }
-                }
-                ChannelRequest::ExitStatus(status) => Exit::Status(status),
-                _ => Exit::Status(0),
-            };
-            on(id, ChannelEvent::Exit(exit))
-        }
-        RawChannel::Opened(id) => Event::Opened(id),
-        RawChannel::OpenFailed(channel) => {
-            let m = msg::ChannelOpenFailure::parse(payload);
-            let (why, text) = m.map_or((0, SshStr::new(b"")), |m| (m.reason, m.description));
-            Event::OpenFailed { channel, why: OpenFailure(why), text }
-        }
-        RawChannel::Open(channel) => {
-            let kind = msg::ChannelOpen::parse(payload).and_then(|m| OpenKind::decode(m.kind, m.fields));
-            Event::Open { ticket: OpenTicket { channel }, kind: kind.unwrap_or(OpenKind::Session) }
-        }
-        RawChannel::Global(number) => {
-            let m = msg::GlobalRequest::parse(payload);
-            let (name, fields) = m.map_or((SshStr::new(b""), &[][..]), |m| (m.name, m.fields));
-            let ticket = number.map(|number| GlobalTicket { number });
-            Event::GlobalRequest { ticket, request: GlobalRequestRef { name, fields } }
-        }
-        RawChannel::GlobalReply(ok) => {
-            Event::GlobalReply { ok, fields: payload.get(1..).unwrap_or_default() }
-        }
-    }
-}
-
-fn request_of(payload: &[u8]) -> ChannelRequest<'_> {
-    let other = |fields| ChannelRequest::Other { kind: SshStr::new(b""), fields };
-    msg::ChannelRequest::parse(payload)
-        .and_then(|m| ChannelRequest::decode(m.kind, m.fields))
-        .unwrap_or_else(|_| other(&[]))
 }

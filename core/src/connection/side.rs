@@ -4,8 +4,9 @@ use core::fmt;
 
 use super::event::Event;
 use super::machine::Machine;
-use super::run::Raw;
+use crate::auth::Told;
 use crate::error::Failure;
+use crate::wire::Part;
 
 /// The role of a [`Connection`](crate::Connection): [`Client`](crate::client::Client) or
 /// [`Server`](crate::server::Server). Nobody else can be one.
@@ -42,34 +43,28 @@ pub type EventOf<'b, S> = Event<'b, <S as Side>::Auth<'b>>;
 
 /// What a role adds to the shared machine. Nobody outside can name it, which seals [`Side`].
 pub(crate) trait Logic {
-    /// An event of the role before it borrows from the receive buffer. `Debug` goes into recordings:
-    /// kinds and numbers, never what a peer or a user wrote.
-    type Raw: fmt::Debug
-    where
-        Self: Sized;
-
     /// The first NEWKEYS are through.
     fn keyed(&mut self, core: &mut Machine);
 
     /// The peer has proved that it has a host key.
-    fn host_key(&mut self, core: &mut Machine) -> Option<Self::Raw>
+    fn host_key(&mut self, core: &mut Machine) -> Option<Self::Auth<'static>>
     where
-        Self: Sized;
+        Self: Side + Sized;
 
     /// A message below the connection layer.
-    fn message(
+    fn message<'p>(
         &mut self,
         core: &mut Machine,
         number: u8,
-        payload: &[u8],
-    ) -> Result<Option<Raw<Self::Raw>>, Failure>
+        payload: &'p [u8],
+    ) -> Result<Option<Told<Self::Auth<'p>>>, Failure>
     where
-        Self: Sized;
+        Self: Side + Sized;
 
     /// Something that waits to be told, without new input.
-    fn pending(&mut self, core: &mut Machine) -> Result<Option<Raw<Self::Raw>>, Failure>
+    fn pending(&mut self, core: &mut Machine) -> Result<Option<Told<Self::Auth<'static>>>, Failure>
     where
-        Self: Sized;
+        Self: Side + Sized;
 
     /// The application has to answer before input is looked at.
     fn awaits_decision(&self) -> bool;
@@ -77,8 +72,14 @@ pub(crate) trait Logic {
     /// The delay of a refusal has ended.
     fn delayed(&mut self, core: &mut Machine);
 
-    /// Makes the application's view of an event.
-    fn present<'b>(&self, raw: Self::Raw, payload: &'b [u8]) -> Self::Auth<'b>
+    /// The same event in other bytes.
+    fn over<'a, 'b>(auth: Self::Auth<'a>, part: &mut impl Part<'a, 'b>) -> Option<Self::Auth<'b>>
+    where
+        Self: Side + Sized;
+
+    /// Shows an event, which came by this message, in a recording: kinds and numbers, never what a peer or
+    /// a user wrote.
+    fn show(auth: &Self::Auth<'_>, number: Option<u8>, f: &mut fmt::Formatter<'_>) -> fmt::Result
     where
         Self: Side + Sized;
 }

@@ -1,5 +1,5 @@
 use super::{Message, messages};
-use crate::wire::{DecodeError, Reader, Sink, SshStr};
+use crate::wire::{DecodeError, Part, Reader, Sink, SshStr};
 
 messages! {
     /// SSH_MSG_USERAUTH_REQUEST (RFC 4252 §5).
@@ -90,6 +90,12 @@ impl<'a> UserauthInfoRequest<'a> {
         Self { name, instruction, count, prompts }
     }
 
+    /// The same questions in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<UserauthInfoRequest<'b>> {
+        let (name, instruction) = (self.name.over(part)?, self.instruction.over(part)?);
+        Some(UserauthInfoRequest { name, instruction, count: self.count, prompts: part(self.prompts)? })
+    }
+
     /// The prompts, each with whether the answer may be shown.
     pub fn prompts(&self) -> impl Iterator<Item = (SshStr<'a>, bool)> + use<'a> {
         let mut r = Reader::new(self.prompts);
@@ -143,6 +149,11 @@ impl<'a> UserauthInfoResponse<'a> {
     /// From already encoded answers.
     pub fn new(count: u32, answers: &'a [u8]) -> Self {
         Self { count, answers }
+    }
+
+    /// The same answers in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<UserauthInfoResponse<'b>> {
+        Some(UserauthInfoResponse { count: self.count, answers: part(self.answers)? })
     }
 
     /// The answers in order.

@@ -4,11 +4,13 @@
 //! really there. Writing goes through [`Sink`], so the same code fills a packet, a `Vec` or a hash.
 
 mod name_list;
+mod parts;
 mod reader;
 mod sink;
 mod text;
 
 pub use name_list::{NameList, NameListBuilder};
+pub(crate) use parts::{Part, Parts};
 pub use reader::{DecodeError, Reader};
 pub use sink::{Sink, write_mpint};
 pub use text::{Escaped, SshStr};

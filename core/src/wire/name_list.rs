@@ -1,7 +1,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use super::DecodeError;
+use super::{DecodeError, Part};
 
 /// Most names in a list we read.
 const MAX_NAMES: usize = 1024;
@@ -36,6 +36,11 @@ impl<'a> NameList<'a> {
             }
         }
         core::str::from_utf8(bytes).map(NameList).map_err(|_| DecodeError::Invalid)
+    }
+
+    /// The same list in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<NameList<'b>> {
+        core::str::from_utf8(part(self.0.as_bytes())?).ok().map(NameList)
     }
 
     /// The names in order.

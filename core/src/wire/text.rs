@@ -1,6 +1,8 @@
 use alloc::string::String;
 use core::fmt;
 
+use super::Part;
+
 /// Text that came from a peer: bytes, since SSH strings are not always UTF-8.
 ///
 /// `Display` and `Debug` escape everything that could steer a terminal or a log: C0 and C1
@@ -17,6 +19,11 @@ impl<'a> SshStr<'a> {
     /// The bytes as the peer sent them.
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0
+    }
+
+    /// The same text in other bytes.
+    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<SshStr<'b>> {
+        part(self.0).map(SshStr)
     }
 
     /// The text, if it is UTF-8.

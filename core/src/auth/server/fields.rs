@@ -1,8 +1,6 @@
-//! The fields of authentication requests (RFC 4252 §7, §8).
+//! The fields of authentication requests (RFC 4252 §7, §8, RFC 4256 §3.1).
 
-use super::{Answers, Attempt};
-use crate::auth::Method;
-use crate::msg::{Message, UserauthInfoResponse, UserauthRequest};
+use super::Attempt;
 use crate::wire::{DecodeError, Reader, SshStr};
 
 /// The fields of a password request.
@@ -19,6 +17,14 @@ impl<'a> PasswordFields<'a> {
         let new = if change { Some(r.string()?) } else { None };
         r.end()?;
         Ok(PasswordFields { old, new })
+    }
+
+    /// What the client offers by it.
+    pub(super) fn attempt(&self) -> Attempt<'a> {
+        match self.new {
+            None => Attempt::Password(self.old),
+            Some(new) => Attempt::PasswordChange { old: self.old, new },
+        }
     }
 
     pub(super) fn longest(&self) -> usize {
@@ -44,33 +50,11 @@ impl<'a> KeyFields<'a> {
     }
 }
 
-/// Makes the application's view of a request that was checked before. Keys come by events of their
-/// own.
-pub(crate) fn present(payload: &[u8]) -> Option<(SshStr<'_>, Attempt<'_>)> {
-    if let Ok(answers) = UserauthInfoResponse::parse(payload) {
-        return Some((SshStr::new(b""), Attempt::Answers(Answers(answers))));
-    }
-    let m = UserauthRequest::parse(payload).ok()?;
-    let attempt = match Method::from_name(m.method.to_str()?)? {
-        Method::None => Attempt::None,
-        Method::Password => {
-            let fields = PasswordFields::parse(m.fields).ok()?;
-            match fields.new {
-                None => Attempt::Password(fields.old),
-                Some(new) => Attempt::PasswordChange { old: fields.old, new },
-            }
-        }
-        Method::PublicKey => return None,
-        Method::KeyboardInteractive => {
-            let mut r = Reader::new(m.fields);
-            r.string().ok()?;
-            Attempt::KeyboardInteractive { submethods: r.text().ok()? }
-        }
-    };
-    Some((m.user, attempt))
-}
-
-/// The user of a request.
-pub(crate) fn user_of(payload: &[u8]) -> SshStr<'_> {
-    UserauthRequest::parse(payload).map_or(SshStr::new(b""), |m| m.user)
+/// The field of keyboard-interactive that says something (RFC 4256 §3.1).
+pub(super) fn submethods(fields: &[u8]) -> Result<SshStr<'_>, DecodeError> {
+    let mut r = Reader::new(fields);
+    r.string()?;
+    let submethods = r.text()?;
+    r.end()?;
+    Ok(submethods)
 }
