@@ -16,6 +16,7 @@
 //! ```
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -120,3 +121,31 @@ impl Dial {
         self.timeout.is_some_and(|timeout| now.since(since) >= timeout)
     }
 }
+
+/// What became of each address that was tried, when none of them connected. `Display` names them all.
+#[derive(Clone, Debug)]
+pub struct ConnectFailures<E> {
+    /// The addresses and their errors, in the order in which they failed.
+    pub attempts: Vec<(SocketAddr, E)>,
+}
+
+impl<E> Default for ConnectFailures<E> {
+    fn default() -> Self {
+        ConnectFailures { attempts: Vec::new() }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ConnectFailures<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.attempts.is_empty() {
+            return f.write_str("there is no address to try");
+        }
+        for (n, (address, error)) in self.attempts.iter().enumerate() {
+            let comma = if n > 0 { "; " } else { "" };
+            write!(f, "{comma}{address}: {error}")?;
+        }
+        Ok(())
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for ConnectFailures<E> {}

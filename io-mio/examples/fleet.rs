@@ -73,7 +73,7 @@ struct Fleet {
 
 /// What comes from other threads and from timers.
 enum Message {
-    Resolved(usize, Result<SocketAddr, String>),
+    Resolved(usize, Result<Vec<SocketAddr>, String>),
     Signed(ConnId, Option<Vec<u8>>),
     Late(ConnId),
 }
@@ -124,10 +124,10 @@ impl App for Fleet {
 
     fn on_message(&mut self, message: Message, hub: &mut Hub<Message>) {
         match message {
-            Message::Resolved(index, addr) => {
+            Message::Resolved(index, addrs) => {
                 let started = Instant::now();
                 let connected =
-                    addr.and_then(|a| hub.connect(a, self.config.clone()).map_err(|e| e.to_string()));
+                    addrs.and_then(|a| hub.connect_any(a, self.config.clone()).map_err(|e| e.to_string()));
                 match connected {
                     Ok(id) => {
                         let host = Host {
@@ -169,7 +169,7 @@ impl Fleet {
             let (name, port) = self.plan.hosts[index].clone();
             hub.spawn(move || {
                 let found = (name.as_str(), port).to_socket_addrs().map_err(|e| e.to_string());
-                Message::Resolved(index, found.and_then(|mut a| a.next().ok_or("no address".into())))
+                Message::Resolved(index, found.map(Iterator::collect))
             });
         }
         if self.active == 0 {

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko_core::admission::{Admission, AdmissionLimits};
+use konko_core::dial::Dial;
 use konko_core::transport::Job;
 use konko_core::{
     ClientConfig, ClientConnection, Connection, Seed, ServerConfig, ServerConnection, Side, Time, TxBuf,
 };
 use mio::{Interest, Registry, Token};
 
+use crate::dial::Dialing;
 use crate::link::{Conn, Link, Place, SharedAdmission};
 use crate::mailbox::{Mail, Mailbox};
 use crate::slab::{ConnId, Slab};
@@ -41,7 +43,7 @@ pub struct Settings {
     /// How long clients that are not authenticated may keep the loop busy before established
     /// connections are looked at again.
     pub startup_slice: Duration,
-    /// How long a TCP connect may take.
+    /// How long a TCP connect may take, to each address of a host.
     pub connect_timeout: Duration,
     /// How long a peer may take no byte of what waits for it, before it is cut off.
     pub write_timeout: Duration,
@@ -150,14 +152,32 @@ impl<M: Send + 'static> Hub<M> {
     }
 
     /// Connects to a server. Its events follow, or `on_closed`.
+    ///
+    /// # Errors
+    /// The system gives no random numbers. That nobody answers comes with `on_closed`.
     pub fn connect(&mut self, addr: SocketAddr, config: Arc<ClientConfig>) -> io::Result<ConnId> {
-        let until = self.clock() + self.settings.connect_timeout;
-        self.start_client(Stream::connect(addr)?, config, Some(until))
+        self.connect_any([addr], config)
+    }
+
+    /// Connects to whichever address of a host answers first: they are tried a quarter of a second
+    /// apart, families in turn (RFC 8305), each for [`Settings::connect_timeout`]. Give them in the
+    /// order in which getaddrinfo(3) has them. When all fail, `on_closed` has a
+    /// [`ConnectFailures`](konko_core::dial::ConnectFailures), which names each with its error.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect).
+    pub fn connect_any(
+        &mut self,
+        addrs: impl IntoIterator<Item = SocketAddr>,
+        config: Arc<ClientConfig>,
+    ) -> io::Result<ConnId> {
+        let dialing = Dialing::new(Dial::new(addrs, Some(self.settings.connect_timeout)));
+        self.start_client(Err(dialing), config)
     }
 
     /// Talks to a server over a stream that is connected.
     pub fn adopt_client(&mut self, stream: Stream, config: Arc<ClientConfig>) -> io::Result<ConnId> {
-        self.start_client(stream, config, None)
+        self.start_client(Ok(stream), config)
     }
 
     /// Serves a client over a stream that somebody else accepted; nobody counts it.
@@ -167,7 +187,7 @@ impl<M: Send + 'static> Hub<M> {
 
     /// Whom a connection is with; `None` for Unix sockets, and when it is over.
     pub fn peer(&self, id: ConnId) -> Option<SocketAddr> {
-        self.slab.get(id)?.socket.peer()
+        self.slab.get(id)?.socket.as_ref()?.peer()
     }
 
     /// Connections that there are, those included that are saying goodbye.
@@ -312,12 +332,11 @@ impl<M: Send + 'static> Hub<M> {
 
     fn start_client(
         &mut self,
-        stream: Stream,
+        stream: Result<Stream, Dialing>,
         config: Arc<ClientConfig>,
-        connect_until: Option<Time>,
     ) -> io::Result<ConnId> {
         let conn = ClientConnection::new(config, seed_from_os()?, self.clock());
-        self.start(Conn::Client(conn), stream, connect_until, None)
+        self.start(Conn::Client(conn), stream, None)
     }
 
     pub(crate) fn start_server(
@@ -327,25 +346,34 @@ impl<M: Send + 'static> Hub<M> {
         place: Option<Place>,
     ) -> io::Result<ConnId> {
         let conn = ServerConnection::new(config, seed_from_os()?, self.clock());
-        self.start(Conn::Server(conn), stream, None, place)
+        self.start(Conn::Server(conn), Ok(stream), place)
     }
 
     fn start(
         &mut self,
         conn: Conn,
-        mut stream: Stream,
-        connect_until: Option<Time>,
+        mut stream: Result<Stream, Dialing>,
         place: Option<Place>,
     ) -> io::Result<ConnId> {
         let id = self.slab.reserve();
-        let token = Token(self.base + FIRST_CONNECTION + id.slot as usize);
-        if let Err(error) = stream.register(&self.registry, token) {
+        if let Ok(stream) = &mut stream
+            && let Err(error) = stream.register(&self.registry, self.token(id))
+        {
             self.slab.remove(id);
             return Err(error);
         }
-        self.slab.put(id, Box::new(Link::new(id, conn, stream, connect_until).admitted(place)));
+        self.slab.put(id, Box::new(Link::new(id, conn, stream).admitted(place)));
         self.enqueue(id);
         Ok(id)
+    }
+
+    /// What the sockets of a connection are registered under.
+    fn token(&self, id: ConnId) -> Token {
+        Token(self.base + FIRST_CONNECTION + id.slot as usize)
+    }
+
+    pub(crate) fn dial(&self, id: ConnId, dialing: &mut Dialing) -> io::Result<Result<Stream, Option<Time>>> {
+        dialing.advance(self.now, &self.registry, self.token(id))
     }
 
     /// Does the server's share of a key exchange where it disturbs least.

@@ -70,7 +70,8 @@
 //! # }
 //! ```
 //!
-//! [`Hub::connect`] makes connections from the same loop. The examples of this crate are larger:
+//! [`Hub::connect`] makes connections from the same loop, [`Hub::connect_any`] to whichever address of a
+//! host answers first. The examples of this crate are larger:
 //! `echo` (a server with a shell, passwords checked on worker threads), `fleet` (one command on many
 //! hosts), `bastion` (`direct-tcpip` from one connection to another without copies) and `tokio` (the
 //! core in an async runtime, without this crate).
@@ -111,6 +112,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod dial;
 mod driver;
 mod hub;
 mod link;

@@ -13,6 +13,7 @@ use konko_core::{
 };
 
 use crate::app::{App, Closed};
+use crate::dial::Dialing;
 use crate::hub::Hub;
 use crate::slab::ConnId;
 use crate::socket::Stream;
@@ -68,8 +69,6 @@ impl Conn {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
-    /// The socket is not connected yet.
-    Connecting,
     Open,
     /// The connection is over; its last words are on their way.
     Ending,
@@ -125,7 +124,9 @@ impl Drop for Place {
 pub(crate) struct Link {
     id: ConnId,
     pub(crate) conn: Conn,
-    pub(crate) socket: Stream,
+    /// Absent until one has connected.
+    pub(crate) socket: Option<Stream>,
+    dialing: Option<Box<Dialing>>,
     stage: Stage,
     /// Input that could not be dealt with yet: part of a packet, mostly. Absent when idle.
     rx: Option<Box<RxBuf>>,
@@ -155,27 +156,32 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: ConnId, conn: Conn, socket: Stream, connect_until: Option<Time>) -> Self {
+    pub(crate) fn new(id: ConnId, conn: Conn, socket: Result<Stream, Dialing>) -> Self {
+        let (socket, dialing) = match socket {
+            Ok(socket) => (Some(socket), None),
+            Err(dialing) => (None, Some(Box::new(dialing))),
+        };
         Link {
             id,
             conn,
-            socket,
-            stage: if connect_until.is_some() { Stage::Connecting } else { Stage::Open },
+            stage: Stage::Open,
             rx: None,
             place: None,
             job: None,
             has_tx: true,
-            patience: connect_until,
+            patience: None,
             armed: None,
             queued: false,
             established: false,
             readable: false,
-            writable: connect_until.is_none(),
+            writable: socket.is_some(),
             read_closed: false,
             eof: false,
             broken: false,
             told: false,
             discarded: 0,
+            socket,
+            dialing,
         }
     }
 
@@ -193,10 +199,9 @@ impl Link {
 
     /// When it wants a turn at the latest.
     pub(crate) fn deadline(&self) -> Option<Time> {
-        [self.patience, self.conn.any().and_then(Connection::deadline).map(|(at, _)| at)]
-            .into_iter()
-            .flatten()
-            .min()
+        // The connection itself has nothing to do before it has a socket.
+        let conn = self.conn.any().filter(|_| self.dialing.is_none());
+        [self.patience, conn.and_then(Connection::deadline).map(|(at, _)| at)].into_iter().flatten().min()
     }
 
     /// Lets the connection do what it can, within its budget.
@@ -222,13 +227,19 @@ impl Link {
         app: &mut A,
         hub: &mut Hub<A::Message>,
     ) -> Result<bool, Closed> {
-        let late = self.patience.is_some_and(|at| at <= hub.now());
-        if self.stage == Stage::Connecting {
-            if !self.socket.connected().map_err(Closed::Io)? {
-                return if late { Err(Closed::Io(io::ErrorKind::TimedOut.into())) } else { Ok(false) };
+        if let Some(dialing) = &mut self.dialing {
+            match hub.dial(self.id, dialing).map_err(Closed::Io)? {
+                Ok(socket) => {
+                    (self.socket, self.dialing, self.patience) = (Some(socket), None, None);
+                    // What was noted was said of all that were on their way; of this one it is said again.
+                    (self.readable, self.writable, self.read_closed) = (false, false, false);
+                }
+                Err(until) => {
+                    self.patience = until;
+                    return Ok(false);
+                }
             }
-            (self.stage, self.patience) = (Stage::Open, None);
-        } else if late {
+        } else if self.patience.is_some_and(|at| at <= hub.now()) {
             return Err(Closed::Stalled);
         }
         hub.lend_output(self);
@@ -336,10 +347,11 @@ impl Link {
         if own.as_ref().is_some_and(|rx| rx.is_empty()) {
             *own = None;
         }
+        let Some(socket) = &mut self.socket else { return Ok(0) };
         let rx = own.as_deref_mut().unwrap_or(shared);
         let spare = rx.spare();
         let room = spare.len();
-        match self.socket.read(spare) {
+        match socket.read(spare) {
             Ok(n) if n > 0 => {
                 rx.filled(n);
                 // A short read has emptied the socket, unless the end follows; mio says when that is
@@ -367,10 +379,10 @@ impl Link {
     /// Writes what the socket takes; how much that was.
     fn flush(&mut self) -> usize {
         let mut sent = 0;
-        let tx = self.conn.tx();
+        let (tx, Some(socket)) = (self.conn.tx(), &mut self.socket) else { return 0 };
         while !tx.is_empty() && self.writable && !self.broken {
             let len = tx.len();
-            match self.socket.write(tx.pending()) {
+            match socket.write(tx.pending()) {
                 Ok(n) if n > 0 => {
                     tx.consume(n);
                     sent += n;
@@ -453,9 +465,10 @@ impl Link {
             return Turn::Parked;
         }
         hub.return_output(self);
-        self.socket.finish();
+        let Some(socket) = &mut self.socket else { return Turn::Gone };
+        socket.finish();
         while self.readable {
-            match self.socket.read(shared.spare()) {
+            match socket.read(shared.spare()) {
                 Ok(n) if n > 0 && self.discarded < MAX_DISCARDED => self.discarded += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => self.readable = false,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::{self, SocketAddr};
 
+use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 
@@ -19,9 +20,10 @@ pub enum Stream {
 impl Stream {
     /// Starts to connect. Nagle's algorithm is off and TCP keepalives are on: small packets leave
     /// at once, and a dead peer is noticed some day even when SSH's own keepalives are off.
-    pub(crate) fn connect(addr: SocketAddr) -> io::Result<Self> {
-        let socket = mio::net::TcpStream::connect(addr)?;
-        Ok(Stream::Tcp(prepare(socket)?))
+    pub(crate) fn connect(addr: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
+        let mut stream = Self::try_from(mio::net::TcpStream::connect(addr)?)?;
+        stream.register(registry, token)?;
+        Ok(stream)
     }
 
     /// Whether a started connect has come to an end; how.
@@ -48,11 +50,19 @@ impl Stream {
     pub(crate) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         // Once, for both: readiness is edge-triggered and remembered, so a change of mind costs no
         // system call.
-        let both = Interest::READABLE | Interest::WRITABLE;
+        registry.register(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Has the system say again what it said before.
+    pub(crate) fn register_again(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.reregister(self.source(), token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    fn source(&mut self) -> &mut dyn Source {
         match self {
-            Stream::Tcp(socket) => registry.register(socket, token, both),
+            Stream::Tcp(socket) => socket,
             #[cfg(unix)]
-            Stream::Unix(socket) => registry.register(socket, token, both),
+            Stream::Unix(socket) => socket,
         }
     }
 

@@ -1,6 +1,5 @@
 //! Connecting to whichever address of a host answers first; the core says which to try when.
 
-use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -16,40 +15,8 @@ use crate::notice::Notice;
 use crate::shared::Deadline;
 
 /// What became of each address that was tried. It is what the [`io::Error`] of
-/// [`ErrorKind::Connect`](crate::ErrorKind::Connect) holds; `Display` names them all.
-#[derive(Debug)]
-pub struct ConnectFailures {
-    /// The addresses and their errors, in the order in which they failed.
-    pub attempts: Vec<(SocketAddr, io::Error)>,
-}
-
-impl ConnectFailures {
-    /// The kind that says most: somebody answered, something else is wrong, nobody answered.
-    fn kind(&self) -> io::ErrorKind {
-        let rank = |kind: &io::ErrorKind| match kind {
-            io::ErrorKind::ConnectionRefused => 0,
-            io::ErrorKind::TimedOut => 2,
-            _ => 1,
-        };
-        let kinds = self.attempts.iter().map(|(_, e)| e.kind());
-        kinds.min_by_key(rank).unwrap_or(io::ErrorKind::NotFound)
-    }
-}
-
-impl fmt::Display for ConnectFailures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.attempts.is_empty() {
-            return f.write_str("there is no address to try");
-        }
-        for (n, (address, error)) in self.attempts.iter().enumerate() {
-            let comma = if n > 0 { "; " } else { "" };
-            write!(f, "{comma}{address}: {error}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConnectFailures {}
+/// [`ErrorKind::Connect`](crate::ErrorKind::Connect) holds.
+pub type ConnectFailures = konko_core::dial::ConnectFailures<io::Error>;
 
 /// A connection to the first of the addresses that answers. `timeout` is for each of them.
 pub(crate) fn connect(
@@ -118,9 +85,15 @@ impl Attempts<'_> {
         self.failed.push((address, error));
     }
 
+    /// Its kind is the one that says most: somebody answered, something else is wrong, nobody answered.
     fn error(self) -> io::Error {
-        let failures = ConnectFailures { attempts: self.failed };
-        io::Error::new(failures.kind(), failures)
+        let rank = |kind: &io::ErrorKind| match kind {
+            io::ErrorKind::ConnectionRefused => 0,
+            io::ErrorKind::TimedOut => 2,
+            _ => 1,
+        };
+        let kind = self.failed.iter().map(|(_, e)| e.kind()).min_by_key(rank);
+        io::Error::new(kind.unwrap_or(io::ErrorKind::NotFound), ConnectFailures { attempts: self.failed })
     }
 
     /// Waits until one of the attempts is over, or for `left`.
