@@ -12,7 +12,7 @@ use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;
 use crate::connection::{Connection, Event, Logic, Machine, Side};
 use crate::crypto::SigAlg;
-use crate::error::{Failure, TimerKind, UsageError};
+use crate::error::{Failure, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
 use crate::replay::{Call, ClientCall, Proof, Texts};
@@ -173,14 +173,12 @@ impl Side for Client {
 impl Logic for Client {
     fn keyed(&mut self, core: &mut Machine) {
         core.transport.request_service(USERAUTH_SERVICE);
-        core.transport.expect_reply(core.now);
-        let timeout = core.transport.config.limits.auth_reply_timeout;
-        core.transport.timers.set(TimerKind::AuthReply, Some(core.now + timeout));
+        core.transport.liveness.expect_reply(core.now);
+        core.transport.liveness.auth_asked(core.now);
     }
 
     fn host_key(&mut self, core: &mut Machine) -> Option<ClientAuth<'static>> {
-        // A person may have to look; only the login as a whole has a time.
-        core.transport.timers.set(TimerKind::KeyExchange, None);
+        core.transport.liveness.host_key_asked();
         self.number = self.number.wrapping_add(1);
         self.asked = Some(self.number);
         Some(ClientAuth::HostKey(HostKeyTicket { number: self.number }))
@@ -199,9 +197,9 @@ impl Logic for Client {
                 if !name.is_empty() && name != USERAUTH_SERVICE.as_bytes() {
                     return Err(Failure::unexpected(number));
                 }
-                core.transport.measure_rtt(core.now);
-                core.transport.timers.set(TimerKind::AuthReply, None);
-                core.transport.measure_rtt(core.now);
+                core.transport.liveness.measure_rtt(core.now);
+                core.transport.liveness.auth_answered();
+                core.transport.liveness.measure_rtt(core.now);
                 core.transport.enter(crate::transport::legal::State::Auth);
                 Told::Auth(self.auth.service_accepted()?)
             }
@@ -212,7 +210,7 @@ impl Logic for Client {
             _ => self.auth.receive(&mut core.transport, number, payload)?,
         };
         if matches!(told, Told::Authenticated { .. }) {
-            core.authenticated();
+            core.transport.liveness.authenticated(core.now);
         }
         Ok(Some(told))
     }

@@ -15,7 +15,7 @@ use crate::auth::server::{Userauth, secret_of};
 use crate::auth::{Method, MethodSet, Told};
 use crate::channel::WindowConfig;
 use crate::connection::{Connection, Event, Logic, Machine, Side};
-use crate::error::{Error, Failure, TimerKind, UsageError};
+use crate::error::{Error, Failure, UsageError};
 use crate::keys::KeyPair;
 use crate::msg::{self, ExtInfo, Message};
 use crate::replay::{Call, ServerCall};
@@ -96,8 +96,7 @@ impl Connection<Server> {
             &seed,
             now,
         );
-        let grace = config.transport.limits.login_grace;
-        transport.timers.set(TimerKind::LoginGrace, Some(now + grace));
+        transport.liveness.login_begins(now);
         let own = || Arc::new(Seed::new(seed.fork(b"delay").array()));
         let delay_secret = config.delay_secret.clone().unwrap_or_else(own);
         Connection {
@@ -144,7 +143,7 @@ impl Connection<Server> {
         self.core.usable()?;
         let decided = self.side.auth.decide(&mut self.core.transport, &ticket, verdict);
         if decided.is_ok() && self.side.auth.done() {
-            self.core.authenticated();
+            self.core.transport.liveness.authenticated(self.core.now);
         }
         decided
     }

@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use super::{CONNECTION_SERVICE, Method, Told};
 use crate::crypto::SigAlg;
-use crate::error::{Failure, Fault, TimerKind, UsageError};
+use crate::error::{Failure, Fault, UsageError};
 use crate::keys::{KeyPair, PublicKey, signature};
 use crate::msg::{
     self, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
@@ -355,7 +355,7 @@ impl Userauth {
         transport.post_padded(&request, pad)?;
         self.attempts = self.attempts.saturating_add(1);
         self.method = method;
-        transport.timers.set(TimerKind::AuthReply, Some(now + transport.config.limits.auth_reply_timeout));
+        transport.liveness.auth_asked(now);
         Ok(())
     }
 
@@ -431,7 +431,7 @@ impl Userauth {
             encoded.put_string(answer.as_bytes());
         }
         transport.post_padded(&UserauthInfoResponse::new(count, &encoded), PADDED)?;
-        transport.timers.set(TimerKind::AuthReply, Some(now + transport.config.limits.auth_reply_timeout));
+        transport.liveness.auth_asked(now);
         self.proof |= count > 0;
         self.waiting = Waiting::Sent(Sent::Interactive);
         Ok(())
@@ -473,7 +473,7 @@ impl Userauth {
                 transport.enter(State::Connected);
                 transport.start_delayed_compression(Role::Client);
                 transport.start_delayed_compression(Role::Server);
-                transport.timers.set(TimerKind::AuthReply, None);
+                transport.liveness.auth_answered();
                 return Ok(Told::Authenticated { method: self.method, trivial: !self.proof });
             }
             // 60 means what the request says (AC-03).
@@ -503,7 +503,7 @@ impl Userauth {
             },
             other => return Err(Failure::unexpected(other)),
         };
-        transport.timers.set(TimerKind::AuthReply, None);
+        transport.liveness.auth_answered();
         Ok(Told::Auth(auth))
     }
 

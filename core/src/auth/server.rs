@@ -33,7 +33,7 @@ use self::fields::{KeyFields, PasswordFields};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
 use super::{CONNECTION_SERVICE, Method, MethodSet, Told, USERAUTH_SERVICE};
 use crate::crypto::SigAlg;
-use crate::error::{Failure, Fault, TimerKind, UsageError};
+use crate::error::{Failure, Fault, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{
     MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure,
@@ -635,7 +635,6 @@ impl Userauth {
                 transport.enter(State::Connected);
                 transport.start_delayed_compression(Role::Server);
                 transport.start_delayed_compression(Role::Client);
-                transport.timers.set(TimerKind::LoginGrace, None);
                 self.tell(AuthResult::Accepted, false);
                 let (method, trivial) = kind.shown(self.answered);
                 self.news.push_back(Told::Authenticated { method, trivial });
@@ -713,7 +712,7 @@ impl Userauth {
         let user = self.user.as_deref().unwrap_or_default();
         let least = delay::of_user(transport.provider(), &self.delay_secret, user);
         let delay = Delay::new(self.arrived, least);
-        transport.timers.set(TimerKind::AuthDelay, Some(delay.least()));
+        transport.liveness.delay_rejection(delay.least());
         self.waiting = Waiting::Delay(delay);
     }
 
@@ -734,17 +733,17 @@ impl Userauth {
         if let Waiting::Delay(delay) = &mut self.waiting
             && let Some(at) = delay.settle(now)
         {
-            transport.timers.set(TimerKind::AuthDelay, Some(at));
+            transport.liveness.delay_rejection(at);
         }
     }
 
     /// The delay ended, unless it turns out that the decision took longer.
     pub(crate) fn on_delay(&mut self, transport: &mut Transport, now: Time) {
         self.settle(transport, now);
-        if transport.timers.get(TimerKind::AuthDelay).is_some_and(|at| at > now) {
+        if transport.liveness.rejection_waits(now) {
             return;
         }
-        transport.timers.set(TimerKind::AuthDelay, None);
+        transport.liveness.rejection_answered();
         if matches!(self.waiting, Waiting::Delay(_)) {
             self.send_failure(transport, false);
         }

@@ -2,7 +2,6 @@
 
 use super::table::{Channels, Phase, Reply, Undecided};
 use super::{ChannelEvent, ChannelId, Heard, OpenFailure, OpenTicket, RequestTicket};
-use crate::error::TimerKind;
 use crate::msg::{ChannelClose, ChannelEof, ChannelFailure, ChannelSuccess, ChannelWindowAdjust};
 use crate::time::Time;
 use crate::transport::Transport;
@@ -91,7 +90,7 @@ impl Channels {
                     let ticket = OpenTicket { channel };
                     if self.refuse(transport, ticket, why, "not answered in time").is_err() {
                         // The output is full; there will be another time.
-                        let again = now + transport.config.limits.decision_timeout;
+                        let again = transport.liveness.decision_due(now);
                         self.decisions.push_back((again, Undecided::Open(channel)));
                     }
                 }
@@ -122,15 +121,13 @@ impl Channels {
     }
 
     pub(super) fn must_decide(&mut self, transport: &mut Transport, now: Time, question: Undecided) {
-        let at = now + transport.config.limits.decision_timeout;
+        let at = transport.liveness.decision_due(now);
         if self.decisions.len() >= 1024 {
             let mut decisions = core::mem::take(&mut self.decisions);
             decisions.retain(|(_, q)| self.is_undecided(q));
             self.decisions = decisions;
         }
         self.decisions.push_back((at, question));
-        if transport.timers.get(TimerKind::Decision).is_none() {
-            transport.timers.set(TimerKind::Decision, Some(at));
-        }
+        transport.liveness.decision_asked(at);
     }
 }

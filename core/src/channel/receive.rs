@@ -1,7 +1,5 @@
 //! What the peer sends.
 
-use core::time::Duration;
-
 use super::calls::STDERR;
 use super::global::Asked;
 use super::screen::{Screen, refusal};
@@ -18,6 +16,7 @@ use crate::msg::{
 };
 use crate::time::Time;
 use crate::transport::Transport;
+use crate::transport::liveness::RoundTrip;
 use crate::transport::negotiate::Role;
 use crate::wire::SshStr;
 
@@ -33,13 +32,15 @@ impl Channels {
         match number {
             ChannelData::NUMBER => {
                 let m = Transport::parse::<ChannelData<'_>>(payload)?;
-                let id = self.on_data(now, &mut transport.rtt, m.recipient, m.data.len())?;
+                let id = self.on_data(now, transport.liveness.round_trip(), m.recipient, m.data.len())?;
                 let event = ChannelEvent::Data { stream: Stream::Data, data: m.data };
                 Ok(id.map(|id| Heard::Channel(id, event)))
             }
             ChannelExtendedData::NUMBER => {
                 let m = Transport::parse::<ChannelExtendedData<'_>>(payload)?;
-                let Some(id) = self.on_data(now, &mut transport.rtt, m.recipient, m.data.len())? else {
+                let Some(id) =
+                    self.on_data(now, transport.liveness.round_trip(), m.recipient, m.data.len())?
+                else {
                     return Ok(None);
                 };
                 if m.code != STDERR {
@@ -52,11 +53,11 @@ impl Channels {
             ChannelWindowAdjust::NUMBER => self.on_adjust(payload).map(|()| None),
             ChannelOpen::NUMBER => self.on_open(transport, now, payload),
             ChannelOpenConfirmation::NUMBER => {
-                transport.measure_rtt(now);
+                transport.liveness.measure_rtt(now);
                 self.on_confirmation(payload)
             }
             ChannelOpenFailure::NUMBER => {
-                transport.measure_rtt(now);
+                transport.liveness.measure_rtt(now);
                 self.on_open_failure(payload)
             }
             ChannelEof::NUMBER => {
@@ -91,7 +92,7 @@ impl Channels {
     fn on_data(
         &mut self,
         now: Time,
-        rtt: &mut Option<Duration>,
+        rtt: &mut RoundTrip,
         local: u32,
         len: usize,
     ) -> Result<Option<ChannelId>, Failure> {

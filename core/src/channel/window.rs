@@ -5,6 +5,7 @@ use core::time::Duration;
 use super::WindowConfig;
 use crate::error::Fault;
 use crate::time::Time;
+use crate::transport::liveness::RoundTrip;
 
 /// Credit is never held back beyond this: early enough for peers that silently count only part of a large window.
 const HELD_BACK: u32 = 1 << 20;
@@ -47,7 +48,7 @@ impl ReceiveWindow {
     /// Counts data from the peer; any excess is a fault.
     ///
     /// `rtt` is the shortest round trip seen, and learns from this one.
-    pub(crate) fn receive(&mut self, len: usize, now: Time, rtt: &mut Option<Duration>) -> Result<(), Fault> {
+    pub(crate) fn receive(&mut self, len: usize, now: Time, rtt: &mut RoundTrip) -> Result<(), Fault> {
         let len = u32::try_from(len).map_err(|_| Fault::WindowExceeded)?;
         if len > self.left || len > self.config.packet {
             return Err(Fault::WindowExceeded);
@@ -59,9 +60,9 @@ impl ReceiveWindow {
             self.probe = None;
             // The adjust was in use one round trip after it left, or later.
             let took = now.since(sent);
-            *rtt = Some(rtt.map_or(took, |best| best.min(took)));
+            rtt.sample(took);
         }
-        if let Some(rtt) = rtt.filter(|_| self.size < self.config.max) {
+        if let Some(rtt) = rtt.best().filter(|_| self.size < self.config.max) {
             self.grow(now, rtt);
         }
         Ok(())
@@ -115,7 +116,14 @@ impl ReceiveWindow {
 mod tests {
     use super::*;
 
-    const RTT: Option<Duration> = Some(Duration::from_millis(100));
+    const RTT: Duration = Duration::from_millis(100);
+
+    /// To a peer that is so far away.
+    fn far(rtt: Duration) -> RoundTrip {
+        let mut round_trip = RoundTrip::default();
+        round_trip.sample(rtt);
+        round_trip
+    }
 
     fn at(ms: u64) -> Time {
         Time::from_micros(ms * 1000)
@@ -124,34 +132,34 @@ mod tests {
     #[test]
     fn c07_one_byte_beyond_the_window_is_a_fault() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 10, max: 10, packet: 8 });
-        assert_eq!(w.receive(8, at(0), &mut RTT.clone()), Ok(()));
-        assert_eq!(w.receive(3, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
-        assert_eq!(w.receive(2, at(0), &mut RTT.clone()), Ok(()));
-        assert_eq!(w.receive(1, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(8, at(0), &mut far(RTT)), Ok(()));
+        assert_eq!(w.receive(3, at(0), &mut far(RTT)), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(2, at(0), &mut far(RTT)), Ok(()));
+        assert_eq!(w.receive(1, at(0), &mut far(RTT)), Err(Fault::WindowExceeded));
     }
 
     #[test]
     fn c08_a_packet_larger_than_announced_is_a_fault() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 100, max: 100, packet: 8 });
-        assert_eq!(w.receive(9, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(9, at(0), &mut far(RTT)), Err(Fault::WindowExceeded));
     }
 
     #[test]
     fn c09_credit_is_only_what_was_consumed() {
         let mut w = ReceiveWindow::new(WindowConfig { initial: 100, max: 100, packet: 100 });
-        assert_eq!(w.receive(60, at(0), &mut RTT.clone()), Ok(()));
+        assert_eq!(w.receive(60, at(0), &mut far(RTT)), Ok(()));
         assert!(!w.consume(40));
         assert!(w.consume(1000), "no more than was received counts");
         assert_eq!(w.adjust(at(0)), 60);
-        assert_eq!(w.receive(100, at(0), &mut RTT.clone()), Ok(()));
-        assert_eq!(w.receive(1, at(0), &mut RTT.clone()), Err(Fault::WindowExceeded));
+        assert_eq!(w.receive(100, at(0), &mut far(RTT)), Ok(()));
+        assert_eq!(w.receive(1, at(0), &mut far(RTT)), Err(Fault::WindowExceeded));
     }
 
     /// A peer at `rtt` that sends as fast as a link of `rate` bytes a second and the window allow: the window in the end.
     fn settled(rtt: Duration, rate: u64) -> u32 {
         let mut w = ReceiveWindow::new(WindowConfig::default());
         let (mut best, mut granted, mut sent, mut got) =
-            (Some(rtt), alloc::vec![(Time::ZERO, 2u64 << 20)], 0u64, 0u64);
+            (far(rtt), alloc::vec![(Time::ZERO, 2u64 << 20)], 0u64, 0u64);
         let mut now = Time::ZERO;
         for _ in 0..20_000 {
             now = now + Duration::from_micros(250);
@@ -191,7 +199,7 @@ mod tests {
             let mut w = ReceiveWindow::new(config);
             let mut held = 0;
             for _ in 0..100 {
-                w.receive(8 << 10, at(0), &mut RTT.clone()).unwrap();
+                w.receive(8 << 10, at(0), &mut far(RTT)).unwrap();
                 held += 8 << 10;
                 if w.consume(8 << 10) {
                     held -= w.adjust(at(0));

@@ -11,6 +11,7 @@ use crate::msg::DisconnectCode;
 use crate::replay::{Call, ChannelCall, ConnectionCall, Recorder};
 use crate::rng::Seed;
 use crate::time::Time;
+use crate::transport::liveness::Silence;
 use crate::transport::negotiate::Role;
 use crate::transport::{RxBuf, Transport};
 
@@ -21,9 +22,6 @@ pub(crate) struct Machine {
     pub(crate) now: Time,
     pub(super) ended: Option<Error>,
     pub(super) closing: bool,
-    missed_probes: u32,
-    /// When the last probe was due.
-    probed: Time,
     pub(crate) recorder: Option<Box<Recorder>>,
 }
 
@@ -35,8 +33,6 @@ impl Machine {
             now,
             ended: None,
             closing: false,
-            missed_probes: 0,
-            probed: now,
             recorder: None,
         }
     }
@@ -72,7 +68,7 @@ impl Machine {
 
     pub(super) fn note_found<S: Side>(&mut self, found: &Result<Next<S>, Error>, rx: &RxBuf) {
         let Some(recorder) = &mut self.recorder else { return };
-        let deadline = self.transport.timers.next();
+        let deadline = self.transport.liveness.deadline();
         match found {
             Ok(Next::Event(kept)) => {
                 recorder.found(format_args!("{}", Shown(kept, rx)), &[kept.message(rx)], deadline);
@@ -92,7 +88,7 @@ impl Machine {
     }
 
     pub(super) fn end(&mut self, error: Error) {
-        self.transport.timers.clear();
+        self.transport.liveness.stop();
         self.ended.get_or_insert(error);
     }
 
@@ -129,33 +125,17 @@ impl Machine {
         self.closing
     }
 
-    /// Starts what begins with authentication: keepalive.
-    pub(crate) fn authenticated(&mut self) {
-        let keepalive = self.transport.config.keepalive;
-        self.transport.timers.set(TimerKind::KeepAlive, keepalive.map(|k| self.now + k.interval));
-    }
-
+    /// The peer has been silent: asks whether it is there, or gives it up.
     pub(super) fn on_keepalive(&mut self) -> Result<(), Error> {
-        let Some(keepalive) = self.transport.config.keepalive else { return Ok(()) };
-        let due = self.transport.heard + keepalive.interval;
-        if self.transport.heard >= self.probed {
-            self.missed_probes = 0;
-        }
-        if due > self.now {
-            self.transport.timers.set(TimerKind::KeepAlive, Some(due));
-            return Ok(());
-        }
-        if self.missed_probes >= keepalive.count {
-            return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase()));
-        }
-        if self.transport.gate_open() {
+        match self.transport.liveness.keepalive(self.now) {
+            Silence::Short => {}
             // The same every time: OpenSSH before 9.5 and Paramiko end the connection for a PING,
             // whether they could answer it or not, so it goes to nobody unasked.
-            self.channels.globals.probe(&mut self.transport);
+            Silence::Probe if self.transport.gate_open() => self.channels.globals.probe(&mut self.transport),
+            // A key exchange is running, which has a time of its own.
+            Silence::Probe => {}
+            Silence::Dead => return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase())),
         }
-        self.probed = self.now;
-        self.missed_probes = self.missed_probes.saturating_add(1);
-        self.transport.timers.set(TimerKind::KeepAlive, Some(self.now + keepalive.interval));
         Ok(())
     }
 }

@@ -83,7 +83,7 @@ impl<S: Side> Connection<S> {
 impl<S: Side + ?Sized> Connection<S> {
     /// When to poll again at the latest, and why. Earlier polls do no harm.
     pub fn deadline(&self) -> Option<(Time, TimerKind)> {
-        self.core.transport.timers.next()
+        self.core.transport.liveness.deadline()
     }
 
     /// Bytes to be sent to the peer.
@@ -115,7 +115,7 @@ impl<S: Side + ?Sized> Connection<S> {
         self.core.note_this(ConnectionCall::Open { kind, window });
         self.core.connected()?;
         let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
-        self.core.transport.expect_reply(self.core.now);
+        self.core.transport.liveness.expect_reply(self.core.now);
         Ok(id)
     }
 
@@ -277,7 +277,7 @@ impl<S: Side + ?Sized> Connection<S> {
         self.core.note_this(ConnectionCall::Disconnect { code: code.0, text });
         if self.core.usable().is_ok() {
             self.core.transport.send_disconnect(code, text);
-            self.core.transport.timers.clear();
+            self.core.transport.liveness.stop();
             self.core.closing = true;
         }
     }

@@ -86,14 +86,10 @@ impl<S: Side> Connection<S> {
             },
             Incoming::Job(job) => event(News::Job(job)),
             Incoming::Keyed(true) => {
-                self.schedule_rekey();
                 self.side.keyed(&mut self.core);
                 Ok(None)
             }
-            Incoming::Keyed(false) => {
-                self.schedule_rekey();
-                event(News::Rekeyed)
-            }
+            Incoming::Keyed(false) => event(News::Rekeyed),
             Incoming::Disconnect(payload) => Err(self.disconnected(payload.of(rx))),
             Incoming::Message(number, payload) => match self.message(number, payload, rx) {
                 Ok(kept) => Ok(kept.map(Next::Event)),
@@ -117,13 +113,8 @@ impl<S: Side> Connection<S> {
         .transpose()
     }
 
-    fn schedule_rekey(&mut self) {
-        let at = self.core.now + self.core.transport.config.rekey.time;
-        self.core.transport.timers.set(TimerKind::Rekey, Some(at));
-    }
-
     fn fire_timers(&mut self, rx: &RxBuf) -> Result<(), Error> {
-        while let Some(kind) = self.core.transport.timers.expired(self.core.now) {
+        while let Some(kind) = self.core.transport.liveness.expired(self.core.now) {
             match kind {
                 TimerKind::Rekey => {}
                 TimerKind::KeepAlive => {
@@ -135,7 +126,7 @@ impl<S: Side> Connection<S> {
                     let Machine { transport, channels, now, .. } = &mut self.core;
                     channels.deny_expired(transport, *now);
                     let next = channels.decision_deadline();
-                    transport.timers.set(TimerKind::Decision, next);
+                    transport.liveness.decisions_denied(next);
                 }
                 TimerKind::Ident if let Some(failure) = self.core.transport.ident_failure(rx) => {
                     return Err(self.core.fail(failure));

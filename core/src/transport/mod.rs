@@ -5,12 +5,12 @@ pub(crate) mod ident;
 pub(crate) mod kex;
 pub mod legal;
 pub mod limits;
+pub(crate) mod liveness;
 pub mod negotiate;
 pub(crate) mod recv;
 mod run;
 mod rx;
 pub(crate) mod send;
-pub(crate) mod timers;
 mod tx;
 
 pub use kex::{DoneJob, Job};
@@ -25,12 +25,12 @@ use self::ident::IdentReader;
 use self::kex::KexState;
 use self::legal::State;
 use self::limits::{Limits, MAX_PACKETS_PER_KEY, RekeyLimit};
+use self::liveness::Liveness;
 use self::negotiate::{Algorithms, Negotiated, Policy, Role};
 use self::recv::{Payload, Receiver};
 use self::send::Sender;
-use self::timers::Timers;
 use crate::crypto::{Cipher, Digest, Provider, Scrubbed};
-use crate::error::{Phase, TimerKind, UsageError};
+use crate::error::{Phase, UsageError};
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::{Message, ServiceRequest};
 use crate::rng::{Rng, Seed};
@@ -144,7 +144,7 @@ pub(crate) struct Transport {
     offload: bool,
     pub(crate) sender: Sender,
     receiver: Receiver,
-    pub(crate) timers: Timers,
+    pub(crate) liveness: Liveness,
     ident: IdentReader,
     our_ident: Vec<u8>,
     /// Empty until known.
@@ -172,11 +172,6 @@ pub(crate) struct Transport {
     keyed_at: Time,
     packets_in: u64,
     bytes_in: u64,
-    /// Smallest round trip seen, for window sizing.
-    pub(crate) rtt: Option<core::time::Duration>,
-    rtt_from: Option<Time>,
-    /// When the last packet came.
-    pub(crate) heard: Time,
     /// Messages kept while the gate is shut, each behind its length. They may hold a password.
     posted: Scrubbed,
 }
@@ -200,15 +195,13 @@ impl Transport {
         now: Time,
     ) -> Self {
         let our_ident = config.ident_line();
-        let mut timers = Timers::default();
-        timers.set(TimerKind::Ident, Some(now + config.limits.ident_timeout));
         let mut transport = Transport {
             role,
             host_keys,
             offload,
             sender: Sender::new(seed.fork(b"padding")),
             receiver: Receiver::new(),
-            timers,
+            liveness: Liveness::new(Arc::clone(&config), now),
             ident: IdentReader::default(),
             our_ident,
             peer_ident: Vec::new(),
@@ -230,9 +223,6 @@ impl Transport {
             keyed_at: now,
             packets_in: 0,
             bytes_in: 0,
-            rtt: None,
-            rtt_from: None,
-            heard: now,
             posted: Scrubbed::default(),
             config,
         };
@@ -307,21 +297,6 @@ impl Transport {
         self.sender.send(&ServiceRequest::new(SshStr::new(service.as_bytes())));
     }
 
-    /// Starts a round trip measurement, unless one is running: [`measure_rtt`](Self::measure_rtt)
-    /// ends it when a message comes that answers what is being sent now. Others may come before
-    /// it, and say nothing about the way there and back.
-    pub(crate) fn expect_reply(&mut self, now: Time) {
-        self.rtt_from.get_or_insert(now);
-    }
-
-    /// Ends the measurement. The smallest sample counts: the peer's own delays are in all of them.
-    pub(crate) fn measure_rtt(&mut self, now: Time) {
-        if let Some(from) = self.rtt_from.take() {
-            let sample = now.since(from);
-            self.rtt = Some(self.rtt.map_or(sample, |best| best.min(sample)));
-        }
-    }
-
     /// Whether it is time to renew the keys, and what the next such time is.
     pub(crate) fn rekey_due(&self, now: Time) -> bool {
         let limit = &self.config.rekey;
@@ -350,7 +325,7 @@ impl Transport {
         if matches!(self.kex, KexState::Idle) {
             self.rekey_wanted = false;
             self.send_kexinit();
-            self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+            self.liveness.exchange_goes_on(now);
         }
     }
 

@@ -13,7 +13,7 @@ use super::recv::Payload;
 use super::{DoneJob, Incoming, MAX_IDLE_EXCHANGES, RxBuf, STORM_PACE, Transport};
 use crate::crypto::kex::{Ephemeral, PublicValue};
 use crate::crypto::{Cipher, Compression, Kex, Protection};
-use crate::error::{Denied, Failure, Fault, TimerKind};
+use crate::error::{Denied, Failure, Fault};
 use crate::keys::PublicKey;
 use crate::msg::{
     Category, DhInit, DhReply, EcdhInit, EcdhReply, ExtInfo, GexGroup, GexInit, GexReply, GexRequest,
@@ -32,8 +32,7 @@ impl Transport {
         if self.peer_ident.is_empty() {
             let Some(line) = self.ident.next(self.role, rx)? else { return Ok(None) };
             self.peer_ident = line;
-            self.timers.set(TimerKind::Ident, None);
-            self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+            self.liveness.identified(now);
             if self.role == Role::Server {
                 self.send_kexinit();
             }
@@ -43,7 +42,7 @@ impl Transport {
             let bytes = payload.of(rx);
             let number = bytes.first().copied().unwrap_or(0);
             self.count(bytes.len())?;
-            self.heard = now;
+            self.liveness.heard(now);
             match legal::judge(self.state(), self.role, self.strict, number) {
                 Verdict::Refuse => return Err(Failure::unexpected(number)),
                 Verdict::Ignore => {}
@@ -164,7 +163,7 @@ impl Transport {
         for part in [v_c, v_s, i_c, i_s] {
             hash.put_string(part);
         }
-        self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+        self.liveness.exchange_goes_on(now);
         let step = self.first_step(now, algorithms.kex)?;
         self.negotiated = Some(algorithms.clone());
         self.kex = KexState::Running(Box::new(Exchange { algorithms, hash: Some(hash), skip_guess, step }));
@@ -225,7 +224,7 @@ impl Transport {
                 let request = [min, 3072.clamp(min, max), max];
                 let [min, n, max] = request;
                 self.sender.send(&GexRequest::new(min, n, max));
-                self.expect_reply(now);
+                self.liveness.expect_reply(now);
                 Ok(Step::AwaitGroup { request })
             }
             (Role::Client, false) => {
@@ -235,7 +234,7 @@ impl Transport {
                     PublicValue::String(q) => self.sender.send(&EcdhInit::new(q)),
                     PublicValue::Mpint(e) => self.sender.send(&DhInit::new(e)),
                 }
-                self.expect_reply(now);
+                self.liveness.expect_reply(now);
                 Ok(Step::AwaitReply { ephemeral, public, group: None })
             }
             (Role::Server, true) => Ok(Step::AwaitGexRequest),
@@ -252,8 +251,8 @@ impl Transport {
             self.kex = KexState::Running(exchange);
             return Ok(None);
         }
-        self.measure_rtt(now);
-        self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+        self.liveness.measure_rtt(now);
+        self.liveness.exchange_goes_on(now);
         let handled = match self.role {
             Role::Client => self.client_method(now, &mut exchange, payload),
             Role::Server => self.server_method(&mut exchange, payload),
@@ -282,7 +281,7 @@ impl Transport {
             if let PublicValue::Mpint(e) = &public {
                 self.sender.send(&GexInit::new(e));
             }
-            self.expect_reply(now);
+            self.liveness.expect_reply(now);
             exchange.step = Step::AwaitReply { ephemeral, public, group: Some(group) };
             return Ok(None);
         }
@@ -380,7 +379,7 @@ impl Transport {
         }
         self.host_key = key;
         self.send_newkeys(now, reply.outcome)?;
-        self.expect_reply(now);
+        self.liveness.expect_reply(now);
         Ok(true)
     }
 
@@ -437,7 +436,7 @@ impl Transport {
         let compress = self.compresses(self.role);
         self.sender.compress(compress);
         self.gate_shut = false;
-        self.timers.set(TimerKind::KeyExchange, Some(now + self.config.limits.kex_timeout));
+        self.liveness.exchange_goes_on(now);
         if first {
             self.send_ext_info();
         }
@@ -480,12 +479,12 @@ impl Transport {
         };
         if self.role == Role::Server {
             // The client's NEWKEYS answers our reply.
-            self.measure_rtt(now);
+            self.liveness.measure_rtt(now);
         }
         self.receiver.rekey(opener, self.strict);
         let compress = self.compresses(self.role.peer());
         self.receiver.compress(compress);
-        self.timers.set(TimerKind::KeyExchange, None);
+        self.liveness.keyed(now);
         self.keyed_at = now;
         self.exchanges = self.exchanges.saturating_add(1);
         let first = self.base == State::FirstInit;
