@@ -15,7 +15,7 @@ use crate::crypto::SigAlg;
 use crate::error::{Failure, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
-use crate::replay::{Call, ClientCall, Proof, Texts};
+use crate::record::{Call, Proof, Rest, Texts};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
@@ -82,7 +82,7 @@ impl Connection<Client> {
 
     /// Accepts the host key, or ends the connection.
     pub fn decide_host_key(&mut self, ticket: HostKeyTicket, accept: bool) -> Result<(), UsageError> {
-        self.core.note(&Call::Client(ClientCall::DecideHostKey { number: ticket.number, accept }));
+        self.core.note(&Call::DecideHostKey { number: ticket.number, accept });
         self.core.usable()?;
         if self.side.asked.take_if(|n| *n == ticket.number).is_none() {
             return Err(UsageError::StaleTicket);
@@ -109,7 +109,7 @@ impl Connection<Client> {
     /// `Full` after 64 requests.
     pub fn authenticate(&mut self, user: impl AsRef<[u8]>, method: AuthMethod<'_>) -> Result<(), UsageError> {
         let user = user.as_ref();
-        self.core.note(&Call::Client(ClientCall::Authenticate { user, proof: Proof::of(&method) }));
+        self.core.note(&Call::Authenticate { user, proof: Proof::of(&method) });
         self.core.usable()?;
         let now = self.core.now;
         if let Some(ticket) = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)? {
@@ -137,7 +137,7 @@ impl Connection<Client> {
     /// another `authenticate` may follow.
     pub fn provide_signature(&mut self, ticket: SignTicket, signature: &[u8]) -> Result<(), UsageError> {
         let number = ticket.number;
-        self.core.note(&Call::Client(ClientCall::ProvideSignature { number, signature }));
+        self.core.note(&Call::ProvideSignature { number, signature: Rest(signature) });
         self.core.usable()?;
         let now = self.core.now;
         self.side.auth.provide_signature(&mut self.core.transport, now, &ticket, signature)
@@ -145,7 +145,7 @@ impl Connection<Client> {
 
     /// Gives up on a signature. Nothing was sent; another `authenticate` may follow.
     pub fn cancel_signature(&mut self, ticket: SignTicket) -> Result<(), UsageError> {
-        self.core.note(&Call::Client(ClientCall::CancelSignature(ticket.number)));
+        self.core.note(&Call::CancelSignature { number: ticket.number });
         self.core.usable()?;
         self.side.auth.cancel_signature(&ticket)
     }
@@ -153,7 +153,7 @@ impl Connection<Client> {
     /// Answers questions, as many answers as there were prompts.
     pub fn answer_prompts(&mut self, ticket: PromptTicket, answers: &[&str]) -> Result<(), UsageError> {
         let (number, given) = (ticket.number, Texts::Given(answers));
-        self.core.note(&Call::Client(ClientCall::AnswerPrompts { number, answers: given }));
+        self.core.note(&Call::AnswerPrompts { number, answers: given });
         self.core.usable()?;
         let now = self.core.now;
         self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, answers)

@@ -128,6 +128,7 @@ pub mod keys;
 pub mod login;
 pub mod msg;
 pub mod provider;
+mod record;
 pub mod replay;
 pub mod rng;
 pub mod server;

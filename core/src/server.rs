@@ -18,7 +18,7 @@ use crate::connection::{Connection, Event, Logic, Machine, Side};
 use crate::error::{Error, Failure, UsageError};
 use crate::keys::KeyPair;
 use crate::msg::{self, ExtInfo, Message};
-use crate::replay::{Call, ServerCall};
+use crate::record::Call;
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
@@ -126,7 +126,7 @@ impl Connection<Server> {
     ///
     /// `StaleTicket`.
     pub fn decide_probe(&mut self, ticket: ProbeTicket, usable: bool) -> Result<(), UsageError> {
-        self.core.note(&Call::Server(ServerCall::DecideProbe { number: ticket.number, usable }));
+        self.core.note(&Call::DecideProbe { number: ticket.number, usable });
         self.core.usable()?;
         self.side.auth.decide_probe(&mut self.core.transport, &ticket, usable)
     }
@@ -139,7 +139,7 @@ impl Connection<Server> {
     /// the attempt or cannot be sent: the attempt is rejected then.
     pub fn decide_auth(&mut self, ticket: AuthTicket, verdict: Verdict) -> Result<(), UsageError> {
         let (number, word) = (ticket.number, Cow::Borrowed(&verdict));
-        self.core.note(&Call::Server(ServerCall::DecideAuth { number, verdict: word }));
+        self.core.note(&Call::DecideAuth { number, verdict: word });
         self.core.usable()?;
         let decided = self.side.auth.decide(&mut self.core.transport, &ticket, verdict);
         if decided.is_ok() && self.side.auth.done() {

@@ -5,10 +5,10 @@ use alloc::boxed::Box;
 use super::kept::Shown;
 use super::run::Next;
 use super::side::Side;
-use crate::channel::{ChannelId, Channels, WindowConfig};
+use crate::channel::{Channels, WindowConfig};
 use crate::error::{Denied, Error, Failure, Fault, Phase, TimerKind, UsageError};
 use crate::msg::DisconnectCode;
-use crate::replay::{Call, ChannelCall, ConnectionCall, Recorder};
+use crate::record::{Call, Recorder};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::liveness::Silence;
@@ -48,14 +48,6 @@ impl Machine {
         if let Some(recorder) = &mut self.recorder {
             recorder.call(&self.transport.sender.tx, call);
         }
-    }
-
-    pub(super) fn note_on(&mut self, channel: ChannelId, call: ChannelCall<'_>) {
-        self.note(&Call::Channel(channel, call));
-    }
-
-    pub(super) fn note_this(&mut self, call: ConnectionCall<'_>) {
-        self.note(&Call::Connection(call));
     }
 
     pub(super) fn note_poll(&mut self, now: Time, rx: &mut RxBuf) {

@@ -18,7 +18,7 @@ use crate::crypto::Digest;
 use crate::error::{Error, Failure, Phase, TimerKind, UsageError};
 use crate::keys::PublicKey;
 use crate::msg::DisconnectCode;
-use crate::replay::{ChannelCall, ConnectionCall, SecretTranscript};
+use crate::record::{Call, Rest, SecretTranscript};
 use crate::time::Time;
 use crate::transport::negotiate::{Negotiated, Role};
 use crate::transport::{DoneJob, RxBuf, TransportConfig, TxBuf};
@@ -112,7 +112,7 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Opens a channel with a window of its own.
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
-        self.core.note_this(ConnectionCall::Open { kind, window });
+        self.core.note(&Call::OpenWith { window, kind });
         self.core.connected()?;
         let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
         self.core.transport.liveness.expect_reply(self.core.now);
@@ -121,7 +121,7 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Accepts a channel that the peer opens, with the configured window.
     pub fn accept_channel(&mut self, ticket: OpenTicket) -> Result<ChannelId, UsageError> {
-        self.core.note_on(ticket.channel, ChannelCall::Accept);
+        self.core.note(&Call::AcceptChannel { channel: ticket.channel });
         self.core.connected()?;
         let window = self.core.channels.window;
         self.core.channels.accept(&mut self.core.transport, ticket, window)
@@ -134,7 +134,7 @@ impl<S: Side + ?Sized> Connection<S> {
         why: OpenFailure,
         text: &str,
     ) -> Result<(), UsageError> {
-        self.core.note_on(ticket.channel, ChannelCall::Refuse { why: why.0, text });
+        self.core.note(&Call::RefuseChannel { channel: ticket.channel, why: why.0, text });
         self.core.connected()?;
         self.core.channels.refuse(&mut self.core.transport, ticket, why, text)
     }
@@ -148,7 +148,7 @@ impl<S: Side + ?Sized> Connection<S> {
         request: ChannelRequest<'_>,
         want_reply: bool,
     ) -> Result<(), UsageError> {
-        self.core.note_on(channel, ChannelCall::Request { request, want_reply });
+        self.core.note(&Call::Request { channel, want_reply, request });
         self.core.connected()?;
         self.core.channels.request(&mut self.core.transport, channel, &request, want_reply)
     }
@@ -156,7 +156,8 @@ impl<S: Side + ?Sized> Connection<S> {
     /// Answers a request of the peer. Replies go out in the order of the requests, whatever the
     /// order of the calls.
     pub fn reply(&mut self, ticket: RequestTicket, ok: bool) -> Result<(), UsageError> {
-        self.core.note_on(ticket.channel, ChannelCall::Reply { number: ticket.number, ok });
+        let RequestTicket { channel, number } = ticket;
+        self.core.note(&Call::Reply { channel, number, ok });
         self.core.connected()?;
         self.core.channels.reply(&ticket, ok)?;
         self.flush();
@@ -166,7 +167,7 @@ impl<S: Side + ?Sized> Connection<S> {
     /// Writes data and says how many bytes were taken: less than given when the peer's window, the
     /// output or a key exchange does not allow more now. `Writable` follows then, once.
     pub fn write(&mut self, channel: ChannelId, stream: Stream, data: &[u8]) -> Result<usize, UsageError> {
-        self.core.note_on(channel, ChannelCall::Write { stream, data });
+        self.core.note(&Call::Write { channel, stream, data: Rest(data) });
         let mut written = 0usize;
         while let Some(rest) = data.get(written..).filter(|r| !r.is_empty()) {
             let Some(mut slot) = self.lend(channel, stream, rest.len(), false)? else { break };
@@ -189,7 +190,7 @@ impl<S: Side + ?Sized> Connection<S> {
         stream: Stream,
         want: usize,
     ) -> Result<Option<DataSlot<'_>>, UsageError> {
-        self.core.note_on(channel, ChannelCall::Slot { stream, want: want as u64 });
+        self.core.note(&Call::Slot { channel, stream, want: want as u64 });
         self.lend(channel, stream, want, true)
     }
 
@@ -215,14 +216,14 @@ impl<S: Side + ?Sized> Connection<S> {
     /// Says that the application is done with `n` bytes of received data. The peer may send as
     /// many more; the next `poll` tells it so.
     pub fn consume(&mut self, channel: ChannelId, n: usize) -> Result<(), UsageError> {
-        self.core.note_on(channel, ChannelCall::Consume(n as u64));
+        self.core.note(&Call::Consume { channel, n: n as u64 });
         self.core.connected()?;
         self.core.channels.consume(channel, n)
     }
 
     /// Sends EOF: no more data will be written. Reading goes on.
     pub fn finish(&mut self, channel: ChannelId) -> Result<(), UsageError> {
-        self.core.note_on(channel, ChannelCall::Finish);
+        self.core.note(&Call::Finish { channel });
         self.core.connected()?;
         self.core.channels.finish(channel)?;
         self.flush();
@@ -231,7 +232,7 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Closes a channel. Data that still comes is dropped; `Closed` follows when the peer agrees.
     pub fn close_channel(&mut self, channel: ChannelId) -> Result<(), UsageError> {
-        self.core.note_on(channel, ChannelCall::Close);
+        self.core.note(&Call::CloseChannel { channel });
         self.core.connected()?;
         self.core.channels.close(channel)?;
         self.flush();
@@ -242,7 +243,7 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Sends a global request. With `want_reply`, `GlobalReply` follows, in order.
     pub fn request_global(&mut self, name: &str, fields: &[u8], want_reply: bool) -> Result<(), UsageError> {
-        self.core.note_this(ConnectionCall::RequestGlobal { name, fields, want_reply });
+        self.core.note(&Call::RequestGlobal { want_reply, name, fields: Rest(fields) });
         self.core.connected()?;
         self.core.channels.globals.ask(&mut self.core.transport, name, fields, want_reply)
     }
@@ -254,7 +255,7 @@ impl<S: Side + ?Sized> Connection<S> {
         ok: bool,
         port: Option<u32>,
     ) -> Result<(), UsageError> {
-        self.core.note_this(ConnectionCall::ReplyGlobal { number: ticket.number, ok, port });
+        self.core.note(&Call::ReplyGlobal { number: ticket.number, ok, port });
         self.core.connected()?;
         self.core.channels.globals.decide(ticket.number, ok, port)?;
         self.flush();
@@ -265,7 +266,7 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Renews the keys as soon as no key exchange is running. `Rekeyed` follows.
     pub fn rekey(&mut self) -> Result<(), UsageError> {
-        self.core.note_this(ConnectionCall::Rekey);
+        self.core.note(&Call::Rekey {});
         self.core.connected()?;
         self.core.transport.rekey_wanted = true;
         Ok(())
@@ -274,7 +275,7 @@ impl<S: Side + ?Sized> Connection<S> {
     /// Says goodbye. `poll` returns `Blocked(Output)` until everything is sent, then
     /// `Blocked(Closed)`.
     pub fn disconnect(&mut self, code: DisconnectCode, text: &str) {
-        self.core.note_this(ConnectionCall::Disconnect { code: code.0, text });
+        self.core.note(&Call::Disconnect { code: code.0, text });
         if self.core.usable().is_ok() {
             self.core.transport.send_disconnect(code, text);
             self.core.transport.liveness.stop();
@@ -344,7 +345,7 @@ impl<S: Side + ?Sized> Connection<S> {
     ///
     /// `StaleTicket` for the result of a job that is not waited for, `Closed` after the end.
     pub fn finish_job(&mut self, job: DoneJob) -> Result<(), UsageError> {
-        self.core.note_this(ConnectionCall::FinishJob(job.generation));
+        self.core.note(&Call::FinishJob { generation: job.generation });
         self.core.usable()?;
         let now = self.core.now;
         match self.core.transport.finish_job(now, job) {

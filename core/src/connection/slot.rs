@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::channel::{ChannelId, Channels, Stream};
-use crate::replay::{Call, ConnectionCall, Recorder};
+use crate::record::{Call, Recorder, Rest};
 use crate::transport::Transport;
 
 /// Room for data in the next packet of a channel; see [`Connection::slot`](crate::Connection::slot). Dropped without
@@ -35,7 +35,7 @@ impl DataSlot<'_> {
         let room = self.transport.sender.slot(self.prefix, self.room);
         if let Some(recorder) = self.recorder {
             let data = room.get(..n).unwrap_or_default();
-            recorder.commit(&Call::Connection(ConnectionCall::Commit(data)));
+            recorder.commit(&Call::Commit { data: Rest(data) });
         }
         let (prefix, len) = self.channels.data_prefix(self.channel, self.stream, n);
         self.transport.sender.commit(prefix.get(..len).unwrap_or_default(), n);

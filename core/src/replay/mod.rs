@@ -22,16 +22,10 @@
 //! stand in it; jobs that ran elsewhere are run again. Signers that are not deterministic (ECDSA on
 //! some tokens) cannot be replayed when they sign inside the connection.
 
-mod call;
 mod player;
-mod record;
-mod recorder;
-mod transcript;
 
-pub(crate) use call::{Call, ChannelCall, ClientCall, ConnectionCall, Proof, ServerCall, Texts};
 pub use player::{Divergence, Report, Setup, replay};
-pub(crate) use recorder::Recorder;
-pub use transcript::{MAX_TRANSCRIPT, Outline, SecretTranscript, TranscriptError};
 
+pub use crate::record::{MAX_TRANSCRIPT, Outline, SecretTranscript, TranscriptError};
 #[allow(unused_imports, reason = "for the links in the documentation")]
 use crate::{ClientConnection, ServerConnection};

@@ -9,9 +9,6 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::call::{Call, ChannelCall, ClientCall, ConnectionCall, KeyRef, KeyUse, Proof, ServerCall};
-use super::record::Record;
-use super::transcript::{HEADER, SecretTranscript};
 use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
 use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
 use crate::connection::{Connection, Event, Side, Step};
@@ -19,6 +16,7 @@ use crate::crypto::SigAlg;
 use crate::error::Fault;
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::DisconnectCode;
+use crate::record::{Call, HEADER, KeyRef, KeyUse, Proof, Record, SecretTranscript};
 use crate::server::{AuthTicket, ProbeTicket, Server};
 use crate::time::Time;
 use crate::transport::negotiate::Role;
@@ -104,15 +102,13 @@ pub fn replay(transcript: &SecretTranscript, setup: Setup<'_>) -> Result<Report,
 }
 
 /// A role whose calls can be replayed.
-pub(crate) trait Replayable: Side {
+trait Replayable: Side + Sized {
     /// Does a call of the role. Errors say what is missing.
-    fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str>
-    where
-        Self: Sized;
+    fn apply(conn: &mut Connection<Self>, keys: &[Arc<KeyPair>], call: Call<'_>) -> Result<(), &'static str>;
 }
 
 /// One replay.
-pub(crate) struct Player<'t, S: Replayable> {
+struct Player<'t, S: Replayable> {
     transcript: &'t SecretTranscript,
     conn: Connection<S>,
     keys: &'t [Arc<KeyPair>],
@@ -161,17 +157,17 @@ impl<'t, S: Replayable> Player<'t, S> {
             }
             match record {
                 Record::Poll { delta, eof, input } => self.poll(delta, eof, input),
-                Record::Call(Call::Channel(id, ChannelCall::Slot { stream, want })) => {
+                Record::Call(Call::Slot { channel, stream, want }) => {
                     // A commit belongs to the slot before it, and ends its loan.
                     let data = match records.peek() {
-                        Some(Record::Call(Call::Connection(ConnectionCall::Commit(data)))) => Some(*data),
+                        Some(Record::Call(Call::Commit { data })) => Some(data.0),
                         _ => None,
                     };
                     if data.is_some() {
                         self.report.records = self.report.records.saturating_add(1);
                         records.next();
                     }
-                    self.slot(id, stream, want, data);
+                    self.slot(channel, stream, want, data);
                 }
                 Record::Call(call) => self.call(call)?,
                 Record::Sent { len } => {
@@ -277,27 +273,21 @@ impl<'t, S: Replayable> Player<'t, S> {
 
     fn call(&mut self, call: Call<'_>) -> Result<(), Divergence> {
         self.report.calls = self.report.calls.saturating_add(1);
-        let conn = &mut self.conn;
         let done = match call {
-            Call::Channel(id, call) => {
-                channel_call(conn, id, call);
-                Ok(())
-            }
-            Call::Connection(ConnectionCall::FinishJob(generation)) => {
+            Call::FinishJob { generation } => {
                 let at = self.jobs.iter().position(|j| j.generation == generation);
                 let done = match at {
                     Some(at) => self.jobs.swap_remove(at).run(),
                     // Of another connection: refused then as now.
                     None => DoneJob { generation, result: Err(Fault::BadHostKey) },
                 };
-                ignore(conn.finish_job(done));
+                ignore(self.conn.finish_job(done));
                 Ok(())
             }
-            Call::Connection(call) => {
-                connection_call(conn, call);
-                Ok(())
-            }
-            own => S::apply(self, own),
+            call => match both(&mut self.conn, call) {
+                Some(own) => S::apply(&mut self.conn, self.keys, own),
+                None => Ok(()),
+            },
         };
         done.map_err(|missing| self.divergence(1, self.last.clone(), missing.into()))
     }
@@ -306,56 +296,54 @@ impl<'t, S: Replayable> Player<'t, S> {
 /// Results are not looked at: what they tell shows in the marks.
 fn ignore<T>(_: T) {}
 
-fn channel_call(conn: &mut Connection<dyn Side>, id: ChannelId, call: ChannelCall<'_>) {
+/// Does a call that both roles have; one that they have not comes back.
+fn both<'c>(conn: &mut Connection<dyn Side>, call: Call<'c>) -> Option<Call<'c>> {
     match call {
-        ChannelCall::Accept => ignore(conn.accept_channel(OpenTicket { channel: id })),
-        ChannelCall::Refuse { why, text } => {
-            ignore(conn.refuse_channel(OpenTicket { channel: id }, OpenFailure(why), text));
+        Call::AcceptChannel { channel } => ignore(conn.accept_channel(OpenTicket { channel })),
+        Call::RefuseChannel { channel, why, text } => {
+            ignore(conn.refuse_channel(OpenTicket { channel }, OpenFailure(why), text));
         }
-        ChannelCall::Request { request, want_reply } => ignore(conn.request(id, request, want_reply)),
-        ChannelCall::Reply { number, ok } => ignore(conn.reply(RequestTicket { channel: id, number }, ok)),
-        ChannelCall::Write { stream, data } => ignore(conn.write(id, stream, data)),
-        // Handled where the commit can be seen.
-        ChannelCall::Slot { .. } => {}
-        ChannelCall::Consume(n) => ignore(conn.consume(id, usize::try_from(n).unwrap_or(usize::MAX))),
-        ChannelCall::Finish => ignore(conn.finish(id)),
-        ChannelCall::Close => ignore(conn.close_channel(id)),
-    }
-}
-
-fn connection_call(conn: &mut Connection<dyn Side>, call: ConnectionCall<'_>) {
-    match call {
-        ConnectionCall::Open { kind, window } => ignore(conn.open_with(kind, window)),
-        // Without a slot before it, it does nothing; the comparison says so. Jobs are the player's.
-        ConnectionCall::Commit(_) | ConnectionCall::FinishJob(_) => {}
-        ConnectionCall::RequestGlobal { name, fields, want_reply } => {
-            ignore(conn.request_global(name, fields, want_reply));
+        Call::Request { channel, want_reply, request } => ignore(conn.request(channel, request, want_reply)),
+        Call::Reply { channel, number, ok } => ignore(conn.reply(RequestTicket { channel, number }, ok)),
+        Call::Write { channel, stream, data } => ignore(conn.write(channel, stream, data.0)),
+        Call::Consume { channel, n } => {
+            ignore(conn.consume(channel, usize::try_from(n).unwrap_or(usize::MAX)));
         }
-        ConnectionCall::ReplyGlobal { number, ok, port } => {
+        Call::Finish { channel } => ignore(conn.finish(channel)),
+        Call::CloseChannel { channel } => ignore(conn.close_channel(channel)),
+        Call::OpenWith { window, kind } => ignore(conn.open_with(kind, window)),
+        // Handled where the two can be seen together. Without a slot before it, a commit does nothing; the
+        // comparison says so.
+        Call::Slot { .. } | Call::Commit { .. } => {}
+        Call::RequestGlobal { want_reply, name, fields } => {
+            ignore(conn.request_global(name, fields.0, want_reply));
+        }
+        Call::ReplyGlobal { number, ok, port } => {
             ignore(conn.reply_global(GlobalTicket { number }, ok, port));
         }
-        ConnectionCall::Rekey => ignore(conn.rekey()),
-        ConnectionCall::Disconnect { code, text } => conn.disconnect(DisconnectCode(code), text),
+        Call::Rekey {} => ignore(conn.rekey()),
+        Call::Disconnect { code, text } => conn.disconnect(DisconnectCode(code), text),
+        own => return Some(own),
     }
+    None
 }
 
 impl Replayable for Client {
-    fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str> {
-        let Call::Client(call) = call else { return Err("a client, which has no such call") };
-        let conn = &mut player.conn;
+    fn apply(conn: &mut ClientConnection, keys: &[Arc<KeyPair>], call: Call<'_>) -> Result<(), &'static str> {
         match call {
-            ClientCall::DecideHostKey { number, accept } => {
+            Call::DecideHostKey { number, accept } => {
                 ignore(conn.decide_host_key(HostKeyTicket { number }, accept));
             }
-            ClientCall::Authenticate { user, proof } => return authenticate(conn, player.keys, user, proof),
-            ClientCall::ProvideSignature { number, signature } => {
-                ignore(conn.provide_signature(SignTicket { number }, signature));
+            Call::Authenticate { user, proof } => return authenticate(conn, keys, user, proof),
+            Call::ProvideSignature { number, signature } => {
+                ignore(conn.provide_signature(SignTicket { number }, signature.0));
             }
-            ClientCall::CancelSignature(number) => ignore(conn.cancel_signature(SignTicket { number })),
-            ClientCall::AnswerPrompts { number, answers } => {
+            Call::CancelSignature { number } => ignore(conn.cancel_signature(SignTicket { number })),
+            Call::AnswerPrompts { number, answers } => {
                 let answers = answers.list().map_err(|_| "answers that do not parse")?;
                 ignore(conn.answer_prompts(PromptTicket { number }, &answers));
             }
+            _ => return Err("a client, which has no such call"),
         }
         Ok(())
     }
@@ -404,15 +392,17 @@ fn authenticate_key(
 }
 
 impl Replayable for Server {
-    fn apply(player: &mut Player<'_, Self>, call: Call<'_>) -> Result<(), &'static str> {
-        let Call::Server(call) = call else { return Err("a server, which has no such call") };
+    fn apply(
+        conn: &mut ServerConnection,
+        _keys: &[Arc<KeyPair>],
+        call: Call<'_>,
+    ) -> Result<(), &'static str> {
         match call {
-            ServerCall::DecideAuth { number, verdict } => {
-                ignore(player.conn.decide_auth(AuthTicket { number }, Cow::into_owned(verdict)));
+            Call::DecideAuth { number, verdict } => {
+                ignore(conn.decide_auth(AuthTicket { number }, Cow::into_owned(verdict)));
             }
-            ServerCall::DecideProbe { number, usable } => {
-                ignore(player.conn.decide_probe(ProbeTicket { number }, usable));
-            }
+            Call::DecideProbe { number, usable } => ignore(conn.decide_probe(ProbeTicket { number }, usable)),
+            _ => return Err("a server, which has no such call"),
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::record::Record;
+use super::entry::Record;
 use crate::error::Phase;
 use crate::msg::Message;
 use crate::msg::{self, NewKeys};
@@ -23,7 +23,7 @@ pub const MAX_TRANSCRIPT: usize = 256 << 20;
 const MAGIC: [u8; 8] = *b"konkoTR\n";
 const VERSION: u32 = 1;
 /// Magic, version, role, seed, start.
-pub(super) const HEADER: usize = 8 + 4 + 1 + 32 + 8;
+pub(crate) const HEADER: usize = 8 + 4 + 1 + 32 + 8;
 
 pub(super) fn put_header(out: &mut dyn Sink, role: Role, seed: &Seed, now: Time) {
     out.put(&MAGIC);
@@ -143,21 +143,21 @@ impl SecretTranscript {
     }
 
     /// The seed and the start.
-    pub(super) fn start(&self) -> (Seed, Time) {
+    pub(crate) fn start(&self) -> (Seed, Time) {
         let mut r = Reader::new(self.bytes.get(13..).unwrap_or_default());
         let seed = Zeroizing::new(r.array().unwrap_or_default());
         (Seed::new(*seed), Time::from_micros(r.u64().unwrap_or_default()))
     }
 
-    pub(super) fn header(&self) -> &[u8] {
+    pub(crate) fn header(&self) -> &[u8] {
         self.bytes.get(..HEADER).unwrap_or_default()
     }
 
-    pub(super) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &[u8] {
         self.bytes.get(HEADER..).unwrap_or_default()
     }
 
-    pub(super) fn records(&self) -> impl Iterator<Item = Record<'_>> {
+    pub(crate) fn records(&self) -> impl Iterator<Item = Record<'_>> {
         let mut r = Reader::new(self.body());
         core::iter::from_fn(move || Record::next(&mut r).ok())
     }

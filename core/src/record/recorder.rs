@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::call::Call;
-use super::record::{CALL, CONSUMED, END, FOUND, Mark, POLL, SENT, put_found};
+use super::entry::{CALL, CONSUMED, END, FOUND, Mark, POLL, SENT, put_found};
 use super::transcript::{MAX_TRANSCRIPT, SecretTranscript, put_header};
 use crate::error::TimerKind;
 use crate::rng::Seed;
@@ -132,7 +132,7 @@ impl Recorder {
     }
 
     /// The records so far, header aside the first time; they are forgotten here.
-    pub(super) fn drain(&mut self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn drain(&mut self) -> Zeroizing<Vec<u8>> {
         core::mem::take(&mut self.out.0)
     }
 

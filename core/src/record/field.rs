@@ -1,0 +1,386 @@
+//! The arguments of calls, as values with an encoding.
+//!
+//! When a call is recorded its arguments are borrowed from the caller; when it is read back they are
+//! borrowed from the transcript. Where the two cannot have the same type, an enum says which.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::auth::client::AuthMethod;
+use crate::auth::server::{Challenge, Verdict};
+use crate::auth::{Method, MethodSet};
+use crate::channel::{ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
+use crate::crypto::SigAlg;
+use crate::keys::PublicKey;
+use crate::wire::{DecodeError, Reader, Sink};
+
+type Decoded<T> = Result<T, DecodeError>;
+
+/// An argument.
+pub(super) trait Field<'a>: Sized {
+    fn put(&self, out: &mut dyn Sink);
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self>;
+
+    /// What of it may be shown, with a space in front: nothing, unless it is a number or a word of ours.
+    fn show(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Ok(())
+    }
+}
+
+/// The bytes up to the end of the call.
+pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
+
+/// [`AuthMethod`] without the private half of keys.
+pub(crate) enum Proof<'a> {
+    None,
+    Password(&'a [u8]),
+    PasswordChange {
+        old: &'a [u8],
+        new: &'a [u8],
+    },
+    /// Probe, sign here, sign elsewhere.
+    Key(KeyUse, KeyRef<'a>, SigAlg),
+    KeyboardInteractive,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KeyUse {
+    Probe,
+    Here,
+    Elsewhere,
+}
+
+pub(crate) enum KeyRef<'a> {
+    Given(&'a PublicKey),
+    Blob(&'a [u8]),
+}
+
+pub(crate) enum Texts<'a> {
+    Given(&'a [&'a str]),
+    Encoded(&'a [u8]),
+}
+
+impl<'a> Proof<'a> {
+    pub(crate) fn of(method: &AuthMethod<'a>) -> Self {
+        match method {
+            AuthMethod::None => Proof::None,
+            AuthMethod::Password(p) => Proof::Password(p.expose()),
+            AuthMethod::PasswordChange { old, new } => {
+                Proof::PasswordChange { old: old.expose(), new: new.expose() }
+            }
+            AuthMethod::ProbeKey { key, alg } => Proof::Key(KeyUse::Probe, KeyRef::Given(key), *alg),
+            AuthMethod::PublicKey { key, alg } => Proof::Key(KeyUse::Here, KeyRef::Given(key.public()), *alg),
+            AuthMethod::ExternalKey { key, alg } => Proof::Key(KeyUse::Elsewhere, KeyRef::Given(key), *alg),
+            AuthMethod::KeyboardInteractive => Proof::KeyboardInteractive,
+        }
+    }
+}
+
+impl Proof<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Proof::None => "none",
+            Proof::Password(_) => "password",
+            Proof::PasswordChange { .. } => "password change",
+            Proof::Key(KeyUse::Probe, ..) => "probe of a key",
+            Proof::Key(KeyUse::Here, ..) => "publickey",
+            Proof::Key(KeyUse::Elsewhere, ..) => "publickey, signed elsewhere",
+            Proof::KeyboardInteractive => "keyboard-interactive",
+        }
+    }
+}
+
+impl<'a> Texts<'a> {
+    /// The texts, for a call.
+    pub(crate) fn list(&self) -> Decoded<Vec<&'a str>> {
+        match self {
+            Texts::Given(texts) => Ok(texts.to_vec()),
+            Texts::Encoded(bytes) => {
+                let mut r = Reader::new(bytes);
+                let mut texts = Vec::new();
+                while !r.is_empty() {
+                    texts.push(text(&mut r)?);
+                }
+                Ok(texts)
+            }
+        }
+    }
+}
+
+macro_rules! number {
+    ($type:ident $put:ident $read:ident) => {
+        impl Field<'_> for $type {
+            fn put(&self, out: &mut dyn Sink) {
+                out.$put(*self);
+            }
+
+            fn read(r: &mut Reader<'_>) -> Decoded<Self> {
+                r.$read()
+            }
+
+            fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, " {self}")
+            }
+        }
+    };
+}
+
+number!(u32 put_u32 u32);
+number!(u64 put_u64 u64);
+number!(bool put_bool bool);
+
+/// At the end of a call: absent, or four bytes.
+impl Field<'_> for Option<u32> {
+    fn put(&self, out: &mut dyn Sink) {
+        if let Some(n) = self {
+            out.put_u32(*n);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Decoded<Self> {
+        if r.is_empty() { Ok(None) } else { r.u32().map(Some) }
+    }
+}
+
+impl<'a> Field<'a> for &'a str {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put_string(self.as_bytes());
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        text(r)
+    }
+}
+
+impl<'a> Field<'a> for &'a [u8] {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put_string(self);
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        r.string()
+    }
+}
+
+impl<'a> Field<'a> for Rest<'a> {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put(self.0);
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        rest(r).map(Rest)
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {} bytes", self.0.len())
+    }
+}
+
+impl Field<'_> for ChannelId {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put_u32(self.local);
+        out.put_u32(self.generation);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(ChannelId { local: r.u32()?, generation: r.u32()? })
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " on channel {}.{}", self.local, self.generation)
+    }
+}
+
+impl Field<'_> for Stream {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put_bool(*self == Stream::Stderr);
+    }
+
+    fn read(r: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(if r.bool()? { Stream::Stderr } else { Stream::Data })
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {self:?}")
+    }
+}
+
+impl Field<'_> for WindowConfig {
+    fn put(&self, out: &mut dyn Sink) {
+        for n in [self.initial, self.max, self.packet] {
+            out.put_u32(n);
+        }
+    }
+
+    fn read(r: &mut Reader<'_>) -> Decoded<Self> {
+        Ok(WindowConfig { initial: r.u32()?, max: r.u32()?, packet: r.u32()? })
+    }
+}
+
+/// A known name with fields of one's own is still `Other`: a flag says so.
+impl<'a> Field<'a> for ChannelRequest<'a> {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put_bool(matches!(self, ChannelRequest::Other { .. }));
+        out.put_string(self.kind().as_bytes());
+        self.encode(out);
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        let (other, kind, fields) = (r.bool()?, r.text()?, rest(r)?);
+        if other { Ok(ChannelRequest::Other { kind, fields }) } else { ChannelRequest::decode(kind, fields) }
+    }
+}
+
+impl<'a> Field<'a> for OpenKind<'a> {
+    fn put(&self, out: &mut dyn Sink) {
+        out.put_bool(matches!(self, OpenKind::Other { .. }));
+        out.put_string(self.kind().as_bytes());
+        self.encode(out);
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        let (other, kind, fields) = (r.bool()?, r.text()?, rest(r)?);
+        if other { Ok(OpenKind::Other { kind, fields }) } else { OpenKind::decode(kind, fields) }
+    }
+}
+
+impl<'a> Field<'a> for Proof<'a> {
+    fn put(&self, out: &mut dyn Sink) {
+        match self {
+            Proof::None => out.put_u8(0),
+            Proof::Password(p) => {
+                out.put_u8(1);
+                out.put_string(p);
+            }
+            Proof::PasswordChange { old, new } => {
+                out.put_u8(2);
+                out.put_string(old);
+                out.put_string(new);
+            }
+            Proof::Key(usage, key, alg) => {
+                out.put_u8(match usage {
+                    KeyUse::Probe => 3,
+                    KeyUse::Here => 4,
+                    KeyUse::Elsewhere => 5,
+                });
+                match key {
+                    KeyRef::Given(key) => out.put_string(&key.to_blob()),
+                    KeyRef::Blob(blob) => out.put_string(blob),
+                }
+                out.put_string(alg.name().as_bytes());
+            }
+            Proof::KeyboardInteractive => out.put_u8(6),
+        }
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        let usage = match r.u8()? {
+            0 => return Ok(Proof::None),
+            1 => return Ok(Proof::Password(r.string()?)),
+            2 => return Ok(Proof::PasswordChange { old: r.string()?, new: r.string()? }),
+            3 => KeyUse::Probe,
+            4 => KeyUse::Here,
+            5 => KeyUse::Elsewhere,
+            6 => return Ok(Proof::KeyboardInteractive),
+            _ => return Err(DecodeError::Invalid),
+        };
+        let (blob, alg) = (r.string()?, text(r)?);
+        Ok(Proof::Key(usage, KeyRef::Blob(blob), SigAlg::from_name(alg).ok_or(DecodeError::Invalid)?))
+    }
+
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, " {}", self.name())
+    }
+}
+
+impl<'a> Field<'a> for Texts<'a> {
+    fn put(&self, out: &mut dyn Sink) {
+        match self {
+            Texts::Given(texts) => texts.iter().for_each(|t| out.put_string(t.as_bytes())),
+            Texts::Encoded(bytes) => out.put(bytes),
+        }
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        let texts = Texts::Encoded(rest(r)?);
+        texts.list()?;
+        Ok(texts)
+    }
+}
+
+impl<'a> Field<'a> for Cow<'a, Verdict> {
+    fn put(&self, out: &mut dyn Sink) {
+        put_verdict(out, self);
+    }
+
+    fn read(r: &mut Reader<'a>) -> Decoded<Self> {
+        verdict(r).map(Cow::Owned)
+    }
+}
+
+fn put_verdict(out: &mut dyn Sink, verdict: &Verdict) {
+    match verdict {
+        Verdict::Accept => out.put_u8(0),
+        Verdict::Reject => out.put_u8(1),
+        Verdict::Partial(methods) => {
+            out.put_u8(2);
+            put_methods(out, *methods);
+        }
+        Verdict::Challenge(challenge) => {
+            out.put_u8(3);
+            out.put_string(challenge.name.as_bytes());
+            out.put_string(challenge.instruction.as_bytes());
+            for (prompt, echo) in &challenge.prompts {
+                out.put_string(prompt.as_bytes());
+                out.put_bool(*echo);
+            }
+        }
+        Verdict::PasswordExpired { prompt } => {
+            out.put_u8(4);
+            out.put_string(prompt.as_bytes());
+        }
+    }
+}
+
+fn verdict(r: &mut Reader<'_>) -> Decoded<Verdict> {
+    Ok(match r.u8()? {
+        0 => Verdict::Accept,
+        1 => Verdict::Reject,
+        2 => Verdict::Partial(methods(r)?),
+        3 => {
+            let mut challenge = Challenge { name: owned(r)?, instruction: owned(r)?, prompts: Vec::new() };
+            while !r.is_empty() {
+                challenge.prompts.push((owned(r)?, r.bool()?));
+            }
+            Verdict::Challenge(challenge)
+        }
+        4 => Verdict::PasswordExpired { prompt: owned(r)? },
+        _ => return Err(DecodeError::Invalid),
+    })
+}
+
+/// Sets of methods by bit, in the order of [`Method::ALL`].
+fn put_methods(out: &mut dyn Sink, methods: MethodSet) {
+    let bits = Method::ALL.iter().rev().fold(0u8, |bits, m| (bits << 1) | u8::from(methods.contains(*m)));
+    out.put_u8(bits);
+}
+
+fn methods(r: &mut Reader<'_>) -> Decoded<MethodSet> {
+    let bits = r.u8()?;
+    Ok(Method::ALL.iter().zip(0u32..).filter(|(_, i)| (bits >> i) & 1 == 1).map(|(m, _)| *m).collect())
+}
+
+fn text<'a>(r: &mut Reader<'a>) -> Decoded<&'a str> {
+    r.text()?.to_str().ok_or(DecodeError::Invalid)
+}
+
+fn owned(r: &mut Reader<'_>) -> Decoded<String> {
+    text(r).map(String::from)
+}
+
+fn rest<'a>(r: &mut Reader<'a>) -> Decoded<&'a [u8]> {
+    r.bytes(r.rest().len())
+}
