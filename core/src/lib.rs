@@ -134,6 +134,7 @@ pub mod rng;
 pub mod server;
 pub mod session;
 pub mod sftp;
+pub mod slab;
 pub mod time;
 pub mod transport;
 pub mod wire;

@@ -9,7 +9,7 @@ use konko_core::msg::DisconnectCode;
 use konko_core::{ClientConnection, ClientEvent, Error, ServerConnection, ServerEvent};
 
 use crate::hub::Hub;
-use crate::slab::ConnId;
+use crate::links::ConnId;
 
 /// An application: it gets the events of all connections of a loop, and its own messages.
 ///

@@ -14,8 +14,8 @@ use mio::{Events, Poll, Registry, Token};
 use crate::app::{App, Closed};
 use crate::hub::{FIRST_CONNECTION, Hub, Settings};
 use crate::link::{Conn, Place, Turn};
+use crate::links::ConnId;
 use crate::mailbox::{Mail, Mailbox};
-use crate::slab::ConnId;
 use crate::socket::{Stream, is_exhaustion};
 
 /// Connections accepted in one turn.
@@ -132,8 +132,8 @@ impl<M: Send + 'static> Driver<M> {
         let Some(offset) = event.token().0.checked_sub(self.hub.base()) else { return false };
         if let Some(slot) = offset.checked_sub(FIRST_CONNECTION) {
             // A late event of a closed connection is at worst a try in vain for the next one.
-            if let Some(id) = self.hub.slab.at(slot) {
-                if let Some(link) = self.hub.slab.get_mut(id) {
+            if let Some(id) = self.hub.links.at(slot) {
+                if let Some(link) = self.hub.links.get_mut(id) {
                     link.ready(event);
                 }
                 self.hub.enqueue(id);
@@ -174,7 +174,7 @@ impl<M: Send + 'static> Driver<M> {
                 Mail::Message(message) => app.on_message(message, &mut self.hub),
                 Mail::Job(id, job) => {
                     // Deriving the keys is work too: in the connection's turn.
-                    if let Some(link) = self.hub.slab.get_mut(id) {
+                    if let Some(link) = self.hub.links.get_mut(id) {
                         link.job = Some(job);
                         self.hub.enqueue(id);
                     }
@@ -188,7 +188,7 @@ impl<M: Send + 'static> Driver<M> {
     fn fire<A: App<Message = M>>(&mut self, app: &mut A) {
         let now = self.hub.now();
         while let Some((at, id)) = self.hub.timers.due(now) {
-            let Some(link) = self.hub.slab.get_mut(id).filter(|link| link.armed == Some(at)) else {
+            let Some(link) = self.hub.links.get_mut(id).filter(|link| link.armed == Some(at)) else {
                 continue;
             };
             link.armed = None;
@@ -207,7 +207,7 @@ impl<M: Send + 'static> Driver<M> {
 
     fn drive<A: App<Message = M>>(&mut self, id: ConnId, app: &mut A) {
         self.hub.clock();
-        let Some(mut link) = self.hub.slab.take(id) else { return };
+        let Some(mut link) = self.hub.links.take(id) else { return };
         link.queued = false;
         let (rx, hub) = (&mut self.rx, &mut self.hub);
         let turn = catch_unwind(AssertUnwindSafe(|| link.turn(rx, app, hub)));
@@ -220,16 +220,16 @@ impl<M: Send + 'static> Driver<M> {
         match turn {
             Turn::Gone => {
                 drop(link);
-                self.hub.slab.remove(id);
+                self.hub.links.remove(id);
                 // Its descriptor is free.
                 for listener in self.hub.listeners.iter_mut().flatten() {
                     listener.paused = None;
                 }
                 return;
             }
-            Turn::Parked => self.hub.slab.put(id, link),
+            Turn::Parked => self.hub.links.put(id, link),
             Turn::Again => {
-                self.hub.slab.put(id, link);
+                self.hub.links.put(id, link);
                 self.hub.enqueue(id);
             }
         }
@@ -238,14 +238,14 @@ impl<M: Send + 'static> Driver<M> {
 
     /// Sees to it that a connection gets its turn when its deadline passes.
     fn arm(&mut self, id: ConnId) {
-        let Hub { slab, timers, .. } = &mut self.hub;
-        let live = slab.len();
-        let Some(link) = slab.get_mut(id) else { return };
+        let Hub { links, timers, .. } = &mut self.hub;
+        let live = links.len();
+        let Some(link) = links.get_mut(id) else { return };
         let Some(at) = link.deadline().filter(|at| link.armed.is_none_or(|armed| *at < armed)) else {
             return;
         };
         link.armed = Some(at);
-        timers.push(at, id, live, |at, id| slab.get(id).is_some_and(|link| link.armed == Some(at)));
+        timers.push(at, id, live, |at, id| links.get(id).is_some_and(|link| link.armed == Some(at)));
     }
 
     fn accept<A: App<Message = M>>(&mut self, app: &mut A) {
@@ -294,11 +294,11 @@ impl<M: Send + 'static> Driver<M> {
         // One that fails here is gone already.
         let Ok(stream) = Stream::try_from(socket) else { return };
         let Ok(id) = self.hub.start_server(stream, config, Some(place)) else { return };
-        let Some(mut link) = self.hub.slab.take(id) else { return };
+        let Some(mut link) = self.hub.links.take(id) else { return };
         if let Conn::Server(conn) = &mut link.conn {
             app.on_accepted(id, conn, peer, &mut self.hub);
         }
-        self.hub.slab.put(id, link);
+        self.hub.links.put(id, link);
     }
 }
 

@@ -17,8 +17,8 @@ use mio::{Interest, Registry, Token};
 
 use crate::dial::Dialing;
 use crate::link::{Conn, Link, Place, SharedAdmission};
+use crate::links::{ConnId, Links};
 use crate::mailbox::{Mail, Mailbox};
-use crate::slab::{ConnId, Slab};
 use crate::socket::Stream;
 use crate::timers::Timers;
 use crate::workers::Workers;
@@ -88,7 +88,7 @@ pub struct Hub<M> {
     now: Time,
     registry: Registry,
     base: usize,
-    pub(crate) slab: Slab,
+    pub(crate) links: Links,
     pub(crate) timers: Timers,
     /// Connections that want a turn: established ones, and the others.
     pub(crate) ready: [VecDeque<ConnId>; 2],
@@ -111,7 +111,7 @@ impl<M: Send + 'static> Hub<M> {
             now: Time::ZERO,
             registry: registry.try_clone()?,
             base: base.0,
-            slab: Slab::default(),
+            links: Links::default(),
             timers: Timers::default(),
             ready: Default::default(),
             listeners: Vec::new(),
@@ -187,12 +187,12 @@ impl<M: Send + 'static> Hub<M> {
 
     /// Whom a connection is with; `None` for Unix sockets, and when it is over.
     pub fn peer(&self, id: ConnId) -> Option<SocketAddr> {
-        self.slab.get(id)?.socket.as_ref()?.peer()
+        self.links.get(id)?.socket.as_ref()?.peer()
     }
 
     /// Connections that there are, those included that are saying goodbye.
     pub fn connections(&self) -> usize {
-        self.slab.len()
+        self.links.len()
     }
 
     // ---- listeners ----
@@ -258,7 +258,7 @@ impl<M: Send + 'static> Hub<M> {
         self.listeners.clear();
         let until = self.clock() + patience;
         self.draining = Some(self.draining.map_or(until, |before| before.min(until)));
-        for id in self.slab.ids() {
+        for id in self.links.ids() {
             self.enqueue(id);
         }
     }
@@ -276,7 +276,7 @@ impl<M: Send + 'static> Hub<M> {
     pub(crate) fn end_drain(&mut self, now: Time) {
         if self.drain_end().is_some_and(|until| until <= now) {
             self.drain_over = true;
-            for id in self.slab.ids() {
+            for id in self.links.ids() {
                 self.enqueue(id);
             }
         }
@@ -301,7 +301,7 @@ impl<M: Send + 'static> Hub<M> {
 
     /// Gives a connection a turn.
     pub(crate) fn enqueue(&mut self, id: ConnId) {
-        if let Some(link) = self.slab.get_mut(id).filter(|link| !link.queued) {
+        if let Some(link) = self.links.get_mut(id).filter(|link| !link.queued) {
             link.queued = true;
             let queue = usize::from(!link.established);
             self.ready[queue].push_back(id);
@@ -309,7 +309,7 @@ impl<M: Send + 'static> Hub<M> {
     }
 
     fn touch(&mut self, id: ConnId) -> Option<&mut Link> {
-        let link = self.slab.get_mut(id)?;
+        let link = self.links.get_mut(id)?;
         lend(&mut self.outputs, link);
         Some(link)
     }
@@ -355,21 +355,21 @@ impl<M: Send + 'static> Hub<M> {
         mut stream: Result<Stream, Dialing>,
         place: Option<Place>,
     ) -> io::Result<ConnId> {
-        let id = self.slab.reserve();
+        let id = self.links.reserve();
         if let Ok(stream) = &mut stream
             && let Err(error) = stream.register(&self.registry, self.token(id))
         {
-            self.slab.remove(id);
+            self.links.remove(id);
             return Err(error);
         }
-        self.slab.put(id, Box::new(Link::new(id, conn, stream).admitted(place)));
+        self.links.put(id, Box::new(Link::new(id, conn, stream).admitted(place)));
         self.enqueue(id);
         Ok(id)
     }
 
     /// What the sockets of a connection are registered under.
     fn token(&self, id: ConnId) -> Token {
-        Token(self.base + FIRST_CONNECTION + id.slot as usize)
+        Token(self.base + FIRST_CONNECTION + id.number())
     }
 
     pub(crate) fn dial(&self, id: ConnId, dialing: &mut Dialing) -> io::Result<Result<Stream, Option<Time>>> {
@@ -412,7 +412,7 @@ impl<M> Drop for Hub<M> {
 
 impl<M> fmt::Debug for Hub<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Hub({} connections)", self.slab.len())
+        write!(f, "Hub({} connections)", self.links.len())
     }
 }
 

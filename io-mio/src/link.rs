@@ -15,7 +15,7 @@ use konko_core::{
 use crate::app::{App, Closed};
 use crate::dial::Dialing;
 use crate::hub::Hub;
-use crate::slab::ConnId;
+use crate::links::ConnId;
 use crate::socket::Stream;
 
 /// What a peer may still send while the last words go out to it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use konko_core::transport::DoneJob;
 
-use crate::slab::ConnId;
+use crate::links::ConnId;
 
 pub(crate) enum Mail<M> {
     Message(M),

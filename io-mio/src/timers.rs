@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use konko_core::Time;
 
-use crate::slab::ConnId;
+use crate::links::ConnId;
 
 /// Entries that no longer hold are dropped when they come up, or all at once when they are most.
 #[derive(Default)]
@@ -40,12 +40,12 @@ impl Timers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slab::Slab;
+    use crate::links::Links;
 
     #[test]
     fn entries_come_up_in_time_and_those_that_do_not_hold_do_not_pile_up() {
-        let (mut slab, mut timers) = (Slab::default(), Timers::default());
-        let (keeps, other) = (slab.reserve(), slab.reserve());
+        let (mut links, mut timers) = (Links::default(), Timers::default());
+        let (keeps, other) = (links.reserve(), links.reserve());
         let at = Time::from_micros;
         timers.push(at(5_000_000), keeps, 2, |_, _| true);
         for n in 0..10_000 {

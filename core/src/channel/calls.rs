@@ -30,18 +30,18 @@ impl Channels {
         kind: &OpenKind<'_>,
         window: WindowConfig,
     ) -> Result<ChannelId, UsageError> {
-        if self.live >= transport.config.limits.channels {
+        if self.len() >= transport.config.limits.channels {
             return Err(UsageError::Full);
         }
         super::text(kind.kind().as_bytes())?;
         let window = window.bounded();
-        let local = self.free_slot();
+        let local = self.table.next_key().index();
         let mut fields = Vec::new();
         kind.encode(&mut fields);
         super::bounded(&fields)?;
         let open = ChannelOpen::new(kind.kind(), local, window.initial, window.packet, &fields);
         transport.post(&open)?;
-        Ok(self.insert(local, Phase::Opening, matches!(kind, OpenKind::Session), window))
+        Ok(self.insert(Phase::Opening, matches!(kind, OpenKind::Session), window))
     }
 
     /// Accepts a channel that the peer opens.

@@ -62,9 +62,7 @@ impl Channels {
             channel.stalled = false;
             if channel.blocked && channel.send_window > 0 {
                 channel.blocked = false;
-                let generation = channel.generation;
-                let id = ChannelId { local, generation };
-                return Some(Heard::Channel(id, ChannelEvent::Writable));
+                return Some(Heard::Channel(self.id(local), ChannelEvent::Writable));
             }
         }
         None
@@ -106,10 +104,7 @@ impl Channels {
     }
 
     pub(super) fn is_undecided(&self, question: &Undecided) -> bool {
-        let live = |id: &ChannelId| {
-            let slot = self.slots.get(usize::try_from(id.local).unwrap_or(usize::MAX));
-            slot.and_then(|s| s.as_deref()).filter(|c| c.generation == id.generation)
-        };
+        let live = |id: &ChannelId| self.table.get(id.key());
         match question {
             Undecided::Open(id) => live(id).is_some_and(|c| c.phase == Phase::Undecided),
             Undecided::Request(id, number) => live(id).is_some_and(|c| {

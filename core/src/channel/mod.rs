@@ -23,6 +23,7 @@ pub(crate) use table::Channels;
 
 use core::fmt;
 
+use crate::slab::Key;
 use crate::wire::{Part, SshStr};
 
 /// A channel of one connection. The numbers of closed channels are used again, the identifiers are
@@ -36,6 +37,16 @@ pub struct ChannelId {
 impl fmt::Display for ChannelId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.local)
+    }
+}
+
+impl ChannelId {
+    fn of(key: Key) -> Self {
+        ChannelId { local: key.index(), generation: key.generation() }
+    }
+
+    fn key(self) -> Key {
+        Key::new(self.local, self.generation)
     }
 }
 

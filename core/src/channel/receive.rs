@@ -143,7 +143,7 @@ impl Channels {
             Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, text))
         } else if m.max_packet == 0 {
             Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, "a maximum packet size of zero"))
-        } else if self.live >= limits.channels || self.undecided >= limits.undecided_opens {
+        } else if self.len() >= limits.channels || self.undecided >= limits.undecided_opens {
             Some((OpenFailure::RESOURCE_SHORTAGE, "too many channels"))
         } else {
             None
@@ -154,10 +154,9 @@ impl Channels {
             transport.post(&failure).map_err(|_| Fault::TooManyRequests)?;
             return Ok(None);
         }
-        let local = self.free_slot();
         let window = self.window;
-        let id = self.insert(local, Phase::Undecided, m.kind.as_bytes() == b"session", window);
-        if let Some(channel) = self.slot(local) {
+        let id = self.insert(Phase::Undecided, m.kind.as_bytes() == b"session", window);
+        if let Some(channel) = self.find(id) {
             channel.remote = m.sender;
             channel.send_window = m.window;
             channel.send_packet = usize::try_from(m.max_packet).unwrap_or(usize::MAX);

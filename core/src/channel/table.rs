@@ -2,12 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 
 use super::global::Globals;
 use super::window::ReceiveWindow;
 use super::{ChannelId, WindowConfig};
 use crate::error::{Failure, Fault};
+use crate::slab::{Key, Slab};
 use crate::time::Time;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,6 @@ pub(super) enum Asks {
 
 #[derive(Debug)]
 pub(super) struct Channel {
-    pub(super) generation: u32,
     pub(super) phase: Phase,
     pub(super) session: bool,
     /// The peer's number.
@@ -71,9 +70,7 @@ pub(super) struct Channel {
 /// All channels of a connection.
 #[derive(Debug)]
 pub(crate) struct Channels {
-    pub(super) slots: Vec<Option<Box<Channel>>>,
-    pub(super) generation: u32,
-    pub(super) live: usize,
+    pub(super) table: Slab<Box<Channel>>,
     pub(super) undecided: usize,
     /// The client has promised to open no more sessions.
     pub(super) no_more_sessions: bool,
@@ -97,9 +94,7 @@ pub(super) enum Undecided {
 impl Channels {
     pub(crate) fn new(window: WindowConfig) -> Self {
         Channels {
-            slots: Vec::new(),
-            generation: 0,
-            live: 0,
+            table: Slab::new(),
             undecided: 0,
             no_more_sessions: false,
             ready: VecDeque::new(),
@@ -112,74 +107,51 @@ impl Channels {
 
     /// Channels that exist.
     pub(crate) fn len(&self) -> usize {
-        self.live
+        self.table.len()
     }
 
-    pub(super) fn free_slot(&mut self) -> u32 {
-        let index = self.slots.iter().position(|s| s.is_none()).unwrap_or(self.slots.len());
-        if index == self.slots.len() {
-            self.slots.push(None);
-        }
-        u32::try_from(index).unwrap_or(u32::MAX)
-    }
-
-    pub(super) fn insert(
-        &mut self,
-        local: u32,
-        phase: Phase,
-        session: bool,
-        window: WindowConfig,
-    ) -> ChannelId {
-        self.generation = self.generation.wrapping_add(1);
-        let generation = self.generation;
-        if let Some(slot) = self.slots.get_mut(usize::try_from(local).unwrap_or(usize::MAX)) {
-            *slot = Some(Box::new(Channel {
-                generation,
-                phase,
-                session,
-                remote: 0,
-                receive: ReceiveWindow::new(window),
-                send_window: 0,
-                send_packet: 0,
-                eof_sent: false,
-                eof_wanted: false,
-                close_sent: false,
-                close_wanted: false,
-                eof_received: false,
-                blocked: false,
-                stalled: false,
-                ready: false,
-                program: false,
-                terminal: false,
-                env: 0,
-                exit_seen: false,
-                replies: VecDeque::new(),
-                first_reply: 0,
-                asked: 0,
-            }));
-            self.live = self.live.saturating_add(1);
-        }
-        ChannelId { local, generation }
+    pub(super) fn insert(&mut self, phase: Phase, session: bool, window: WindowConfig) -> ChannelId {
+        ChannelId::of(self.table.insert(Box::new(Channel {
+            phase,
+            session,
+            remote: 0,
+            receive: ReceiveWindow::new(window),
+            send_window: 0,
+            send_packet: 0,
+            eof_sent: false,
+            eof_wanted: false,
+            close_sent: false,
+            close_wanted: false,
+            eof_received: false,
+            blocked: false,
+            stalled: false,
+            ready: false,
+            program: false,
+            terminal: false,
+            env: 0,
+            exit_seen: false,
+            replies: VecDeque::new(),
+            first_reply: 0,
+            asked: 0,
+        })))
     }
 
     pub(super) fn remove(&mut self, local: u32) {
-        if let Some(slot) = self.slots.get_mut(usize::try_from(local).unwrap_or(usize::MAX))
-            && slot.take().is_some()
-        {
-            self.live = self.live.saturating_sub(1);
+        if let Some(key) = self.table.at(local) {
+            self.table.remove(key);
         }
     }
 
     pub(super) fn slot(&mut self, local: u32) -> Option<&mut Channel> {
-        self.slots.get_mut(usize::try_from(local).unwrap_or(usize::MAX))?.as_deref_mut()
+        self.table.get_mut(self.table.at(local)?).map(Box::as_mut)
     }
 
     pub(super) fn find(&mut self, id: ChannelId) -> Option<&mut Channel> {
-        self.slot(id.local).filter(|c| c.generation == id.generation)
+        self.table.get_mut(id.key()).map(Box::as_mut)
     }
 
-    pub(super) fn id(&mut self, local: u32) -> ChannelId {
-        ChannelId { local, generation: self.slot(local).map_or(0, |c| c.generation) }
+    pub(super) fn id(&self, local: u32) -> ChannelId {
+        ChannelId::of(self.table.at(local).unwrap_or(Key::new(local, 0)))
     }
 
     /// A channel that both sides have agreed on.

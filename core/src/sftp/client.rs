@@ -8,6 +8,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::slab::{Key, Slab};
 use crate::transport::TxBuf;
 use crate::wire::Reader;
 
@@ -20,9 +21,9 @@ pub use reply::{Entry, Event, Names, Reply};
 pub use request::OpenFlags;
 
 /// Requests that a client may have outstanding at most.
-const MAX_SLOTS: usize = 4096;
-/// Bits of a request's number that say its slot.
-const SLOT_BITS: u32 = 12;
+const MAX_REQUESTS: usize = 4096;
+/// Bits of a request's number that say its place in the table.
+const PLACE_BITS: u32 = 12;
 /// Bytes of VERSION up to the lowest byte of its number.
 const START: usize = 8;
 /// Number, request id and length of the data, before the data of DATA.
@@ -83,6 +84,13 @@ impl ClientConfig {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(crate) u32);
 
+impl RequestId {
+    /// The place, and above it as much of the generation as there is room for.
+    fn of(key: Key) -> Self {
+        RequestId((key.generation().wrapping_sub(1) << PLACE_BITS) | key.index())
+    }
+}
+
 impl fmt::Debug for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RequestId({})", self.0)
@@ -122,12 +130,6 @@ struct Pending {
     own: bool,
 }
 
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    pending: Option<Pending>,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     /// INIT was sent.
@@ -156,9 +158,7 @@ pub struct Client {
     state: State,
     framer: Framer,
     tx: TxBuf,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    outstanding: usize,
+    requests: Slab<Pending>,
     extensions: ExtensionSet,
     announced: Vec<(Vec<u8>, Vec<u8>)>,
     limits: Option<Limits>,
@@ -185,9 +185,7 @@ impl Client {
             state: State::Starting,
             framer: Framer::default(),
             tx,
-            slots: Vec::new(),
-            free: Vec::new(),
-            outstanding: 0,
+            requests: Slab::new(),
             announced: Vec::new(),
             limits: None,
             skipped: 0,
@@ -247,7 +245,7 @@ impl Client {
             State::Ended(error) => return error.clone(),
             State::Starting => "before VERSION; is the sftp subsystem there?".into(),
             State::Ready if self.framer.is_within(rx) => "in the middle of a message".into(),
-            State::Ready => alloc::format!("{} requests were outstanding", self.outstanding),
+            State::Ready => alloc::format!("{} requests were outstanding", self.requests.len()),
         };
         self.end(Error::new(Fault::Closed, detail))
     }
@@ -255,7 +253,7 @@ impl Client {
     fn end(&mut self, error: Error) -> Error {
         if !matches!(self.state, State::Ended(_)) {
             self.state = State::Ended(error.clone());
-            (self.slots, self.free, self.outstanding) = (Vec::new(), Vec::new(), 0);
+            self.requests = Slab::new();
             self.opening.clear();
             self.open.clear();
         }
@@ -274,12 +272,12 @@ impl Client {
 
     /// Requests that have no reply yet, cancelled ones among them.
     pub fn outstanding(&self) -> usize {
-        self.outstanding
+        self.requests.len()
     }
 
     /// Whether another request of any kind would be taken now.
     pub fn has_room(&self) -> bool {
-        self.is_ready() && self.outstanding < self.most() && self.tx.len() < TX_FULL
+        self.is_ready() && self.requests.len() < self.most() && self.tx.len() < TX_FULL
     }
 
     /// Bytes that may still be put into `tx` before requests are refused.
@@ -288,7 +286,7 @@ impl Client {
     }
 
     fn most(&self) -> usize {
-        self.config.max_requests.clamp(1, MAX_SLOTS)
+        self.config.max_requests.clamp(1, MAX_REQUESTS)
     }
 
     /// The extensions that the server announced, and those that were assumed.
@@ -324,41 +322,29 @@ impl Client {
         }
     }
 
+    fn pending(&self, id: RequestId) -> Option<&Pending> {
+        self.requests.get(self.key(id)?)
+    }
+
     fn pending_mut(&mut self, id: RequestId) -> Option<&mut Pending> {
-        let slot = self.slots.get_mut(slot_of(id))?;
-        if slot.generation != id.0 >> SLOT_BITS {
-            return None;
-        }
-        slot.pending.as_mut()
+        self.requests.get_mut(self.key(id)?)
     }
 
     /// Takes a request out of the table.
     fn settle(&mut self, id: RequestId) {
-        let index = slot_of(id);
-        if let Some(slot) = self.slots.get_mut(index)
-            && slot.pending.take().is_some()
-        {
-            slot.generation = slot.generation.wrapping_add(1) & (u32::MAX >> SLOT_BITS);
-            self.free.push(index as u32);
-            self.outstanding = self.outstanding.saturating_sub(1);
+        if let Some(key) = self.key(id) {
+            self.requests.remove(key);
         }
     }
 
     /// A number for a new request, and its place in the table.
     fn enter(&mut self, pending: Pending) -> RequestId {
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            // So that taking replies never allocates.
-            self.free.reserve(self.slots.len());
-            self.slots.len().saturating_sub(1) as u32
-        });
-        self.outstanding = self.outstanding.saturating_add(1);
-        let mut id = RequestId(index);
-        if let Some(slot) = self.slots.get_mut(index as usize) {
-            slot.pending = Some(pending);
-            id.0 |= slot.generation << SLOT_BITS;
-        }
-        id
+        RequestId::of(self.requests.insert(pending))
+    }
+
+    /// What has the place that a number names, if the number is its own.
+    fn key(&self, id: RequestId) -> Option<Key> {
+        self.requests.at(id.0 & ((1 << PLACE_BITS) - 1)).filter(|key| RequestId::of(*key) == id)
     }
 
     // ---- the start ----
@@ -408,10 +394,6 @@ impl Client {
         }
         Ok(())
     }
-}
-
-fn slot_of(id: RequestId) -> usize {
-    (id.0 & ((1 << SLOT_BITS) - 1)) as usize
 }
 
 /// File data comes piece by piece, everything else as a whole.

@@ -11,6 +11,7 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::rng::Seed;
+use crate::slab::{Key, Slab};
 use crate::transport::TxBuf;
 
 use super::attrs::Attrs;
@@ -116,8 +117,7 @@ impl ServerConfig {
 /// FAILURE at the next [`Server::poll`].
 #[must_use = "the client is told FAILURE"]
 pub struct Ticket {
-    slot: u32,
-    generation: u32,
+    request: Key,
     op: Operation,
     /// Where it is noted that it was dropped; nowhere once it is answered.
     loss: Option<Arc<Loss>>,
@@ -408,17 +408,10 @@ struct Open {
     promised: usize,
 }
 
-#[derive(Debug)]
-struct Slot {
-    generation: u32,
-    open: Option<Open>,
-    loss: Arc<Loss>,
-}
-
 /// The WRITE whose data is coming.
 #[derive(Debug)]
 struct Writing {
-    slot: u32,
+    request: Key,
     handle: Option<HandleId>,
     offset: u64,
     /// Data that is still to come. What stands behind it in the message is passed over.
@@ -447,14 +440,14 @@ pub struct Server {
     state: State,
     framer: Framer,
     tx: TxBuf,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
-    unanswered: usize,
+    requests: Slab<Open>,
+    /// One for each place in the table.
+    losses: Vec<Arc<Loss>>,
     promised: usize,
     handles: Handles,
     writing: Option<Writing>,
-    /// CLOSE requests whose handle has become free: slots.
-    closable: VecDeque<u32>,
+    /// CLOSE requests whose handle has become free.
+    closable: VecDeque<Key>,
     /// A ticket was dropped.
     lost: Arc<AtomicBool>,
 }
@@ -468,9 +461,8 @@ impl Server {
             state: State::Starting,
             framer: Framer::default(),
             tx: TxBuf::new(),
-            slots: Vec::new(),
-            free: Vec::new(),
-            unanswered: 0,
+            requests: Slab::new(),
+            losses: Vec::new(),
             promised: 0,
             writing: None,
             closable: VecDeque::new(),
@@ -537,12 +529,12 @@ impl Server {
     pub fn is_full(&self) -> bool {
         let most = self.config.max_backlog.max(2 * MAX_MESSAGE);
         let held = self.tx.len().saturating_add(self.promised);
-        held.saturating_add(MAX_MESSAGE) > most || self.unanswered >= self.config.max_requests.max(1)
+        held.saturating_add(MAX_MESSAGE) > most || self.requests.len() >= self.config.max_requests.max(1)
     }
 
     /// Requests that wait for a reply.
     pub fn unanswered(&self) -> usize {
-        self.unanswered
+        self.requests.len()
     }
 
     /// Handles that are open.
@@ -556,7 +548,7 @@ impl Server {
         if !matches!(self.state, State::Ended(_)) {
             self.state = State::Ended(Error::new(Fault::Closed, ""));
         }
-        (self.slots, self.free, self.unanswered, self.promised) = (Vec::new(), Vec::new(), 0, 0);
+        (self.requests, self.losses, self.promised) = (Slab::new(), Vec::new(), 0);
         self.writing = None;
         self.closable.clear();
         self.handles.drain()
@@ -576,13 +568,9 @@ impl Server {
     }
 
     fn next_close<'b>(&mut self) -> Option<Request<'b>> {
-        let slot = self.closable.pop_front()?;
-        let handle = self.open_at(slot)?.handles[0]?;
-        Some(Request { ticket: self.ticket(slot), op: Op::Close { handle } })
-    }
-
-    fn open_at(&mut self, slot: u32) -> Option<&mut Open> {
-        self.slots.get_mut(slot as usize)?.open.as_mut()
+        let request = self.closable.pop_front()?;
+        let handle = self.requests.get(request)?.handles[0]?;
+        Some(Request { ticket: self.ticket(request), op: Op::Close { handle } })
     }
 
     /// Answers what nobody will answer any more.
@@ -590,51 +578,41 @@ impl Server {
         if !self.lost.swap(false, Ordering::Acquire) {
             return;
         }
-        for slot in 0..self.slots.len() as u32 {
-            let tickets = self.slots.get(slot as usize).map(|s| s.loss.tickets.swap(0, Ordering::Acquire));
+        for place in 0..self.losses.len() {
+            let tickets = self.losses.get(place).map(|loss| loss.tickets.swap(0, Ordering::Acquire));
+            let Some(request) = self.requests.at(place as u32) else { continue };
             for _ in 0..tickets.unwrap_or(0) {
-                self.conclude(slot, &Status::with_message(StatusCode::FAILURE, "it was not answered"));
+                self.conclude(request, &Status::with_message(StatusCode::FAILURE, "it was not answered"));
             }
         }
     }
 
-    fn ticket(&mut self, slot: u32) -> Ticket {
-        let entry = self.slots.get_mut(slot as usize);
-        let generation = entry.as_ref().map_or(0, |e| e.generation);
-        let loss = entry.as_ref().map(|e| Arc::clone(&e.loss));
-        let op = entry.and_then(|e| e.open.as_mut()).map_or(Operation::Extended, |o| {
+    fn ticket(&mut self, request: Key) -> Ticket {
+        let loss = self.losses.get(request.index() as usize).map(Arc::clone);
+        let op = self.requests.get_mut(request).map_or(Operation::Extended, |o| {
             o.parts = o.parts.saturating_add(1);
             o.op
         });
-        Ticket { slot, generation, op, loss }
+        Ticket { request, op, loss }
     }
 
     /// Notes a request; its handles cannot be closed before it is answered.
-    fn enter(&mut self, open: Open) -> u32 {
+    fn enter(&mut self, open: Open) -> Key {
         for handle in open.handles.iter().flatten() {
             self.handles.hold(*handle);
         }
-        self.unanswered = self.unanswered.saturating_add(1);
         self.promised = self.promised.saturating_add(open.promised);
-        let slot = self.free.pop().unwrap_or_else(|| {
-            let loss = Loss { any: Arc::clone(&self.lost), ..Loss::default() };
-            self.slots.push(Slot { generation: 0, open: None, loss: Arc::new(loss) });
-            self.free.reserve(self.slots.len());
-            self.slots.len().saturating_sub(1) as u32
-        });
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            entry.open = Some(open);
+        let request = self.requests.insert(open);
+        if request.index() as usize >= self.losses.len() {
+            let any = Arc::clone(&self.lost);
+            self.losses.push(Arc::new(Loss { any, ..Loss::default() }));
         }
-        slot
+        request
     }
 
     /// Takes an answered request out; a CLOSE that waited for it becomes ready.
-    fn leave(&mut self, slot: u32) -> Option<Open> {
-        let entry = self.slots.get_mut(slot as usize)?;
-        let open = entry.open.take()?;
-        entry.generation = entry.generation.wrapping_add(1);
-        self.free.push(slot);
-        self.unanswered = self.unanswered.saturating_sub(1);
+    fn leave(&mut self, request: Key) -> Option<Open> {
+        let open = self.requests.remove(request)?;
         self.promised = self.promised.saturating_sub(open.promised);
         for handle in open.handles.iter().flatten() {
             if let Some(close) = self.handles.release(*handle) {

@@ -10,7 +10,7 @@ use crate::sftp::operation::{Answer, Operation};
 use crate::sftp::status::{Status, StatusCode};
 use crate::wire::{DecodeError, Reader, SshStr};
 
-use super::{Client, Handle, Pending, RequestId, SLOT_BITS, State, slot_of};
+use super::{Client, Handle, Pending, RequestId, State};
 
 /// What a server said.
 #[derive(Debug)]
@@ -155,8 +155,7 @@ impl Client {
             return true;
         }
         let Ok((_, id, _)) = head(message) else { return false };
-        let slot = self.slots.get(slot_of(id)).filter(|s| s.generation == id.0 >> SLOT_BITS);
-        slot.and_then(|s| s.pending).is_some_and(|p| p.own || p.cancelled)
+        self.pending(id).is_some_and(|p| p.own || p.cancelled)
     }
 
     pub(super) fn on_own<'b>(&mut self, message: &[u8]) -> Result<Option<Event<'b>>, Error> {

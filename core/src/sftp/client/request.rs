@@ -80,7 +80,7 @@ impl Client {
             State::Ended(_) => return Err(UsageError::Ended),
             State::Ready => {}
         }
-        if self.outstanding >= self.most() || self.tx.len() >= TX_FULL {
+        if self.outstanding() >= self.most() || self.tx.len() >= TX_FULL {
             return Err(UsageError::Full);
         }
         let extension = pending.op.extension().filter(|e| !self.supports(*e));
@@ -206,7 +206,7 @@ impl Client {
         match self.state {
             State::Starting => Err(UsageError::NotReady),
             State::Ended(_) => Err(UsageError::Ended),
-            State::Ready if self.outstanding >= self.most() || self.tx.len() >= TX_FULL => {
+            State::Ready if self.outstanding() >= self.most() || self.tx.len() >= TX_FULL => {
                 Err(UsageError::Full)
             }
             State::Ready => Ok(()),

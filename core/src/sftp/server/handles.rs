@@ -3,6 +3,7 @@ use core::fmt;
 
 use crate::rng::{Rng, Seed};
 use crate::sftp::client::OpenFlags;
+use crate::slab::{Key, Slab};
 
 /// Bytes of a handle on the wire: the place in the table, and a number that only we know.
 const WIRE: usize = 12;
@@ -10,22 +11,19 @@ const WIRE: usize = 12;
 /// An open file or directory of a session, as its file system knows it. Indices are used again, whole
 /// identifiers are not.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HandleId {
-    index: u32,
-    generation: u32,
-}
+pub struct HandleId(Key);
 
 impl HandleId {
     /// A small number, below [`ServerConfig::max_handles`](super::ServerConfig::max_handles), that no
     /// other open handle has.
     pub fn index(self) -> usize {
-        self.index as usize
+        self.0.index() as usize
     }
 }
 
 impl fmt::Debug for HandleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "HandleId({}.{})", self.index, self.generation)
+        write!(f, "HandleId({})", self.0)
     }
 }
 
@@ -38,7 +36,6 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 struct Entry {
-    id: HandleId,
     /// The rest of its bytes on the wire.
     secret: [u8; WIRE - 4],
     kind: Kind,
@@ -47,27 +44,25 @@ struct Entry {
     /// Requests for it that were not answered.
     held: u32,
     /// The CLOSE that waits for them.
-    closing: Option<u32>,
+    closing: Option<Key>,
     closed: bool,
 }
 
 /// The handles of a session.
 pub(super) struct Handles {
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
+    entries: Slab<Entry>,
     most: usize,
-    opened: u32,
     rng: Rng,
 }
 
 impl Handles {
     pub(super) fn new(most: usize, seed: &Seed) -> Self {
         let rng = seed.fork(b"sftp handles");
-        Handles { entries: Vec::new(), free: Vec::new(), most, opened: 0, rng }
+        Handles { entries: Slab::new(), most, rng }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len().saturating_sub(self.free.len())
+        self.entries.len()
     }
 
     /// A place for what an OPEN opens; `None`: there are as many as allowed.
@@ -75,31 +70,23 @@ impl Handles {
         if self.len() >= self.most {
             return None;
         }
-        let index = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
-            self.entries.len().saturating_sub(1) as u32
-        });
-        self.opened = self.opened.wrapping_add(1);
-        let id = HandleId { index, generation: self.opened };
         let secret = self.rng.array();
-        let entry = Entry { id, secret, kind, known: false, held: 0, closing: None, closed: false };
-        *self.entries.get_mut(index as usize)? = Some(entry);
-        Some(id)
+        let entry = Entry { secret, kind, known: false, held: 0, closing: None, closed: false };
+        Some(HandleId(self.entries.insert(entry)))
     }
 
     /// Stands for a handle that may be reserved now; `None`: there are as many as allowed.
     pub(super) fn vacant(&self) -> Option<HandleId> {
-        (self.len() < self.most).then_some(HandleId { index: 0, generation: 0 })
+        (self.len() < self.most).then_some(HandleId(Key::new(0, 0)))
     }
 
     /// Whether requests for it were not answered.
     pub(super) fn is_held(&self, id: HandleId) -> bool {
-        let entry = self.entries.get(id.index()).and_then(Option::as_ref);
-        entry.is_some_and(|e| e.id == id && e.held > 0)
+        self.entries.get(id.0).is_some_and(|e| e.held > 0)
     }
 
     fn entry(&mut self, id: HandleId) -> Option<&mut Entry> {
-        self.entries.get_mut(id.index())?.as_mut().filter(|e| e.id == id)
+        self.entries.get_mut(id.0)
     }
 
     /// Its OPEN succeeded: the bytes that the client gets.
@@ -108,7 +95,7 @@ impl Handles {
         entry.known = true;
         let mut wire = [0; WIRE];
         let (index, secret) = wire.split_at_mut(4);
-        index.copy_from_slice(&id.index.to_be_bytes());
+        index.copy_from_slice(&id.0.index().to_be_bytes());
         secret.copy_from_slice(&entry.secret);
         Some(wire)
     }
@@ -119,9 +106,9 @@ impl Handles {
             return None;
         }
         let (index, secret) = wire.split_first_chunk::<4>()?;
-        let index = usize::try_from(u32::from_be_bytes(*index)).ok()?;
-        let entry = self.entries.get(index)?.as_ref()?;
-        (entry.known && !entry.closed && entry.secret == secret).then_some((entry.id, entry.kind))
+        let key = self.entries.at(u32::from_be_bytes(*index))?;
+        let entry = self.entries.get(key)?;
+        (entry.known && !entry.closed && entry.secret == secret).then_some((HandleId(key), entry.kind))
     }
 
     pub(super) fn hold(&mut self, id: HandleId) {
@@ -131,7 +118,7 @@ impl Handles {
     }
 
     /// A request for it was answered. Returns the CLOSE that may go on now.
-    pub(super) fn release(&mut self, id: HandleId) -> Option<u32> {
+    pub(super) fn release(&mut self, id: HandleId) -> Option<Key> {
         let entry = self.entry(id)?;
         entry.held = entry.held.saturating_sub(1);
         // The CLOSE itself holds it.
@@ -139,7 +126,7 @@ impl Handles {
     }
 
     /// No further requests. True if none is unanswered; else `close` waits for them.
-    pub(super) fn close(&mut self, id: HandleId, close: u32) -> bool {
+    pub(super) fn close(&mut self, id: HandleId, close: Key) -> bool {
         let Some(entry) = self.entry(id) else { return true };
         entry.closed = true;
         // The CLOSE itself holds it.
@@ -150,19 +137,13 @@ impl Handles {
     }
 
     pub(super) fn remove(&mut self, id: HandleId) {
-        if self.entry(id).is_some() {
-            if let Some(place) = self.entries.get_mut(id.index()) {
-                *place = None;
-            }
-            self.free.push(id.index);
-        }
+        self.entries.remove(id.0);
     }
 
     /// Empties the table.
     pub(super) fn drain(&mut self) -> Vec<HandleId> {
-        self.free.clear();
         // What was reserved and never answered was perhaps opened.
-        core::mem::take(&mut self.entries).into_iter().flatten().map(|e| e.id).collect()
+        self.entries.drain().into_iter().map(|(key, _)| HandleId(key)).collect()
     }
 }
 

@@ -183,8 +183,8 @@ impl Server {
                     if !self.handles.is_held(handle) {
                         return false;
                     }
-                    let slot = self.enter(Open::whole(id, Operation::Close, handles));
-                    self.handles.close(handle, slot);
+                    let request = self.enter(Open::whole(id, Operation::Close, handles));
+                    self.handles.close(handle, request);
                     return true;
                 }
                 Ok(Some(_)) => return false,
@@ -200,11 +200,11 @@ impl Server {
         let (id, op, mut r) = head(message)?;
         let Parsed { op: what, handles, len, promised } = self.judge(id, op, &mut r, true).ok()??;
         let op = op.unwrap_or(Operation::Extended);
-        let slot = self.enter(Open { len, promised, ..Open::whole(id, op, handles) });
+        let request = self.enter(Open { len, promised, ..Open::whole(id, op, handles) });
         if let Op::Close { handle } = what {
-            self.handles.close(handle, slot);
+            self.handles.close(handle, request);
         }
-        Some(Request { ticket: self.ticket(slot), op: what })
+        Some(Request { ticket: self.ticket(request), op: what })
     }
 
     /// Reads and checks a request; `None` if it is answered already. Nothing changes before `admit`.
@@ -438,7 +438,7 @@ impl Server {
             Ok((handle, offset, len)) => (Some(handle), offset, len, None),
             Err(no) => (None, 0, 0, Some(no.status())),
         };
-        let slot = self.enter(Open {
+        let request = self.enter(Open {
             id,
             op: Operation::Write,
             handles: [handle, None],
@@ -448,7 +448,7 @@ impl Server {
             len: 0,
             promised: SMALL,
         });
-        self.writing = Some(Writing { slot, handle, offset, len });
+        self.writing = Some(Writing { request, handle, offset, len });
         Ok(data == 0)
     }
 
@@ -468,23 +468,23 @@ impl Server {
 
     /// A part of the data; `None` if the WRITE is refused, or nothing of it is left to do.
     pub(super) fn on_write_data<'b>(&mut self, data: &'b [u8], left: usize) -> Option<Request<'b>> {
-        let Writing { slot, handle, offset, len } = self.writing.take()?;
+        let Writing { request, handle, offset, len } = self.writing.take()?;
         let (counts, _) = data.split_at_checked(len).unwrap_or((data, &[]));
         if left > 0 {
             let offset = offset.saturating_add(counts.len() as u64);
             let len = len.saturating_sub(counts.len());
-            self.writing = Some(Writing { slot, handle, offset, len });
+            self.writing = Some(Writing { request, handle, offset, len });
         }
         let behind = counts.is_empty() && !data.is_empty();
         let data = counts;
-        let open = self.open_at(slot)?;
+        let open = self.requests.get_mut(request)?;
         open.complete = left == 0;
         match handle.filter(|_| open.failed.is_none() && !behind) {
             Some(handle) => {
-                Some(Request { ticket: self.ticket(slot), op: Op::Write { handle, offset, data } })
+                Some(Request { ticket: self.ticket(request), op: Op::Write { handle, offset, data } })
             }
             None => {
-                self.settle_write(slot);
+                self.settle_write(request);
                 None
             }
         }

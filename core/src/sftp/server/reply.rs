@@ -8,9 +8,10 @@ use crate::sftp::extension::{FileHash, StatVfs, UsersGroups};
 use crate::sftp::message::{MAX_DATA, number, patch, publish, send};
 use crate::sftp::operation::{Answer, Operation};
 use crate::sftp::status::{Status, StatusCode};
+use crate::slab::Key;
 use crate::wire::Sink;
 
-use super::{Server, Slot, Ticket};
+use super::{Server, Ticket};
 
 /// Most bytes of a NAME: every client takes packets of 34000 bytes (draft §3).
 const MAX_NAMES: usize = 33_000;
@@ -76,10 +77,10 @@ impl Server {
 
     /// OPEN, OPENDIR: it is open under the handle of the request.
     pub fn reply_opened(&mut self, mut ticket: Ticket) -> Result<(), UsageError> {
-        let slot = self.expect(&mut ticket, Answer::Handle)?;
-        let handle = self.open_at(slot).and_then(|o| o.handles[0]);
+        let request = self.expect(&mut ticket, Answer::Handle)?;
+        let handle = self.requests.get_mut(request).and_then(|o| o.handles[0]);
         let wire = handle.and_then(|h| self.handles.publish(h)).ok_or(UsageError::StaleTicket)?;
-        self.answer(slot, number::HANDLE, |out| out.put_string(&wire));
+        self.answer(request, number::HANDLE, |out| out.put_string(&wire));
         Ok(())
     }
 
@@ -90,8 +91,8 @@ impl Server {
         mut ticket: Ticket,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, Status>,
     ) -> Result<(), UsageError> {
-        let slot = self.expect(&mut ticket, Answer::Data)?;
-        let (id, len) = self.open_at(slot).map_or((0, 0), |o| (o.id, o.len as usize));
+        let request = self.expect(&mut ticket, Answer::Data)?;
+        let (id, len) = self.requests.get_mut(request).map_or((0, 0), |o| (o.id, o.len as usize));
         let mut draft = self.tx.draft();
         draft.put_u32(0);
         draft.put_u8(number::DATA);
@@ -106,13 +107,13 @@ impl Server {
                 let end = at.saturating_add(4).saturating_add(n);
                 patch(&mut self.tx, end, at, n);
                 publish(&mut self.tx, end);
-                self.leave(slot);
+                self.leave(request);
                 return Ok(());
             }
             Err(status) if status.is_ok() => Status::new(StatusCode::FAILURE),
             Err(status) => status,
         };
-        self.conclude(slot, &status);
+        self.conclude(request, &status);
         Ok(())
     }
 
@@ -133,8 +134,8 @@ impl Server {
         mut ticket: Ticket,
         fill: impl FnOnce(&mut NameList<'_>) -> Result<(), Status>,
     ) -> Result<(), UsageError> {
-        let slot = self.expect(&mut ticket, Answer::Names)?;
-        let id = self.open_at(slot).map_or(0, |o| o.id);
+        let request = self.expect(&mut ticket, Answer::Names)?;
+        let id = self.requests.get_mut(request).map_or(0, |o| o.id);
         let mut draft = self.tx.draft();
         draft.put_u32(0);
         draft.put_u8(number::NAME);
@@ -149,24 +150,24 @@ impl Server {
             Ok(()) => {
                 patch(&mut self.tx, end, at, count);
                 publish(&mut self.tx, end);
-                self.leave(slot);
+                self.leave(request);
                 return Ok(());
             }
             Err(status) if status.is_ok() => Status::new(StatusCode::FAILURE),
             Err(status) => status,
         };
-        self.conclude(slot, &status);
+        self.conclude(request, &status);
         Ok(())
     }
 
     /// REALPATH, READLINK, expand-path, home-directory: one path.
     pub fn reply_path(&mut self, mut ticket: Ticket, path: &[u8]) -> Result<(), UsageError> {
-        let slot = self.expect(&mut ticket, Answer::Path)?;
+        let request = self.expect(&mut ticket, Answer::Path)?;
         if path.len() > MAX_NAMES / 2 {
-            self.conclude(slot, &StatusCode::FAILURE.into());
+            self.conclude(request, &StatusCode::FAILURE.into());
             return Ok(());
         }
-        self.answer(slot, number::NAME, |out| {
+        self.answer(request, number::NAME, |out| {
             out.put_u32(1);
             out.put_string(path);
             out.put_string(path);
@@ -177,8 +178,8 @@ impl Server {
 
     /// STAT, LSTAT, FSTAT.
     pub fn reply_attrs(&mut self, mut ticket: Ticket, attrs: &Attrs) -> Result<(), UsageError> {
-        let slot = self.expect(&mut ticket, Answer::Attrs)?;
-        self.answer(slot, number::ATTRS, |out| attrs.put(out));
+        let request = self.expect(&mut ticket, Answer::Attrs)?;
+        self.answer(request, number::ATTRS, |out| attrs.put(out));
         Ok(())
     }
 
@@ -216,51 +217,51 @@ impl Server {
             self.settle(ticket, &StatusCode::FAILURE.into())?;
             return Err(UsageError::ReplyMismatch);
         }
-        let slot = self.live(&mut ticket)?;
-        self.answer(slot, number::EXTENDED_REPLY, fields);
+        let request = self.live(&mut ticket)?;
+        self.answer(request, number::EXTENDED_REPLY, fields);
         Ok(())
     }
 
     // ---- below ----
 
-    /// The slot of a ticket of this session that is still waited for; the ticket counts as answered then.
-    fn live(&self, ticket: &mut Ticket) -> Result<u32, UsageError> {
-        let own = |s: &&Slot| ticket.loss.as_ref().is_some_and(|loss| Arc::ptr_eq(loss, &s.loss));
-        let slot = self.slots.get(ticket.slot as usize).filter(own);
-        if slot.is_some_and(|s| s.generation == ticket.generation && s.open.is_some()) {
+    /// What a ticket of this session stands for, if it is still waited for; the ticket counts as answered then.
+    fn live(&self, ticket: &mut Ticket) -> Result<Key, UsageError> {
+        let loss = self.losses.get(ticket.request.index() as usize);
+        let own = ticket.loss.as_ref().zip(loss).is_some_and(|(a, b)| Arc::ptr_eq(a, b));
+        if own && self.requests.get(ticket.request).is_some() {
             ticket.loss = None;
-            return Ok(ticket.slot);
+            return Ok(ticket.request);
         }
         Err(UsageError::StaleTicket)
     }
 
     /// The same, if the request is answered in this way; else the client is told FAILURE.
-    fn expect(&mut self, ticket: &mut Ticket, answer: Answer) -> Result<u32, UsageError> {
-        let slot = self.live(ticket)?;
+    fn expect(&mut self, ticket: &mut Ticket, answer: Answer) -> Result<Key, UsageError> {
+        let request = self.live(ticket)?;
         if ticket.op.answer() == answer {
-            return Ok(slot);
+            return Ok(request);
         }
-        self.conclude(slot, &StatusCode::FAILURE.into());
+        self.conclude(request, &StatusCode::FAILURE.into());
         Err(UsageError::ReplyMismatch)
     }
 
     /// Answers with a status; a WRITE when its last part is.
     fn settle(&mut self, mut ticket: Ticket, status: &Status) -> Result<(), UsageError> {
-        let slot = self.live(&mut ticket)?;
-        self.conclude(slot, status);
+        let request = self.live(&mut ticket)?;
+        self.conclude(request, status);
         Ok(())
     }
 
-    pub(super) fn conclude(&mut self, slot: u32, status: &Status) {
-        let Some(open) = self.open_at(slot) else { return };
+    pub(super) fn conclude(&mut self, request: Key, status: &Status) {
+        let Some(open) = self.requests.get_mut(request) else { return };
         open.parts = open.parts.saturating_sub(1);
         if open.op == Operation::Write {
             if !status.is_ok() && open.failed.is_none() {
                 open.failed = Some(status.clone());
             }
-            return self.settle_write(slot);
+            return self.settle_write(request);
         }
-        let Some(open) = self.leave(slot) else { return };
+        let Some(open) = self.leave(request) else { return };
         match open.op {
             // What was not opened, and what was closed, is gone.
             Operation::Open | Operation::Opendir | Operation::Close => {
@@ -272,18 +273,18 @@ impl Server {
     }
 
     /// Answers a WRITE if all of it has come and been answered.
-    pub(super) fn settle_write(&mut self, slot: u32) {
-        if !self.open_at(slot).is_some_and(|o| o.complete && o.parts == 0) {
+    pub(super) fn settle_write(&mut self, request: Key) {
+        if !self.requests.get_mut(request).is_some_and(|o| o.complete && o.parts == 0) {
             return;
         }
-        if let Some(open) = self.leave(slot) {
+        if let Some(open) = self.leave(request) {
             let status = open.failed.unwrap_or(Status::new(StatusCode::OK));
             self.send_status(open.id, &status);
         }
     }
 
-    fn answer(&mut self, slot: u32, number: u8, fields: impl FnOnce(&mut dyn Sink)) {
-        if let Some(open) = self.leave(slot) {
+    fn answer(&mut self, request: Key, number: u8, fields: impl FnOnce(&mut dyn Sink)) {
+        if let Some(open) = self.leave(request) {
             self.send_reply(open.id, number, fields);
         }
     }
