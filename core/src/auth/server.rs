@@ -14,6 +14,7 @@
 //!              └────────────> FAILURE after a delay <───┘
 //! ```
 
+mod ask;
 mod delay;
 mod fields;
 mod outcome;
@@ -25,8 +26,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use subtle::ConstantTimeEq;
-
+pub use self::ask::{Answers, Attempt, AuthTicket, Challenge, ProbeTicket, ServerAuth, Verdict};
 use self::delay::Delay;
 pub(crate) use self::delay::secret_of;
 use self::fields::{KeyFields, PasswordFields};
@@ -45,216 +45,11 @@ use crate::time::Time;
 use crate::transport::Transport;
 use crate::transport::legal::State;
 use crate::transport::negotiate::Role;
-use crate::wire::{DecodeError, NameList, Part, Reader, Sink, SshStr};
+use crate::wire::{DecodeError, NameList, Reader, Sink, SshStr};
 
 /// Bytes of text that one message to the user may have: far below a packet, and what a client of
 /// ours reads of banners in all.
 const MAX_TEXT: usize = 64 * 1024;
-
-/// Answers one authentication attempt. Give it to `decide_auth`.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "an attempt without a verdict holds up the client until the login grace time ends"]
-pub struct AuthTicket {
-    pub(crate) number: u32,
-}
-
-/// Answers whether a key may be used. Give it to `decide_probe`; it lets nobody in.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "a probe without an answer holds up the client until the login grace time ends"]
-pub struct ProbeTicket {
-    pub(crate) number: u32,
-}
-
-/// The application's word on an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Verdict {
-    /// The user is in.
-    Accept,
-    /// No. The answer goes out after a delay that does not depend on the reason.
-    Reject,
-    /// Right so far, and one of these methods is needed too.
-    Partial(MethodSet),
-    /// Ask the user; for keyboard-interactive only. `Attempt::Answers` follows.
-    Challenge(Challenge),
-    /// The password was right but has expired; for passwords only. `Attempt::PasswordChange`
-    /// may follow. The answer to that too, when the new password will not do (RFC 4252 §8).
-    PasswordExpired {
-        /// Text for the user: that the password has expired, or what is wrong with the new one.
-        prompt: String,
-    },
-}
-
-/// Questions to the user (RFC 4256 §3.2), at most 64.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Challenge {
-    /// Title; may be empty.
-    pub name: String,
-    /// What to do; may be empty.
-    pub instruction: String,
-    /// Each with whether the answer may be shown while it is typed.
-    pub prompts: Vec<(String, bool)>,
-}
-
-/// What a client offers as proof. Keys are not here: see [`ServerAuth::Signed`](crate::ServerAuth).
-/// Comparing two takes the same time whatever a password is, up to its length. `Debug` shows no password
-/// and no answer.
-#[non_exhaustive]
-pub enum Attempt<'b> {
-    /// Nothing.
-    None,
-    /// A password. Compare it in constant time.
-    Password(&'b [u8]),
-    /// An expired password and a new one.
-    PasswordChange {
-        /// The expired one.
-        old: &'b [u8],
-        /// The new one.
-        new: &'b [u8],
-    },
-    /// The start of keyboard-interactive; answer with `Challenge`.
-    KeyboardInteractive {
-        /// What the client would like to be asked by, comma-separated; mostly empty.
-        submethods: SshStr<'b>,
-    },
-    /// The answers to the last challenge, as many as it had prompts.
-    Answers(Answers<'b>),
-}
-
-impl<'a> Attempt<'a> {
-    /// The same proof in other bytes.
-    fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<Attempt<'b>> {
-        Some(match self {
-            Self::None => Attempt::None,
-            Self::Password(password) => Attempt::Password(part(password)?),
-            Self::PasswordChange { old, new } => Attempt::PasswordChange { old: part(old)?, new: part(new)? },
-            Self::KeyboardInteractive { submethods } => {
-                Attempt::KeyboardInteractive { submethods: submethods.over(part)? }
-            }
-            Self::Answers(Answers(answers)) => Attempt::Answers(Answers(answers.over(part)?)),
-        })
-    }
-}
-
-impl PartialEq for Attempt<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) => true,
-            (Self::Password(a), Self::Password(b)) => same(a, b),
-            (Self::PasswordChange { old: a, new: c }, Self::PasswordChange { old: b, new: d }) => {
-                same(a, b) & same(c, d)
-            }
-            (Self::KeyboardInteractive { submethods: a }, Self::KeyboardInteractive { submethods: b }) => {
-                a == b
-            }
-            (Self::Answers(a), Self::Answers(b)) => a == b,
-            _ => false,
-        }
-    }
-}
-
-impl Eq for Attempt<'_> {}
-
-/// Compares secrets.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.ct_eq(b).into()
-}
-
-impl core::fmt::Debug for Attempt<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Password(_) => f.write_str("Password(..)"),
-            Self::PasswordChange { .. } => f.write_str("PasswordChange { .. }"),
-            Self::KeyboardInteractive { submethods } => {
-                f.debug_struct("KeyboardInteractive").field("submethods", submethods).finish()
-            }
-            Self::Answers(answers) => answers.fmt(f),
-        }
-    }
-}
-
-/// Answers of keyboard-interactive.
-#[derive(Clone, Copy)]
-pub struct Answers<'b>(UserauthInfoResponse<'b>);
-
-impl PartialEq for Answers<'_> {
-    fn eq(&self, other: &Self) -> bool {
-        let all = self.iter().zip(other.iter()).fold(true, |all, (a, b)| all & same(a, b));
-        self.0.count == other.0.count && all
-    }
-}
-
-impl Eq for Answers<'_> {}
-
-impl<'b> Answers<'b> {
-    /// The answers in order. Compare them in constant time.
-    pub fn iter(&self) -> impl Iterator<Item = &'b [u8]> + Clone + use<'b> {
-        self.0.answers()
-    }
-}
-
-impl core::fmt::Debug for Answers<'_> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Answers({})", self.0.count)
-    }
-}
-
-/// What only a server is asked: who its user is (RFC 4252).
-#[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ServerAuth<'b> {
-    /// May this user come in with this key? Nothing is proven yet, and a yes lets nobody in: the client
-    /// signs then, or has signed already and its signature is verified. `Signed` follows.
-    Probe {
-        /// For `decide_probe`.
-        ticket: ProbeTicket,
-        /// The user name.
-        user: SshStr<'b>,
-        /// The key.
-        key: Box<PublicKey>,
-        /// How it signs.
-        alg: SigAlg,
-        /// Whether the client has signed. Nobody has looked at the signature.
-        signed: bool,
-    },
-    /// The client has the private half of this key, about which `Probe` asked just before: its
-    /// signature over this session was verified. For which user, says `user`.
-    Signed {
-        /// For `decide_auth`.
-        ticket: AuthTicket,
-        /// The key.
-        key: Box<VerifiedKey>,
-    },
-    /// The client offers proof that is no key.
-    Attempt {
-        /// For `decide_auth`.
-        ticket: AuthTicket,
-        /// The user name; empty with answers, see `user`.
-        user: SshStr<'b>,
-        /// The proof.
-        attempt: Attempt<'b>,
-    },
-    /// An attempt is over: accepted, partly right, or rejected by the application or by the core. For
-    /// logs and counts; there is nothing to answer.
-    Outcome(Box<AuthOutcome>),
-}
-
-impl<'a> ServerAuth<'a> {
-    /// The same in other bytes.
-    pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<ServerAuth<'b>> {
-        Some(match self {
-            Self::Probe { ticket, user, key, alg, signed } => {
-                ServerAuth::Probe { ticket, user: user.over(part)?, key, alg, signed }
-            }
-            Self::Signed { ticket, key } => ServerAuth::Signed { ticket, key },
-            Self::Attempt { ticket, user, attempt } => {
-                ServerAuth::Attempt { ticket, user: user.over(part)?, attempt: attempt.over(part)? }
-            }
-            Self::Outcome(outcome) => ServerAuth::Outcome(outcome),
-        })
-    }
-}
 
 #[derive(Debug)]
 enum Waiting {
