@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use konko_core::auth::Method;
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
+use konko_core::channel::{
+    ChannelEvent, ChannelId, ChannelRequest, Exit, GlobalRequestRef, OpenFailure, OpenKind, PtyModes,
+    PtyRequest, Stream,
+};
 use konko_core::client::{AuthMethod, Password};
 use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko_core::server::{Attempt, Verdict};
@@ -196,5 +199,173 @@ fn both_sides_tell_whether_any_proof_was_asked_for() {
             },
         );
         assert_eq!((up, down), (Some((method, trivial)), Some((method, trivial))));
+    }
+}
+
+/// Two ends whose user is in.
+fn logged_in() -> (End<client::Client>, End<server::Server>) {
+    let (mut client, mut server) = ends();
+    let password = Password::new("wonderland");
+    talk(
+        &mut client,
+        &mut server,
+        |conn, event| log_in(conn, event, AuthMethod::Password(&password)),
+        |conn, event| {
+            if let Event::Auth(ServerAuth::Attempt { ticket, .. }) = event {
+                conn.decide_auth(ticket, Verdict::Accept).unwrap();
+            }
+        },
+    );
+    (client, server)
+}
+
+/// A message is read once: what the application is told stands where the reader found it.
+#[test]
+fn what_one_side_asks_is_what_the_other_is_told() {
+    let text = SshStr::new;
+    let pty = PtyRequest {
+        term: text(b"xterm"),
+        columns: 80,
+        rows: 24,
+        width: 1,
+        height: 2,
+        modes: PtyModes::new(b"\x35\0\0\0\x09\0"),
+    };
+    let requests = [
+        ChannelRequest::Pty(pty),
+        ChannelRequest::Env { name: text(b"LANG"), value: text(b"eo") },
+        ChannelRequest::Env { name: text(b"EMPTY"), value: text(b"") },
+        ChannelRequest::Shell,
+        ChannelRequest::Exec(text(b"ls -l \xff")),
+        ChannelRequest::Subsystem(text(b"sftp")),
+        ChannelRequest::WindowChange { columns: 1, rows: 2, width: 3, height: 4 },
+        ChannelRequest::Signal(text(b"TERM")),
+        ChannelRequest::Break(500),
+        ChannelRequest::Eow,
+        ChannelRequest::AuthAgent,
+        ChannelRequest::Other { kind: text(b"a@b"), fields: b"\0\x01" },
+    ];
+    let (mut client, mut server) = logged_in();
+    for request in requests {
+        let channel = client.conn.open(OpenKind::Session).unwrap();
+        client.conn.request(channel, request, false).unwrap_err();
+        let mut there = None;
+        let mut told = 0;
+        for _ in 0..3 {
+            carry(&mut client.conn, &mut server.rx);
+            server.drain(|conn, event| match event {
+                Event::Open { ticket, kind } => {
+                    assert_eq!(kind, OpenKind::Session);
+                    there = conn.accept_channel(ticket).ok();
+                }
+                event => {
+                    let expected = ChannelEvent::Request { ticket: None, request };
+                    assert_eq!(event, Event::Channel(there.unwrap(), expected));
+                    told += 1;
+                }
+            });
+            carry(&mut server.conn, &mut client.rx);
+            client.drain(|conn, event| {
+                assert_eq!(event, Event::Opened(channel));
+                conn.request(channel, request, false).unwrap();
+            });
+        }
+        assert_eq!(told, 1, "{request:?}");
+    }
+}
+
+#[test]
+fn what_is_opened_refused_and_said_at_the_end_arrives_as_it_was() {
+    let text = SshStr::new;
+    let (mut client, mut server) = logged_in();
+    for (kind, from_client) in [
+        (
+            OpenKind::DirectTcpip {
+                host: text(b"inner"),
+                port: 22,
+                originator: text(b"::1"),
+                originator_port: 9,
+            },
+            true,
+        ),
+        (
+            OpenKind::ForwardedTcpip {
+                host: text(b""),
+                port: 80,
+                originator: text(b"10.0.0.1"),
+                originator_port: 7,
+            },
+            false,
+        ),
+        (OpenKind::Other { kind: text(b"x@y"), fields: b"fields" }, true),
+        (OpenKind::Other { kind: text(b"x@y"), fields: b"" }, false),
+    ] {
+        let here: &mut Connection<dyn Side> = if from_client { &mut client.conn } else { &mut server.conn };
+        let id = here.open(kind).unwrap();
+        let (mut asked, mut answered) = (0, 0);
+        for _ in 0..3 {
+            carry(&mut client.conn, &mut server.rx);
+            carry(&mut server.conn, &mut client.rx);
+            client.drain(|conn, event| refuse(conn, event, kind, id, &mut asked, &mut answered));
+            server.drain(|conn, event| refuse(conn, event, kind, id, &mut asked, &mut answered));
+        }
+        assert_eq!((asked, answered), (1, 1), "{kind:?}");
+    }
+
+    client.conn.request_global("ask@us", b"of this", true).unwrap();
+    let (signal, message) = (text(b"KILL"), text(b"no memory"));
+    let exits =
+        [ChannelRequest::ExitStatus(7), ChannelRequest::ExitSignal { signal, core_dumped: true, message }];
+    let (mut exits, mut said) = (exits.into_iter(), 0);
+    let expected = [Exit::Status(7), Exit::Signal { signal, core_dumped: true, message }];
+    client.conn.open(OpenKind::Session).unwrap();
+    client.conn.open(OpenKind::Session).unwrap();
+    talk(
+        &mut client,
+        &mut server,
+        |_, event| match event {
+            Event::Channel(_, ChannelEvent::Exit(exit)) => {
+                assert_eq!(exit, expected[said]);
+                said += 1;
+            }
+            Event::GlobalReply { ok: true, fields } => assert_eq!(fields, 4000u32.to_be_bytes()),
+            event => assert!(matches!(event, Event::Opened(_)), "{event:?}"),
+        },
+        |conn, event| match event {
+            Event::Open { ticket, .. } => {
+                let id = conn.accept_channel(ticket).unwrap();
+                conn.request(id, exits.next().unwrap(), false).unwrap();
+            }
+            Event::GlobalRequest { ticket: Some(ticket), request } => {
+                assert_eq!(request, GlobalRequestRef { name: text(b"ask@us"), fields: b"of this" });
+                conn.reply_global(ticket, true, Some(4000)).unwrap();
+            }
+            event => panic!("{event:?}"),
+        },
+    );
+    assert_eq!(said, 2);
+}
+
+/// Refuses what the other opens, and looks at the answer to what it opened itself.
+fn refuse<A: std::fmt::Debug>(
+    conn: &mut Connection<dyn Side>,
+    event: Event<'_, A>,
+    expected: OpenKind<'_>,
+    opened: ChannelId,
+    asked: &mut u32,
+    answered: &mut u32,
+) {
+    match event {
+        Event::Open { ticket, kind } => {
+            assert_eq!(kind, expected);
+            conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no such way").unwrap();
+            *asked += 1;
+        }
+        Event::OpenFailed { channel, why, text } => {
+            assert_eq!((channel, why), (opened, OpenFailure::CONNECT_FAILED));
+            assert_eq!(text.to_str(), Some("no such way"));
+            *answered += 1;
+        }
+        event => panic!("{event:?}"),
     }
 }
