@@ -4,39 +4,40 @@
 //! be free again before it is known whether there is an event to tell. So a value goes through that time
 //! as what it is without its texts, and the places of these in the message.
 
-/// Most parts of one value.
-const MAX: usize = 4;
+/// Most parts of one value: the user and two passwords; the title, text and questions of a challenge.
+const MAX: usize = 3;
 
 /// Gives other bytes for each part of a value, in their order.
 pub(crate) trait Part<'a, 'b>: FnMut(&'a [u8]) -> Option<&'b [u8]> {}
 
 impl<'a, 'b, F: FnMut(&'a [u8]) -> Option<&'b [u8]>> Part<'a, 'b> for F {}
 
-/// Where the parts of a value stand in a message.
+/// Where the parts of a value stand in a message. Small: it is moved with each event.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Parts {
-    places: [(usize, usize); MAX],
-    count: usize,
+    places: [(u32, u32); MAX],
+    count: u8,
 }
 
 impl Parts {
     /// Notes where `part` stands in `message`. `None` if it does not stand there.
     pub(crate) fn note(&mut self, message: &[u8], part: &[u8]) -> Option<()> {
-        let at = part.as_ptr().addr().checked_sub(message.as_ptr().addr());
-        let place = match at {
-            // A text that was left out may stand anywhere.
-            _ if part.is_empty() => (0, 0),
-            at => (at?, at?.checked_add(part.len())?),
-        };
-        message.get(place.0..place.1)?;
-        *self.places.get_mut(self.count)? = place;
+        let mut place = (0, 0);
+        // A text that was left out may stand anywhere.
+        if !part.is_empty() {
+            let start = part.as_ptr().addr().checked_sub(message.as_ptr().addr())?;
+            let end = start.checked_add(part.len()).filter(|end| *end <= message.len())?;
+            place = (u32::try_from(start).ok()?, u32::try_from(end).ok()?);
+        }
+        *self.places.get_mut(usize::from(self.count))? = place;
         self.count = self.count.saturating_add(1);
         Some(())
     }
 
     /// The parts in `message`, in the order in which they were noted.
     pub(crate) fn of(self, message: &[u8]) -> impl Iterator<Item = &[u8]> {
-        self.places.into_iter().take(self.count).map_while(|(start, end)| message.get(start..end))
+        let places = self.places.into_iter().take(usize::from(self.count));
+        places.map_while(|(start, end)| message.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?))
     }
 }
 
@@ -55,10 +56,10 @@ mod tests {
         assert!(parts.of(&message).eq([&b"three"[..], b"", b"one"]));
 
         // Neither what stands elsewhere, nor what reaches beyond, nor more than there is room for.
-        assert_eq!(parts.note(head, tail), None);
-        assert_eq!(parts.note(&message, &[7; 20]), None);
-        assert_eq!(parts.note(&message, head), Some(()));
+        assert_eq!(Parts::default().note(head, tail), None);
+        assert_eq!(Parts::default().note(&message, &[7; 20]), None);
+        assert_eq!(Parts::default().note(head, &message), None);
         assert_eq!(parts.note(&message, head), None);
-        assert_eq!(parts.of(&message).count(), 4);
+        assert_eq!(parts.of(&message).count(), 3);
     }
 }
