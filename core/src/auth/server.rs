@@ -206,7 +206,7 @@ impl Userauth {
                 alloc::format!("\"{}\"", m.service.excerpt(100)),
             ));
         }
-        transport.sender.send(&ServiceAccept::new(m.service));
+        transport.send(&ServiceAccept::new(m.service));
         if transport.base() != State::Service {
             // Paramiko asks again before each method. That changes nothing, and is not to be had for ever.
             return self.count(transport);
@@ -215,7 +215,7 @@ impl Userauth {
         if let Some(banner) = self.banner.take() {
             let end = (0..=MAX_TEXT.min(banner.len())).rev().find(|i| banner.is_char_boundary(*i));
             let text = banner.get(..end.unwrap_or(0)).unwrap_or_default();
-            transport.sender.send(&UserauthBanner { message: SshStr::new(text.as_bytes()) });
+            transport.send(&UserauthBanner { message: SshStr::new(text.as_bytes()) });
         }
         Ok(())
     }
@@ -384,7 +384,7 @@ impl Userauth {
         let Some(signed) = signed else {
             // RFC 4252 §7: the blob from the request, to the byte.
             let name = SshStr::new(alg.name().as_bytes());
-            transport.sender.send(&UserauthPkOk::new(name, &self.offer.blob));
+            transport.send(&UserauthPkOk::new(name, &self.offer.blob));
             self.waiting = Waiting::Client;
             return Ok(());
         };
@@ -425,7 +425,7 @@ impl Userauth {
     fn grant(&mut self, transport: &mut Transport, kind: Kind, verdict: Verdict) -> Result<(), UsageError> {
         match (verdict, kind) {
             (Verdict::Accept, _) => {
-                transport.sender.send(&UserauthSuccess::new(&[]));
+                transport.send(&UserauthSuccess::new(&[]));
                 self.waiting = Waiting::Done;
                 transport.enter(State::Connected);
                 transport.start_delayed_compression(Role::Server);
@@ -447,7 +447,7 @@ impl Userauth {
             (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(transport, &challenge),
             (Verdict::PasswordExpired { prompt }, Kind::Password) => {
                 let prompt = SshStr::new(prompt.as_bytes());
-                transport.sender.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
+                transport.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
                 self.waiting = Waiting::Client;
                 Ok(())
             }
@@ -475,7 +475,7 @@ impl Userauth {
             return Err(UsageError::InvalidText);
         }
         let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
-        transport.sender.send(&request);
+        transport.send(&request);
         self.waiting = Waiting::Answers(count);
         Ok(())
     }
@@ -547,7 +547,7 @@ impl Userauth {
     fn send_failure(&mut self, transport: &mut Transport, partial: bool) {
         let names = self.methods.name_list();
         let list = NameList::parse(names.as_bytes()).unwrap_or(NameList::EMPTY);
-        transport.sender.send(&UserauthFailure::new(list, partial));
+        transport.send(&UserauthFailure::new(list, partial));
         self.waiting = Waiting::Client;
     }
 }

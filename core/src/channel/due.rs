@@ -35,22 +35,22 @@ impl Channels {
                 continue;
             }
             if ok {
-                transport.sender.send(&ChannelSuccess::new(remote));
+                transport.send(&ChannelSuccess::new(remote));
             } else {
-                transport.sender.send(&ChannelFailure::new(remote));
+                transport.send(&ChannelFailure::new(remote));
             }
         }
         if channel.receive.due() && !channel.eof_received && !channel.close_wanted {
             let bytes = channel.receive.adjust(now);
-            transport.sender.send(&ChannelWindowAdjust::new(remote, bytes));
+            transport.send(&ChannelWindowAdjust::new(remote, bytes));
         }
         if channel.eof_wanted && !channel.eof_sent && !channel.close_sent {
             channel.eof_sent = true;
-            transport.sender.send(&ChannelEof::new(remote));
+            transport.send(&ChannelEof::new(remote));
         }
         if channel.close_wanted && !channel.close_sent {
             channel.close_sent = true;
-            transport.sender.send(&ChannelClose::new(remote));
+            transport.send(&ChannelClose::new(remote));
         }
     }
 

@@ -96,9 +96,9 @@ impl Globals {
             self.replies.pop_front();
             self.first = self.first.saturating_add(1);
             match (ok, port) {
-                (true, Some(port)) => transport.sender.send(&RequestSuccess::new(&port.to_be_bytes())),
-                (true, None) => transport.sender.send(&RequestSuccess::new(&[])),
-                (false, _) => transport.sender.send(&RequestFailure::new()),
+                (true, Some(port)) => transport.send(&RequestSuccess::new(&port.to_be_bytes())),
+                (true, None) => transport.send(&RequestSuccess::new(&[])),
+                (false, _) => transport.send(&RequestFailure::new()),
             }
         }
     }

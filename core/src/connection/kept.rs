@@ -7,8 +7,7 @@ use super::event::Event;
 use super::side::{EventOf, Side};
 use crate::auth::Told;
 use crate::channel::Heard;
-use crate::transport::recv::Payload;
-use crate::transport::{Job, RxBuf};
+use crate::transport::{Job, Payload, RxBuf};
 use crate::wire::{Part, Parts};
 
 /// What there is to tell, by the machine that says so.

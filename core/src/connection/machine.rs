@@ -39,20 +39,20 @@ impl Machine {
 
     /// Writes down everything from now on, if nothing has happened yet.
     pub(crate) fn record(&mut self, seed: &Seed, now: Time) {
-        let recorder = Recorder::new(self.transport.role, seed, now, &self.transport.sender.tx);
+        let recorder = Recorder::new(self.transport.role, seed, now, self.transport.tx());
         self.recorder = Some(Box::new(recorder));
     }
 
     /// Notes a call for the recorder, if there is one.
     pub(crate) fn note(&mut self, call: &Call<'_>) {
         if let Some(recorder) = &mut self.recorder {
-            recorder.call(&self.transport.sender.tx, call);
+            recorder.call(self.transport.tx(), call);
         }
     }
 
     pub(super) fn note_poll(&mut self, now: Time, rx: &mut RxBuf) {
         match &mut self.recorder {
-            Some(recorder) => recorder.poll(&self.transport.sender.tx, now, rx),
+            Some(recorder) => recorder.poll(self.transport.tx(), now, rx),
             // The buffer may serve a recorded connection next.
             None => rx.forget_fresh(),
         }
@@ -88,7 +88,7 @@ impl Machine {
     pub(crate) fn fail(&mut self, failure: Failure) -> Error {
         let fault = failure.fault;
         if self.transport.role == Role::Server && fault == Fault::NotSsh {
-            self.transport.sender.tx.push_raw(b"Invalid SSH identification string.\r\n");
+            self.transport.send_line(b"Invalid SSH identification string.\r\n");
         }
         self.transport.send_disconnect(fault.disconnect_code(), &alloc::format!("{fault}"));
         let error = failure.at(self.transport.phase());

@@ -90,16 +90,16 @@ impl<S: Side + ?Sized> Connection<S> {
     pub fn tx(&mut self) -> &mut TxBuf {
         let Machine { transport, recorder, .. } = &mut self.core;
         if let Some(recorder) = recorder {
-            recorder.sync(&transport.sender.tx);
+            recorder.sync(transport.tx());
         }
-        &mut transport.sender.tx
+        transport.tx_mut()
     }
 
     /// Ends a recording that [`recorded`](crate::ClientConnection::recorded) started, and hands it
     /// over. `None` when none is running. The connection goes on.
     pub fn take_transcript(&mut self) -> Option<SecretTranscript> {
         let recorder = self.core.recorder.take()?;
-        Some(recorder.finish(&self.core.transport.sender.tx))
+        Some(recorder.finish(self.core.transport.tx()))
     }
 
     // ---- channels ----

@@ -11,8 +11,7 @@ use crate::auth::Told;
 use crate::error::{Disconnected, EndedBy, Error, Failure, Fault, Phase, TimerKind};
 use crate::msg::{self, DisconnectCode};
 use crate::time::Time;
-use crate::transport::recv::Payload;
-use crate::transport::{Incoming, RxBuf, Transport};
+use crate::transport::{Incoming, Payload, RxBuf, Transport};
 use crate::wire::DecodeError;
 
 /// What the loop stops at.
@@ -27,7 +26,7 @@ impl<S: Side> Connection<S> {
             return Err(error.clone());
         }
         if self.core.closing {
-            let drained = self.core.transport.sender.tx.is_empty();
+            let drained = self.core.transport.tx().is_empty();
             return Ok(Next::Blocked(if drained { Blocked::Closed } else { Blocked::Output }));
         }
         self.core.now = self.core.now.max(now);

@@ -22,7 +22,7 @@ pub struct DataSlot<'c> {
 impl DataSlot<'_> {
     /// The room, to be filled from the front. Holds old bytes.
     pub fn bytes(&mut self) -> &mut [u8] {
-        self.transport.sender.slot(self.prefix, self.room)
+        self.transport.slot(self.prefix, self.room)
     }
 
     /// Sends the first `n` bytes of the room; none if `n` is 0.
@@ -32,13 +32,13 @@ impl DataSlot<'_> {
             return;
         }
         // In case the room was never looked at.
-        let room = self.transport.sender.slot(self.prefix, self.room);
+        let room = self.transport.slot(self.prefix, self.room);
         if let Some(recorder) = self.recorder {
             let data = room.get(..n).unwrap_or_default();
             recorder.commit(&Call::Commit { data: Rest(data) });
         }
         let (prefix, len) = self.channels.data_prefix(self.channel, self.stream, n);
-        self.transport.sender.commit(prefix.get(..len).unwrap_or_default(), n);
+        self.transport.commit(prefix.get(..len).unwrap_or_default(), n);
         self.transport.progressed();
         self.channels.sent(self.channel, n);
     }

@@ -254,7 +254,7 @@ pub(crate) fn send(tx: &mut TxBuf, fields: impl FnOnce(&mut dyn Sink)) {
     let mut draft = tx.draft();
     draft.put_u32(0);
     fields(&mut draft);
-    let len = draft.len;
+    let len = draft.len();
     publish(tx, len);
 }
 

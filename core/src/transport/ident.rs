@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::negotiate::Role;
-use super::rx::RxBuf;
+use super::packets::RxBuf;
 use crate::error::{Failure, Fault, quote};
 
 /// Longest identification line with its CR LF (RFC 4253 §4.2).

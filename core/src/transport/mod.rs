@@ -1,21 +1,17 @@
 //! The transport layer (RFC 4253): from bytes to messages that are legal, authentic and in order.
 
-pub(crate) mod compress;
 pub(crate) mod ident;
 pub(crate) mod kex;
 pub mod legal;
 pub mod limits;
 pub(crate) mod liveness;
 pub mod negotiate;
-pub(crate) mod recv;
+mod packets;
 mod run;
-mod rx;
-pub(crate) mod send;
-mod tx;
 
+pub(crate) use self::packets::Payload;
+pub use self::packets::{RxBuf, TxBuf};
 pub use kex::{DoneJob, Job};
-pub use rx::RxBuf;
-pub use tx::TxBuf;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -27,8 +23,7 @@ use self::legal::State;
 use self::limits::{Limits, MAX_PACKETS_PER_KEY, RekeyLimit};
 use self::liveness::Liveness;
 use self::negotiate::{Algorithms, Negotiated, Policy, Role};
-use self::recv::{Payload, Receiver};
-use self::send::Sender;
+use self::packets::Packets;
 use crate::crypto::{Cipher, Digest, Provider, Scrubbed};
 use crate::error::{Phase, UsageError};
 use crate::keys::{KeyPair, PublicKey};
@@ -142,8 +137,7 @@ pub(crate) struct Transport {
     pub(crate) config: Arc<TransportConfig>,
     host_keys: Vec<Arc<KeyPair>>,
     offload: bool,
-    pub(crate) sender: Sender,
-    receiver: Receiver,
+    packets: Packets,
     pub(crate) liveness: Liveness,
     ident: IdentReader,
     our_ident: Vec<u8>,
@@ -170,8 +164,6 @@ pub(crate) struct Transport {
     pub(crate) rekey_wanted: bool,
     pub(crate) exchanges: u64,
     keyed_at: Time,
-    packets_in: u64,
-    bytes_in: u64,
     /// Messages kept while the gate is shut, each behind its length. They may hold a password.
     posted: Scrubbed,
 }
@@ -199,8 +191,7 @@ impl Transport {
             role,
             host_keys,
             offload,
-            sender: Sender::new(seed.fork(b"padding")),
-            receiver: Receiver::new(),
+            packets: Packets::new(seed.fork(b"padding")),
             liveness: Liveness::new(Arc::clone(&config), now),
             ident: IdentReader::default(),
             our_ident,
@@ -221,19 +212,47 @@ impl Transport {
             rekey_wanted: false,
             exchanges: 0,
             keyed_at: now,
-            packets_in: 0,
-            bytes_in: 0,
             posted: Scrubbed::default(),
             config,
         };
-        transport.sender.tx.push_raw(&transport.our_ident);
-        transport.sender.tx.push_raw(b"\r\n");
+        transport.packets.send_line(&transport.our_ident);
+        transport.packets.send_line(b"\r\n");
         // Some clients hang when KEXINIT comes before their identification line is out, so a
         // server waits for it; no round trip is lost, clients speak first.
         if role == Role::Client {
             transport.send_kexinit();
         }
         transport
+    }
+
+    /// What is to be written to the peer.
+    pub(crate) fn tx(&self) -> &TxBuf {
+        self.packets.tx()
+    }
+
+    /// The same, to take from.
+    pub(crate) fn tx_mut(&mut self) -> &mut TxBuf {
+        self.packets.tx_mut()
+    }
+
+    /// Sends a line of text, which is no packet.
+    pub(crate) fn send_line(&mut self, line: &[u8]) {
+        self.packets.send_line(line);
+    }
+
+    /// Sends a message of the layers above, while the gate is open.
+    pub(crate) fn send<'m>(&mut self, message: &impl Message<'m>) {
+        self.packets.send(message);
+    }
+
+    /// Lends room for data in the next packet.
+    pub(crate) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
+        self.packets.slot(prefix, data)
+    }
+
+    /// Sends what was lent.
+    pub(crate) fn commit(&mut self, prefix: &[u8], data: usize) {
+        self.packets.commit(prefix, data);
     }
 
     pub(crate) fn provider(&self) -> &'static dyn Provider {
@@ -247,12 +266,12 @@ impl Transport {
 
     /// Whether application data may be sent now.
     pub(crate) fn takes_data(&self) -> bool {
-        self.gate_open() && self.sender.tx.len() < self.config.limits.output_soft
+        self.gate_open() && self.packets.tx().len() < self.config.limits.output_soft
     }
 
     /// Whether so much output is pending that no more input is to be read.
     pub(crate) fn clogged(&self) -> bool {
-        self.sender.tx.len() > self.config.limits.output_hard
+        self.packets.tx().len() > self.config.limits.output_hard
     }
 
     pub(crate) fn awaits_decision(&self) -> bool {
@@ -294,7 +313,7 @@ impl Transport {
 
     /// Client: asks for a service.
     pub(crate) fn request_service(&mut self, service: &str) {
-        self.sender.send(&ServiceRequest::new(SshStr::new(service.as_bytes())));
+        self.packets.send(&ServiceRequest::new(SshStr::new(service.as_bytes())));
     }
 
     /// Whether it is time to renew the keys, and what the next such time is.
@@ -304,12 +323,7 @@ impl Transport {
         let packets = limit.packets.min(MAX_PACKETS_PER_KEY);
         matches!(self.kex, KexState::Idle)
             && self.base == State::Connected
-            && (self.rekey_wanted
-                || self.sender.bytes >= bytes
-                || self.receiver.bytes >= bytes
-                || self.sender.packets >= packets
-                || self.receiver.packets >= packets
-                || now >= self.keyed_at + limit.time)
+            && (self.rekey_wanted || self.packets.worn(bytes, packets) || now >= self.keyed_at + limit.time)
     }
 
     /// Bytes after which a cipher's blocks begin to collide: 2^32 blocks of 16 bytes, 1 GiB for
@@ -334,7 +348,7 @@ impl Transport {
         // Before the identification of the peer is known there is nobody to read a packet.
         if !self.peer_ident.is_empty() {
             let text = SshStr::new(text.as_bytes());
-            self.sender.send(&crate::msg::Disconnect { code: code.0, description: text });
+            self.packets.send(&crate::msg::Disconnect { code: code.0, description: text });
         }
     }
 
@@ -351,10 +365,10 @@ impl Transport {
         min: usize,
     ) -> Result<(), UsageError> {
         if self.gate_open() && self.posted.is_empty() {
-            if self.sender.tx.len() > self.config.limits.output_hard.saturating_mul(2) {
+            if self.packets.tx().len() > self.config.limits.output_hard.saturating_mul(2) {
                 return Err(UsageError::Full);
             }
-            self.sender.send_padded(message, min);
+            self.packets.send_padded(message, min);
             return Ok(());
         }
         if self.posted.len() > MAX_POSTED {
@@ -374,7 +388,7 @@ impl Transport {
         let posted = core::mem::take(&mut self.posted);
         let mut r = Reader::new(&posted);
         while let Ok(payload) = r.string() {
-            self.sender.send_payload(payload);
+            self.packets.send_payload(payload);
         }
     }
 
@@ -384,7 +398,7 @@ impl Transport {
     }
 
     pub(crate) fn in_packet(&self, rx: &RxBuf) -> bool {
-        self.receiver.in_packet(rx)
+        self.packets.in_packet(rx)
     }
 
     /// What the peer said instead of an identification line before it went away or fell silent.

@@ -9,7 +9,7 @@ use super::kex::{self, Exchange, Job, KexState, Outcome, Step};
 use super::legal::{self, State, Verdict};
 use super::limits::MAX_PACKETS_PER_KEY;
 use super::negotiate::{self, Negotiated, Role};
-use super::recv::Payload;
+use super::packets::Payload;
 use super::{DoneJob, Incoming, MAX_IDLE_EXCHANGES, RxBuf, STORM_PACE, Transport};
 use crate::crypto::kex::{Ephemeral, PublicValue};
 use crate::crypto::{Cipher, Compression, Kex, Protection};
@@ -38,15 +38,15 @@ impl Transport {
             }
             return Ok(Some(Incoming::Ident));
         }
-        while let Some((seq, payload)) = self.receiver.next(rx)? {
+        while let Some((seq, payload)) = self.packets.next(rx)? {
             let bytes = payload.of(rx);
             let number = bytes.first().copied().unwrap_or(0);
-            self.count(bytes.len())?;
+            self.check_budgets()?;
             self.liveness.heard(now);
             match legal::judge(self.state(), self.role, self.strict, number) {
                 Verdict::Refuse => return Err(Failure::unexpected(number)),
                 Verdict::Ignore => {}
-                Verdict::Unimplemented => self.sender.send(&Unimplemented::new(seq)),
+                Verdict::Unimplemented => self.packets.send(&Unimplemented::new(seq)),
                 Verdict::Handle => {
                     let category = crate::msg::info(number).map_or(Category::Connection, |i| i.category);
                     if let Some(incoming) = self.handle(now, category, seq, payload, rx)? {
@@ -81,17 +81,17 @@ impl Transport {
     }
 
     /// Budgets of packets and bytes.
-    fn count(&mut self, bytes: usize) -> Result<(), Failure> {
-        self.packets_in = self.packets_in.saturating_add(1);
-        self.bytes_in = self.bytes_in.saturating_add(bytes as u64);
+    fn check_budgets(&self) -> Result<(), Failure> {
+        let (messages, bytes) = self.packets.received();
         let limits = &self.config.limits;
         if self.base != State::Connected
-            && (self.packets_in > limits.packets_before_auth || self.bytes_in > limits.bytes_before_auth)
+            && (messages > limits.packets_before_auth || bytes > limits.bytes_before_auth)
         {
             return Err(Fault::TooMuchBeforeAuth.into());
         }
-        let wrapped = self.session_id.is_none() && self.receiver.packets > u64::from(u32::MAX);
-        if self.receiver.packets > MAX_PACKETS_PER_KEY || wrapped {
+        let packets = self.packets.received_with_keys();
+        let wrapped = self.session_id.is_none() && packets > u64::from(u32::MAX);
+        if packets > MAX_PACKETS_PER_KEY || wrapped {
             return Err(Fault::SequenceExhausted.into());
         }
         Ok(())
@@ -113,7 +113,7 @@ impl Transport {
                     let ping = Self::parse::<crate::msg::Ping<'_>>(bytes)?;
                     // Replies while our own key exchange runs would have to be kept (V-35).
                     if self.gate_open() && !self.clogged() {
-                        self.sender.send(&Pong::new(ping.data));
+                        self.packets.send(&Pong::new(ping.data));
                     }
                 }
                 Ok(None)
@@ -131,7 +131,7 @@ impl Transport {
         let first = self.session_id.is_none();
         let cookie = self.kex_rng.array();
         let payload = self.config.algorithms.kexinit(self.role, first, cookie, false);
-        self.sender.send_payload(&payload);
+        self.packets.send_payload(&payload);
         self.gate_shut = true;
         self.kex = KexState::Sent(payload);
     }
@@ -223,7 +223,7 @@ impl Transport {
                 let (min, max) = self.config.limits.group_bits;
                 let request = [min, 3072.clamp(min, max), max];
                 let [min, n, max] = request;
-                self.sender.send(&GexRequest::new(min, n, max));
+                self.packets.send(&GexRequest::new(min, n, max));
                 self.liveness.expect_reply(now);
                 Ok(Step::AwaitGroup { request })
             }
@@ -231,8 +231,8 @@ impl Transport {
                 let (ephemeral, public) = Ephemeral::client(kex, &mut self.kex_rng, self.config.provider)
                     .map_err(|_| Fault::BadPublicValue)?;
                 match &public {
-                    PublicValue::String(q) => self.sender.send(&EcdhInit::new(q)),
-                    PublicValue::Mpint(e) => self.sender.send(&DhInit::new(e)),
+                    PublicValue::String(q) => self.packets.send(&EcdhInit::new(q)),
+                    PublicValue::Mpint(e) => self.packets.send(&DhInit::new(e)),
                 }
                 self.liveness.expect_reply(now);
                 Ok(Step::AwaitReply { ephemeral, public, group: None })
@@ -279,7 +279,7 @@ impl Transport {
                 Ephemeral::dh(&group.p, &group.g, &mut self.kex_rng, self.config.provider)
                     .map_err(|_| Fault::BadGroup)?;
             if let PublicValue::Mpint(e) = &public {
-                self.sender.send(&GexInit::new(e));
+                self.packets.send(&GexInit::new(e));
             }
             self.liveness.expect_reply(now);
             exchange.step = Step::AwaitReply { ephemeral, public, group: Some(group) };
@@ -325,7 +325,7 @@ impl Transport {
                 let text = format!("the client asks for {} to {} bits, at best {}", m.min, m.max, m.n);
                 return Err(Failure::text(Fault::BadGroup, text));
             };
-            self.sender.send(&GexGroup::new(&group.p, &group.g));
+            self.packets.send(&GexGroup::new(&group.p, &group.g));
             exchange.step = Step::AwaitInit { group: Some(group) };
             return Ok(None);
         }
@@ -371,11 +371,11 @@ impl Transport {
         let key = self.host_keys.iter().find(|k| k.public().fits(alg)).map(|k| k.public().clone());
         let blob = key.as_ref().map(PublicKey::to_blob).unwrap_or_default();
         match &reply.public {
-            PublicValue::String(q) => self.sender.send(&EcdhReply::new(&blob, q, &reply.signature)),
+            PublicValue::String(q) => self.packets.send(&EcdhReply::new(&blob, q, &reply.signature)),
             PublicValue::Mpint(f) if kex.group_exchange() => {
-                self.sender.send(&GexReply::new(&blob, f, &reply.signature));
+                self.packets.send(&GexReply::new(&blob, f, &reply.signature));
             }
-            PublicValue::Mpint(f) => self.sender.send(&DhReply::new(&blob, f, &reply.signature)),
+            PublicValue::Mpint(f) => self.packets.send(&DhReply::new(&blob, f, &reply.signature)),
         }
         self.host_key = key;
         self.send_newkeys(now, reply.outcome)?;
@@ -431,10 +431,10 @@ impl Transport {
         let sealer = provider.sealer(out, &ours).map_err(|_| Fault::NoCommonAlgorithm)?;
         let opener = provider.opener(into, &theirs).map_err(|_| Fault::NoCommonAlgorithm)?;
         exchange.step = Step::AwaitNewKeys { opener };
-        self.sender.send(&NewKeys::new());
-        self.sender.rekey(sealer, self.strict);
+        self.packets.send(&NewKeys::new());
+        self.packets.seal_with(sealer, self.strict);
         let compress = self.compresses(self.role);
-        self.sender.compress(compress);
+        self.packets.deflate(compress);
         self.gate_shut = false;
         self.liveness.exchange_goes_on(now);
         if first {
@@ -463,9 +463,9 @@ impl Transport {
             return;
         }
         if sender == self.role {
-            self.sender.compress(true);
+            self.packets.deflate(true);
         } else {
-            self.receiver.compress(true);
+            self.packets.inflate(true);
         }
     }
 
@@ -481,9 +481,9 @@ impl Transport {
             // The client's NEWKEYS answers our reply.
             self.liveness.measure_rtt(now);
         }
-        self.receiver.rekey(opener, self.strict);
+        self.packets.open_with(opener, self.strict);
         let compress = self.compresses(self.role.peer());
-        self.receiver.compress(compress);
+        self.packets.inflate(compress);
         self.liveness.keyed(now);
         self.keyed_at = now;
         self.exchanges = self.exchanges.saturating_add(1);
@@ -506,7 +506,7 @@ impl Transport {
             pairs.put_string(name.as_bytes());
             pairs.put_string(value.as_bytes());
         }
-        self.sender.send(&ExtInfo::new(2, &pairs));
+        self.packets.send(&ExtInfo::new(2, &pairs));
     }
 
     /// RFC 8308 §2.4: a client sends at most one, a server at most two.

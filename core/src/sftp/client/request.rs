@@ -101,7 +101,7 @@ impl Client {
         draft.put_u32(0);
         head(&mut draft, pending.op, id);
         fields(&mut draft);
-        let len = draft.len;
+        let len = draft.len();
         publish(&mut self.tx, len);
         id
     }
@@ -188,7 +188,7 @@ impl Client {
         head(&mut draft, Operation::Write, id);
         draft.put_string(handle.as_bytes());
         draft.put_u64(offset);
-        let at = draft.len;
+        let at = draft.len();
         draft.put_u32(0);
         let room = draft.extend(len);
         let n = fill(room).min(len);

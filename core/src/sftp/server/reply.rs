@@ -97,7 +97,7 @@ impl Server {
         draft.put_u32(0);
         draft.put_u8(number::DATA);
         draft.put_u32(id);
-        let at = draft.len;
+        let at = draft.len();
         draft.put_u32(0);
         let filled = fill(draft.extend(len));
         let status = match filled {
@@ -140,11 +140,11 @@ impl Server {
         draft.put_u32(0);
         draft.put_u8(number::NAME);
         draft.put_u32(id);
-        let at = draft.len;
+        let at = draft.len();
         draft.put_u32(0);
         let mut names = NameList { out: &mut draft, len: 0, count: 0 };
         let filled = fill(&mut names);
-        let (count, end) = (names.len(), draft.len);
+        let (count, end) = (names.len(), draft.len());
         let status = match filled {
             Ok(()) if count == 0 => Status::new(StatusCode::EOF),
             Ok(()) => {

@@ -14,18 +14,18 @@ use crate::crypto::grow;
 use crate::error::Fault;
 
 /// Compresses payloads; each ends on a byte boundary (partial flush), so the peer can inflate it.
-pub(crate) struct Deflate(Box<CompressorOxide>);
+pub(super) struct Deflate(Box<CompressorOxide>);
 
 /// Room lent to the compressor at least; more than a flush of a short payload needs.
 const MIN_ROOM: usize = 256;
 
 impl Deflate {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Deflate(Box::new(CompressorOxide::new(level())))
     }
 
     /// Appends the compressed form of `payload` to `draft`, all of it.
-    pub(crate) fn compress(&mut self, payload: &[u8], draft: &mut Draft<'_>) {
+    pub(super) fn compress(&mut self, payload: &[u8], draft: &mut Draft<'_>) {
         // Data that cannot be compressed grows by little, so one turn does it.
         let room = payload.len().saturating_add(payload.len() / 64).saturating_add(MIN_ROOM);
         self.compress_by(room, payload, draft);
@@ -42,7 +42,7 @@ impl Deflate {
             let out = draft.extend(room);
             let result = deflate(&mut self.0, payload, out, MZFlush::Partial);
             let unused = room.saturating_sub(result.bytes_written);
-            draft.len = draft.len.saturating_sub(unused);
+            draft.truncate(draft.len().saturating_sub(unused));
             payload = payload.get(result.bytes_consumed..).unwrap_or_default();
             let left_room = unused > 0;
             // The only error there can be is that there was no room.
@@ -68,15 +68,15 @@ fn level() -> u32 {
 }
 
 /// Inflates payloads, never beyond a packet's worth.
-pub(crate) struct Inflate(Box<InflateState>);
+pub(super) struct Inflate(Box<InflateState>);
 
 impl Inflate {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Inflate(InflateState::new_boxed(DataFormat::Zlib))
     }
 
     /// Replaces the content of `out` with the inflated form of `data`.
-    pub(crate) fn decompress(&mut self, mut data: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
+    pub(super) fn decompress(&mut self, mut data: &[u8], out: &mut Vec<u8>) -> Result<(), Fault> {
         out.clear();
         let mut len = 0usize;
         loop {

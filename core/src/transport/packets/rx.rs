@@ -32,7 +32,7 @@ pub struct RxBuf {
     fresh: usize,
     eof: bool,
     /// Where a compressed payload was inflated to.
-    pub(crate) inflated: Vec<u8>,
+    pub(super) inflated: Vec<u8>,
 }
 
 impl RxBuf {
@@ -140,28 +140,28 @@ impl RxBuf {
         self.eof
     }
 
-    pub(crate) fn unread(&self) -> &[u8] {
+    pub(in crate::transport) fn unread(&self) -> &[u8] {
         self.buf.get(self.head..self.tail).unwrap_or_default()
     }
 
-    pub(crate) fn unread_mut(&mut self) -> &mut [u8] {
+    pub(super) fn unread_mut(&mut self) -> &mut [u8] {
         self.buf.get_mut(self.head..self.tail).unwrap_or_default()
     }
 
     /// Takes `n` bytes and says where they stand until the next change of the buffer.
-    pub(crate) fn take(&mut self, n: usize) -> Range<usize> {
+    pub(in crate::transport) fn take(&mut self, n: usize) -> Range<usize> {
         let start = self.head;
         self.head = self.head.saturating_add(n).min(self.tail);
         start..self.head
     }
 
-    pub(crate) fn at(&self, range: Range<usize>) -> &[u8] {
+    pub(super) fn at(&self, range: Range<usize>) -> &[u8] {
         self.buf.get(range).unwrap_or_default()
     }
 
     /// A packet of which `missing` bytes are not here yet: the next spare is larger, up to as much
     /// again as has come of it.
-    pub(crate) fn expect(&mut self, missing: usize) {
+    pub(super) fn expect(&mut self, missing: usize) {
         self.want = self.want.max(missing.min(self.len()).min(MAX_SPARE));
     }
 

@@ -1,5 +1,6 @@
 use alloc::boxed::Box;
 
+use super::Used;
 use super::compress::Deflate;
 use super::tx::TxBuf;
 use crate::crypto::{PacketSealer, Scrubbed, Shape};
@@ -11,8 +12,8 @@ use crate::wire::Sink;
 const HEADER: usize = 5;
 
 /// Builds, pads, seals and counts outgoing packets, in place in the output buffer.
-pub(crate) struct Sender {
-    pub(crate) tx: TxBuf,
+pub(super) struct Sender {
+    tx: TxBuf,
     sealer: Option<Box<dyn PacketSealer>>,
     shape: Shape,
     deflate: Option<Deflate>,
@@ -20,14 +21,13 @@ pub(crate) struct Sender {
     scratch: Scrubbed,
     padding: Rng,
     /// Sequence number of the next packet.
-    pub(crate) seq: u32,
+    seq: u32,
     /// Since the last NEWKEYS of this direction.
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
+    used: Used,
 }
 
 impl Sender {
-    pub(crate) fn new(padding: Rng) -> Self {
+    pub(super) fn new(padding: Rng) -> Self {
         Sender {
             tx: TxBuf::new(),
             sealer: None,
@@ -36,40 +36,50 @@ impl Sender {
             scratch: Scrubbed::default(),
             padding,
             seq: 0,
-            packets: 0,
-            bytes: 0,
+            used: Used::default(),
         }
     }
 
     /// Puts new keys in force, from the next packet on.
-    pub(crate) fn rekey(&mut self, sealer: Box<dyn PacketSealer>, reset_seq: bool) {
+    pub(super) fn rekey(&mut self, sealer: Box<dyn PacketSealer>, reset_seq: bool) {
         self.shape = sealer.shape();
         self.sealer = Some(sealer);
-        self.packets = 0;
-        self.bytes = 0;
+        self.used = Used::default();
         if reset_seq {
             self.seq = 0;
         }
     }
 
     /// Starts a fresh compression stream from the next packet on, or ends compression.
-    pub(crate) fn compress(&mut self, on: bool) {
+    pub(super) fn compress(&mut self, on: bool) {
         self.deflate = on.then(Deflate::new);
     }
 
-    /// Sends one message.
-    pub(crate) fn send<'m>(&mut self, message: &impl Message<'m>) {
-        self.send_with(0, |out| message.put(out));
+    /// What the keys in force have seen.
+    pub(super) fn used(&self) -> Used {
+        self.used
     }
 
-    /// Sends one message in a packet padded to at least `min` bytes of payload, so that its length
-    /// tells nothing (AC-11).
-    pub(crate) fn send_padded<'m>(&mut self, message: &impl Message<'m>, min: usize) {
+    pub(super) fn tx(&self) -> &TxBuf {
+        &self.tx
+    }
+
+    pub(super) fn tx_mut(&mut self) -> &mut TxBuf {
+        &mut self.tx
+    }
+
+    /// Sends bytes that are no packet.
+    pub(super) fn line(&mut self, line: &[u8]) {
+        self.tx.push_raw(line);
+    }
+
+    /// Sends one message in a packet of at least `min` bytes of payload.
+    pub(super) fn send<'m>(&mut self, message: &impl Message<'m>, min: usize) {
         self.send_with(min, |out| message.put(out));
     }
 
     /// Sends a payload that is already encoded.
-    pub(crate) fn send_payload(&mut self, payload: &[u8]) {
+    pub(super) fn send_payload(&mut self, payload: &[u8]) {
         self.send_with(0, |out| out.put(payload));
     }
 
@@ -82,14 +92,14 @@ impl Sender {
             let mut draft = self.tx.draft();
             draft.extend(HEADER);
             write(&mut draft);
-            let len = draft.len;
+            let len = draft.len();
             self.finish(len, min);
         }
     }
 
     /// Lends room for `data` bytes behind a payload prefix of `prefix` bytes. Nothing is sent
     /// before [`commit`](Self::commit).
-    pub(crate) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
+    pub(super) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
         if self.deflate.is_some() {
             self.scratch.resize(prefix.saturating_add(data));
             return self.scratch.get_mut(prefix..).unwrap_or_default();
@@ -101,7 +111,7 @@ impl Sender {
     }
 
     /// Sends what [`slot`](Self::slot) lent: `prefix` goes before the first `data` bytes of it.
-    pub(crate) fn commit(&mut self, prefix: &[u8], data: usize) {
+    pub(super) fn commit(&mut self, prefix: &[u8], data: usize) {
         let payload = prefix.len().saturating_add(data);
         if self.deflate.is_some() {
             self.scratch.truncate(payload);
@@ -123,7 +133,7 @@ impl Sender {
         let mut draft = self.tx.draft();
         draft.extend(HEADER);
         deflate.compress(&self.scratch, &mut draft);
-        let len = draft.len;
+        let len = draft.len();
         self.finish(len, min);
     }
 
@@ -160,8 +170,7 @@ impl Sender {
         }
         self.tx.publish(total);
         self.seq = self.seq.wrapping_add(1);
-        self.packets = self.packets.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(total as u64);
+        self.used.count(total);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Both directions against another implementation of zlib.
 
-#[path = "../../../tests/property/mod.rs"]
+#[path = "../../../../tests/property/mod.rs"]
 mod property;
 
 use alloc::string::String;
@@ -12,7 +12,7 @@ use zlib_rs::{DeflateFlush, InflateFlush};
 
 use super::*;
 use crate::rng::{Rng, Seed};
-use crate::transport::tx::TxBuf;
+use crate::transport::TxBuf;
 
 /// One packet's payload on the wire.
 fn pack(deflate: &mut Deflate, payload: &[u8], room: Option<usize>) -> Vec<u8> {
@@ -22,7 +22,7 @@ fn pack(deflate: &mut Deflate, payload: &[u8], room: Option<usize>) -> Vec<u8> {
         None => deflate.compress(payload, &mut draft),
         Some(room) => deflate.compress_by(room, payload, &mut draft),
     }
-    let len = draft.len;
+    let len = draft.len();
     tx.publish(len);
     tx.pending().to_vec()
 }

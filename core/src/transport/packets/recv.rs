@@ -1,6 +1,7 @@
 use alloc::boxed::Box;
 use core::ops::Range;
 
+use super::Used;
 use super::compress::Inflate;
 use super::rx::RxBuf;
 use crate::crypto::{PacketOpener, Shape};
@@ -8,7 +9,7 @@ use crate::error::{Failure, Fault};
 
 /// Largest packet_length we take, and largest payload after decompression (OpenSSH
 /// `PACKET_MAX_SIZE`; RFC 4253 §6.1 asks for at least 35,000).
-pub(crate) const MAX_PAYLOAD: usize = 256 * 1024;
+pub(super) const MAX_PAYLOAD: usize = 256 * 1024;
 
 /// Where the payload of a packet stands in the receive buffer.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ impl Payload {
 }
 
 /// Finds, opens and counts incoming packets, in place in the receive buffer.
-pub(crate) struct Receiver {
+pub(super) struct Receiver {
     opener: Option<Box<dyn PacketOpener>>,
     shape: Shape,
     inflate: Option<Inflate>,
@@ -36,14 +37,13 @@ pub(crate) struct Receiver {
     /// CBC: something was wrong; how many bytes to swallow before saying so.
     conceal: Option<usize>,
     /// Sequence number of the next packet.
-    pub(crate) seq: u32,
+    seq: u32,
     /// Since the last NEWKEYS of this direction.
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
+    used: Used,
 }
 
 impl Receiver {
-    pub(crate) fn new() -> Self {
+    pub(super) fn new() -> Self {
         Receiver {
             opener: None,
             shape: Shape::PLAIN,
@@ -51,34 +51,37 @@ impl Receiver {
             total: None,
             conceal: None,
             seq: 0,
-            packets: 0,
-            bytes: 0,
+            used: Used::default(),
         }
     }
 
     /// Puts new keys in force, from the next packet on.
-    pub(crate) fn rekey(&mut self, opener: Box<dyn PacketOpener>, reset_seq: bool) {
+    pub(super) fn rekey(&mut self, opener: Box<dyn PacketOpener>, reset_seq: bool) {
         self.shape = opener.shape();
         self.opener = Some(opener);
-        self.packets = 0;
-        self.bytes = 0;
+        self.used = Used::default();
         if reset_seq {
             self.seq = 0;
         }
     }
 
     /// Starts a fresh compression stream from the next packet on, or ends compression.
-    pub(crate) fn compress(&mut self, on: bool) {
+    pub(super) fn compress(&mut self, on: bool) {
         self.inflate = on.then(Inflate::new);
     }
 
+    /// What the keys in force have seen.
+    pub(super) fn used(&self) -> Used {
+        self.used
+    }
+
     /// True when part of a packet has arrived.
-    pub(crate) fn in_packet(&self, rx: &RxBuf) -> bool {
+    pub(super) fn in_packet(&self, rx: &RxBuf) -> bool {
         self.total.is_some() || self.conceal.is_some() || !rx.is_empty()
     }
 
     /// The next packet, if it has arrived whole: its sequence number and its payload, never empty.
-    pub(crate) fn next(&mut self, rx: &mut RxBuf) -> Result<Option<(u32, Payload)>, Failure> {
+    pub(super) fn next(&mut self, rx: &mut RxBuf) -> Result<Option<(u32, Payload)>, Failure> {
         if self.conceal.is_some() {
             return self.swallow(rx);
         }
@@ -102,8 +105,7 @@ impl Receiver {
         self.total = None;
         let seq = self.seq;
         self.seq = self.seq.wrapping_add(1);
-        self.packets = self.packets.saturating_add(1);
-        self.bytes = self.bytes.saturating_add(total as u64);
+        self.used.count(total);
         let range = rx.take(total);
         let start = range.start.saturating_add(5);
         let end = range.end.saturating_sub(self.shape.tag).saturating_sub(pad);

@@ -80,7 +80,7 @@ impl TxBuf {
     }
 
     /// Appends bytes that are no packet: the identification line.
-    pub(crate) fn push_raw(&mut self, bytes: &[u8]) {
+    pub(super) fn push_raw(&mut self, bytes: &[u8]) {
         let mut draft = self.draft();
         draft.put(bytes);
         let len = draft.len;
@@ -93,7 +93,7 @@ impl TxBuf {
     }
 
     /// Goes on with a draft of which `len` bytes stand.
-    pub(crate) fn redraft(&mut self, len: usize) -> Draft<'_> {
+    pub(super) fn redraft(&mut self, len: usize) -> Draft<'_> {
         Draft { len, tx: self }
     }
 
@@ -144,10 +144,20 @@ impl fmt::Debug for TxBuf {
 /// Bytes being built behind the pending ones.
 pub(crate) struct Draft<'t> {
     tx: &'t mut TxBuf,
-    pub(crate) len: usize,
+    len: usize,
 }
 
 impl<'t> Draft<'t> {
+    /// Bytes built so far.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Takes back all but the first `len` bytes.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Room for `n` more bytes, to be filled by the caller. Holds bytes of earlier packets.
     pub(crate) fn extend(&mut self, n: usize) -> &mut [u8] {
         let start = self.len;
