@@ -19,8 +19,9 @@ use crate::record::{Call, Proof, Rest, Texts};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
-use crate::transport::{Transport, TransportConfig};
+use crate::transport::{Stage, Transport, TransportConfig, parse};
 use crate::wire::Part;
+use crate::wire::SshStr;
 
 /// What a client configures.
 #[derive(Clone, Debug)]
@@ -172,13 +173,16 @@ impl Side for Client {
 
 impl Logic for Client {
     fn keyed(&mut self, core: &mut Machine) {
-        core.transport.request_service(USERAUTH_SERVICE);
-        core.transport.liveness.expect_reply(core.now);
-        core.transport.liveness.auth_asked(core.now);
+        if let Some(mut open) = core.transport.open() {
+            open.send(&msg::ServiceRequest::new(SshStr::new(USERAUTH_SERVICE.as_bytes())));
+        }
+        let liveness = core.transport.liveness();
+        liveness.expect_reply(core.now);
+        liveness.auth_asked(core.now);
     }
 
     fn host_key(&mut self, core: &mut Machine) -> Option<ClientAuth<'static>> {
-        core.transport.liveness.host_key_asked();
+        core.transport.liveness().host_key_asked();
         self.number = self.number.wrapping_add(1);
         self.asked = Some(self.number);
         Some(ClientAuth::HostKey(HostKeyTicket { number: self.number }))
@@ -192,26 +196,23 @@ impl Logic for Client {
     ) -> Result<Option<Told<ClientAuth<'p>>>, Failure> {
         let told = match number {
             msg::ServiceAccept::NUMBER => {
-                let m = Transport::parse::<msg::ServiceAccept<'_>>(payload)?;
+                let m = parse::<msg::ServiceAccept<'_>>(payload)?;
                 let name = m.service.as_bytes();
                 if !name.is_empty() && name != USERAUTH_SERVICE.as_bytes() {
                     return Err(Failure::unexpected(number));
                 }
-                core.transport.liveness.measure_rtt(core.now);
-                core.transport.liveness.auth_answered();
-                core.transport.liveness.measure_rtt(core.now);
-                core.transport.enter(crate::transport::legal::State::Auth);
+                let liveness = core.transport.liveness();
+                liveness.measure_rtt(core.now);
+                liveness.auth_answered();
+                core.transport.enter(Stage::Auth, core.now);
                 Told::Auth(self.auth.service_accepted()?)
             }
             ExtInfo::NUMBER => {
-                self.auth.on_ext_info(&Transport::parse::<ExtInfo<'_>>(payload)?);
+                self.auth.on_ext_info(&parse::<ExtInfo<'_>>(payload)?);
                 return Ok(None);
             }
-            _ => self.auth.receive(&mut core.transport, number, payload)?,
+            _ => self.auth.receive(&mut core.transport, core.now, number, payload)?,
         };
-        if matches!(told, Told::Authenticated { .. }) {
-            core.transport.liveness.authenticated(core.now);
-        }
         Ok(Some(told))
     }
 

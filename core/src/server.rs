@@ -96,7 +96,7 @@ impl Connection<Server> {
             &seed,
             now,
         );
-        transport.liveness.login_begins(now);
+        transport.liveness().login_begins(now);
         let own = || Arc::new(Seed::new(seed.fork(b"delay").array()));
         let delay_secret = config.delay_secret.clone().unwrap_or_else(own);
         Connection {
@@ -128,7 +128,8 @@ impl Connection<Server> {
     pub fn decide_probe(&mut self, ticket: ProbeTicket, usable: bool) -> Result<(), UsageError> {
         self.core.note(&Call::DecideProbe { number: ticket.number, usable });
         self.core.usable()?;
-        self.side.auth.decide_probe(&mut self.core.transport, &ticket, usable)
+        let mut open = self.core.transport.open().ok_or(UsageError::StaleTicket)?;
+        self.side.auth.decide_probe(&mut open, &ticket, usable)
     }
 
     /// Answers an attempt. A rejection goes out after a delay that does not tell why.
@@ -141,11 +142,9 @@ impl Connection<Server> {
         let (number, word) = (ticket.number, Cow::Borrowed(&verdict));
         self.core.note(&Call::DecideAuth { number, verdict: word });
         self.core.usable()?;
-        let decided = self.side.auth.decide(&mut self.core.transport, &ticket, verdict);
-        if decided.is_ok() && self.side.auth.done() {
-            self.core.transport.liveness.authenticated(self.core.now);
-        }
-        decided
+        let now = self.core.now;
+        let mut open = self.core.transport.open().ok_or(UsageError::StaleTicket)?;
+        self.side.auth.decide(&mut open, now, &ticket, verdict)
     }
 
     /// The user name of the authentication in progress, then of the user who is in.
@@ -193,12 +192,13 @@ impl Logic for Server {
         number: u8,
         payload: &'p [u8],
     ) -> Result<Option<Told<ServerAuth<'p>>>, Failure> {
+        // Keys are not renewed while a client logs in, by neither side: what it sends finds the gate open.
+        let Some(mut open) = core.transport.open() else { return Err(Failure::unexpected(number)) };
         match number {
-            msg::ServiceRequest::NUMBER => self.auth.on_service(&mut core.transport, payload).map(|()| None),
+            msg::ServiceRequest::NUMBER => self.auth.on_service(&mut open, core.now, payload).map(|()| None),
             ExtInfo::NUMBER => Ok(None),
             _ => {
-                let now = core.now;
-                let auth = self.auth.receive(&mut core.transport, now, number, payload)?;
+                let auth = self.auth.receive(&mut open, core.now, number, payload)?;
                 Ok(auth.map(Told::Auth))
             }
         }
@@ -206,7 +206,7 @@ impl Logic for Server {
 
     fn pending(&mut self, core: &mut Machine) -> Result<Option<Told<ServerAuth<'static>>>, Failure> {
         let now = core.now;
-        self.auth.news(&mut core.transport, now)
+        self.auth.news(core.transport.liveness(), now)
     }
 
     fn awaits_decision(&self) -> bool {
@@ -215,7 +215,9 @@ impl Logic for Server {
 
     fn delayed(&mut self, core: &mut Machine) {
         let now = core.now;
-        self.auth.on_delay(&mut core.transport, now);
+        if let Some(mut open) = core.transport.open() {
+            self.auth.on_delay(&mut open, now);
+        }
     }
 
     fn over<'a, 'b>(auth: ServerAuth<'a>, part: &mut impl Part<'a, 'b>) -> Option<ServerAuth<'b>> {

@@ -21,9 +21,7 @@ use crate::msg::{
 };
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::transport::Transport;
-use crate::transport::legal::State;
-use crate::transport::negotiate::Role;
+use crate::transport::{Stage, Transport, parse};
 use crate::wire::{NameList, Part, Sink, SshStr};
 
 /// Payloads with a password or answers are padded to this, so that short secrets look alike.
@@ -272,7 +270,7 @@ impl Userauth {
         if user.contains(&0) || user.len() > 1024 {
             return Err(UsageError::InvalidText);
         }
-        if self.attempts >= transport.config.limits.client_attempts {
+        if self.attempts >= transport.config().limits.client_attempts {
             return Err(UsageError::TooManyAttempts);
         }
         self.user = user.to_vec();
@@ -355,14 +353,14 @@ impl Userauth {
         transport.post_padded(&request, pad)?;
         self.attempts = self.attempts.saturating_add(1);
         self.method = method;
-        transport.liveness.auth_asked(now);
+        transport.liveness().auth_asked(now);
         Ok(())
     }
 
     /// RFC 4252 §7: the session identifier and the request up to the signature.
     fn to_sign(&self, transport: &Transport, key: &PublicKey, alg: SigAlg) -> Vec<u8> {
         let mut out = Vec::new();
-        out.put_string(transport.session_id.as_ref().map_or(&[], |id| id.as_bytes()));
+        out.put_string(transport.session_id().map_or(&[], |id| id.as_bytes()));
         out.put_u8(UserauthRequest::NUMBER);
         out.put_string(&self.user);
         out.put_string(CONNECTION_SERVICE.as_bytes());
@@ -388,7 +386,7 @@ impl Userauth {
         ticket: &SignTicket,
         signature: &[u8],
     ) -> Result<(), UsageError> {
-        let provider = transport.provider();
+        let provider = transport.config().provider;
         let request = self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
         let mut fields = Vec::new();
         put_key(&mut fields, true, request.alg, request.key);
@@ -431,7 +429,7 @@ impl Userauth {
             encoded.put_string(answer.as_bytes());
         }
         transport.post_padded(&UserauthInfoResponse::new(count, &encoded), PADDED)?;
-        transport.liveness.auth_asked(now);
+        transport.liveness().auth_asked(now);
         self.proof |= count > 0;
         self.waiting = Waiting::Sent(Sent::Interactive);
         Ok(())
@@ -450,6 +448,7 @@ impl Userauth {
     pub(crate) fn receive<'p>(
         &mut self,
         transport: &mut Transport,
+        now: Time,
         number: u8,
         payload: &'p [u8],
     ) -> Result<Told<ClientAuth<'p>>, Failure> {
@@ -459,27 +458,24 @@ impl Userauth {
         let Waiting::Sent(sent) = &self.waiting else { return Err(Failure::unexpected(number)) };
         let auth = match number {
             UserauthFailure::NUMBER => {
-                let m = Transport::parse::<UserauthFailure<'_>>(payload)?;
+                let m = parse::<UserauthFailure<'_>>(payload)?;
                 self.waiting = Waiting::Idle;
                 let methods = Some(m.methods).filter(|methods| !methods.is_empty());
                 ClientAuth::Needed { methods, partial_success: m.partial_success }
             }
             UserauthSuccess::NUMBER => {
-                Transport::parse::<UserauthSuccess<'_>>(payload)?;
+                parse::<UserauthSuccess<'_>>(payload)?;
                 if matches!(sent, Sent::Probe(_)) {
                     self.proof = false;
                 }
                 self.waiting = Waiting::Done;
-                transport.enter(State::Connected);
-                transport.start_delayed_compression(Role::Client);
-                transport.start_delayed_compression(Role::Server);
-                transport.liveness.auth_answered();
+                transport.enter(Stage::Connected, now);
                 return Ok(Told::Authenticated { method: self.method, trivial: !self.proof });
             }
             // 60 means what the request says (AC-03).
             60 => match sent {
                 Sent::Probe(key) => {
-                    let m = Transport::parse::<UserauthPkOk<'_>>(payload)?;
+                    let m = parse::<UserauthPkOk<'_>>(payload)?;
                     if !confirms(&m, key) {
                         let text = "USERAUTH_PK_OK for another key than the one asked about".into();
                         return Err(Failure::text(Fault::UnexpectedMessage, text));
@@ -488,12 +484,12 @@ impl Userauth {
                     ClientAuth::KeyAccepted
                 }
                 Sent::Password => {
-                    let m = Transport::parse::<UserauthPasswdChangereq<'_>>(payload)?;
+                    let m = parse::<UserauthPasswdChangereq<'_>>(payload)?;
                     self.waiting = Waiting::Idle;
                     ClientAuth::PasswordExpired { prompt: m.prompt }
                 }
                 Sent::Interactive => {
-                    let m = Transport::parse::<UserauthInfoRequest<'_>>(payload)?;
+                    let m = parse::<UserauthInfoRequest<'_>>(payload)?;
                     self.number = self.number.wrapping_add(1);
                     let number = self.number;
                     self.waiting = Waiting::Prompting { number, count: m.count };
@@ -503,15 +499,15 @@ impl Userauth {
             },
             other => return Err(Failure::unexpected(other)),
         };
-        transport.liveness.auth_answered();
+        transport.liveness().auth_answered();
         Ok(Told::Auth(auth))
     }
 
     fn on_banner<'p>(&mut self, transport: &Transport, payload: &'p [u8]) -> Result<ClientAuth<'p>, Failure> {
-        let m = Transport::parse::<UserauthBanner<'_>>(payload)?;
+        let m = parse::<UserauthBanner<'_>>(payload)?;
         self.banners = self.banners.saturating_add(1);
         self.banner_bytes = self.banner_bytes.saturating_add(m.message.as_bytes().len());
-        let limits = &transport.config.limits;
+        let limits = &transport.config().limits;
         if self.banners > limits.banners || self.banner_bytes > limits.banner_bytes {
             return Err(Fault::TooMuchBeforeAuth.into());
         }
@@ -529,7 +525,7 @@ impl Userauth {
     /// How to sign with `key` here: what the policy allows and the server takes, best first. A
     /// server that says nothing gets all that the policy allows.
     pub(crate) fn sig_algs(&self, transport: &Transport, key: &PublicKey) -> Vec<SigAlg> {
-        let allowed = transport.config.algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
+        let allowed = transport.config().algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
         match &self.server_sig_algs {
             // OpenSSH 7.4 leaves its list incomplete; if nothing matches, it is not believed.
             Some(theirs) if allowed.clone().any(|a| theirs.contains(&a)) => {
@@ -541,7 +537,7 @@ impl Userauth {
 }
 
 fn fit(transport: &Transport, key: &PublicKey, alg: SigAlg) -> Result<(), UsageError> {
-    let allowed = transport.config.algorithms.user_key.contains(&alg);
+    let allowed = transport.config().algorithms.user_key.contains(&alg);
     if key.fits(alg) && allowed { Ok(()) } else { Err(UsageError::KeyMismatch) }
 }
 

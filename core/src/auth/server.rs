@@ -42,9 +42,7 @@ use crate::msg::{
 };
 use crate::rng::Seed;
 use crate::time::Time;
-use crate::transport::Transport;
-use crate::transport::legal::State;
-use crate::transport::negotiate::Role;
+use crate::transport::{Liveness, Open, Stage, parse};
 use crate::wire::{DecodeError, NameList, Reader, Sink, SshStr};
 
 /// Bytes of text that one message to the user may have: far below a packet, and what a client of
@@ -169,10 +167,6 @@ impl Userauth {
         self.user.as_deref()
     }
 
-    pub(crate) fn done(&self) -> bool {
-        matches!(self.waiting, Waiting::Done)
-    }
-
     /// The application, or a delay, has to come first.
     pub(crate) fn awaits_decision(&self) -> bool {
         matches!(self.waiting, Waiting::Verdict(..) | Waiting::Probe(..) | Waiting::Delay(_))
@@ -186,10 +180,10 @@ impl Userauth {
     /// What the application is to be told next. After all of it, too many failures end the connection.
     pub(crate) fn news(
         &mut self,
-        transport: &mut Transport,
+        liveness: &mut Liveness,
         now: Time,
     ) -> Result<Option<Told<ServerAuth<'static>>>, Failure> {
-        self.settle(transport, now);
+        self.settle(liveness, now);
         match self.news.pop_front() {
             None if matches!(self.waiting, Waiting::GivenUp) => Err(Fault::TooManyAuthAttempts.into()),
             news => Ok(news),
@@ -198,44 +192,49 @@ impl Userauth {
 
     // ---- what the client sends ----
 
-    pub(crate) fn on_service(&mut self, transport: &mut Transport, payload: &[u8]) -> Result<(), Failure> {
-        let m = Transport::parse::<ServiceRequest<'_>>(payload)?;
+    pub(crate) fn on_service(
+        &mut self,
+        open: &mut Open<'_>,
+        now: Time,
+        payload: &[u8],
+    ) -> Result<(), Failure> {
+        let m = parse::<ServiceRequest<'_>>(payload)?;
         if m.service.as_bytes() != USERAUTH_SERVICE.as_bytes() {
             return Err(Failure::text(
                 Fault::ServiceNotAvailable,
                 alloc::format!("\"{}\"", m.service.excerpt(100)),
             ));
         }
-        transport.send(&ServiceAccept::new(m.service));
-        if transport.base() != State::Service {
+        open.send(&ServiceAccept::new(m.service));
+        if open.stage() != Some(Stage::Service) {
             // Paramiko asks again before each method. That changes nothing, and is not to be had for ever.
-            return self.count(transport);
+            return self.count(open);
         }
-        transport.enter(State::Auth);
+        open.enter(Stage::Auth, now);
         if let Some(banner) = self.banner.take() {
             let end = (0..=MAX_TEXT.min(banner.len())).rev().find(|i| banner.is_char_boundary(*i));
             let text = banner.get(..end.unwrap_or(0)).unwrap_or_default();
-            transport.send(&UserauthBanner { message: SshStr::new(text.as_bytes()) });
+            open.send(&UserauthBanner { message: SshStr::new(text.as_bytes()) });
         }
         Ok(())
     }
 
     pub(crate) fn receive<'p>(
         &mut self,
-        transport: &mut Transport,
+        open: &mut Open<'_>,
         now: Time,
         number: u8,
         payload: &'p [u8],
     ) -> Result<Option<ServerAuth<'p>>, Failure> {
         self.arrived = now;
         match number {
-            UserauthRequest::NUMBER => self.on_request(transport, payload),
+            UserauthRequest::NUMBER => self.on_request(open, payload),
             UserauthInfoResponse::NUMBER => {
-                let m = Transport::parse::<UserauthInfoResponse<'_>>(payload)?;
+                let m = parse::<UserauthInfoResponse<'_>>(payload)?;
                 let Waiting::Answers(asked) = self.waiting else { return Err(Failure::unexpected(number)) };
                 if m.count != asked {
                     // RFC 4256 §3.4: a failure, not an error.
-                    return self.refuse(transport, AuthRejection::AnswerCount);
+                    return self.refuse(open, AuthRejection::AnswerCount);
                 }
                 self.answered |= asked > 0;
                 let (user, attempt) = (SshStr::new(b""), Attempt::Answers(Answers(m)));
@@ -245,9 +244,9 @@ impl Userauth {
         }
     }
 
-    fn count(&mut self, transport: &Transport) -> Result<(), Failure> {
+    fn count(&mut self, open: &Open<'_>) -> Result<(), Failure> {
         self.requests = self.requests.saturating_add(1);
-        if self.requests > transport.config.limits.auth_requests {
+        if self.requests > open.config().limits.auth_requests {
             return Err(Fault::TooManyAuthAttempts.into());
         }
         Ok(())
@@ -255,11 +254,11 @@ impl Userauth {
 
     fn on_request<'p>(
         &mut self,
-        transport: &mut Transport,
+        open: &mut Open<'_>,
         payload: &'p [u8],
     ) -> Result<Option<ServerAuth<'p>>, Failure> {
-        let m = Transport::parse::<UserauthRequest<'_>>(payload)?;
-        self.count(transport)?;
+        let m = parse::<UserauthRequest<'_>>(payload)?;
+        self.count(open)?;
         // Whatever was asked before is over with a new request (RFC 4256 §3.1).
         self.waiting = Waiting::Client;
         self.answered = false;
@@ -283,16 +282,16 @@ impl Userauth {
         self.attempted |= method.is_some_and(|method| method != Method::None);
         // The whole message is parsed before anybody is looked up (AS-19).
         match method {
-            None if !sane => self.refuse(transport, AuthRejection::UserName),
-            None => self.refuse(transport, AuthRejection::Method),
+            None if !sane => self.refuse(open, AuthRejection::UserName),
+            None => self.refuse(open, AuthRejection::Method),
             Some(Method::None) => {
                 Reader::new(m.fields).end().map_err(malformed)?;
                 Ok(Some(self.attempt(Kind::None, m.user, Attempt::None)))
             }
             Some(Method::Password) => {
                 let password = PasswordFields::parse(m.fields).map_err(malformed)?;
-                if password.longest() > transport.config.limits.password {
-                    return self.refuse(transport, AuthRejection::PasswordLength);
+                if password.longest() > open.config().limits.password {
+                    return self.refuse(open, AuthRejection::PasswordLength);
                 }
                 Ok(Some(self.attempt(Kind::Password, m.user, password.attempt())))
             }
@@ -301,14 +300,14 @@ impl Userauth {
                 let attempt = Attempt::KeyboardInteractive { submethods };
                 Ok(Some(self.attempt(Kind::Interactive, m.user, attempt)))
             }
-            Some(Method::PublicKey) => self.on_public_key(transport, payload, &m),
+            Some(Method::PublicKey) => self.on_public_key(open, payload, &m),
         }
     }
 
     /// Asks about a key, whether the request is signed or not. Nothing here costs arithmetic.
     fn on_public_key<'p>(
         &mut self,
-        transport: &mut Transport,
+        open: &mut Open<'_>,
         payload: &[u8],
         request: &UserauthRequest<'p>,
     ) -> Result<Option<ServerAuth<'p>>, Failure> {
@@ -323,26 +322,26 @@ impl Userauth {
             .algorithm
             .to_str()
             .and_then(SigAlg::from_name)
-            .filter(|a| transport.config.algorithms.user_key.contains(a));
-        let Some(alg) = alg else { return self.refuse(transport, AuthRejection::Algorithm) };
+            .filter(|a| open.config().algorithms.user_key.contains(a));
+        let Some(alg) = alg else { return self.refuse(open, AuthRejection::Algorithm) };
         let key = PublicKey::from_blob(m.blob).ok();
         self.offer.key = key.clone().map(|key| (key, alg));
         let key = key
-            .filter(|k| k.fits(alg) && transport.config.limits.allow(k))
+            .filter(|k| k.fits(alg) && open.config().limits.allow(k))
             .filter(|k| !self.used_keys.contains(k));
-        let Some(key) = key else { return self.refuse(transport, AuthRejection::Key) };
+        let Some(key) = key else { return self.refuse(open, AuthRejection::Key) };
         let signed = m.signature.map(|signature| {
             // Over the bytes as they were received, so that nothing can be read in two ways (AS-31).
             // `payload` ends with the signature, a string of its own.
             let signed = payload.len().saturating_sub(signature.len().saturating_add(4));
             let mut message = Vec::with_capacity(payload.len().saturating_add(68));
-            message.put_string(transport.session_id.as_ref().map_or(&[], |id| id.as_bytes()));
+            message.put_string(open.session_id().map_or(&[], |id| id.as_bytes()));
             message.put(payload.get(..signed).unwrap_or_default());
             Signed { message, signature: signature.to_vec(), canonical: fields.first() == Some(&1) }
         });
         if signed.is_none() {
             self.probes = self.probes.saturating_add(1);
-            if self.probes > transport.config.limits.key_probes {
+            if self.probes > open.config().limits.key_probes {
                 return Err(Fault::TooManyAuthAttempts.into());
             }
             self.offer.blob = m.blob.to_vec();
@@ -368,7 +367,7 @@ impl Userauth {
     /// What comes of the application's word on a key. None of it lets anybody in.
     pub(crate) fn decide_probe(
         &mut self,
-        transport: &mut Transport,
+        open: &mut Open<'_>,
         ticket: &ProbeTicket,
         usable: bool,
     ) -> Result<(), UsageError> {
@@ -378,22 +377,22 @@ impl Userauth {
         }
         let signed = signed.take();
         let (true, Some((key, alg))) = (usable, self.offer.key.clone()) else {
-            self.reject(transport, AuthRejection::Decision, true);
+            self.reject(open, AuthRejection::Decision, true);
             return Ok(());
         };
         let Some(signed) = signed else {
             // RFC 4252 §7: the blob from the request, to the byte.
             let name = SshStr::new(alg.name().as_bytes());
-            transport.send(&UserauthPkOk::new(name, &self.offer.blob));
+            open.send(&UserauthPkOk::new(name, &self.offer.blob));
             self.waiting = Waiting::Client;
             return Ok(());
         };
-        match verify(transport, key, alg, &signed) {
+        match verify(open, key, alg, &signed) {
             Some(verified) => {
                 let ticket = self.ask(Kind::PublicKey);
                 self.news.push_back(Told::Auth(ServerAuth::Signed { ticket, key: Box::new(verified) }));
             }
-            None => self.reject(transport, AuthRejection::Signature, true),
+            None => self.reject(open, AuthRejection::Signature, true),
         }
         Ok(())
     }
@@ -401,7 +400,8 @@ impl Userauth {
     /// What comes of a verdict. One that does not fit is a rejection.
     pub(crate) fn decide(
         &mut self,
-        transport: &mut Transport,
+        open: &mut Open<'_>,
+        now: Time,
         ticket: &AuthTicket,
         verdict: Verdict,
     ) -> Result<(), UsageError> {
@@ -411,25 +411,29 @@ impl Userauth {
         };
         let misfit = match verdict {
             Verdict::Reject => Ok(()),
-            verdict => match self.grant(transport, kind, verdict) {
+            verdict => match self.grant(open, now, kind, verdict) {
                 Ok(()) => return Ok(()),
                 misfit => misfit,
             },
         };
         // The first question what there is is free (OpenSSH auth2.c).
-        self.reject(transport, AuthRejection::Decision, kind != Kind::None || self.requests > 1);
+        self.reject(open, AuthRejection::Decision, kind != Kind::None || self.requests > 1);
         misfit
     }
 
     /// A verdict that is not a rejection.
-    fn grant(&mut self, transport: &mut Transport, kind: Kind, verdict: Verdict) -> Result<(), UsageError> {
+    fn grant(
+        &mut self,
+        open: &mut Open<'_>,
+        now: Time,
+        kind: Kind,
+        verdict: Verdict,
+    ) -> Result<(), UsageError> {
         match (verdict, kind) {
             (Verdict::Accept, _) => {
-                transport.send(&UserauthSuccess::new(&[]));
+                open.send(&UserauthSuccess::new(&[]));
                 self.waiting = Waiting::Done;
-                transport.enter(State::Connected);
-                transport.start_delayed_compression(Role::Server);
-                transport.start_delayed_compression(Role::Client);
+                open.enter(Stage::Connected, now);
                 self.tell(AuthResult::Accepted, false);
                 let (method, trivial) = kind.shown(self.answered);
                 self.news.push_back(Told::Authenticated { method, trivial });
@@ -441,13 +445,13 @@ impl Userauth {
                     self.used_keys.push(key);
                 }
                 self.methods = methods;
-                self.send_failure(transport, true);
+                self.send_failure(open, true);
                 Ok(())
             }
-            (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(transport, &challenge),
+            (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(open, &challenge),
             (Verdict::PasswordExpired { prompt }, Kind::Password) => {
                 let prompt = SshStr::new(prompt.as_bytes());
-                transport.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
+                open.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
                 self.waiting = Waiting::Client;
                 Ok(())
             }
@@ -455,7 +459,7 @@ impl Userauth {
         }
     }
 
-    fn challenge(&mut self, transport: &mut Transport, challenge: &Challenge) -> Result<(), UsageError> {
+    fn challenge(&mut self, open: &mut Open<'_>, challenge: &Challenge) -> Result<(), UsageError> {
         let count = u32::try_from(challenge.prompts.len()).unwrap_or(u32::MAX);
         if count > MAX_PROMPTS {
             return Err(UsageError::AnswerCount);
@@ -475,7 +479,7 @@ impl Userauth {
             return Err(UsageError::InvalidText);
         }
         let request = UserauthInfoRequest::new(SshStr::new(name), SshStr::new(instruction), count, &prompts);
-        transport.send(&request);
+        open.send(&request);
         self.waiting = Waiting::Answers(count);
         Ok(())
     }
@@ -485,29 +489,29 @@ impl Userauth {
     /// Rejects what the application need not be asked about.
     fn refuse(
         &mut self,
-        transport: &mut Transport,
+        open: &mut Open<'_>,
         why: AuthRejection,
     ) -> Result<Option<ServerAuth<'static>>, Failure> {
-        self.reject(transport, why, true);
+        self.reject(open, why, true);
         Ok(None)
     }
 
     /// Tells of a failure, counts it, and answers it at once or after the delay (AS-20).
-    fn reject(&mut self, transport: &mut Transport, why: AuthRejection, counted: bool) {
+    fn reject(&mut self, open: &mut Open<'_>, why: AuthRejection, counted: bool) {
         self.tell(AuthResult::Rejected(why), counted);
         if !counted {
-            self.send_failure(transport, false);
+            self.send_failure(open, false);
             return;
         }
         self.failures = self.failures.saturating_add(1);
-        if self.failures >= transport.config.limits.auth_tries {
+        if self.failures >= open.config().limits.auth_tries {
             self.waiting = Waiting::GivenUp;
             return;
         }
         let user = self.user.as_deref().unwrap_or_default();
-        let least = delay::of_user(transport.provider(), &self.delay_secret, user);
+        let least = delay::of_user(open.config().provider, &self.delay_secret, user);
         let delay = Delay::new(self.arrived, least);
-        transport.liveness.delay_rejection(delay.least());
+        open.liveness().delay_rejection(delay.least());
         self.waiting = Waiting::Delay(delay);
     }
 
@@ -524,30 +528,30 @@ impl Userauth {
     }
 
     /// Looks at the clock after a rejection.
-    fn settle(&mut self, transport: &mut Transport, now: Time) {
+    fn settle(&mut self, liveness: &mut Liveness, now: Time) {
         if let Waiting::Delay(delay) = &mut self.waiting
             && let Some(at) = delay.settle(now)
         {
-            transport.liveness.delay_rejection(at);
+            liveness.delay_rejection(at);
         }
     }
 
     /// The delay ended, unless it turns out that the decision took longer.
-    pub(crate) fn on_delay(&mut self, transport: &mut Transport, now: Time) {
-        self.settle(transport, now);
-        if transport.liveness.rejection_waits(now) {
+    pub(crate) fn on_delay(&mut self, open: &mut Open<'_>, now: Time) {
+        self.settle(open.liveness(), now);
+        if open.liveness().rejection_waits(now) {
             return;
         }
-        transport.liveness.rejection_answered();
+        open.liveness().rejection_answered();
         if matches!(self.waiting, Waiting::Delay(_)) {
-            self.send_failure(transport, false);
+            self.send_failure(open, false);
         }
     }
 
-    fn send_failure(&mut self, transport: &mut Transport, partial: bool) {
+    fn send_failure(&mut self, open: &mut Open<'_>, partial: bool) {
         let names = self.methods.name_list();
         let list = NameList::parse(names.as_bytes()).unwrap_or(NameList::EMPTY);
-        transport.send(&UserauthFailure::new(list, partial));
+        open.send(&UserauthFailure::new(list, partial));
         self.waiting = Waiting::Client;
     }
 }
@@ -558,8 +562,8 @@ fn malformed(e: DecodeError) -> Failure {
 }
 
 /// The only maker of a `VerifiedKey`.
-fn verify(transport: &Transport, key: PublicKey, alg: SigAlg, signed: &Signed) -> Option<VerifiedKey> {
+fn verify(open: &Open<'_>, key: PublicKey, alg: SigAlg, signed: &Signed) -> Option<VerifiedKey> {
     let genuine =
-        crate::keys::signature::verify(transport.provider(), &key, alg, &signed.message, &signed.signature);
+        crate::keys::signature::verify(open.config().provider, &key, alg, &signed.message, &signed.signature);
     (genuine.is_ok() && signed.canonical).then(|| VerifiedKey::new(key, alg))
 }

@@ -30,7 +30,7 @@ impl Channels {
         kind: &OpenKind<'_>,
         window: WindowConfig,
     ) -> Result<ChannelId, UsageError> {
-        if self.len() >= transport.config.limits.channels {
+        if self.len() >= transport.config().limits.channels {
             return Err(UsageError::Full);
         }
         super::text(kind.kind().as_bytes())?;
@@ -131,13 +131,8 @@ impl Channels {
     }
 
     /// How much of `want` bytes may be written now, at most one packet's worth. Zero: later, and
-    /// the channel is remembered for `Writable`.
-    pub(crate) fn room(
-        &mut self,
-        transport: &Transport,
-        id: ChannelId,
-        want: usize,
-    ) -> Result<usize, UsageError> {
+    /// the channel is remembered for `Writable`. `takes` says whether the transport takes data now.
+    pub(crate) fn room(&mut self, takes: bool, id: ChannelId, want: usize) -> Result<usize, UsageError> {
         let channel = self.find(id).ok_or(UsageError::NoSuchChannel)?;
         if channel.eof_wanted || channel.close_wanted {
             return Err(UsageError::ChannelState);
@@ -146,7 +141,6 @@ impl Channels {
             return if channel.phase == Phase::Opening { Ok(0) } else { Err(UsageError::ChannelState) };
         }
         let window = usize::try_from(channel.send_window).unwrap_or(usize::MAX);
-        let takes = transport.takes_data();
         let room = if takes { window.min(channel.send_packet).min(MAX_DATA) } else { 0 };
         if room < want && !channel.blocked && (window == 0 || !takes) {
             channel.blocked = true;

@@ -4,23 +4,20 @@ use super::table::{Channels, Phase, Reply, Undecided};
 use super::{ChannelEvent, ChannelId, Heard, OpenFailure, OpenTicket, RequestTicket};
 use crate::msg::{ChannelClose, ChannelEof, ChannelFailure, ChannelSuccess, ChannelWindowAdjust};
 use crate::time::Time;
-use crate::transport::Transport;
+use crate::transport::{Open, Transport};
 
 impl Channels {
     /// Sends control output that is due, as far as the gate and the output allow.
-    pub(crate) fn flush(&mut self, transport: &mut Transport, now: Time) {
-        if !transport.gate_open() {
-            return;
-        }
-        self.globals.flush(transport);
-        while !transport.clogged()
+    pub(crate) fn flush(&mut self, open: &mut Open<'_>, now: Time) {
+        self.globals.flush(open);
+        while !open.clogged()
             && let Some(local) = self.ready.pop_front()
         {
-            self.flush_channel(transport, local, now);
+            self.flush_channel(open, local, now);
         }
     }
 
-    pub(super) fn flush_channel(&mut self, transport: &mut Transport, local: u32, now: Time) {
+    pub(super) fn flush_channel(&mut self, open: &mut Open<'_>, local: u32, now: Time) {
         let Some(channel) = self.slot(local) else { return };
         channel.ready = false;
         if channel.phase != Phase::Open {
@@ -35,22 +32,22 @@ impl Channels {
                 continue;
             }
             if ok {
-                transport.send(&ChannelSuccess::new(remote));
+                open.send(&ChannelSuccess::new(remote));
             } else {
-                transport.send(&ChannelFailure::new(remote));
+                open.send(&ChannelFailure::new(remote));
             }
         }
         if channel.receive.due() && !channel.eof_received && !channel.close_wanted {
             let bytes = channel.receive.adjust(now);
-            transport.send(&ChannelWindowAdjust::new(remote, bytes));
+            open.send(&ChannelWindowAdjust::new(remote, bytes));
         }
         if channel.eof_wanted && !channel.eof_sent && !channel.close_sent {
             channel.eof_sent = true;
-            transport.send(&ChannelEof::new(remote));
+            open.send(&ChannelEof::new(remote));
         }
         if channel.close_wanted && !channel.close_sent {
             channel.close_sent = true;
-            transport.send(&ChannelClose::new(remote));
+            open.send(&ChannelClose::new(remote));
         }
     }
 
@@ -88,7 +85,7 @@ impl Channels {
                     let ticket = OpenTicket { channel };
                     if self.refuse(transport, ticket, why, "not answered in time").is_err() {
                         // The output is full; there will be another time.
-                        let again = transport.liveness.decision_due(now);
+                        let again = transport.liveness().decision_due(now);
                         self.decisions.push_back((again, Undecided::Open(channel)));
                     }
                 }
@@ -116,13 +113,13 @@ impl Channels {
     }
 
     pub(super) fn must_decide(&mut self, transport: &mut Transport, now: Time, question: Undecided) {
-        let at = transport.liveness.decision_due(now);
+        let at = transport.liveness().decision_due(now);
         if self.decisions.len() >= 1024 {
             let mut decisions = core::mem::take(&mut self.decisions);
             decisions.retain(|(_, q)| self.is_undecided(q));
             self.decisions = decisions;
         }
         self.decisions.push_back((at, question));
-        transport.liveness.decision_asked(at);
+        transport.liveness().decision_asked(at);
     }
 }

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 
 use crate::error::{Failure, Fault, UsageError};
 use crate::msg::{GlobalRequest, RequestFailure, RequestSuccess};
-use crate::transport::Transport;
+use crate::transport::{Open, Transport};
 use crate::wire::{Part, SshStr};
 
 /// Answers one global request of the peer. Give it to `reply_global`.
@@ -89,16 +89,14 @@ impl Globals {
     }
 
     /// Sends the replies whose turn it is.
-    pub(crate) fn flush(&mut self, transport: &mut Transport) {
-        while transport.gate_open()
-            && let Some(Slot::Decided(ok, port)) = self.replies.front().copied()
-        {
+    pub(crate) fn flush(&mut self, open: &mut Open<'_>) {
+        while let Some(Slot::Decided(ok, port)) = self.replies.front().copied() {
             self.replies.pop_front();
             self.first = self.first.saturating_add(1);
             match (ok, port) {
-                (true, Some(port)) => transport.send(&RequestSuccess::new(&port.to_be_bytes())),
-                (true, None) => transport.send(&RequestSuccess::new(&[])),
-                (false, _) => transport.send(&RequestFailure::new()),
+                (true, Some(port)) => open.send(&RequestSuccess::new(&port.to_be_bytes())),
+                (true, None) => open.send(&RequestSuccess::new(&[])),
+                (false, _) => open.send(&RequestFailure::new()),
             }
         }
     }
@@ -124,10 +122,8 @@ impl Globals {
     }
 
     /// Sends a keepalive probe, whether earlier ones were answered or not.
-    pub(crate) fn probe(&mut self, transport: &mut Transport) {
-        if transport.post(&GlobalRequest::new(SshStr::new(KEEPALIVE.as_bytes()), true, &[])).is_err() {
-            return;
-        }
+    pub(crate) fn probe(&mut self, open: &mut Open<'_>) {
+        open.send(&GlobalRequest::new(SshStr::new(KEEPALIVE.as_bytes()), true, &[]));
         match self.asked.back_mut() {
             Some(Asked::Keepalives(n)) => *n = n.saturating_add(1),
             _ => self.asked.push_back(Asked::Keepalives(1)),

@@ -15,9 +15,8 @@ use crate::msg::{
     RequestFailure, RequestSuccess,
 };
 use crate::time::Time;
-use crate::transport::Transport;
-use crate::transport::liveness::RoundTrip;
 use crate::transport::negotiate::Role;
+use crate::transport::{RoundTrip, Transport, parse};
 use crate::wire::SshStr;
 
 impl Channels {
@@ -31,15 +30,15 @@ impl Channels {
     ) -> Result<Option<Heard<'p>>, Failure> {
         match number {
             ChannelData::NUMBER => {
-                let m = Transport::parse::<ChannelData<'_>>(payload)?;
-                let id = self.on_data(now, transport.liveness.round_trip(), m.recipient, m.data.len())?;
+                let m = parse::<ChannelData<'_>>(payload)?;
+                let id = self.on_data(now, transport.liveness().round_trip(), m.recipient, m.data.len())?;
                 let event = ChannelEvent::Data { stream: Stream::Data, data: m.data };
                 Ok(id.map(|id| Heard::Channel(id, event)))
             }
             ChannelExtendedData::NUMBER => {
-                let m = Transport::parse::<ChannelExtendedData<'_>>(payload)?;
+                let m = parse::<ChannelExtendedData<'_>>(payload)?;
                 let Some(id) =
-                    self.on_data(now, transport.liveness.round_trip(), m.recipient, m.data.len())?
+                    self.on_data(now, transport.liveness().round_trip(), m.recipient, m.data.len())?
                 else {
                     return Ok(None);
                 };
@@ -53,15 +52,15 @@ impl Channels {
             ChannelWindowAdjust::NUMBER => self.on_adjust(payload).map(|()| None),
             ChannelOpen::NUMBER => self.on_open(transport, now, payload),
             ChannelOpenConfirmation::NUMBER => {
-                transport.liveness.measure_rtt(now);
+                transport.liveness().measure_rtt(now);
                 self.on_confirmation(payload)
             }
             ChannelOpenFailure::NUMBER => {
-                transport.liveness.measure_rtt(now);
+                transport.liveness().measure_rtt(now);
                 self.on_open_failure(payload)
             }
             ChannelEof::NUMBER => {
-                let m = Transport::parse::<ChannelEof<'_>>(payload)?;
+                let m = parse::<ChannelEof<'_>>(payload)?;
                 let channel = self.established(m.recipient)?;
                 // A second one is harmless, and OpenSSH takes it too.
                 let quiet = channel.close_wanted || channel.eof_received;
@@ -70,19 +69,15 @@ impl Channels {
             }
             ChannelClose::NUMBER => self.on_close(transport, now, payload),
             msg::ChannelRequest::NUMBER => self.on_request(transport, now, payload),
-            ChannelSuccess::NUMBER => {
-                self.on_reply(Transport::parse::<ChannelSuccess<'_>>(payload)?.recipient, true)
-            }
-            ChannelFailure::NUMBER => {
-                self.on_reply(Transport::parse::<ChannelFailure<'_>>(payload)?.recipient, false)
-            }
+            ChannelSuccess::NUMBER => self.on_reply(parse::<ChannelSuccess<'_>>(payload)?.recipient, true),
+            ChannelFailure::NUMBER => self.on_reply(parse::<ChannelFailure<'_>>(payload)?.recipient, false),
             GlobalRequest::NUMBER => self.on_global(transport, now, payload),
             RequestSuccess::NUMBER => {
-                let m = Transport::parse::<RequestSuccess<'_>>(payload)?;
+                let m = parse::<RequestSuccess<'_>>(payload)?;
                 Ok(self.on_global_reply(true, m.fields))
             }
             RequestFailure::NUMBER => {
-                Transport::parse::<RequestFailure<'_>>(payload)?;
+                parse::<RequestFailure<'_>>(payload)?;
                 Ok(self.on_global_reply(false, &[]))
             }
             other => Err(Failure::unexpected(other)),
@@ -113,7 +108,7 @@ impl Channels {
     }
 
     fn on_adjust(&mut self, payload: &[u8]) -> Result<(), Failure> {
-        let m = Transport::parse::<ChannelWindowAdjust<'_>>(payload)?;
+        let m = parse::<ChannelWindowAdjust<'_>>(payload)?;
         // May come late, for a channel that is gone.
         let Some(channel) = self.slot(m.recipient) else { return Ok(()) };
         if channel.phase != Phase::Open {
@@ -132,14 +127,14 @@ impl Channels {
         now: Time,
         payload: &'p [u8],
     ) -> Result<Option<Heard<'p>>, Failure> {
-        let m = Transport::parse::<ChannelOpen<'_>>(payload)?;
+        let m = parse::<ChannelOpen<'_>>(payload)?;
         let kind =
             OpenKind::decode(m.kind, m.fields).map_err(|e| Failure::malformed(ChannelOpen::NUMBER, e))?;
         if self.no_more_sessions && matches!(kind, OpenKind::Session) {
             return Err(Fault::NoMoreSessions.into());
         }
-        let limits = &transport.config.limits;
-        let refuse = if let Some(text) = refusal(transport.role, &kind) {
+        let limits = &transport.config().limits;
+        let refuse = if let Some(text) = refusal(transport.role(), &kind) {
             Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, text))
         } else if m.max_packet == 0 {
             Some((OpenFailure::ADMINISTRATIVELY_PROHIBITED, "a maximum packet size of zero"))
@@ -167,7 +162,7 @@ impl Channels {
     }
 
     fn on_confirmation(&mut self, payload: &[u8]) -> Result<Option<Heard<'static>>, Failure> {
-        let m = Transport::parse::<ChannelOpenConfirmation<'_>>(payload)?;
+        let m = parse::<ChannelOpenConfirmation<'_>>(payload)?;
         let channel = self.opening(m.recipient)?;
         if m.max_packet == 0 {
             return Err(Failure::text(Fault::BadChannel, "a maximum packet size of zero".into()));
@@ -181,7 +176,7 @@ impl Channels {
     }
 
     fn on_open_failure<'p>(&mut self, payload: &'p [u8]) -> Result<Option<Heard<'p>>, Failure> {
-        let m = Transport::parse::<ChannelOpenFailure<'_>>(payload)?;
+        let m = parse::<ChannelOpenFailure<'_>>(payload)?;
         self.opening(m.recipient)?;
         let id = self.id(m.recipient);
         self.remove(m.recipient);
@@ -194,11 +189,11 @@ impl Channels {
         now: Time,
         payload: &'p [u8],
     ) -> Result<Option<Heard<'p>>, Failure> {
-        let m = Transport::parse::<ChannelClose<'_>>(payload)?;
+        let m = parse::<ChannelClose<'_>>(payload)?;
         self.established(m.recipient)?.close_wanted = true;
         let id = self.id(m.recipient);
-        if transport.gate_open() {
-            self.flush_channel(transport, m.recipient, now);
+        if let Some(mut open) = transport.open() {
+            self.flush_channel(&mut open, m.recipient, now);
         } else if !self.slot(m.recipient).is_some_and(|c| c.close_sent) {
             // The slot goes away now, so the answer waits with the other messages.
             let remote = self.slot(m.recipient).map_or(0, |c| c.remote);
@@ -214,10 +209,11 @@ impl Channels {
         now: Time,
         payload: &'p [u8],
     ) -> Result<Option<Heard<'p>>, Failure> {
-        let m = Transport::parse::<msg::ChannelRequest<'_>>(payload)?;
+        let m = parse::<msg::ChannelRequest<'_>>(payload)?;
         let request = ChannelRequest::decode(m.kind, m.fields)
             .map_err(|e| Failure::malformed(msg::ChannelRequest::NUMBER, e))?;
-        let (max_requests, max_env) = (transport.config.limits.channel_requests, transport.config.limits.env);
+        let (max_requests, max_env) =
+            (transport.config().limits.channel_requests, transport.config().limits.env);
         let channel = self.established(m.recipient)?;
         if channel.close_wanted {
             return Ok(None);
@@ -268,12 +264,12 @@ impl Channels {
         now: Time,
         payload: &'p [u8],
     ) -> Result<Option<Heard<'p>>, Failure> {
-        let m = Transport::parse::<GlobalRequest<'_>>(payload)?;
-        if m.name.as_bytes() == b"no-more-sessions@openssh.com" && transport.role == Role::Server {
+        let m = parse::<GlobalRequest<'_>>(payload)?;
+        if m.name.as_bytes() == b"no-more-sessions@openssh.com" && transport.role() == Role::Server {
             // What takes the client over later gets no shell by this connection (OpenSSH PROTOCOL 2.2).
             self.no_more_sessions = true;
             if m.want_reply {
-                let number = self.globals.incoming(transport.config.limits.global_requests)?;
+                let number = self.globals.incoming(transport.config().limits.global_requests)?;
                 let _ = self.globals.decide(number, true, None);
             }
             return Ok(None);
@@ -282,7 +278,7 @@ impl Channels {
         if !m.want_reply {
             return Ok(Some(Heard::Global { ticket: None, request }));
         }
-        let number = self.globals.incoming(transport.config.limits.global_requests)?;
+        let number = self.globals.incoming(transport.config().limits.global_requests)?;
         if m.name.as_bytes() == b"keepalive@openssh.com" {
             let _ = self.globals.decide(number, false, None);
             return Ok(None);

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::WindowConfig;
 use crate::error::Fault;
 use crate::time::Time;
-use crate::transport::liveness::RoundTrip;
+use crate::transport::RoundTrip;
 
 /// Credit is never held back beyond this: early enough for peers that silently count only part of a large window.
 const HELD_BACK: u32 = 1 << 20;

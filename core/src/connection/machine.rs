@@ -11,9 +11,8 @@ use crate::msg::DisconnectCode;
 use crate::record::{Call, Recorder};
 use crate::rng::Seed;
 use crate::time::Time;
-use crate::transport::liveness::Silence;
 use crate::transport::negotiate::Role;
-use crate::transport::{RxBuf, Transport};
+use crate::transport::{RxBuf, Silence, Transport};
 
 /// State that both roles have.
 pub(crate) struct Machine {
@@ -39,7 +38,7 @@ impl Machine {
 
     /// Writes down everything from now on, if nothing has happened yet.
     pub(crate) fn record(&mut self, seed: &Seed, now: Time) {
-        let recorder = Recorder::new(self.transport.role, seed, now, self.transport.tx());
+        let recorder = Recorder::new(self.transport.role(), seed, now, self.transport.tx());
         self.recorder = Some(Box::new(recorder));
     }
 
@@ -60,7 +59,7 @@ impl Machine {
 
     pub(super) fn note_found<S: Side>(&mut self, found: &Result<Next<S>, Error>, rx: &RxBuf) {
         let Some(recorder) = &mut self.recorder else { return };
-        let deadline = self.transport.liveness.deadline();
+        let deadline = self.transport.deadline();
         match found {
             Ok(Next::Event(kept)) => {
                 recorder.found(format_args!("{}", Shown(kept, rx)), &[kept.message(rx)], deadline);
@@ -80,15 +79,15 @@ impl Machine {
     }
 
     pub(super) fn end(&mut self, error: Error) {
-        self.transport.liveness.stop();
+        self.transport.liveness().stop();
         self.ended.get_or_insert(error);
     }
 
     /// Ends the connection for a fault of the peer; the DISCONNECT that fits goes out.
     pub(crate) fn fail(&mut self, failure: Failure) -> Error {
         let fault = failure.fault;
-        if self.transport.role == Role::Server && fault == Fault::NotSsh {
-            self.transport.send_line(b"Invalid SSH identification string.\r\n");
+        if self.transport.role() == Role::Server && fault == Fault::NotSsh {
+            self.transport.send_not_ssh();
         }
         self.transport.send_disconnect(fault.disconnect_code(), &alloc::format!("{fault}"));
         let error = failure.at(self.transport.phase());
@@ -119,13 +118,16 @@ impl Machine {
 
     /// The peer has been silent: asks whether it is there, or gives it up.
     pub(super) fn on_keepalive(&mut self) -> Result<(), Error> {
-        match self.transport.liveness.keepalive(self.now) {
+        match self.transport.liveness().keepalive(self.now) {
             Silence::Short => {}
             // The same every time: OpenSSH before 9.5 and Paramiko end the connection for a PING,
             // whether they could answer it or not, so it goes to nobody unasked.
-            Silence::Probe if self.transport.gate_open() => self.channels.globals.probe(&mut self.transport),
-            // A key exchange is running, which has a time of its own.
-            Silence::Probe => {}
+            Silence::Probe => {
+                // While the gate is shut a key exchange is running, which has a time of its own.
+                if let Some(mut open) = self.transport.open() {
+                    self.channels.globals.probe(&mut open);
+                }
+            }
             Silence::Dead => return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase())),
         }
         Ok(())

@@ -21,7 +21,7 @@ use crate::msg::DisconnectCode;
 use crate::record::{Call, Rest, SecretTranscript};
 use crate::time::Time;
 use crate::transport::negotiate::{Negotiated, Role};
-use crate::transport::{DoneJob, RxBuf, TransportConfig, TxBuf};
+use crate::transport::{DoneJob, Open, RxBuf, TransportConfig, TxBuf};
 use crate::wire::{DecodeError, SshStr};
 
 pub use self::event::{Blocked, Event, Step};
@@ -44,7 +44,7 @@ pub struct Connection<S: Side + ?Sized> {
 impl<S: Side + ?Sized> fmt::Debug for Connection<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
-            .field("role", &self.core.transport.role)
+            .field("role", &self.core.transport.role())
             .field("phase", &self.core.transport.phase())
             .field("channels", &self.core.channels.len())
             .field("ended", &self.core.ended)
@@ -83,7 +83,7 @@ impl<S: Side> Connection<S> {
 impl<S: Side + ?Sized> Connection<S> {
     /// When to poll again at the latest, and why. Earlier polls do no harm.
     pub fn deadline(&self) -> Option<(Time, TimerKind)> {
-        self.core.transport.liveness.deadline()
+        self.core.transport.deadline()
     }
 
     /// Bytes to be sent to the peer.
@@ -115,7 +115,7 @@ impl<S: Side + ?Sized> Connection<S> {
         self.core.note(&Call::OpenWith { window, kind });
         self.core.connected()?;
         let id = self.core.channels.open(&mut self.core.transport, &kind, window)?;
-        self.core.transport.liveness.expect_reply(self.core.now);
+        self.core.transport.liveness().expect_reply(self.core.now);
         Ok(id)
     }
 
@@ -202,15 +202,14 @@ impl<S: Side + ?Sized> Connection<S> {
         record: bool,
     ) -> Result<Option<DataSlot<'_>>, UsageError> {
         self.core.connected()?;
-        self.core.transport.flush_posted();
-        let room = self.core.channels.room(&self.core.transport, channel, want)?;
-        if room == 0 {
-            return Ok(None);
-        }
-        let (_, prefix) = self.core.channels.data_prefix(channel, stream, 0);
         let Machine { transport, channels, recorder, .. } = &mut self.core;
+        let open = transport.open();
+        let takes = open.as_ref().is_some_and(Open::takes_data);
+        let room = channels.room(takes, channel, want)?;
+        let Some(open) = open.filter(|_| room > 0) else { return Ok(None) };
+        let (_, prefix) = channels.data_prefix(channel, stream, 0);
         let recorder = recorder.as_deref_mut().filter(|_| record);
-        Ok(Some(DataSlot { transport, channels, channel, stream, prefix, room, recorder }))
+        Ok(Some(DataSlot { open, channels, channel, stream, prefix, room, recorder }))
     }
 
     /// Says that the application is done with `n` bytes of received data. The peer may send as
@@ -268,7 +267,7 @@ impl<S: Side + ?Sized> Connection<S> {
     pub fn rekey(&mut self) -> Result<(), UsageError> {
         self.core.note(&Call::Rekey {});
         self.core.connected()?;
-        self.core.transport.rekey_wanted = true;
+        self.core.transport.want_keys();
         Ok(())
     }
 
@@ -278,20 +277,20 @@ impl<S: Side + ?Sized> Connection<S> {
         self.core.note(&Call::Disconnect { code: code.0, text });
         if self.core.usable().is_ok() {
             self.core.transport.send_disconnect(code, text);
-            self.core.transport.liveness.stop();
+            self.core.transport.liveness().stop();
             self.core.closing = true;
         }
     }
 
     /// The peer's identification line, once known.
     pub fn peer_ident(&self) -> Option<SshStr<'_>> {
-        let line = &self.core.transport.peer_ident;
+        let line = self.core.transport.peer_ident();
         (!line.is_empty()).then(|| SshStr::new(line))
     }
 
     /// The algorithms in use, once negotiated.
     pub fn negotiated(&self) -> Option<&Negotiated> {
-        self.core.transport.negotiated.as_ref()
+        self.core.transport.negotiated()
     }
 
     /// Whether strict key exchange (OpenSSH PROTOCOL §1.9) is in force.
@@ -301,17 +300,17 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// The session identifier, once the first key exchange is complete.
     pub fn session_id(&self) -> Option<&Digest> {
-        self.core.transport.session_id.as_ref()
+        self.core.transport.session_id()
     }
 
     /// The server's host key: on a client the accepted one, on a server the one in use.
     pub fn host_key(&self) -> Option<&PublicKey> {
-        self.core.transport.host_key.as_ref()
+        self.core.transport.host_key()
     }
 
     /// Key exchanges completed so far.
     pub fn key_exchanges(&self) -> u64 {
-        self.core.transport.exchanges
+        self.core.transport.exchanges()
     }
 
     /// Where the connection is in its life.
@@ -326,12 +325,12 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// The configuration of the transport.
     pub fn config(&self) -> &Arc<TransportConfig> {
-        &self.core.transport.config
+        self.core.transport.config()
     }
 
     /// Which side of the connection this is.
     pub fn role(&self) -> Role {
-        self.core.transport.role
+        self.core.transport.role()
     }
 
     /// Whether the user is in.
@@ -345,7 +344,7 @@ impl<S: Side + ?Sized> Connection<S> {
     ///
     /// `StaleTicket` for the result of a job that is not waited for, `Closed` after the end.
     pub fn finish_job(&mut self, job: DoneJob) -> Result<(), UsageError> {
-        self.core.note(&Call::FinishJob { generation: job.generation });
+        self.core.note(&Call::FinishJob { generation: job.number() });
         self.core.usable()?;
         let now = self.core.now;
         match self.core.transport.finish_job(now, job) {
@@ -360,7 +359,8 @@ impl<S: Side + ?Sized> Connection<S> {
 
     pub(crate) fn flush(&mut self) {
         let Machine { transport, channels, now, .. } = &mut self.core;
-        transport.flush_posted();
-        channels.flush(transport, *now);
+        if let Some(mut open) = transport.open() {
+            channels.flush(&mut open, *now);
+        }
     }
 }

@@ -11,7 +11,7 @@ use crate::auth::Told;
 use crate::error::{Disconnected, EndedBy, Error, Failure, Fault, Phase, TimerKind};
 use crate::msg::{self, DisconnectCode};
 use crate::time::Time;
-use crate::transport::{Incoming, Payload, RxBuf, Transport};
+use crate::transport::{Incoming, Milestone, Payload, RxBuf, parse};
 use crate::wire::DecodeError;
 
 /// What the loop stops at.
@@ -32,9 +32,7 @@ impl<S: Side> Connection<S> {
         self.core.now = self.core.now.max(now);
         self.fire_timers(rx)?;
         loop {
-            if self.core.transport.rekey_due(self.core.now) {
-                self.core.transport.start_rekey(self.core.now);
-            }
+            self.core.transport.renew_keys_if_due(self.core.now);
             self.flush();
             match self.side.pending(&mut self.core) {
                 Ok(Some(told)) => return Ok(Next::Event(Kept::new(News::Told(told)))),
@@ -75,25 +73,30 @@ impl<S: Side> Connection<S> {
     }
 
     fn incoming(&mut self, incoming: Incoming, rx: &RxBuf) -> Result<Option<Next<S>>, Error> {
-        let event = |news| Ok(Some(Next::Event(Kept::new(news))));
         match incoming {
-            Incoming::Ident => Ok(None),
-            Incoming::Negotiated => event(News::Negotiated),
-            Incoming::HostKey => match self.side.host_key(&mut self.core) {
-                Some(auth) => event(News::Told(Told::Auth(auth))),
-                None => Ok(None),
-            },
-            Incoming::Job(job) => event(News::Job(job)),
-            Incoming::Keyed(true) => {
-                self.side.keyed(&mut self.core);
-                Ok(None)
+            Incoming::Reached(milestone) => {
+                Ok(self.reached(milestone).map(|news| Next::Event(Kept::new(news))))
             }
-            Incoming::Keyed(false) => event(News::Rekeyed),
             Incoming::Disconnect(payload) => Err(self.disconnected(payload.of(rx))),
             Incoming::Message(number, payload) => match self.message(number, payload, rx) {
                 Ok(kept) => Ok(kept.map(Next::Event)),
                 Err(failure) => Err(self.core.fail(failure)),
             },
+        }
+    }
+
+    /// What the application is told of the handshake.
+    fn reached(&mut self, milestone: Milestone) -> Option<News<'static, S>> {
+        match milestone {
+            Milestone::Identified => None,
+            Milestone::Negotiated => Some(News::Negotiated),
+            Milestone::HostKey => self.side.host_key(&mut self.core).map(|auth| News::Told(Told::Auth(auth))),
+            Milestone::Job(job) => Some(News::Job(job)),
+            Milestone::Keyed => {
+                self.side.keyed(&mut self.core);
+                None
+            }
+            Milestone::Rekeyed => Some(News::Rekeyed),
         }
     }
 
@@ -113,7 +116,7 @@ impl<S: Side> Connection<S> {
     }
 
     fn fire_timers(&mut self, rx: &RxBuf) -> Result<(), Error> {
-        while let Some(kind) = self.core.transport.liveness.expired(self.core.now) {
+        while let Some(kind) = self.core.transport.liveness().expired(self.core.now) {
             match kind {
                 TimerKind::Rekey => {}
                 TimerKind::KeepAlive => {
@@ -125,7 +128,7 @@ impl<S: Side> Connection<S> {
                     let Machine { transport, channels, now, .. } = &mut self.core;
                     channels.deny_expired(transport, *now);
                     let next = channels.decision_deadline();
-                    transport.liveness.decisions_denied(next);
+                    transport.liveness().decisions_denied(next);
                 }
                 TimerKind::Ident if let Some(failure) = self.core.transport.ident_failure(rx) => {
                     return Err(self.core.fail(failure));
@@ -169,7 +172,7 @@ impl<S: Side> Connection<S> {
 
     fn disconnected(&mut self, payload: &[u8]) -> Error {
         let phase = self.core.transport.phase();
-        let message = match Transport::parse::<msg::Disconnect<'_>>(payload) {
+        let message = match parse::<msg::Disconnect<'_>>(payload) {
             Ok(message) => message,
             Err(failure) => {
                 // It is gone all the same; no answer (V-24).

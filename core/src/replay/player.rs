@@ -13,7 +13,6 @@ use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTi
 use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
 use crate::connection::{Connection, Event, Side, Step};
 use crate::crypto::SigAlg;
-use crate::error::Fault;
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::DisconnectCode;
 use crate::record::{Call, HEADER, KeyRef, KeyUse, Proof, Record, SecretTranscript};
@@ -275,11 +274,11 @@ impl<'t, S: Replayable> Player<'t, S> {
         self.report.calls = self.report.calls.saturating_add(1);
         let done = match call {
             Call::FinishJob { generation } => {
-                let at = self.jobs.iter().position(|j| j.generation == generation);
+                let at = self.jobs.iter().position(|j| j.number() == generation);
                 let done = match at {
                     Some(at) => self.jobs.swap_remove(at).run(),
                     // Of another connection: refused then as now.
-                    None => DoneJob { generation, result: Err(Fault::BadHostKey) },
+                    None => DoneJob::stray(generation),
                 };
                 ignore(self.conn.finish_job(done));
                 Ok(())

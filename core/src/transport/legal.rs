@@ -8,7 +8,7 @@
 use alloc::string::String;
 use core::fmt::Write as _;
 
-use super::negotiate::Role;
+use super::handshake::negotiate::Role;
 use crate::msg::{self, Category, SentBy};
 
 /// What the receiver is waiting for.

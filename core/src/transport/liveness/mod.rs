@@ -11,7 +11,7 @@ pub(crate) use self::round_trip::RoundTrip;
 use alloc::sync::Arc;
 
 use self::timers::Timers;
-use super::TransportConfig;
+use super::config::TransportConfig;
 use crate::error::TimerKind;
 use crate::time::Time;
 
@@ -130,7 +130,7 @@ impl Liveness {
     }
 
     /// The user is in. Keepalive begins.
-    pub(crate) fn authenticated(&mut self, now: Time) {
+    pub(super) fn authenticated(&mut self, now: Time) {
         self.timers.set(TimerKind::AuthReply, None);
         self.timers.set(TimerKind::LoginGrace, None);
         self.timers.set(TimerKind::KeepAlive, self.config.keepalive.map(|k| now + k.interval));

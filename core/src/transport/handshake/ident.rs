@@ -3,8 +3,8 @@
 use alloc::vec::Vec;
 
 use super::negotiate::Role;
-use super::packets::RxBuf;
 use crate::error::{Failure, Fault, quote};
+use crate::transport::packets::RxBuf;
 
 /// Longest identification line with its CR LF (RFC 4253 §4.2).
 const MAX_IDENT: usize = 255;
@@ -19,7 +19,7 @@ const MAX_WRONG: usize = 64;
 
 /// Reads the peer's identification line.
 #[derive(Debug, Default)]
-pub(crate) struct IdentReader {
+pub(super) struct IdentReader {
     lines: u32,
     bytes: usize,
     /// The first line that was not SSH, for the error text.
@@ -29,7 +29,7 @@ pub(crate) struct IdentReader {
 impl IdentReader {
     /// The peer's line without CR LF, once it has arrived. A client tolerates other lines before
     /// it; a server does not.
-    pub(crate) fn next(&mut self, role: Role, rx: &mut RxBuf) -> Result<Option<Vec<u8>>, Failure> {
+    pub(super) fn next(&mut self, role: Role, rx: &mut RxBuf) -> Result<Option<Vec<u8>>, Failure> {
         loop {
             let input = rx.unread();
             let ssh = looks_like_ssh(input);
@@ -69,7 +69,7 @@ impl IdentReader {
 
     /// The peer went away, or fell silent, before its line was complete: what it said instead, if
     /// anything.
-    pub(crate) fn ended(&self, input: &[u8]) -> Option<Failure> {
+    pub(super) fn ended(&self, input: &[u8]) -> Option<Failure> {
         if looks_like_ssh(input) {
             return Some(cut(Fault::Truncated, input));
         }

@@ -172,7 +172,7 @@ impl Algorithms {
     }
 
     /// The payload of our KEXINIT.
-    pub(crate) fn kexinit(&self, role: Role, first: bool, cookie: [u8; 16], guess: bool) -> Vec<u8> {
+    pub(super) fn kexinit(&self, role: Role, first: bool, cookie: [u8; 16], guess: bool) -> Vec<u8> {
         let mut kex: NameListBuilder = self.kex.iter().map(|a| a.name()).collect();
         if first {
             match role {
@@ -301,7 +301,7 @@ impl fmt::Display for NegotiationFailure {
 
 /// Picks the algorithms: the first of the client's that the server has too, category by category.
 /// The MAC lists do not matter where the cipher is an AEAD.
-pub(crate) fn negotiate(role: Role, ours: &Algorithms, theirs: &KexInit<'_>) -> Result<Negotiated, Failure> {
+pub(super) fn negotiate(role: Role, ours: &Algorithms, theirs: &KexInit<'_>) -> Result<Negotiated, Failure> {
     let mut failed = Vec::new();
     let kex = pick(role, AlgorithmCategory::Kex, &ours.kex, theirs.kex, Kex::name, &mut failed);
     let host_key =
@@ -406,7 +406,7 @@ fn policy_names(policy: Policy, category: AlgorithmCategory) -> Vec<&'static str
 }
 
 /// Whether the peer's guess (`first_kex_packet_follows`) was right: both first choices agree.
-pub(crate) fn guess_was_right(ours: &KexInit<'_>, theirs: &KexInit<'_>) -> bool {
+pub(super) fn guess_was_right(ours: &KexInit<'_>, theirs: &KexInit<'_>) -> bool {
     ours.kex.iter().next() == theirs.kex.iter().next()
         && ours.host_key.iter().next() == theirs.host_key.iter().next()
 }
