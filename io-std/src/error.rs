@@ -106,6 +106,7 @@ impl Error {
             _ if self.is_timeout() => io::ErrorKind::TimedOut,
             ErrorKind::Resolve(e) | ErrorKind::Connect(e) | ErrorKind::Io(e, _) => e.kind(),
             ErrorKind::HostKey(_) | ErrorKind::Auth(_) => io::ErrorKind::PermissionDenied,
+            ErrorKind::Sftp(error) => crate::sftp::io_kind(error),
             ErrorKind::ChannelClosed => io::ErrorKind::BrokenPipe,
             ErrorKind::WouldDeadlock(_) => io::ErrorKind::Deadlock,
             ErrorKind::Ssh(konko_core::Error::Disconnected(d)) if d.by != EndedBy::Us => {

@@ -72,17 +72,6 @@ impl Deadline {
     pub(crate) fn passed(&self) -> bool {
         self.left() == Some(Duration::ZERO)
     }
-
-    /// The time that it was set to.
-    pub(crate) fn length(&self) -> Duration {
-        self.after
-    }
-
-    /// The same, or earlier if `left` is less than what is left.
-    pub(crate) fn at_most(self, left: Option<Duration>) -> Self {
-        let Some(at) = left.and_then(|left| Instant::now().checked_add(left)) else { return self };
-        Deadline { at: Some(self.at.map_or(at, |own| own.min(at))), ..self }
-    }
 }
 
 /// How long a flush may wait for the stream.

@@ -366,17 +366,16 @@ fn d1_files_that_vanish_leave_nothing_empty_behind() {
         desk.file(format!("v/f{i}"), "x");
     }
     let gone = desk.path("v/f7");
-    let sftp = desk.client();
     // Gone between the listing and its turn.
     let first = std::sync::atomic::AtomicBool::new(true);
-    let options = PutOptions::new().on_progress(move |_| {
+    let sftp = desk.client().on_progress(move |_| {
         if first.swap(false, std::sync::atomic::Ordering::SeqCst) {
             (0..400)
                 .filter(|i| i % 2 == 1)
                 .for_each(|i| drop(fs::remove_file(gone.with_file_name(format!("f{i}")))));
         }
     });
-    let report = sftp.put_tree(desk.path("v"), "to", &options, true).unwrap();
+    let report = sftp.put_tree(desk.path("v"), "to", &PutOptions::new(), true).unwrap();
     let empty = desk.tree("to").values().filter(|content| content.is_empty()).count();
     assert_eq!(empty, 0, "{report:?}");
     assert_eq!(report.files as usize + report.failures.len(), 400, "{report:?}");

@@ -18,6 +18,7 @@ mod names;
 mod operation;
 mod peers;
 mod server;
+pub mod session;
 mod status;
 pub mod transfer;
 

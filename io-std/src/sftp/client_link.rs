@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use konko_core::TxBuf;
 
-use super::client_error::{Error, ErrorKind};
+use super::Error;
 use crate::channel::{Await, Channel, Exchange};
 use crate::stream::Stream;
 
@@ -52,7 +52,7 @@ impl Link for Channel {
         batch.bytes.clear();
         let went = self.exchange(credit, out, &mut batch.bytes, &mut batch.stderr, wait);
         batch.len = batch.bytes.len();
-        Ok(went?)
+        went.map_err(Error::link)
     }
 
     fn wake(&self) {
@@ -79,7 +79,9 @@ impl<S: Stream> StreamLink<S> {
 
 impl<S: Stream> Link for StreamLink<S> {
     fn exchange(&self, out: &mut TxBuf, batch: &mut Batch, wait: Await) -> Result<Exchange, Error> {
-        let failed = |e| Error::new(ErrorKind::Link(std::sync::Arc::new(e)));
+        let failed = |e: io::Error| {
+            Error::link(io::Error::new(e.kind(), format!("the connection to the server: {e}")))
+        };
         batch.credit = 0;
         if batch.bytes.len() < READ {
             batch.bytes.resize(READ, 0);

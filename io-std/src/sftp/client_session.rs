@@ -2,49 +2,37 @@
 //! answer takes the machine and drives it for everybody; the others wait until they are told, or until it is
 //! their turn to drive.
 
-use std::collections::BTreeMap;
-use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::fs;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+use std::time::Instant;
 
-use konko_core::Time;
+use konko_core::sftp::ClientConfig;
+use konko_core::sftp::session::{self, Remote};
 use konko_core::sftp::transfer::TransferConfig;
-use konko_core::sftp::{Client, ClientConfig, ExtensionSet, Limits, RequestId, UsageError};
+use konko_core::{Time, TxBuf};
 
-use super::client_error::{Error, ErrorKind};
-use super::client_link::Link;
-use super::client_machine::{Answer, CallId, Machine, Side};
+use super::client_link::{Batch, Link};
+use super::local;
+use crate::channel::{Await, Exchange};
 use crate::shared::Deadline;
 
-type Order = Box<dyn FnOnce(&mut Machine) + Send>;
-type Guard<'a> = MutexGuard<'a, State>;
-
-/// What the server said when the session began.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
-    pub(crate) extensions: ExtensionSet,
-    pub(crate) announced: Vec<(Vec<u8>, Vec<u8>)>,
-    pub(crate) limits: Limits,
-}
-
-#[derive(Default)]
-struct Pending {
-    answers: VecDeque<Answer>,
-    /// Requests and transfers that were not answered.
-    outstanding: usize,
-    wakes: Arc<Condvar>,
-    /// A thread sleeps for it.
-    sleeping: bool,
+/// The session with its bytes. Whoever drives it owns it meanwhile, so no lock is held across a system call.
+struct Machine {
+    session: session::Session<fs::File>,
+    batch: Batch,
+    out: TxBuf,
 }
 
 struct State {
     /// Absent while a thread drives it.
     machine: Option<Box<Machine>>,
-    orders: Vec<Order>,
-    calls: BTreeMap<CallId, Pending>,
-    next: CallId,
-    facts: Option<Facts>,
-    ended: Option<Error>,
+    sleepers: Vec<Arc<Waiter>>,
+    ended: bool,
 }
 
 pub(crate) struct Session {
@@ -53,24 +41,75 @@ pub(crate) struct Session {
     state: Mutex<State>,
 }
 
+/// A thread that waits for an answer.
+struct Waiter {
+    thread: Thread,
+    woken: AtomicBool,
+}
+
+impl Wake for Waiter {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+/// Tells whoever drives that there is more to do.
+struct Poke(Weak<Session>);
+
+impl Wake for Poke {
+    fn wake(self: Arc<Self>) {
+        if let Some(session) = self.0.upgrade()
+            && session.lock().machine.is_none()
+        {
+            session.link.wake();
+        }
+    }
+}
+
+/// Runs a procedure on this thread, and drives the session that it waits for, or waits until another thread has.
+/// `between` is called after each turn.
+pub(crate) fn block_on<T>(
+    sessions: &[(&Session, &Remote)],
+    mut between: impl FnMut(&Waker),
+    procedure: impl Future<Output = T>,
+) -> T {
+    let waiter = Arc::new(Waiter { thread: std::thread::current(), woken: AtomicBool::new(false) });
+    let waker = Waker::from(Arc::clone(&waiter));
+    let mut procedure = pin!(procedure);
+    let result = loop {
+        between(&waker);
+        if let Poll::Ready(result) = procedure.as_mut().poll(&mut Context::from_waker(&waker)) {
+            break result;
+        }
+        let waits = sessions.iter().find(|(_, remote)| remote.is_waiting()).or(sessions.first());
+        if let Some((session, _)) = waits {
+            session.wait(&waiter);
+        }
+    };
+    sessions.iter().for_each(|(session, _)| session.leave());
+    between(&waker);
+    result
+}
+
 impl Session {
-    pub(crate) fn new(link: Box<dyn Link>, config: ClientConfig, transfers: TransferConfig) -> Arc<Self> {
-        let machine = Some(Box::new(Machine::new(config, transfers)));
-        Arc::new(Session {
-            link,
-            start: Instant::now(),
-            state: Mutex::new(State {
-                machine,
-                orders: Vec::new(),
-                calls: BTreeMap::new(),
-                next: 0,
-                facts: None,
-                ended: None,
-            }),
-        })
+    pub(crate) fn new(
+        link: Box<dyn Link>,
+        config: ClientConfig,
+        transfers: TransferConfig,
+    ) -> (Arc<Self>, Remote) {
+        let mut session = session::Session::new(config, transfers);
+        let remote = session.remote();
+        let shared = Arc::new_cyclic(|this| {
+            session.set_waker(Waker::from(Arc::new(Poke(Weak::clone(this)))));
+            let machine = Some(Box::new(Machine { session, batch: Batch::default(), out: TxBuf::new() }));
+            let state = State { machine, sleepers: Vec::new(), ended: false };
+            Session { link, start: Instant::now(), state: Mutex::new(state) }
+        });
+        (shared, remote)
     }
 
-    fn lock(&self) -> Guard<'_> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -78,43 +117,8 @@ impl Session {
         Time::ZERO + self.start.elapsed()
     }
 
-    /// Waits until the server has said what it is.
-    pub(crate) fn ready(self: &Arc<Self>, timeout: Option<Duration>) -> Result<(), Error> {
-        let call = self.call();
-        call.wait_for(Patience::Total(Deadline::after(timeout)), |_, facts| facts.map(|_| ()))
-    }
-
-    /// A place for answers.
-    pub(crate) fn call(self: &Arc<Self>) -> Call {
-        let mut state = self.lock();
-        state.next += 1;
-        let id = state.next;
-        state.calls.insert(id, Pending::default());
-        Call { session: Arc::clone(self), id }
-    }
-
-    /// Has something done by whoever drives next, and the output of it sent without waiting.
-    pub(crate) fn poke(&self, order: impl FnOnce(&mut Machine) + Send + 'static) {
-        let mut state = self.lock();
-        state.orders.push(Box::new(order));
-        match state.machine.take() {
-            Some(machine) => {
-                let mut state = self.drive(state, machine, None);
-                self.hand_over(&mut state);
-            }
-            None => {
-                drop(state);
-                self.link.wake();
-            }
-        }
-    }
-
-    pub(crate) fn facts(&self) -> Facts {
-        self.lock().facts.clone().unwrap_or_default()
-    }
-
-    pub(crate) fn ended(&self) -> Option<Error> {
-        self.lock().ended.clone()
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lock().ended
     }
 
     /// Ends the session for everybody.
@@ -123,239 +127,114 @@ impl Session {
         self.link.wake();
     }
 
-    /// One turn. `block`: wait until something comes, but not longer; else only send.
-    fn drive<'a>(
-        &'a self,
-        mut state: Guard<'a>,
-        mut machine: Box<Machine>,
-        block: Option<Deadline>,
-    ) -> Guard<'a> {
-        let orders = std::mem::take(&mut state.orders);
-        drop(state);
-        for order in orders {
-            order(&mut machine);
-        }
-        match block {
-            None => machine.push(&*self.link, self.now()),
-            Some(deadline) => {
-                let stall = machine.deadline().map(|at| at.since(self.now()));
-                let deadline = deadline.at_most(stall);
-                machine.turn(&*self.link, &|| self.now(), Some(deadline));
-            }
-        }
-        let mut state = self.lock();
-        if state.facts.is_none() && machine.client.is_ready() {
-            state.facts = Some(Facts::default());
-        }
-        if let Some(facts) = &mut state.facts
-            && (facts.announced.is_empty() || facts.limits != machine.client.limits())
-        {
-            facts.extensions = machine.client.extensions();
-            facts.limits = machine.client.limits();
-            facts.announced =
-                machine.client.announced().map(|(name, data)| (name.to_vec(), data.to_vec())).collect();
-        }
-        for (call, answer) in machine.done.drain(..) {
-            if let Some(pending) = state.calls.get_mut(&call) {
-                if matches!(answer, Answer::Touched)
-                    && matches!(pending.answers.back(), Some(Answer::Touched))
-                {
-                    continue;
-                }
-                if !matches!(answer, Answer::Touched) {
-                    pending.outstanding = pending.outstanding.saturating_sub(1);
-                }
-                pending.answers.push_back(answer);
-                if std::mem::take(&mut pending.sleeping) {
-                    pending.wakes.notify_all();
-                }
-            }
-        }
-        if state.ended.is_none() && machine.ended.is_some() {
-            state.ended.clone_from(&machine.ended);
-            self.wake_all(&mut state);
-        }
-        state.machine = Some(machine);
-        state
-    }
-
-    /// Wakes a sleeping thread, so that it drives.
-    fn hand_over(&self, state: &mut State) {
-        if let Some(pending) = state.calls.values_mut().find(|pending| pending.sleeping) {
-            pending.sleeping = false;
-            pending.wakes.notify_all();
-        }
-    }
-
-    fn wake_all(&self, state: &mut State) {
-        for pending in state.calls.values_mut() {
-            pending.sleeping = false;
-            pending.wakes.notify_all();
-        }
-    }
-
-    /// Wakes the threads that wait for a call, to look again at what they wait for.
-    pub(crate) fn nudge(&self, call: CallId) {
-        let mut state = self.lock();
-        if let Some(pending) = state.calls.get_mut(&call) {
-            pending.answers.push_back(Answer::Touched);
-            pending.sleeping = false;
-            pending.wakes.notify_all();
-        }
-        drop(state);
+    /// Ends the wait of whoever drives.
+    pub(crate) fn nudge(&self) {
         self.link.wake();
+    }
+
+    /// Waits for something to happen, and drives meanwhile if nobody else does.
+    fn wait(&self, waiter: &Arc<Waiter>) {
+        let mut state = self.lock();
+        if waiter.woken.swap(false, Ordering::SeqCst) {
+            return;
+        }
+        if let Some(machine) = state.machine.take() {
+            drop(state);
+            return self.drive(machine, Some(waiter));
+        }
+        state.sleepers.push(Arc::clone(waiter));
+        drop(state);
+        std::thread::park();
+        self.lock().sleepers.retain(|sleeper| !Arc::ptr_eq(sleeper, waiter));
+        waiter.woken.store(false, Ordering::SeqCst);
+    }
+
+    /// The caller goes: what it leaves behind is sent, and somebody else drives.
+    pub(crate) fn leave(&self) {
+        let mut state = self.lock();
+        if let Some(mut machine) = state.machine.take() {
+            if machine.session.is_busy() || !machine.out.is_empty() {
+                drop(state);
+                self.drive(machine, None);
+                state = self.lock();
+            } else {
+                state.machine = Some(machine);
+            }
+            if let Some(sleeper) = state.sleepers.pop() {
+                sleeper.thread.unpark();
+            }
+        }
+    }
+
+    /// One turn. With a `waiter`: waits until something comes, unless it is woken; else only sends.
+    fn drive(&self, mut machine: Box<Machine>, waiter: Option<&Arc<Waiter>>) {
+        if machine.session.deadline().is_some_and(|at| at <= self.now()) {
+            // Nobody looked for a while: what came meanwhile shows that the server did not stall.
+            machine.exchange(&*self.link, Await::Nothing, self.now());
+        }
+        let more = machine.pump(self.now());
+        let wait = match waiter {
+            Some(waiter) if !waiter.woken.load(Ordering::SeqCst) => {
+                let left = machine.session.deadline().map(|at| at.since(self.now()));
+                let deadline = Deadline::after(left);
+                if more { Await::Output(deadline) } else { Await::Input(deadline) }
+            }
+            _ => Await::Nothing,
+        };
+        if machine.session.ended().is_none() {
+            machine.exchange(&*self.link, wait, self.now());
+        }
+        machine.settle(self.now());
+        let mut state = self.lock();
+        state.ended = machine.session.ended().is_some();
+        state.machine = Some(machine);
+    }
+}
+
+impl Machine {
+    /// Fills the output. True: there is more to do as soon as it is taken.
+    fn pump(&mut self, now: Time) -> bool {
+        loop {
+            self.settle(now);
+            let full = self.session.is_full();
+            if !self.out.is_empty() || self.session.tx().is_empty() {
+                return full;
+            }
+            self.session.tx().swap(&mut self.out);
+            if full {
+                return true;
+            }
+            // What did not fit before may fit now.
+        }
+    }
+
+    /// Answers what the session asks about local files.
+    fn settle(&mut self, now: Time) {
+        while let Some(event) = self.session.poll(now) {
+            local::answer(event).give(&mut self.session, now);
+        }
+    }
+
+    /// Sends what can be sent, and deals with what came.
+    fn exchange(&mut self, link: &dyn Link, wait: Await, now: Time) {
+        let result = link.exchange(&mut self.out, &mut self.batch, wait);
+        self.session.stderr(&self.batch.stderr);
+        self.batch.stderr.clear();
+        let mut input = self.batch.bytes();
+        while let Some(event) = self.session.receive(&mut input, now) {
+            local::answer(event).give(&mut self.session, now);
+        }
+        self.batch.clear();
+        match result {
+            Ok(Exchange::Went) => {}
+            Ok(Exchange::Over) => self.session.eof(),
+            Err(error) => self.session.lost(error),
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.link.close();
-    }
-}
-
-/// How long a call waits.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Patience {
-    /// Until then.
-    Total(Deadline),
-    /// As long as something comes at least so often.
-    Progress(Option<Duration>),
-}
-
-/// Where the answers to requests and transfers of one caller go. Dropped, nobody wants them any more.
-pub(crate) struct Call {
-    session: Arc<Session>,
-    id: CallId,
-}
-
-impl Call {
-    pub(crate) fn id(&self) -> CallId {
-        self.id
-    }
-
-    pub(crate) fn session(&self) -> &Arc<Session> {
-        &self.session
-    }
-
-    /// Has something done by whoever drives next.
-    pub(crate) fn order(&self, order: impl FnOnce(&mut Machine) + Send + 'static) {
-        let mut state = self.session.lock();
-        state.orders.push(Box::new(order));
-        let driven = state.machine.is_none();
-        drop(state);
-        if driven {
-            self.session.link.wake();
-        }
-    }
-
-    /// Sends a request.
-    pub(crate) fn request(
-        &self,
-        send: impl FnMut(&mut Client) -> Result<RequestId, UsageError> + Send + 'static,
-    ) {
-        let id = self.id;
-        self.counted(move |machine| machine.request(id, Box::new(send)));
-    }
-
-    /// Starts a transfer; `number` comes back with its result.
-    pub(crate) fn start(
-        &self,
-        number: usize,
-        start: impl FnOnce(&mut konko_core::sftp::transfer::Transfers) -> konko_core::sftp::transfer::JobId
-        + Send
-        + 'static,
-        side: Box<dyn Side>,
-    ) {
-        let id = self.id;
-        self.counted(move |machine| machine.start(id, number, Box::new(start), side));
-    }
-
-    fn counted(&self, order: impl FnOnce(&mut Machine) + Send + 'static) {
-        if let Some(pending) = self.session.lock().calls.get_mut(&self.id) {
-            pending.outstanding += 1;
-        }
-        self.order(order);
-    }
-
-    /// Takes the next answer.
-    pub(crate) fn next(&self, patience: Patience) -> Result<Answer, Error> {
-        self.wait_for(patience, |answers, _| answers.pop_front())
-    }
-
-    /// Waits until `ready` finds something. Answers that came before an end still count.
-    pub(crate) fn wait_for<T>(
-        &self,
-        patience: Patience,
-        mut ready: impl FnMut(&mut VecDeque<Answer>, Option<&Facts>) -> Option<T>,
-    ) -> Result<T, Error> {
-        let session = &self.session;
-        let mut deadline = match patience {
-            Patience::Total(deadline) => deadline,
-            Patience::Progress(timeout) => Deadline::after(timeout),
-        };
-        let mut state = session.lock();
-        loop {
-            let State { calls, facts, .. } = &mut *state;
-            if let Some(pending) = calls.get_mut(&self.id)
-                && let Some(found) = ready(&mut pending.answers, facts.as_ref())
-            {
-                self.leave(state);
-                return Ok(found);
-            }
-            if let Some(error) = &state.ended {
-                let error = error.clone();
-                self.leave(state);
-                return Err(error);
-            }
-            if deadline.passed() {
-                self.leave(state);
-                return Err(Error::new(ErrorKind::Timeout(deadline.length())));
-            }
-            match state.machine.take() {
-                Some(machine) => {
-                    state = session.drive(state, machine, Some(deadline));
-                    let moved = state.machine.as_ref().is_some_and(|machine| machine.moved);
-                    if moved && let Patience::Progress(timeout) = patience {
-                        deadline = Deadline::after(timeout);
-                    }
-                }
-                None => {
-                    let Some(pending) = state.calls.get_mut(&self.id) else { continue };
-                    pending.sleeping = true;
-                    let wakes = Arc::clone(&pending.wakes);
-                    state = match deadline.left() {
-                        None => wakes.wait(state).unwrap_or_else(PoisonError::into_inner),
-                        Some(left) => {
-                            wakes.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0
-                        }
-                    };
-                    if let Patience::Progress(timeout) = patience {
-                        deadline = Deadline::after(timeout);
-                    }
-                }
-            }
-        }
-    }
-
-    /// The caller goes: what it leaves behind is sent, and somebody else drives.
-    fn leave<'a>(&'a self, mut state: Guard<'a>) {
-        let session = &self.session;
-        let Some(mut machine) = state.machine.take() else { return };
-        if machine.wants_push() || !state.orders.is_empty() {
-            state = session.drive(state, machine, None);
-        } else {
-            state.machine = Some(machine);
-        }
-        session.hand_over(&mut state);
-    }
-}
-
-impl Drop for Call {
-    fn drop(&mut self) {
-        let id = self.id;
-        let removed = self.session.lock().calls.remove(&id);
-        if removed.is_some_and(|pending| pending.outstanding > 0) {
-            self.session.poke(move |machine| machine.forget(id));
-        }
     }
 }

@@ -7,39 +7,32 @@ mod arguments;
 mod attrs;
 mod bulk;
 mod client;
-mod client_dir;
-mod client_error;
 mod client_link;
-mod client_machine;
 mod client_session;
 mod file;
-pub mod glob;
 mod listing;
+mod local;
 mod names;
 mod object;
-mod path;
-mod relay;
+mod observe;
 mod resolve;
 mod root;
 mod rooted;
 mod serve;
-mod sides;
-mod transfers;
-mod tree;
-mod trees;
 
-pub use client::{Sftp, SftpOptions};
-pub use client_dir::{DirEntry, Metadata};
-pub use client_error::{Error, ErrorKind};
-pub use file::{File, OpenOptions};
+pub use client::{ReadDir, Sftp, SftpOptions, Walk};
+pub use file::File;
+pub use konko_core::sftp::session::{
+    DirEntry, Error, ErrorKind, GetOptions, Metadata, OpenOptions, Progress, PutOptions, Remote, RemotePath,
+    TreeReport, glob,
+};
+pub use konko_core::sftp::transfer::{Summary, Verify};
 pub use konko_core::sftp::*;
-pub use path::RemotePath;
+pub(crate) use observe::io_kind;
+pub use observe::{Cancel, OnProgress};
 pub use root::{Access, Done, Root};
 pub use rooted::RootedFs;
 pub use serve::{serve, serve_streams};
-pub use transfers::{Cancel, GetOptions, OnProgress, Progress, PutOptions, Summary, Verify};
-pub use tree::{ReadDir, Walk};
-pub use trees::TreeReport;
 
 use std::io::{self, Write};
 

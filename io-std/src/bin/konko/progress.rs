@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use konko::Sftp;
 use konko::core::wire::SshStr;
-use konko::sftp::{OnProgress, Progress};
+use konko::sftp::Progress;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::{streams, terminal};
@@ -73,22 +74,22 @@ impl Meter {
         state.shown
     }
 
-    /// What transfers call; `None` if they need not.
-    pub fn callback(&self) -> Option<OnProgress> {
+    /// A handle whose transfers are shown and limited, if they are to be.
+    pub fn watch(&self, sftp: &Sftp) -> Sftp {
         let mut state = self.lock();
         state.begun = Instant::now();
         if !state.shown && state.limit.is_none() {
-            return None;
+            return sftp.clone();
         }
         let this = self.clone();
-        Some(Arc::new(move |progress: Progress<'_>| {
+        sftp.on_progress(move |progress| {
             let mut state = this.lock();
-            state.show(&progress);
-            let pause = state.limit.as_mut().and_then(|limit| limit.pause(&progress));
+            state.show(progress);
+            let pause = state.limit.as_mut().and_then(|limit| limit.pause(progress));
             drop(state);
             // The thread that drives the session is the one that is slowed down.
             pause.into_iter().for_each(std::thread::sleep);
-        }))
+        })
     }
 
     /// Nothing is shown any more.
@@ -98,10 +99,10 @@ impl Meter {
 }
 
 impl Limit {
-    fn pause(&mut self, progress: &Progress<'_>) -> Option<Duration> {
+    fn pause(&mut self, progress: &Progress) -> Option<Duration> {
         let before = self.files.insert(progress.remote.to_vec(), progress.done).unwrap_or(0);
         if progress.finished {
-            self.files.remove(progress.remote);
+            self.files.remove(&progress.remote);
         }
         self.moved += progress.done.saturating_sub(before) as f64;
         let ahead = self.moved / self.rate - self.since.elapsed().as_secs_f64();
@@ -111,7 +112,7 @@ impl Limit {
 
 impl State {
     /// One line a file: it changes in place, and stays when the file is done.
-    fn show(&mut self, progress: &Progress<'_>) {
+    fn show(&mut self, progress: &Progress) {
         if !self.shown {
             return;
         }
@@ -143,7 +144,7 @@ impl State {
             format!("  {:>12}", format!("{}/s", HumanBytes(rate as u64))),
             format!("  {time:>11}"),
         ];
-        let line = line(progress.remote, &figures, terminal::size().0 as usize);
+        let line = line(&progress.remote, &figures, terminal::size().0 as usize);
         if progress.finished {
             self.clear();
             self.file.clear();

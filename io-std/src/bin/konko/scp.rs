@@ -152,12 +152,12 @@ impl Copy<'_> {
 
     fn get_options(&self) -> GetOptions {
         let preserve = self.args.common.preserve;
-        GetOptions { preserve, progress: self.meter.callback(), ..GetOptions::new() }
+        GetOptions { preserve, ..GetOptions::new() }
     }
 
     fn put_options(&self) -> PutOptions {
         let preserve = self.args.common.preserve;
-        PutOptions { preserve, progress: self.meter.callback(), ..PutOptions::new() }
+        PutOptions { preserve, ..PutOptions::new() }
     }
 
     // ---- to this machine ----
@@ -212,9 +212,9 @@ impl Copy<'_> {
             if !self.args.recursive {
                 return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
             }
-            return tree(sftp.get_tree(path, local, &self.get_options(), true));
+            return tree(self.meter.watch(sftp).get_tree(path, local, &self.get_options(), true));
         }
-        sftp.get_with(path, local, &self.get_options()).map(drop).map_err(words::text)
+        self.meter.watch(sftp).get_with(path, local, &self.get_options()).map(drop).map_err(words::text)
     }
 
     /// From here to here, which is what cp(1) is for.
@@ -268,9 +268,10 @@ impl Copy<'_> {
                 let path = shown(path.as_os_str().as_bytes());
                 return Err(format!("{path}: not a regular file (-r copies directories)"));
             }
-            return tree(to.put_tree(path, remote, &self.put_options(), true));
+            return tree(self.meter.watch(to).put_tree(path, remote, &self.put_options(), true));
         }
-        let summary = to.put_with(path, &remote, &self.put_options()).map_err(words::text)?;
+        let summary =
+            self.meter.watch(to).put_with(path, &remote, &self.put_options()).map_err(words::text)?;
         warn_of(&remote, &summary);
         Ok(())
     }
@@ -284,6 +285,7 @@ impl Copy<'_> {
         to: &Sftp,
         target: &[u8],
     ) -> Result<(), String> {
+        let from = &self.meter.watch(from);
         if !is_dir(from, path, meta) {
             let summary = from.copy_to(path, to, target, &self.put_options()).map_err(words::text)?;
             warn_of(target, &summary);

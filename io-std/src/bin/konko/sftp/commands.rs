@@ -416,14 +416,9 @@ impl Shell {
                 }
             }
         };
-        let options = GetOptions {
-            resume: how.resume,
-            preserve: how.preserve,
-            sync: how.fsync,
-            progress: self.meter.callback(),
-            cancel: Some(cancel.clone()),
-            ..GetOptions::new()
-        };
+        let options =
+            GetOptions { resume: how.resume, preserve: how.preserve, sync: how.fsync, ..GetOptions::new() };
+        let sftp = self.meter.watch(&self.sftp).cancelled_by(cancel);
         let is_dir = self.sftp.is_dir(path).is_ok_and(|dir| dir);
         let to = shown(local.as_os_str().as_bytes());
         if is_dir {
@@ -431,10 +426,10 @@ impl Shell {
                 return Err(format!("\"{}\": it is a directory; get -R fetches it", shown(path)));
             }
             self.say(&format!("Fetching {}/ to {to}", shown(path)));
-            return tree(self.sftp.get_tree(path, &local, &options, false));
+            return tree(sftp.get_tree(path, &local, &options, false));
         }
         self.say(&format!("Fetching {} to {to}", shown(path)));
-        self.sftp.get_with(path, &local, &options).map(drop).map_err(text)
+        sftp.get_with(path, &local, &options).map(drop).map_err(text)
     }
 
     fn put(&self, rest: &[Word], resume: bool) -> Outcome {
@@ -479,14 +474,9 @@ impl Shell {
             // What is in `.` and `..` goes right there.
             (dir, None) => dir.unwrap_or(b".").to_vec(),
         };
-        let options = PutOptions {
-            resume: how.resume,
-            preserve: how.preserve,
-            sync: how.fsync,
-            progress: self.meter.callback(),
-            cancel: Some(cancel.clone()),
-            ..PutOptions::new()
-        };
+        let options =
+            PutOptions { resume: how.resume, preserve: how.preserve, sync: how.fsync, ..PutOptions::new() };
+        let sftp = self.meter.watch(&self.sftp).cancelled_by(cancel);
         let from = shown(path.as_os_str().as_bytes());
         let to = if remote.is_empty() { "." } else { &shown(&remote) };
         if path.is_dir() {
@@ -494,10 +484,10 @@ impl Shell {
                 return Err(format!("\"{from}\": it is a directory; put -R sends it"));
             }
             self.say(&format!("Uploading {from}/ to {to}"));
-            return tree(self.sftp.put_tree(path, &remote, &options, false));
+            return tree(sftp.put_tree(path, &remote, &options, false));
         }
         self.say(&format!("Uploading {from} to {to}"));
-        let summary = self.sftp.put_with(path, &remote, &options).map_err(text)?;
+        let summary = sftp.put_with(path, &remote, &options).map_err(text)?;
         warn_of(&remote, &summary);
         Ok(())
     }

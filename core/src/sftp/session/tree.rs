@@ -4,18 +4,16 @@ mod get;
 mod put;
 mod relay;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
-use konko_core::sftp::{FileType, NameRules};
-use konko_core::wire::SshStr;
-
-use super::client::Sftp;
-use super::client_dir::{DirEntry, Metadata};
-use super::client_error::{Error, ErrorKind};
+use super::entry::{DirEntry, Metadata};
+use super::error::{Error, ErrorKind};
 use super::path::join;
-use super::sides::NOT_REGULAR;
-use super::transfers::Queue;
+use super::remote::Remote;
+use super::transfer::{NOT_REGULAR, Queue};
+use crate::sftp::{FileType, NameRules};
+use crate::wire::SshStr;
 
 /// Files of a tree that are on their way or wait for their turn.
 const QUEUE: usize = 1024;
@@ -61,52 +59,56 @@ impl TreeReport {
     }
 
     fn warn(&mut self, error: Error) -> Result<(), Error> {
-        if error.is_fatal() || matches!(error.kind(), ErrorKind::Cancelled) {
-            return Err(error);
-        }
-        if self.warnings.len() < FAILURES {
-            self.warnings.push(error);
-        }
+        let error = survivable(error)?;
+        keep(&mut self.warnings, error);
         Ok(())
     }
 
     fn skip(&mut self, error: Error) {
-        if self.skipped.len() < FAILURES {
-            self.skipped.push(error);
-        }
+        keep(&mut self.skipped, error);
     }
 
     fn fail(&mut self, error: Error) -> Result<(), Error> {
-        if error.is_fatal() || matches!(error.kind(), ErrorKind::Cancelled) {
-            return Err(error);
-        }
-        if self.failures.len() < FAILURES {
-            self.failures.push(error);
-        } else {
-            self.more_failures += 1;
+        let error = survivable(error)?;
+        if !keep(&mut self.failures, error) {
+            self.more_failures = self.more_failures.saturating_add(1);
         }
         Ok(())
     }
+
+    /// One more file of so many bytes.
+    fn moved(&mut self, bytes: u64) {
+        self.files = self.files.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
 }
 
-/// Names of what is on its way.
-type Names = BTreeMap<usize, Vec<u8>>;
+/// An error after which a tree goes on.
+fn survivable(error: Error) -> Result<Error, Error> {
+    let ends = error.is_fatal() || matches!(error.kind(), ErrorKind::Cancelled);
+    if ends { Err(error) } else { Ok(error) }
+}
+
+fn keep(list: &mut Vec<Error>, error: Error) -> bool {
+    let room = list.len() < FAILURES;
+    if room {
+        list.push(error);
+    }
+    room
+}
 
 /// Takes results until no more than `most` are left.
-fn settle(
+async fn settle(
     queue: &mut Queue<'_>,
-    names: &mut Names,
     report: &mut TreeReport,
     op: &'static str,
     most: usize,
 ) -> Result<(), Error> {
     while queue.left() > most {
-        let (number, result) = queue.next()?;
-        let name = names.remove(&number).unwrap_or_default();
+        let (name, result) = queue.next().await?;
         match result {
             Ok(summary) => {
-                report.files += 1;
-                report.bytes += summary.bytes;
+                report.moved(summary.bytes);
                 if let Some(status) = summary.attrs_refused {
                     report.warn(Error::refused(status).of("fsetstat", &[&name]))?;
                 }
@@ -114,19 +116,31 @@ fn settle(
             Err(error) => report.fail(error.of(op, &[&name]))?,
         }
     }
-    if queue.is_cancelled() {
+    if queue.remote.is_cancelled() {
         return Err(Error::new(ErrorKind::Cancelled).of(op, &[]));
     }
     Ok(())
 }
 
 /// The real paths of directories in which a link was followed, on the way from the top.
-type Trail<P> = Arc<[P]>;
+type Trail = Arc<[Vec<u8>]>;
 
-/// What an entry of a remote directory is to a tree.
-enum Found {
-    Dir(Metadata, Trail<Vec<u8>>),
-    File(Metadata),
+/// The way on from the directory `here` through a link to the directory `there`, unless it goes round: then it holds a
+/// directory that it is in.
+fn through(trail: &Trail, here: Vec<u8>, there: &[u8]) -> Option<Trail> {
+    let holds = |path: &[u8]| {
+        let rest = path.strip_prefix(there);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || there.ends_with(b"/"))
+    };
+    let trail: Trail = trail.iter().cloned().chain([here]).collect();
+    let round = trail.len() > LINKS || trail.iter().any(|path| holds(path));
+    (!round).then_some(trail)
+}
+
+/// What an entry of a directory is to a tree.
+enum Found<M> {
+    Dir(M, Trail),
+    File(M),
     /// It is neither.
     Other(&'static str),
 }
@@ -138,44 +152,57 @@ const A_LOOP: &str =
 /// A directory of a tree on a server.
 struct Dir<'a> {
     path: &'a [u8],
-    trail: &'a Trail<Vec<u8>>,
+    trail: &'a Trail,
 }
 
-impl Sftp {
+/// Takes back the bits of `mode` that a new directory only needed to be written into.
+fn surplus(mode: u32) -> u32 {
+    0o700 & !mode
+}
+
+impl Remote {
+    /// The top of a tree: a directory, as far as that is told.
+    async fn tree(&self, path: &[u8], op: &'static str) -> Result<Metadata, Error> {
+        let meta = self.source(path).await?;
+        if meta.file_type().is_some_and(|kind| kind != FileType::Directory) {
+            return Err(Error::invalid("it is not a directory").of(op, &[path]));
+        }
+        Ok(meta)
+    }
+
     /// What an entry is. `rules` are those of where it is to be copied.
-    fn classify(
+    async fn classify(
         &self,
         dir: &Dir<'_>,
         entry: &DirEntry,
         rules: NameRules,
         follow: bool,
-    ) -> Result<Found, Error> {
+    ) -> Result<Found<Metadata>, Error> {
         let name = entry.file_name();
         rules.check(name).map_err(|why| {
-            let why = format!("\"{}\": {why}; it is passed over", SshStr::new(name));
+            let why = alloc::format!("\"{}\": {why}; it is passed over", SshStr::new(name));
             Error::new(ErrorKind::Unsafe(why))
         })?;
         let path = join(dir.path, name);
         let mut meta = entry.metadata().clone();
         if meta.file_type().is_none() && !follow {
-            meta = self.symlink_metadata(&path).unwrap_or(meta);
+            meta = self.symlink_metadata(&path).await.unwrap_or(meta);
         }
         let link = meta.is_symlink();
         if link && !follow {
             return Ok(Found::Other(A_LINK));
         }
         if link || meta.file_type().is_none() {
-            meta = match self.metadata(&path) {
+            meta = match self.metadata(&path).await {
                 Err(e) if e.is_fatal() || link => return Err(e),
                 told => told.unwrap_or(meta),
             };
         }
-        let unknown = meta.file_type().is_none();
         match meta.file_type() {
-            Some(FileType::Directory) if link => Ok(Found::Dir(meta, self.through_link(dir, &path)?)),
+            Some(FileType::Directory) if link => Ok(Found::Dir(meta, self.through_link(dir, &path).await?)),
             Some(FileType::Directory) => Ok(Found::Dir(meta, Arc::clone(dir.trail))),
-            None if unknown && self.read_dir(&path).is_ok() => {
-                Ok(Found::Dir(meta, self.through_link(dir, &path)?))
+            None if self.read_dir(&path).await.is_ok() => {
+                Ok(Found::Dir(meta, self.through_link(dir, &path).await?))
             }
             Some(FileType::File) | None => Ok(Found::File(meta)),
             Some(_) => Ok(Found::Other(NOT_REGULAR)),
@@ -183,17 +210,9 @@ impl Sftp {
     }
 
     /// The way on through a link to a directory, unless it goes round.
-    fn through_link(&self, dir: &Dir<'_>, link: &[u8]) -> Result<Trail<Vec<u8>>, Error> {
-        let real = |path: &[u8]| self.canonicalize(path).unwrap_or_else(|_| path.to_vec());
-        let (here, there) = (real(dir.path), real(link));
-        let holds = |path: &[u8]| {
-            let rest = path.strip_prefix(there.as_slice());
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/") || there.ends_with(b"/"))
-        };
-        let trail: Trail<Vec<u8>> = dir.trail.iter().cloned().chain([here]).collect();
-        if trail.len() > LINKS || trail.iter().any(|path| holds(path)) {
-            return Err(Error::invalid(A_LOOP));
-        }
-        Ok(trail)
+    async fn through_link(&self, dir: &Dir<'_>, link: &[u8]) -> Result<Trail, Error> {
+        let here = self.canonicalize(dir.path).await.unwrap_or_else(|_| dir.path.to_vec());
+        let there = self.canonicalize(link).await.unwrap_or_else(|_| link.to_vec());
+        through(dir.trail, here, &there).ok_or_else(|| Error::invalid(A_LOOP))
     }
 }

@@ -1,12 +1,16 @@
-use std::fmt;
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use alloc::boxed::Box;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
 
-use konko_core::sftp::transfer::TransferError;
-use konko_core::sftp::{self, Extension, Operation, Status, StatusCode, UsageError};
-use konko_core::wire::SshStr;
+use crate::sftp::transfer::TransferError;
+use crate::sftp::{self, Extension, Operation, Status, StatusCode, UsageError};
+use crate::wire::SshStr;
+
+/// What failed outside of the session, in whatever type the binding has for it; `downcast_ref` gives it back.
+pub type Cause = Arc<dyn core::error::Error + Send + Sync>;
 
 /// Why an SFTP operation failed: which one, on what path, what the server said, and what to do.
 #[derive(Clone)]
@@ -35,30 +39,46 @@ pub enum ErrorKind {
     Transfer(TransferError),
     /// The SFTP session ended; with what the server said on standard error.
     Session(sftp::Error, String),
-    /// The SSH connection under it failed.
-    Ssh(crate::Error),
-    /// Reading from or writing to the server's pipes or socket failed.
-    Link(Arc<io::Error>),
-    /// A local file.
-    Local(PathBuf, Arc<io::Error>),
+    /// What the session runs over failed: the SSH connection, a socket, pipes.
+    Link(Cause),
+    /// A local file, by its path.
+    Local(Vec<u8>, Cause),
     /// No answer in this time.
     Timeout(Duration),
-    /// [`Cancel`](super::Cancel) was used.
+    /// Whoever asked for it cancelled it.
     Cancelled,
     /// The server sent a name or a tree that is not followed: it could lead anywhere, or never ends.
     Unsafe(String),
 }
 
 impl Error {
-    pub(crate) fn new(kind: ErrorKind) -> Self {
+    /// An error of this kind, of no operation yet.
+    pub fn new(kind: ErrorKind) -> Self {
         Error(Box::new(Inner { kind, op: "", paths: Vec::new(), cause: None }))
     }
 
-    pub(crate) fn local(path: impl Into<PathBuf>, error: io::Error) -> Self {
-        Self::new(ErrorKind::Local(path.into(), Arc::new(error)))
+    /// A local file that could not be used: what a binding answers to a question about it.
+    pub fn local(path: &[u8], error: impl core::error::Error + Send + Sync + 'static) -> Self {
+        Self::new(ErrorKind::Local(path.to_vec(), Arc::new(error)))
     }
 
-    pub(crate) fn invalid(text: impl Into<String>) -> Self {
+    /// A local file that does not suit, and why.
+    pub(crate) fn unsuitable(path: &[u8], why: impl Into<String>) -> Self {
+        Self::local(path, Reason(why.into()))
+    }
+
+    /// What the session runs over failed.
+    pub fn link(error: impl core::error::Error + Send + Sync + 'static) -> Self {
+        Self::new(ErrorKind::Link(Arc::new(error)))
+    }
+
+    /// What is to come does not come in time.
+    pub(crate) fn timeout(after: Duration) -> Self {
+        Self::new(ErrorKind::Timeout(after))
+    }
+
+    /// A path or an argument that no server can take.
+    pub fn invalid(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::Invalid(text.into()))
     }
 
@@ -75,7 +95,7 @@ impl Error {
 
     /// With the operation and its paths, unless they are known.
     #[must_use]
-    pub(crate) fn of(mut self, op: &'static str, paths: &[&[u8]]) -> Self {
+    pub fn of(mut self, op: &'static str, paths: &[&[u8]]) -> Self {
         if self.0.op.is_empty() {
             self.0.op = op;
             self.0.paths = paths.iter().map(|p| p.to_vec()).collect();
@@ -88,6 +108,11 @@ impl Error {
         let mut lost = Self::new(ErrorKind::Transfer(error));
         lost.0.cause = cause;
         lost
+    }
+
+    /// Under the name of the operation that it was part of, with its first path.
+    pub(crate) fn again(self, op: &'static str) -> Self {
+        Error::new(self.0.kind.clone()).of(op, &[self.path()])
     }
 
     /// What kind of failure it is.
@@ -132,35 +157,9 @@ impl Error {
     /// Whether the session is over, so that nothing else will succeed on it.
     pub fn is_fatal(&self) -> bool {
         match self.kind() {
-            ErrorKind::Session(..) | ErrorKind::Ssh(_) | ErrorKind::Link(_) => true,
+            ErrorKind::Session(..) | ErrorKind::Link(_) => true,
             ErrorKind::Transfer(error) => matches!(error, TransferError::Lost { .. }),
             _ => false,
-        }
-    }
-
-    fn io_kind(&self) -> io::ErrorKind {
-        if let Some(code) = self.code() {
-            return match code {
-                StatusCode::NO_SUCH_FILE => io::ErrorKind::NotFound,
-                StatusCode::PERMISSION_DENIED => io::ErrorKind::PermissionDenied,
-                StatusCode::OP_UNSUPPORTED => io::ErrorKind::Unsupported,
-                StatusCode::EOF => io::ErrorKind::UnexpectedEof,
-                _ => io::ErrorKind::Other,
-            };
-        }
-        match self.kind() {
-            ErrorKind::Unsupported(_) => io::ErrorKind::Unsupported,
-            ErrorKind::Invalid(_) => io::ErrorKind::InvalidInput,
-            ErrorKind::Transfer(TransferError::Truncated { .. }) => io::ErrorKind::UnexpectedEof,
-            ErrorKind::Transfer(TransferError::Stalled) | ErrorKind::Timeout(_) => io::ErrorKind::TimedOut,
-            ErrorKind::Transfer(TransferError::Lost { .. }) | ErrorKind::Session(..) => {
-                io::ErrorKind::ConnectionAborted
-            }
-            ErrorKind::Ssh(error) => io::Error::from(error.clone()).kind(),
-            ErrorKind::Link(error) | ErrorKind::Local(_, error) => error.kind(),
-            ErrorKind::Cancelled => io::ErrorKind::Interrupted,
-            ErrorKind::Unsafe(_) => io::ErrorKind::InvalidData,
-            _ => io::ErrorKind::Other,
         }
     }
 
@@ -211,12 +210,8 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Transfer(error) => write!(f, "{error}"),
             ErrorKind::Session(error, stderr) if stderr.is_empty() => write!(f, "{error}"),
             ErrorKind::Session(error, stderr) => write!(f, "{error}; the server printed: {stderr}"),
-            ErrorKind::Ssh(error) => write!(f, "{error}"),
-            ErrorKind::Link(error) => write!(f, "the connection to the server: {error}"),
-            ErrorKind::Local(path, error) => {
-                use std::os::unix::ffi::OsStrExt;
-                write!(f, "local \"{}\": {error}", SshStr::new(path.as_os_str().as_bytes()))
-            }
+            ErrorKind::Link(error) => write!(f, "{error}"),
+            ErrorKind::Local(path, error) => write!(f, "local \"{}\": {error}", SshStr::new(path)),
             ErrorKind::Timeout(after) => write!(f, "no answer in {after:?}"),
             ErrorKind::Cancelled => f.write_str("cancelled"),
         }
@@ -229,27 +224,26 @@ impl fmt::Debug for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self.kind() {
             ErrorKind::Refused(status) => Some(status),
             ErrorKind::Transfer(error) => Some(error),
             ErrorKind::Session(error, _) => Some(error),
-            ErrorKind::Ssh(error) => Some(error),
             ErrorKind::Link(error) | ErrorKind::Local(_, error) => Some(&**error),
             _ => None,
         }
     }
 }
 
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
-        io::Error::new(error.io_kind(), error)
+/// Why a local file does not suit, in words.
+#[derive(Debug)]
+struct Reason(String);
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
-impl From<crate::Error> for Error {
-    fn from(error: crate::Error) -> Self {
-        Error::new(ErrorKind::Ssh(error))
-    }
-}
+impl core::error::Error for Reason {}

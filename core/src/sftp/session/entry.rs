@@ -1,7 +1,11 @@
-use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+//! Files as a listing shows them.
 
-use konko_core::sftp::{self, Attrs, FileType};
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use crate::sftp::{self, Attrs, FileType};
+use crate::wire::SshStr;
 
 /// Attributes of a remote file, in the words of the standard library. What the server did not send is
 /// `None`.
@@ -59,25 +63,15 @@ impl Metadata {
         self.0.owner.map(|owner| owner.gid)
     }
 
-    /// Last modification.
-    pub fn modified(&self) -> Option<SystemTime> {
-        self.0.times.map(|times| time(times.modified))
+    /// Last modification, since 1970 UTC.
+    pub fn modified(&self) -> Option<Duration> {
+        self.0.times.map(|times| Duration::from_secs(times.modified.into()))
     }
 
-    /// Last access.
-    pub fn accessed(&self) -> Option<SystemTime> {
-        self.0.times.map(|times| time(times.accessed))
+    /// Last access, since 1970 UTC.
+    pub fn accessed(&self) -> Option<Duration> {
+        self.0.times.map(|times| Duration::from_secs(times.accessed.into()))
     }
-}
-
-fn time(seconds: u32) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(seconds.into())
-}
-
-/// Seconds since 1970 UTC as the protocol has them; what it cannot say becomes the nearest that it can.
-pub(crate) fn seconds(time: SystemTime) -> u32 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
 }
 
 /// An entry of a remote directory.
@@ -100,7 +94,7 @@ impl From<&sftp::Entry<'_>> for DirEntry {
 
 impl DirEntry {
     /// The name: bytes that the server chose. Never use it as a local name before
-    /// [`is_safe_name`](konko_core::sftp::is_safe_name) has said yes.
+    /// [`is_safe_name`](crate::sftp::is_safe_name) has said yes.
     pub fn file_name(&self) -> &[u8] {
         &self.name
     }
@@ -127,6 +121,6 @@ impl DirEntry {
 
 impl fmt::Debug for DirEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "DirEntry({})", konko_core::wire::SshStr::new(&self.name))
+        write!(f, "DirEntry({})", SshStr::new(&self.name))
     }
 }

@@ -1,10 +1,9 @@
-use std::borrow::Cow;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use alloc::borrow::{Cow, ToOwned};
+use alloc::string::String;
+use alloc::vec::Vec;
 
 /// A path on the server: bytes, whatever they are given as. Relative ones start at
-/// [`Sftp::current_dir`](super::Sftp::current_dir), or where the server starts.
+/// [`Remote::current_dir`](super::Remote::current_dir), or where the server starts.
 pub trait RemotePath {
     /// The bytes.
     fn as_remote(&self) -> &[u8];
@@ -25,10 +24,14 @@ remote_path! {
     String => self self.as_bytes(),
     [u8] => self self,
     Vec<u8> => self self,
-    OsStr => self self.as_bytes(),
-    OsString => self self.as_os_str().as_bytes(),
-    Path => self self.as_os_str().as_bytes(),
-    PathBuf => self self.as_os_str().as_bytes(),
+}
+
+#[cfg(feature = "std")]
+remote_path! {
+    std::ffi::OsStr => self self.as_encoded_bytes(),
+    std::ffi::OsString => self self.as_encoded_bytes(),
+    std::path::Path => self self.as_os_str().as_encoded_bytes(),
+    std::path::PathBuf => self self.as_os_str().as_encoded_bytes(),
 }
 
 impl<const N: usize> RemotePath for [u8; N] {
@@ -54,25 +57,17 @@ pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() || name.first() == Some(&b'/') {
         return name.to_vec();
     }
-    if name.is_empty() {
-        return dir.to_vec();
-    }
-    let mut path = Vec::with_capacity(dir.len() + 1 + name.len());
-    path.extend_from_slice(dir);
-    if path.last() != Some(&b'/') {
-        path.push(b'/');
-    }
-    path.extend_from_slice(name);
-    path
+    let slash: &[u8] = if name.is_empty() || dir.ends_with(b"/") { b"" } else { b"/" };
+    [dir, slash, name].concat()
 }
 
 /// The directory that a path is in, empty if it names none, and its last component.
 pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i + 1);
-    let path = &path[..end];
-    match path.iter().rposition(|b| *b == b'/') {
-        Some(0) => (b"/", &path[1..]),
-        Some(at) => (&path[..at], &path[at + 1..]),
+    let end = path.iter().rposition(|b| *b != b'/').map_or(0, |i| i.saturating_add(1));
+    let path = path.get(..end).unwrap_or_default();
+    let parts = path.iter().rposition(|b| *b == b'/').and_then(|at| path.split_at_checked(at));
+    match parts {
+        Some((dir, name)) => (if dir.is_empty() { b"/" } else { dir }, name.get(1..).unwrap_or_default()),
         None => (b"", path),
     }
 }

@@ -1,10 +1,12 @@
 //! Patterns of names on the server, as glob(7) has them.
 
-use super::client::Sftp;
-use super::client_dir::Metadata;
-use super::client_error::Error;
-use super::path::{RemotePath, join};
-use super::tree::one_component;
+use alloc::vec::Vec;
+
+use super::dir::one_component;
+use super::entry::Metadata;
+use super::error::Error;
+use super::path::join;
+use super::remote::Remote;
 
 /// Whether a pattern has anything to expand.
 pub fn has_magic(pattern: &[u8]) -> bool {
@@ -93,25 +95,26 @@ fn set(pattern: &[u8], c: u8) -> Option<(bool, &[u8])> {
 /// Names that one expansion may give. Ours; a server can invent any number.
 const MOST: usize = 1 << 20;
 
-impl Sftp {
+impl Remote {
     /// The paths that fit a pattern, sorted, with their attributes: of links themselves where the last component
     /// is a pattern. None is no error. Relative patterns give relative paths.
-    pub fn glob(&self, pattern: impl RemotePath) -> Result<Vec<(Vec<u8>, Metadata)>, Error> {
-        let pattern = pattern.as_remote();
+    ///
+    /// # Errors
+    /// If the session ends, or too many names fit.
+    pub async fn glob(&self, pattern: &[u8]) -> Result<Vec<(Vec<u8>, Metadata)>, Error> {
         let start = if pattern.first() == Some(&b'/') { b"/".to_vec() } else { Vec::new() };
-        let mut found: Vec<(Vec<u8>, Option<Metadata>)> = vec![(start, None)];
-        let components: Vec<&[u8]> =
-            pattern.split(|b| *b == b'/').filter(|component| !component.is_empty()).collect();
-        for (i, component) in components.iter().enumerate() {
+        let mut found: Vec<(Vec<u8>, Option<Metadata>)> = alloc::vec![(start, None)];
+        let mut components = pattern.split(|b| *b == b'/').filter(|part| !part.is_empty()).peekable();
+        while let Some(component) = components.next() {
             if !has_magic(component) {
                 let name = unescape(component);
                 found.iter_mut().for_each(|(path, meta)| (*path, *meta) = (join(path, &name), None));
                 continue;
             }
-            let last = i + 1 == components.len();
+            let last = components.peek().is_none();
             let mut next = Vec::new();
             for (dir, _) in found {
-                self.expand(&dir, component, last, &mut next)?;
+                self.expand(&dir, component, last, &mut next).await?;
             }
             found = next;
         }
@@ -120,33 +123,39 @@ impl Sftp {
             let path = if path.is_empty() { b".".to_vec() } else { path };
             match meta {
                 Some(meta) => whole.push((path, meta)),
-                None => match self.metadata(&path).or_else(|_| self.symlink_metadata(&path)) {
-                    Ok(meta) => whole.push((path, meta)),
-                    Err(e) if e.is_fatal() => return Err(e),
-                    // Not every server tells: whoever opens it will see.
-                    Err(e) if e.is_untold() => whole.push((path, Metadata::default())),
-                    Err(_) => {}
-                },
+                None => {
+                    let told = match self.metadata(&path).await {
+                        Err(_) => self.symlink_metadata(&path).await,
+                        told => told,
+                    };
+                    match told {
+                        Ok(meta) => whole.push((path, meta)),
+                        Err(e) if e.is_fatal() => return Err(e),
+                        // Not every server tells: whoever opens it will see.
+                        Err(e) if e.is_untold() => whole.push((path, Metadata::default())),
+                        Err(_) => {}
+                    }
+                }
             }
         }
         whole.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(whole)
     }
 
-    fn expand(
+    async fn expand(
         &self,
         dir: &[u8],
         component: &[u8],
         last: bool,
         found: &mut Vec<(Vec<u8>, Option<Metadata>)>,
     ) -> Result<(), Error> {
-        let list = match self.read_dir(if dir.is_empty() { b"." } else { dir }) {
+        let mut list = match self.read_dir(dir).await {
             Ok(list) => list,
             Err(e) if e.is_fatal() => return Err(e),
             // As in a shell: what cannot be listed has nothing that fits.
             Err(_) => return Ok(()),
         };
-        for entry in list {
+        while let Some(entry) = list.next().await {
             let entry = entry?;
             if !one_component(entry.file_name()) || !matches(component, entry.file_name()) {
                 continue;
