@@ -1,15 +1,74 @@
 //! What a session asks about local files, and what it does with the answers.
 
+use alloc::borrow::Cow;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::ask::{Got, Slot};
 use super::error::Error;
-use super::machine::Filled;
+use crate::sftp::transfer::JobId;
 use crate::sftp::{Attrs, Times};
 
 /// Bytes between two reports of progress.
 const STEP: u64 = 128 * 1024;
+
+/// What whoever drives a session does for it.
+#[non_exhaustive]
+pub enum Event<'a, F> {
+    /// A question about local directories and names.
+    Asked(Asked),
+    /// Open this local file for reading, put it into `file`, and say [`Session::source`].
+    Open {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        source: &'a Source,
+        /// Its place.
+        file: &'a mut Option<F>,
+    },
+    /// Write this to a local file: open it if `file` is empty, say [`Target::opened`], and write unless
+    /// [`Target::takes`] says no. What fails goes to [`Session::failed`].
+    Data {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        target: &'a mut Target,
+        /// Its place.
+        file: &'a mut Option<F>,
+        /// Where the data belongs.
+        offset: u64,
+        /// The data.
+        data: Cow<'a, [u8]>,
+    },
+    /// Local data is wanted: say [`Session::fill`].
+    Fill {
+        /// Whose.
+        job: JobId,
+        /// Where it is in the file.
+        offset: u64,
+    },
+    /// All has come: open the file if `file` is empty, as for data, do what [`Target::finish`] says, and say
+    /// [`Session::finished`].
+    Finish {
+        /// Whose.
+        job: JobId,
+        /// Which.
+        target: &'a mut Target,
+        /// Its place.
+        file: &'a mut Option<F>,
+    },
+    /// Something happened that is not for the driver: go on.
+    Went,
+}
+
+/// What [`Session::fill`] got.
+#[derive(Clone, Copy, Debug)]
+pub struct Filled {
+    /// Bytes that were put into the room; fewer than fit only where the file ends.
+    pub len: usize,
+    /// The size that the file says it has, if it ended.
+    pub size: Option<u64>,
+}
 
 /// A question about local directories and names. Whoever drives the session answers it, now or later; dropped, it is
 /// answered with [`Error`](super::ErrorKind::Cancelled).
