@@ -53,7 +53,11 @@ impl Sftp {
         let file = self.open(&path)?;
         file.set_read_ahead(u64::MAX);
         let mut bytes = Vec::new();
-        while !file.next_piece(|piece| Ok(bytes.extend_from_slice(piece)))? {}
+        let mut keep = |piece: &[u8]| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        };
+        while !file.next_piece(&mut keep)? {}
         Ok(bytes)
     }
 
