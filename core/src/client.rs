@@ -78,7 +78,7 @@ impl Connection<Client> {
 
     /// The key that waits for a decision.
     pub fn offered_host_key(&self) -> Option<&PublicKey> {
-        self.core.transport.offered_key()
+        self.core.transport.handshake().offered_key()
     }
 
     /// Accepts the host key, or ends the connection.

@@ -360,7 +360,7 @@ impl Userauth {
     /// RFC 4252 §7: the session identifier and the request up to the signature.
     fn to_sign(&self, transport: &Transport, key: &PublicKey, alg: SigAlg) -> Vec<u8> {
         let mut out = Vec::new();
-        out.put_string(transport.session_id().map_or(&[], |id| id.as_bytes()));
+        out.put_string(transport.handshake().session_id().map_or(&[], |id| id.as_bytes()));
         out.put_u8(UserauthRequest::NUMBER);
         out.put_string(&self.user);
         out.put_string(CONNECTION_SERVICE.as_bytes());

@@ -92,7 +92,7 @@ impl Channels {
         if channel.phase != Phase::Open || channel.close_wanted {
             return Err(UsageError::ChannelState);
         }
-        if matches!(request, ChannelRequest::Eow) && !transport.peer_takes_eow() {
+        if matches!(request, ChannelRequest::Eow) && !transport.handshake().peer_takes_eow() {
             return Ok(());
         }
         let want_reply = want_reply && request.may_want_reply();

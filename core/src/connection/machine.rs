@@ -90,7 +90,7 @@ impl Machine {
             self.transport.send_not_ssh();
         }
         self.transport.send_disconnect(fault.disconnect_code(), &alloc::format!("{fault}"));
-        let error = failure.at(self.transport.phase());
+        let error = failure.at(self.transport.handshake().phase());
         self.end(error.clone());
         error
     }
@@ -103,7 +103,11 @@ impl Machine {
     /// For calls that need an authenticated connection.
     pub(super) fn connected(&self) -> Result<(), UsageError> {
         self.usable()?;
-        if self.transport.phase() == Phase::Connected { Ok(()) } else { Err(UsageError::NotAuthenticated) }
+        if self.transport.handshake().phase() == Phase::Connected {
+            Ok(())
+        } else {
+            Err(UsageError::NotAuthenticated)
+        }
     }
 
     /// Why it has ended, if it has.
@@ -128,7 +132,9 @@ impl Machine {
                     self.channels.globals.probe(&mut open);
                 }
             }
-            Silence::Dead => return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.phase())),
+            Silence::Dead => {
+                return Err(Error::Timeout(TimerKind::KeepAlive, self.transport.handshake().phase()));
+            }
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ impl<S: Side + ?Sized> fmt::Debug for Connection<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("role", &self.core.transport.role())
-            .field("phase", &self.core.transport.phase())
+            .field("phase", &self.core.transport.handshake().phase())
             .field("channels", &self.core.channels.len())
             .field("ended", &self.core.ended)
             .finish_non_exhaustive()
@@ -284,38 +284,38 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// The peer's identification line, once known.
     pub fn peer_ident(&self) -> Option<SshStr<'_>> {
-        let line = self.core.transport.peer_ident();
+        let line = self.core.transport.handshake().peer_ident();
         (!line.is_empty()).then(|| SshStr::new(line))
     }
 
     /// The algorithms in use, once negotiated.
     pub fn negotiated(&self) -> Option<&Negotiated> {
-        self.core.transport.negotiated()
+        self.core.transport.handshake().negotiated()
     }
 
     /// Whether strict key exchange (OpenSSH PROTOCOL §1.9) is in force.
     pub fn strict_kex(&self) -> bool {
-        self.core.transport.strict()
+        self.core.transport.handshake().strict()
     }
 
     /// The session identifier, once the first key exchange is complete.
     pub fn session_id(&self) -> Option<&Digest> {
-        self.core.transport.session_id()
+        self.core.transport.handshake().session_id()
     }
 
     /// The server's host key: on a client the accepted one, on a server the one in use.
     pub fn host_key(&self) -> Option<&PublicKey> {
-        self.core.transport.host_key()
+        self.core.transport.handshake().host_key()
     }
 
     /// Key exchanges completed so far.
     pub fn key_exchanges(&self) -> u64 {
-        self.core.transport.exchanges()
+        self.core.transport.handshake().completed()
     }
 
     /// Where the connection is in its life.
     pub fn phase(&self) -> Phase {
-        self.core.transport.phase()
+        self.core.transport.handshake().phase()
     }
 
     /// Channels that are open, being opened or being closed.

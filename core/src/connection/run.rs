@@ -42,7 +42,7 @@ impl<S: Side> Connection<S> {
             if let Some(heard) = self.core.channels.next_writable(&self.core.transport) {
                 return Ok(Next::Event(Kept::new(News::Heard(heard))));
             }
-            if self.core.transport.awaits_decision() || self.side.awaits_decision() {
+            if self.core.transport.handshake().awaits_decision() || self.side.awaits_decision() {
                 return Ok(Next::Blocked(Blocked::Decision));
             }
             if self.core.transport.clogged() {
@@ -130,12 +130,12 @@ impl<S: Side> Connection<S> {
                     let next = channels.decision_deadline();
                     transport.liveness().decisions_denied(next);
                 }
-                TimerKind::Ident if let Some(failure) = self.core.transport.ident_failure(rx) => {
+                TimerKind::Ident if let Some(failure) = self.core.transport.handshake().ident_failure(rx) => {
                     return Err(self.core.fail(failure));
                 }
                 TimerKind::AuthDelay => self.side.delayed(&mut self.core),
                 _ => {
-                    let error = Error::Timeout(kind, self.core.transport.phase());
+                    let error = Error::Timeout(kind, self.core.transport.handshake().phase());
                     return Err(self.timed_out(error));
                 }
             }
@@ -151,9 +151,9 @@ impl<S: Side> Connection<S> {
     }
 
     fn ended_by_eof(&mut self, rx: &RxBuf) -> Error {
-        let phase = self.core.transport.phase();
+        let phase = self.core.transport.handshake().phase();
         if phase == Phase::Ident
-            && let Some(failure) = self.core.transport.ident_failure(rx)
+            && let Some(failure) = self.core.transport.handshake().ident_failure(rx)
         {
             return self.core.fail(failure);
         }
@@ -171,7 +171,7 @@ impl<S: Side> Connection<S> {
     }
 
     fn disconnected(&mut self, payload: &[u8]) -> Error {
-        let phase = self.core.transport.phase();
+        let phase = self.core.transport.handshake().phase();
         let message = match parse::<msg::Disconnect<'_>>(payload) {
             Ok(message) => message,
             Err(failure) => {

@@ -26,12 +26,11 @@ use alloc::vec::Vec;
 use self::handshake::{Ground, Handshake};
 use self::legal::Verdict;
 use self::limits::MAX_PACKETS_PER_KEY;
-use self::negotiate::{Negotiated, Role};
+use self::negotiate::Role;
 use self::outlet::Kept;
-use self::packets::Packets;
-use crate::crypto::Digest;
-use crate::error::{Denied, Failure, Fault, Phase, TimerKind};
-use crate::keys::{KeyPair, PublicKey};
+use self::packets::{Receiver, Sender};
+use crate::error::{Denied, Failure, Fault, TimerKind};
+use crate::keys::KeyPair;
 use crate::msg::{self, Category, Disconnect, DisconnectCode, Message, Ping, Pong, Unimplemented};
 use crate::rng::Seed;
 use crate::time::Time;
@@ -51,7 +50,8 @@ pub(crate) enum Incoming {
 pub(crate) struct Transport {
     role: Role,
     config: Arc<TransportConfig>,
-    packets: Packets,
+    sender: Sender,
+    receiver: Receiver,
     handshake: Handshake,
     liveness: Liveness,
     kept: Kept,
@@ -67,17 +67,23 @@ impl Transport {
         seed: &Seed,
         now: Time,
     ) -> Self {
-        let mut packets = Packets::new(seed.fork(b"padding"));
+        let (mut sender, mut receiver) = (Sender::new(seed.fork(b"padding")), Receiver::new());
         let mut liveness = Liveness::new(Arc::clone(&config), now);
-        let mut ground = Ground { packets: &mut packets, liveness: &mut liveness, config: &config, now };
+        let mut ground = Ground {
+            sender: &mut sender,
+            receiver: &mut receiver,
+            liveness: &mut liveness,
+            config: &config,
+            now,
+        };
         let handshake = Handshake::new(role, host_keys, offload, seed.fork(b"kex"), &mut ground);
-        Transport { role, config, packets, handshake, liveness, kept: Kept::default() }
+        Transport { role, config, sender, receiver, handshake, liveness, kept: Kept::default() }
     }
 
     /// The handshake, and what it stands on.
-    fn handshake(&mut self, now: Time) -> (&mut Handshake, Ground<'_>) {
-        let Transport { packets, handshake, liveness, config, .. } = self;
-        (handshake, Ground { packets, liveness, config, now })
+    fn parts(&mut self, now: Time) -> (&mut Handshake, Ground<'_>) {
+        let Transport { sender, receiver, handshake, liveness, config, .. } = self;
+        (handshake, Ground { sender, receiver, liveness, config, now })
     }
 
     // ---- what comes in ----
@@ -85,18 +91,18 @@ impl Transport {
     /// Takes input until there is something for the layers above, or no whole packet is left.
     pub(crate) fn receive(&mut self, now: Time, rx: &mut RxBuf) -> Result<Option<Incoming>, Failure> {
         if !self.handshake.identified() {
-            let (handshake, mut ground) = self.handshake(now);
+            let (handshake, mut ground) = self.parts(now);
             let known = handshake.identify(&mut ground, rx)?;
             return Ok(known.then_some(Incoming::Reached(Milestone::Identified)));
         }
-        while let Some((seq, payload)) = self.packets.next(rx)? {
+        while let Some((seq, payload)) = self.receiver.next(rx)? {
             let number = payload.of(rx).first().copied().unwrap_or(0);
             self.check_budgets()?;
             self.liveness.heard(now);
             match legal::judge(self.handshake.awaits(), self.role, self.handshake.strict(), number) {
                 Verdict::Refuse => return Err(Failure::unexpected(number)),
                 Verdict::Ignore => {}
-                Verdict::Unimplemented => self.packets.send(&Unimplemented::new(seq)),
+                Verdict::Unimplemented => self.sender.send(&Unimplemented::new(seq)),
                 Verdict::Handle => {
                     if let Some(incoming) = self.handle(now, number, seq, payload, rx)? {
                         return Ok(Some(incoming));
@@ -114,15 +120,14 @@ impl Transport {
 
     /// Budgets of packets and bytes.
     fn check_budgets(&self) -> Result<(), Failure> {
-        let (messages, bytes) = self.packets.received();
         let limits = &self.config.limits;
-        if self.stage() != Some(Stage::Connected)
-            && (messages > limits.packets_before_auth || bytes > limits.bytes_before_auth)
+        if self.handshake.stage() != Some(Stage::Connected)
+            && self.receiver.received().exceeds(limits.packets_before_auth, limits.bytes_before_auth)
         {
             return Err(Fault::TooMuchBeforeAuth.into());
         }
-        let packets = self.packets.received_with_keys();
-        let wrapped = self.session_id().is_none() && packets > u64::from(u32::MAX);
+        let packets = self.receiver.used().packets();
+        let wrapped = self.handshake.session_id().is_none() && packets > u64::from(u32::MAX);
         if packets > MAX_PACKETS_PER_KEY || wrapped {
             return Err(Fault::SequenceExhausted.into());
         }
@@ -139,7 +144,7 @@ impl Transport {
         rx: &RxBuf,
     ) -> Result<Option<Incoming>, Failure> {
         let bytes = payload.of(rx);
-        let (handshake, mut ground) = self.handshake(now);
+        let (handshake, mut ground) = self.parts(now);
         let milestone = match msg::info(number).map_or(Category::Connection, |i| i.category) {
             Category::KexInit => handshake.on_kexinit(&mut ground, seq, bytes)?,
             Category::KexMethod => handshake.on_method(&mut ground, bytes)?,
@@ -167,7 +172,7 @@ impl Transport {
         if number == Ping::NUMBER {
             let ping = parse::<Ping<'_>>(payload)?;
             if self.gate_open() && !self.clogged() {
-                self.packets.send(&Pong::new(ping.data));
+                self.sender.send(&Pong::new(ping.data));
             }
         }
         Ok(())
@@ -175,15 +180,15 @@ impl Transport {
 
     /// True when part of a packet has arrived.
     pub(crate) fn in_packet(&self, rx: &RxBuf) -> bool {
-        self.packets.in_packet(rx)
-    }
-
-    /// What the peer said instead of an identification line before it went away or fell silent.
-    pub(crate) fn ident_failure(&self, rx: &RxBuf) -> Option<Failure> {
-        self.handshake.ident_failure(rx)
+        self.receiver.in_packet(rx)
     }
 
     // ---- the handshake ----
+
+    /// Where the handshake is, and what came of it.
+    pub(crate) fn handshake(&self) -> &Handshake {
+        &self.handshake
+    }
 
     /// The application wants new keys as soon as no key exchange is running.
     pub(crate) fn want_keys(&mut self) {
@@ -192,24 +197,19 @@ impl Transport {
 
     /// Starts a key exchange, if it is time for new keys.
     pub(crate) fn renew_keys_if_due(&mut self, now: Time) {
-        let (handshake, mut ground) = self.handshake(now);
+        let (handshake, mut ground) = self.parts(now);
         handshake.renew_if_due(&mut ground);
     }
 
     /// Server: goes on with the computed reply. False: no such job is awaited.
     pub(crate) fn finish_job(&mut self, now: Time, done: DoneJob) -> Result<bool, Failure> {
-        let (handshake, mut ground) = self.handshake(now);
+        let (handshake, mut ground) = self.parts(now);
         handshake.finish_job(&mut ground, done)
-    }
-
-    /// Client: the key that waits for a decision.
-    pub(crate) fn offered_key(&self) -> Option<&PublicKey> {
-        self.handshake.offered_key()
     }
 
     /// Client: the key is the right one; go on.
     pub(crate) fn accept_host_key(&mut self, now: Time) -> Result<(), Failure> {
-        let (handshake, mut ground) = self.handshake(now);
+        let (handshake, mut ground) = self.parts(now);
         handshake.accept_host_key(&mut ground)
     }
 
@@ -218,61 +218,12 @@ impl Transport {
         self.handshake.refuse_host_key()
     }
 
-    /// An answer of the application is waited for: a host key, or a job.
-    pub(crate) fn awaits_decision(&self) -> bool {
-        self.handshake.awaits_decision()
-    }
-
     /// Goes on to the next stage, with what begins there: once the user is in, delayed compression and keepalive.
     pub(crate) fn enter(&mut self, stage: Stage, now: Time) {
         if self.handshake.enter(stage) && stage == Stage::Connected {
-            self.handshake.start_delayed_compression(&mut self.packets);
+            self.handshake.start_delayed_compression(&mut self.sender, &mut self.receiver);
             self.liveness.authenticated(now);
         }
-    }
-
-    /// How far the connection has come, once it is keyed.
-    pub(crate) fn stage(&self) -> Option<Stage> {
-        self.handshake.stage()
-    }
-
-    /// Where the connection is, in a person's words.
-    pub(crate) fn phase(&self) -> Phase {
-        self.handshake.phase()
-    }
-
-    /// The peer's identification line; empty until known.
-    pub(crate) fn peer_ident(&self) -> &[u8] {
-        self.handshake.peer_ident()
-    }
-
-    /// Whether the peer knows `eow@openssh.com`, which nobody announces: by its identification, as
-    /// OpenSSH compat.c does.
-    pub(crate) fn peer_takes_eow(&self) -> bool {
-        let software = self.peer_ident().splitn(3, |b| *b == b'-').nth(2).unwrap_or_default();
-        software.starts_with(b"OpenSSH") || software.starts_with(b"konko")
-    }
-
-    /// Strict key exchange is in force.
-    pub(crate) fn strict(&self) -> bool {
-        self.handshake.strict()
-    }
-
-    pub(crate) fn session_id(&self) -> Option<&Digest> {
-        self.handshake.session_id()
-    }
-
-    pub(crate) fn host_key(&self) -> Option<&PublicKey> {
-        self.handshake.host_key()
-    }
-
-    pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
-        self.handshake.negotiated()
-    }
-
-    /// Key exchanges completed.
-    pub(crate) fn exchanges(&self) -> u64 {
-        self.handshake.completed()
     }
 
     // ---- the rest ----
@@ -297,12 +248,12 @@ impl Transport {
 
     /// What is to be written to the peer.
     pub(crate) fn tx(&self) -> &TxBuf {
-        self.packets.tx()
+        self.sender.tx()
     }
 
     /// The same, to take from.
     pub(crate) fn tx_mut(&mut self) -> &mut TxBuf {
-        self.packets.tx_mut()
+        self.sender.tx_mut()
     }
 
     /// Says goodbye. It goes out whether the gate is open or not, and nothing after it.
@@ -310,12 +261,12 @@ impl Transport {
         // Before the identification of the peer is known there is nobody to read a packet.
         if self.handshake.identified() {
             let text = SshStr::new(text.as_bytes());
-            self.packets.send(&Disconnect { code: code.0, description: text });
+            self.sender.send(&Disconnect { code: code.0, description: text });
         }
     }
 
     /// Server: tells who does not speak SSH, in a line of text (OpenSSH kex.c).
     pub(crate) fn send_not_ssh(&mut self) {
-        self.packets.send_line(b"Invalid SSH identification string.\r\n");
+        self.sender.line(b"Invalid SSH identification string.\r\n");
     }
 }

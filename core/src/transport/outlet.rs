@@ -32,7 +32,7 @@ impl Transport {
             let kept = core::mem::take(&mut self.kept.0);
             let mut r = Reader::new(&kept);
             while let Ok(payload) = r.string() {
-                self.packets.send_payload(payload);
+                self.sender.send_payload(payload);
             }
         }
         Some(Open(self))
@@ -45,12 +45,12 @@ impl Transport {
 
     /// Whether application data may be sent now.
     pub(crate) fn takes_data(&self) -> bool {
-        self.gate_open() && self.packets.tx().len() < self.config.limits.output_soft
+        self.gate_open() && self.sender.tx().len() < self.config.limits.output_soft
     }
 
     /// Whether so much output is pending that no more input is to be read.
     pub(crate) fn clogged(&self) -> bool {
-        self.packets.tx().len() > self.config.limits.output_hard
+        self.sender.tx().len() > self.config.limits.output_hard
     }
 
     /// Sends a message, or keeps it until the gate opens. Only what the application asks for comes this way; what the
@@ -66,10 +66,10 @@ impl Transport {
         min: usize,
     ) -> Result<(), UsageError> {
         if self.gate_open() && self.kept.0.is_empty() {
-            if self.packets.tx().len() > self.config.limits.output_hard.saturating_mul(2) {
+            if self.sender.tx().len() > self.config.limits.output_hard.saturating_mul(2) {
                 return Err(UsageError::Full);
             }
-            self.packets.send_padded(message, min);
+            self.sender.send_padded(message, min);
             return Ok(());
         }
         if self.kept.0.len() > MAX_KEPT {
@@ -85,18 +85,18 @@ impl Transport {
 impl Open<'_> {
     /// Sends a message.
     pub(crate) fn send<'m>(&mut self, message: &impl Message<'m>) {
-        self.0.packets.send(message);
+        self.0.sender.send(message);
     }
 
     /// Lends room for `data` bytes behind a payload prefix of `prefix` bytes. Nothing is sent before
     /// [`commit`](Self::commit).
     pub(crate) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
-        self.0.packets.slot(prefix, data)
+        self.0.sender.slot(prefix, data)
     }
 
     /// Sends what [`slot`](Self::slot) lent: `prefix` goes before the first `data` bytes of it.
     pub(crate) fn commit(&mut self, prefix: &[u8], data: usize) {
-        self.0.packets.commit(prefix, data);
+        self.0.sender.commit(prefix, data);
         self.0.handshake.progressed();
     }
 
@@ -117,7 +117,7 @@ impl Open<'_> {
 
     /// How far the connection has come.
     pub(crate) fn stage(&self) -> Option<Stage> {
-        self.0.stage()
+        self.0.handshake.stage()
     }
 
     /// What is configured.
@@ -127,7 +127,7 @@ impl Open<'_> {
 
     /// The session identifier, to be signed.
     pub(crate) fn session_id(&self) -> Option<&Digest> {
-        self.0.session_id()
+        self.0.handshake.session_id()
     }
 
     /// Timers, keepalive and round trips.

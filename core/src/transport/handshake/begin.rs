@@ -76,7 +76,8 @@ impl Handshake {
         let packets = limit.packets.min(MAX_PACKETS_PER_KEY);
         session.stage == Stage::Connected
             && (self.wanted
-                || ground.packets.worn(bytes, packets)
+                || ground.sender.used().reaches(packets, bytes)
+                || ground.receiver.used().reaches(packets, bytes)
                 || ground.now >= self.keyed_at + limit.time)
     }
 
@@ -94,7 +95,7 @@ impl Handshake {
     pub(super) fn send_kexinit(&mut self, ground: &mut Ground<'_>, first: bool) -> Vec<u8> {
         let cookie = self.rng.array();
         let payload = ground.config.algorithms.kexinit(self.role, first, cookie, false);
-        ground.packets.send_payload(&payload);
+        ground.sender.send_payload(&payload);
         payload
     }
 
@@ -183,7 +184,7 @@ impl Handshake {
                 let (min, max) = ground.config.limits.group_bits;
                 let request = [min, 3072.clamp(min, max), max];
                 let [min, n, max] = request;
-                ground.packets.send(&GexRequest::new(min, n, max));
+                ground.sender.send(&GexRequest::new(min, n, max));
                 ground.liveness.expect_reply(ground.now);
                 Ok(Step::Group { hash, request })
             }
@@ -191,8 +192,8 @@ impl Handshake {
                 let (ephemeral, public) = Ephemeral::client(kex, &mut self.rng, ground.config.provider)
                     .map_err(|_| Fault::BadPublicValue)?;
                 match &public {
-                    PublicValue::String(q) => ground.packets.send(&EcdhInit::new(q)),
-                    PublicValue::Mpint(e) => ground.packets.send(&DhInit::new(e)),
+                    PublicValue::String(q) => ground.sender.send(&EcdhInit::new(q)),
+                    PublicValue::Mpint(e) => ground.sender.send(&DhInit::new(e)),
                 }
                 ground.liveness.expect_reply(ground.now);
                 Ok(Step::Reply { hash, ephemeral, public, group: None })

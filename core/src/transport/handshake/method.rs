@@ -130,7 +130,7 @@ impl Handshake {
                     let text = format!("the client asks for {} to {} bits, at best {}", m.min, m.max, m.n);
                     return Err(Failure::text(Fault::BadGroup, text));
                 };
-                ground.packets.send(&GexGroup::new(&group.p, &group.g));
+                ground.sender.send(&GexGroup::new(&group.p, &group.g));
                 Ok((Step::Init { hash, group: Some(group) }, None))
             }
             Step::Init { mut hash, group } => {
@@ -189,11 +189,11 @@ impl Handshake {
         };
         let blob = key.to_blob();
         match &reply.public {
-            PublicValue::String(q) => ground.packets.send(&EcdhReply::new(&blob, q, &reply.signature)),
+            PublicValue::String(q) => ground.sender.send(&EcdhReply::new(&blob, q, &reply.signature)),
             PublicValue::Mpint(f) if algorithms.kex.group_exchange() => {
-                ground.packets.send(&GexReply::new(&blob, f, &reply.signature));
+                ground.sender.send(&GexReply::new(&blob, f, &reply.signature));
             }
-            PublicValue::Mpint(f) => ground.packets.send(&DhReply::new(&blob, f, &reply.signature)),
+            PublicValue::Mpint(f) => ground.sender.send(&DhReply::new(&blob, f, &reply.signature)),
         }
         self.send_new_keys(ground, &algorithms, &reply.outcome, key, session)?;
         ground.liveness.expect_reply(ground.now);
@@ -229,7 +229,7 @@ fn client_step(
             let (ephemeral, public) = Ephemeral::dh(&group.p, &group.g, rng, ground.config.provider)
                 .map_err(|_| Fault::BadGroup)?;
             if let PublicValue::Mpint(e) = &public {
-                ground.packets.send(&GexInit::new(e));
+                ground.sender.send(&GexInit::new(e));
             }
             ground.liveness.expect_reply(ground.now);
             Ok((Step::Reply { hash, ephemeral, public, group: Some(group) }, None))

@@ -43,7 +43,7 @@ use self::storm::Storm;
 use super::config::TransportConfig;
 use super::legal;
 use super::liveness::Liveness;
-use super::packets::{Packets, RxBuf};
+use super::packets::{Receiver, RxBuf, Sender};
 use crate::crypto::{Digest, PacketOpener};
 use crate::error::{Denied, Failure, Phase};
 use crate::keys::{KeyPair, PublicKey};
@@ -71,7 +71,8 @@ pub(crate) enum Milestone {
 
 /// What a step stands on: the rooms beside this one, and the time.
 pub(super) struct Ground<'t> {
-    pub(super) packets: &'t mut Packets,
+    pub(super) sender: &'t mut Sender,
+    pub(super) receiver: &'t mut Receiver,
     pub(super) liveness: &'t mut Liveness,
     pub(super) config: &'t TransportConfig,
     pub(super) now: Time,
@@ -125,7 +126,7 @@ enum State {
 }
 
 /// The handshake of one connection, one for both roles.
-pub(super) struct Handshake {
+pub(crate) struct Handshake {
     role: Role,
     host_keys: Vec<Arc<KeyPair>>,
     offload: bool,
@@ -160,8 +161,8 @@ impl Handshake {
         ground: &mut Ground<'_>,
     ) -> Self {
         let our_ident = ground.config.ident_line();
-        ground.packets.send_line(&our_ident);
-        ground.packets.send_line(b"\r\n");
+        ground.sender.line(&our_ident);
+        ground.sender.line(b"\r\n");
         let mut handshake = Handshake {
             role,
             host_keys,
@@ -208,7 +209,7 @@ impl Handshake {
     }
 
     /// What the peer said instead of an identification line before it went away or fell silent.
-    pub(super) fn ident_failure(&self, rx: &RxBuf) -> Option<Failure> {
+    pub(crate) fn ident_failure(&self, rx: &RxBuf) -> Option<Failure> {
         match &self.state {
             State::Ident { reader, .. } => reader.ended(rx.unread()),
             _ => None,
@@ -216,8 +217,15 @@ impl Handshake {
     }
 
     /// The peer's identification line; empty until known.
-    pub(super) fn peer_ident(&self) -> &[u8] {
+    pub(crate) fn peer_ident(&self) -> &[u8] {
         &self.peer_ident
+    }
+
+    /// Whether the peer knows `eow@openssh.com`, which nobody announces: by its identification, as
+    /// OpenSSH compat.c does.
+    pub(crate) fn peer_takes_eow(&self) -> bool {
+        let software = self.peer_ident.splitn(3, |b| *b == b'-').nth(2).unwrap_or_default();
+        software.starts_with(b"OpenSSH") || software.starts_with(b"konko")
     }
 
     // ---- where it is ----
@@ -228,7 +236,7 @@ impl Handshake {
     }
 
     /// An answer of the application is waited for: a host key, or a job.
-    pub(super) fn awaits_decision(&self) -> bool {
+    pub(crate) fn awaits_decision(&self) -> bool {
         let State::Method { exchange, .. } = &self.state else { return false };
         matches!(exchange.step, Step::Decision { .. } | Step::Working { .. })
     }
@@ -252,7 +260,7 @@ impl Handshake {
     }
 
     /// Where the connection is, in a person's words.
-    pub(super) fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         match self.session() {
             _ if !self.identified() => Phase::Ident,
             Some(session) if self.completed > 0 => match session.stage {
@@ -264,7 +272,7 @@ impl Handshake {
     }
 
     /// How far the connection has come, once it is keyed.
-    pub(super) fn stage(&self) -> Option<Stage> {
+    pub(crate) fn stage(&self) -> Option<Stage> {
         self.session().filter(|_| self.completed > 0).map(|session| session.stage)
     }
 
@@ -306,32 +314,35 @@ impl Handshake {
 
     // ---- what came of it ----
 
-    pub(super) fn session_id(&self) -> Option<&Digest> {
+    /// The session identifier, once the first exchange hash is known.
+    pub(crate) fn session_id(&self) -> Option<&Digest> {
         self.session().map(|session| &session.id)
     }
 
-    pub(super) fn host_key(&self) -> Option<&PublicKey> {
+    /// The server's key: on a client the accepted one, on a server the one in use.
+    pub(crate) fn host_key(&self) -> Option<&PublicKey> {
         self.session().map(|session| &session.host_key)
     }
 
-    pub(super) fn negotiated(&self) -> Option<&Negotiated> {
+    /// The algorithms in use, once negotiated.
+    pub(crate) fn negotiated(&self) -> Option<&Negotiated> {
         self.negotiated.as_ref()
     }
 
     /// Strict key exchange is in force.
-    pub(super) fn strict(&self) -> bool {
+    pub(crate) fn strict(&self) -> bool {
         self.markers.strict
     }
 
     /// Key exchanges completed.
-    pub(super) fn completed(&self) -> u64 {
+    pub(crate) fn completed(&self) -> u64 {
         self.completed
     }
 
     // ---- the host key ----
 
     /// Client: the key that waits for a decision.
-    pub(super) fn offered_key(&self) -> Option<&PublicKey> {
+    pub(crate) fn offered_key(&self) -> Option<&PublicKey> {
         let State::Method { exchange, .. } = &self.state else { return None };
         match &exchange.step {
             Step::Decision { key, .. } => Some(key),

@@ -10,7 +10,7 @@ use crate::crypto::{Compression, Digest, DirectionKeys, HashAlg, Protection, Pro
 use crate::error::{Failure, Fault};
 use crate::keys::PublicKey;
 use crate::msg::{ExtInfo, Message, NewKeys};
-use crate::transport::packets::{Packets, parse};
+use crate::transport::packets::{Receiver, Sender, parse};
 use crate::wire::{NameListBuilder, Sink};
 
 impl Handshake {
@@ -43,9 +43,9 @@ impl Handshake {
             return Err(Fault::NoCommonAlgorithm.into());
         };
         self.state = State::NewKeys { opener, session };
-        ground.packets.send(&NewKeys::new());
-        ground.packets.seal_with(sealer, self.markers.strict);
-        ground.packets.deflate(self.compresses(self.role));
+        ground.sender.send(&NewKeys::new());
+        ground.sender.rekey(sealer, self.markers.strict);
+        ground.sender.compress(self.compresses(self.role));
         ground.liveness.exchange_goes_on(ground.now);
         if first {
             self.send_ext_info(ground);
@@ -68,8 +68,8 @@ impl Handshake {
             // The client's NEWKEYS answers our reply.
             ground.liveness.measure_rtt(ground.now);
         }
-        ground.packets.open_with(opener, self.markers.strict);
-        ground.packets.inflate(self.compresses(self.role.peer()));
+        ground.receiver.rekey(opener, self.markers.strict);
+        ground.receiver.compress(self.compresses(self.role.peer()));
         ground.liveness.keyed(ground.now);
         self.keyed_at = ground.now;
         self.completed = self.completed.saturating_add(1);
@@ -95,13 +95,17 @@ impl Handshake {
     }
 
     /// Delayed compression starts after USERAUTH_SUCCESS, in both directions.
-    pub(in crate::transport) fn start_delayed_compression(&self, packets: &mut Packets) {
+    pub(in crate::transport) fn start_delayed_compression(
+        &self,
+        sender: &mut Sender,
+        receiver: &mut Receiver,
+    ) {
         let delayed = |sender| self.compression(sender) == Compression::ZlibOpenssh;
         if delayed(self.role) {
-            packets.deflate(true);
+            sender.compress(true);
         }
         if delayed(self.role.peer()) {
-            packets.inflate(true);
+            receiver.compress(true);
         }
     }
 
@@ -118,7 +122,7 @@ impl Handshake {
             pairs.put_string(name.as_bytes());
             pairs.put_string(value.as_bytes());
         }
-        ground.packets.send(&ExtInfo::new(2, &pairs));
+        ground.sender.send(&ExtInfo::new(2, &pairs));
     }
 
     /// RFC 8308 §2.4: a client sends at most one, a server at most two.

@@ -1,7 +1,7 @@
 use alloc::boxed::Box;
 use core::ops::Range;
 
-use super::Used;
+use super::Count;
 use super::compress::Inflate;
 use super::rx::RxBuf;
 use crate::crypto::{PacketOpener, Shape};
@@ -28,7 +28,7 @@ impl Payload {
 }
 
 /// Finds, opens and counts incoming packets, in place in the receive buffer.
-pub(super) struct Receiver {
+pub(in crate::transport) struct Receiver {
     opener: Option<Box<dyn PacketOpener>>,
     shape: Shape,
     inflate: Option<Inflate>,
@@ -39,11 +39,13 @@ pub(super) struct Receiver {
     /// Sequence number of the next packet.
     seq: u32,
     /// Since the last NEWKEYS of this direction.
-    used: Used,
+    used: Count,
+    /// Since the start, without what the packets are wrapped in.
+    received: Count,
 }
 
 impl Receiver {
-    pub(super) fn new() -> Self {
+    pub(in crate::transport) fn new() -> Self {
         Receiver {
             opener: None,
             shape: Shape::PLAIN,
@@ -51,37 +53,43 @@ impl Receiver {
             total: None,
             conceal: None,
             seq: 0,
-            used: Used::default(),
+            used: Count::default(),
+            received: Count::default(),
         }
     }
 
     /// Puts new keys in force, from the next packet on.
-    pub(super) fn rekey(&mut self, opener: Box<dyn PacketOpener>, reset_seq: bool) {
+    pub(in crate::transport) fn rekey(&mut self, opener: Box<dyn PacketOpener>, reset_seq: bool) {
         self.shape = opener.shape();
         self.opener = Some(opener);
-        self.used = Used::default();
+        self.used = Count::default();
         if reset_seq {
             self.seq = 0;
         }
     }
 
     /// Starts a fresh compression stream from the next packet on, or ends compression.
-    pub(super) fn compress(&mut self, on: bool) {
+    pub(in crate::transport) fn compress(&mut self, on: bool) {
         self.inflate = on.then(Inflate::new);
     }
 
+    /// Messages received since the start, and the bytes that they had after decompression.
+    pub(in crate::transport) fn received(&self) -> Count {
+        self.received
+    }
+
     /// What the keys in force have seen.
-    pub(super) fn used(&self) -> Used {
+    pub(in crate::transport) fn used(&self) -> Count {
         self.used
     }
 
     /// True when part of a packet has arrived.
-    pub(super) fn in_packet(&self, rx: &RxBuf) -> bool {
+    pub(in crate::transport) fn in_packet(&self, rx: &RxBuf) -> bool {
         self.total.is_some() || self.conceal.is_some() || !rx.is_empty()
     }
 
     /// The next packet, if it has arrived whole: its sequence number and its payload, never empty.
-    pub(super) fn next(&mut self, rx: &mut RxBuf) -> Result<Option<(u32, Payload)>, Failure> {
+    pub(in crate::transport) fn next(&mut self, rx: &mut RxBuf) -> Result<Option<(u32, Payload)>, Failure> {
         if self.conceal.is_some() {
             return self.swallow(rx);
         }
@@ -105,7 +113,7 @@ impl Receiver {
         self.total = None;
         let seq = self.seq;
         self.seq = self.seq.wrapping_add(1);
-        self.used.count(total);
+        self.used.add(total);
         let range = rx.take(total);
         let start = range.start.saturating_add(5);
         let end = range.end.saturating_sub(self.shape.tag).saturating_sub(pad);
@@ -128,6 +136,7 @@ impl Receiver {
                 Payload::Inflated
             }
         };
+        self.received.add(payload.of(rx).len());
         Ok(Some((seq, payload)))
     }
 

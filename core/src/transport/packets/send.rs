@@ -1,6 +1,6 @@
 use alloc::boxed::Box;
 
-use super::Used;
+use super::Count;
 use super::compress::Deflate;
 use super::tx::TxBuf;
 use crate::crypto::{PacketSealer, Scrubbed, Shape};
@@ -12,7 +12,7 @@ use crate::wire::Sink;
 const HEADER: usize = 5;
 
 /// Builds, pads, seals and counts outgoing packets, in place in the output buffer.
-pub(super) struct Sender {
+pub(in crate::transport) struct Sender {
     tx: TxBuf,
     sealer: Option<Box<dyn PacketSealer>>,
     shape: Shape,
@@ -23,11 +23,11 @@ pub(super) struct Sender {
     /// Sequence number of the next packet.
     seq: u32,
     /// Since the last NEWKEYS of this direction.
-    used: Used,
+    used: Count,
 }
 
 impl Sender {
-    pub(super) fn new(padding: Rng) -> Self {
+    pub(in crate::transport) fn new(padding: Rng) -> Self {
         Sender {
             tx: TxBuf::new(),
             sealer: None,
@@ -36,50 +36,58 @@ impl Sender {
             scratch: Scrubbed::default(),
             padding,
             seq: 0,
-            used: Used::default(),
+            used: Count::default(),
         }
     }
 
     /// Puts new keys in force, from the next packet on.
-    pub(super) fn rekey(&mut self, sealer: Box<dyn PacketSealer>, reset_seq: bool) {
+    pub(in crate::transport) fn rekey(&mut self, sealer: Box<dyn PacketSealer>, reset_seq: bool) {
         self.shape = sealer.shape();
         self.sealer = Some(sealer);
-        self.used = Used::default();
+        self.used = Count::default();
         if reset_seq {
             self.seq = 0;
         }
     }
 
     /// Starts a fresh compression stream from the next packet on, or ends compression.
-    pub(super) fn compress(&mut self, on: bool) {
+    pub(in crate::transport) fn compress(&mut self, on: bool) {
         self.deflate = on.then(Deflate::new);
     }
 
     /// What the keys in force have seen.
-    pub(super) fn used(&self) -> Used {
+    pub(in crate::transport) fn used(&self) -> Count {
         self.used
     }
 
-    pub(super) fn tx(&self) -> &TxBuf {
+    /// What is to be written to the peer.
+    pub(in crate::transport) fn tx(&self) -> &TxBuf {
         &self.tx
     }
 
-    pub(super) fn tx_mut(&mut self) -> &mut TxBuf {
+    /// The same, to take from.
+    pub(in crate::transport) fn tx_mut(&mut self) -> &mut TxBuf {
         &mut self.tx
     }
 
     /// Sends bytes that are no packet.
-    pub(super) fn line(&mut self, line: &[u8]) {
+    pub(in crate::transport) fn line(&mut self, line: &[u8]) {
         self.tx.push_raw(line);
     }
 
-    /// Sends one message in a packet of at least `min` bytes of payload.
-    pub(super) fn send<'m>(&mut self, message: &impl Message<'m>, min: usize) {
+    /// Sends one message.
+    pub(in crate::transport) fn send<'m>(&mut self, message: &impl Message<'m>) {
+        self.send_padded(message, 0);
+    }
+
+    /// Sends one message in a packet padded to at least `min` bytes of payload, so that its length
+    /// tells nothing (AC-11).
+    pub(in crate::transport) fn send_padded<'m>(&mut self, message: &impl Message<'m>, min: usize) {
         self.send_with(min, |out| message.put(out));
     }
 
     /// Sends a payload that is already encoded.
-    pub(super) fn send_payload(&mut self, payload: &[u8]) {
+    pub(in crate::transport) fn send_payload(&mut self, payload: &[u8]) {
         self.send_with(0, |out| out.put(payload));
     }
 
@@ -99,7 +107,7 @@ impl Sender {
 
     /// Lends room for `data` bytes behind a payload prefix of `prefix` bytes. Nothing is sent
     /// before [`commit`](Self::commit).
-    pub(super) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
+    pub(in crate::transport) fn slot(&mut self, prefix: usize, data: usize) -> &mut [u8] {
         if self.deflate.is_some() {
             self.scratch.resize(prefix.saturating_add(data));
             return self.scratch.get_mut(prefix..).unwrap_or_default();
@@ -111,7 +119,7 @@ impl Sender {
     }
 
     /// Sends what [`slot`](Self::slot) lent: `prefix` goes before the first `data` bytes of it.
-    pub(super) fn commit(&mut self, prefix: &[u8], data: usize) {
+    pub(in crate::transport) fn commit(&mut self, prefix: &[u8], data: usize) {
         let payload = prefix.len().saturating_add(data);
         if self.deflate.is_some() {
             self.scratch.truncate(payload);
@@ -170,7 +178,7 @@ impl Sender {
         }
         self.tx.publish(total);
         self.seq = self.seq.wrapping_add(1);
-        self.used.count(total);
+        self.used.add(total);
     }
 }
 
