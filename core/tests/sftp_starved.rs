@@ -17,8 +17,20 @@ const LEN: usize = 300_000;
 const WINDOW: usize = 64 * 1024;
 const READ: u8 = 5;
 const WRITE: u8 = 6;
-const KINDS: [&str; 10] =
-    ["get", "ordered", "reread", "hash", "put", "put, reread", "temporary", "copy", "read", "write"];
+const FSTAT: u8 = 8;
+const KINDS: [&str; 11] = [
+    "get",
+    "ordered",
+    "reread",
+    "hash",
+    "put",
+    "put, reread",
+    "temporary",
+    "resume",
+    "copy",
+    "read",
+    "write",
+];
 
 fn config() -> TransferConfig {
     TransferConfig {
@@ -56,6 +68,7 @@ fn start(l: &mut Local<Fake>, kind: &str) -> JobId {
         "put" => l.transfers.put(b"g", put(Verify::Size, None)),
         "put, reread" => l.transfers.put(b"g", put(reread, None)),
         "temporary" => l.transfers.put(b"g", put(Verify::Size, Some(b"g.part".to_vec()))),
+        "resume" => l.transfers.put(b"g", PutOptions { resume: true, ..PutOptions::default() }),
         "copy" => l.transfers.copy(b"f", b"g", PutOptions::default()),
         "read" => {
             let handle = l.open(b"f");
@@ -95,8 +108,8 @@ fn write_all(l: &mut Local<Fake>, job: JobId) {
 
 fn touches(kind: &str, number: u8) -> bool {
     match number {
-        READ => !matches!(kind, "put" | "temporary" | "write"),
-        WRITE => matches!(kind, "put" | "put, reread" | "temporary" | "copy" | "write"),
+        READ => !matches!(kind, "put" | "temporary" | "resume" | "write"),
+        WRITE => matches!(kind, "put" | "put, reread" | "temporary" | "resume" | "copy" | "write"),
         _ => true,
     }
 }
@@ -135,7 +148,7 @@ fn a10_a_starved_request_is_a_stall_of_its_own_in_every_kind_of_transfer() {
 #[test]
 fn a10_what_is_never_answered_ends_the_transfer_that_it_belongs_to() {
     // OPEN, CLOSE, READ, WRITE, FSTAT, STAT, RENAME
-    for number in [3, 4, READ, WRITE, 8, 17, 18] {
+    for number in [3, 4, READ, WRITE, FSTAT, 17, 18] {
         for kind in KINDS.into_iter().filter(|kind| touches(kind, number)) {
             if number == 3 && matches!(kind, "read" | "write") {
                 continue;
@@ -147,6 +160,9 @@ fn a10_what_is_never_answered_ends_the_transfer_that_it_belongs_to() {
                 assert!(l.run_for(job, patience(2 * config().max_stalls)), "{what}: it waits for ever");
                 assert!(l.most_held <= WINDOW, "{what}: {} bytes are held", l.most_held);
                 assert!(l.busy.is_none_or(|busy| !l.ended.contains_key(&busy)), "{what}");
+                if (kind, number) == ("resume", FSTAT) {
+                    assert_eq!(l.result(job), Err(TransferError::Stalled), "where it ends has to be known");
+                }
             }
         }
     }

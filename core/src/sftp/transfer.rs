@@ -13,11 +13,19 @@
 //!              client.tx ──> bytes;  wait until input or transfers.deadline()
 //! ```
 
+mod check;
+mod copy;
+mod download;
 mod engine;
+mod intake;
 mod job;
+mod lane;
+mod object;
+mod outgoing;
 mod ranges;
-mod reply;
-mod script;
+mod requests;
+mod stall;
+mod upload;
 mod window;
 
 use alloc::vec::Vec;
@@ -25,6 +33,7 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::crypto::{HashAlg, Provider};
+use crate::slab::Key;
 
 use super::attrs::Attrs;
 use super::client::{Event, OpenFlags};
@@ -76,7 +85,7 @@ impl Default for TransferConfig {
 
 /// A job of a [`Transfers`]. Never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(u64);
+pub struct JobId(Key);
 
 impl fmt::Debug for JobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

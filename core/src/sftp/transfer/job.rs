@@ -1,364 +1,325 @@
-//! One file on its way.
+//! One transfer, whatever it is, and what is left to do when it has failed.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
-use crate::crypto::{Digest, Hash, HashAlg};
-use crate::sftp::attrs::Attrs;
-use crate::sftp::client::{Handle, OpenFlags};
+use crate::sftp::client::{Client, Handle, Reply};
 use crate::time::Time;
 
-use super::ranges::{Ranges, Reorder};
-use super::{GetOptions, JobId, PutOptions, Summary, TransferError, Verify};
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Get,
-    Put,
-    Copy,
-    /// Reads from a handle of the application's.
-    Read,
-    /// Writes to a handle of the application's, when it says so.
-    Write,
-}
-
-/// What a job does next. Items that send something do not wait for the reply; `Wait` does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Item {
-    /// STAT of what is there before it is written.
-    Look,
-    /// Until the local file is open.
-    Source,
-    Open,
-    OpenTarget,
-    /// Until everything that was sent is answered.
-    Wait,
-    /// FSTAT of the open file.
-    Stat,
-    /// The same of a file that ended before its size.
-    Restat,
-    /// READ of one byte where a copy that the server made ends.
-    Probe,
-    Read,
-    Fill,
-    SetAttrs,
-    Fsync,
-    Close,
-    CloseTarget,
-    /// Size of the file that was written, by its path.
-    StatPath,
-    /// The hash of it, from the server.
-    HashPath,
-    /// The hash of the file that is read.
-    HashHandle,
-    Rename,
-    Remove,
-    CopyData,
-    /// Open what was written, to read it again.
-    Reopen,
-    /// From here on, data goes into a hash.
-    Reread,
-}
-
-/// Where data that is read goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sink {
-    App,
-    Hash,
-    Remote,
-}
-
-/// A request of a job that was not answered.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flight {
-    pub(super) job: JobId,
-    pub(super) item: Item,
-    pub(super) offset: u64,
-    pub(super) len: u32,
-    /// Bytes of a READ that came.
-    pub(super) got: u32,
-    pub(super) sent: Time,
-    /// Its place among all that were sent.
-    pub(super) turn: u64,
-}
-
-impl Flight {
-    pub(super) fn is_data(&self) -> bool {
-        matches!(self.item, Item::Read | Item::Fill)
-    }
-
-    /// The server has much to do for it, and others may overtake it meanwhile.
-    pub(super) fn is_long(&self) -> bool {
-        matches!(self.item, Item::CopyData | Item::HashPath | Item::HashHandle | Item::Fsync)
-    }
-}
+use super::copy::Copy;
+use super::download::Download;
+use super::intake::Intake;
+use super::lane::{Halt, Lane, Task};
+use super::object::{ReadAhead, WriteBehind};
+use super::outgoing::Outgoing;
+use super::requests::{Ask, Sent};
+use super::upload::Upload;
+use super::{Local, TransferError};
 
 pub(super) struct Job {
-    pub(super) id: JobId,
-    pub(super) kind: Kind,
-    /// What is read, or written.
-    pub(super) path: Vec<u8>,
-    /// What a copy writes.
-    pub(super) target: Vec<u8>,
-    pub(super) get: GetOptions,
-    pub(super) put: PutOptions,
-    pub(super) script: VecDeque<Item>,
-    pub(super) handle: Option<Handle>,
-    pub(super) second: Option<Handle>,
-    /// Requests that were not answered, and READs and WRITEs among them.
-    pub(super) outstanding: usize,
-    pub(super) data: usize,
-    pub(super) sink: Sink,
-    pub(super) ranges: Ranges,
-    pub(super) order: Option<Reorder>,
-    /// Data of a copy that the client did not take yet.
-    pub(super) held: VecDeque<(u64, Vec<u8>)>,
-    pub(super) hash: Option<(HashAlg, Box<dyn Hash>)>,
-    pub(super) digest: Option<Digest>,
-    /// Where the next local data goes.
-    pub(super) next: u64,
-    pub(super) first: u64,
-    /// Local data to be sent again.
-    pub(super) refill: VecDeque<(u64, u32)>,
-    pub(super) acked: u64,
-    /// No more local data.
-    pub(super) ended: bool,
-    /// Local data was asked for, or there is none now.
-    pub(super) asked: bool,
-    /// The file was closed behind its only READ.
-    pub(super) behind: bool,
-    /// It has to be read once more, from where it stopped, without that.
-    pub(super) again: bool,
-    /// Times that it could not be opened, or was stat'ed in vain.
-    pub(super) tries: u32,
-    pub(super) restated: bool,
-    /// It ended before its size, and FSTAT was asked again.
-    pub(super) doubted: bool,
-    /// A temporary file exists.
-    pub(super) temporary: bool,
-    pub(super) queued: bool,
-    pub(super) started: bool,
-    /// What is at the path that will be written, and whether that may be the very file that is read.
-    pub(super) there: Option<Attrs>,
-    pub(super) in_place: bool,
-    /// It was said that the file is open.
-    pub(super) opened: bool,
-    /// What was written already is to stay.
-    pub(super) reopening: bool,
-    /// Files that count as open for it.
-    pub(super) opens: usize,
-    /// copy-data did it.
-    pub(super) copied: bool,
-    /// The second pass, for the hash.
-    pub(super) rereading: bool,
-    /// Stalls of its own in a row, without anything becoming safe: how much was then.
-    pub(super) starved: (u32, u64),
-    pub(super) error: Option<TransferError>,
-    pub(super) summary: Summary,
+    pub(super) task: Task,
+    pub(super) work: Work,
 }
 
-impl core::fmt::Debug for Job {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(
-            f,
-            "Job({:?} {:?}, then {:?}, {} outstanding)",
-            self.kind, self.id, self.script, self.outstanding
-        )
+pub(super) enum Work {
+    Download(Box<Download>),
+    Upload(Box<Upload>),
+    Copy(Box<Copy>),
+    ReadAhead(Box<ReadAhead>),
+    WriteBehind(Box<WriteBehind>),
+    Failed(Box<Failed>),
+}
+
+impl fmt::Debug for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match &self.work {
+            Work::Download(_) => "download",
+            Work::Upload(_) => "upload",
+            Work::Copy(_) => "copy",
+            Work::ReadAhead(_) => "read-ahead",
+            Work::WriteBehind(_) => "write-behind",
+            Work::Failed(_) => "failed",
+        };
+        write!(f, "Job({:?}, {what}, {} outstanding)", self.task.id, self.task.outstanding)
     }
 }
 
 impl Job {
-    pub(super) fn new(id: JobId, kind: Kind, path: &[u8], get: GetOptions, put: PutOptions) -> Self {
-        // A size from a listing is good for one READ, not to judge what came.
-        let size = get.size.filter(|_| kind == Kind::Read);
-        let (start, end, limit) = (get.offset, get.end, get.limit);
-        let ordered = get.ordered || get.verify != Verify::Size;
-        let start = if matches!(kind, Kind::Put | Kind::Write) { put.offset } else { start };
-        let sink = if kind == Kind::Copy { Sink::Remote } else { Sink::App };
-        let mut job = Job {
-            id,
-            kind,
-            path: path.to_vec(),
-            target: Vec::new(),
-            ranges: Ranges::new(start, end, size, limit),
-            order: ordered.then(|| Reorder::new(start)),
-            next: put.offset,
-            first: put.offset,
-            get,
-            put,
-            script: VecDeque::new(),
-            handle: None,
-            second: None,
-            outstanding: 0,
-            data: 0,
-            sink,
-            held: VecDeque::new(),
-            hash: None,
-            digest: None,
-            refill: VecDeque::new(),
-            acked: 0,
-            ended: false,
-            asked: false,
-            behind: false,
-            again: false,
-            tries: 0,
-            restated: false,
-            doubted: false,
-            temporary: false,
-            queued: false,
-            started: false,
-            there: None,
-            in_place: false,
-            opened: false,
-            reopening: false,
-            opens: 0,
-            copied: false,
-            rereading: false,
-            starved: (0, 0),
-            error: None,
-            summary: Summary::default(),
-        };
-        job.write_script();
-        job
-    }
-
-    fn write_script(&mut self) {
-        let mut script: Vec<Item> = Vec::new();
-        match self.kind {
-            Kind::Get => {
-                script.extend([Item::Open, Item::Wait]);
-                script.push(Item::Stat);
-                script.push(Item::Read);
-                match self.get.verify {
-                    Verify::Size => {}
-                    Verify::Hash(_) => script.extend([Item::HashHandle, Item::Wait]),
-                    Verify::Reread(_) => script.extend([Item::Reread, Item::Read]),
-                }
-                script.push(Item::Close);
-            }
-            Kind::Put => {
-                if self.put.careful {
-                    // What is not cut, or is another file for now, can be the same one without harm.
-                    let harmless = self.put.fresh || self.put.resume || self.put.temporary.is_some();
-                    script.extend((!harmless).then_some([Item::Look, Item::Wait]).into_iter().flatten());
-                    script.push(Item::Source);
-                }
-                script.extend([Item::Open, Item::Wait]);
-                if self.put.resume {
-                    script.extend([Item::Stat, Item::Wait]);
-                }
-                script.push(Item::Fill);
-                if self.put.attrs.is_some() {
-                    script.push(Item::SetAttrs);
-                }
-                if self.put.fsync {
-                    script.push(Item::Fsync);
-                }
-                script.extend([Item::Close, Item::StatPath]);
-                match self.put.verify {
-                    Verify::Size => {}
-                    Verify::Hash(_) => script.extend([Item::Wait, Item::HashPath, Item::Wait]),
-                    Verify::Reread(_) => script.extend(REREAD),
-                }
-                if self.put.temporary.is_some() {
-                    script.extend([Item::Wait, Item::Rename]);
-                }
-            }
-            Kind::Copy => {
-                // The source has to be there, and a file, before anything happens to the target.
-                script.extend([Item::Open, Item::Look, Item::Wait, Item::Stat, Item::Wait, Item::OpenTarget]);
-                script.extend([
-                    Item::Wait,
-                    Item::CopyData,
-                    Item::Wait,
-                    Item::Close,
-                    Item::CloseTarget,
-                    Item::StatPath,
-                ]);
-            }
-            Kind::Read => script.push(Item::Read),
-            Kind::Write => script.push(Item::Fill),
-        }
-        self.script = script.into();
-    }
-
-    /// The path that is written, for now.
-    pub(super) fn written(&self) -> &[u8] {
-        match (self.kind, &self.put.temporary) {
-            (Kind::Copy, _) => &self.target,
-            (_, Some(path)) => path,
-            _ => &self.path,
+    /// Goes on; the end and failures are halts.
+    pub(super) fn step(&mut self, lane: &mut Lane, client: &mut Client, now: Time) -> Result<(), Halt> {
+        let task = &mut self.task;
+        match &mut self.work {
+            Work::Download(w) => w.step(lane, task, client, now),
+            Work::Upload(w) => w.step(lane, task, client, now),
+            Work::Copy(w) => w.step(lane, task, client, now),
+            Work::ReadAhead(w) => w.step(lane, task, client, now),
+            Work::WriteBehind(w) => w.step(task),
+            Work::Failed(w) => w.step(lane, task, client, now),
         }
     }
 
-    /// How what is written is opened.
-    pub(super) fn flags(&self) -> OpenFlags {
-        match self.kind {
-            Kind::Put if self.reopening => OpenFlags::WRITE,
-            _ if self.put.resume || self.in_place => OpenFlags(self.put.flags.0 & !OpenFlags::TRUNCATE.0),
-            _ => self.put.flags,
+    /// True: the data goes to the application now.
+    pub(super) fn on_data(
+        &mut self,
+        lane: &mut Lane,
+        client: &mut Client,
+        (sent, left): (&Sent, u32),
+        offset: u64,
+        data: &[u8],
+        now: Time,
+    ) -> bool {
+        let task = &mut self.task;
+        match &mut self.work {
+            Work::Download(w) => return w.on_data(lane, task, (sent, left), offset, data),
+            Work::ReadAhead(w) => {
+                w.intake.arrived(lane, sent, offset, data.len(), left);
+                return w.intake.take(lane, Some(task.id), None, offset, data);
+            }
+            Work::Upload(w) => w.on_data(lane, (sent, left), offset, data),
+            Work::Copy(w) => {
+                let part = (sent, left, offset);
+                if let Err(error) = w.on_data(lane, task, client, part, data, now) {
+                    self.fail(error);
+                }
+            }
+            Work::WriteBehind(_) | Work::Failed(_) => {}
+        }
+        false
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        lane: &mut Lane,
+        sent: &Sent,
+        reply: Reply<'_>,
+    ) -> Result<(), TransferError> {
+        let task = &mut self.task;
+        match &mut self.work {
+            Work::Download(w) => w.on_reply(lane, task, sent, reply),
+            Work::Upload(w) => w.on_reply(lane, task, sent, reply),
+            Work::Copy(w) => w.on_reply(lane, task, sent, reply),
+            Work::ReadAhead(w) => w.on_reply(sent, reply),
+            Work::WriteBehind(w) => w.on_reply(sent, reply),
+            Work::Failed(w) => {
+                w.on_reply(lane, task, sent, reply);
+                Ok(())
+            }
         }
     }
 
-    /// What is read is known: `attrs`. Perhaps it is what is to be written.
-    pub(super) fn compare(&mut self, attrs: &Attrs) {
-        self.in_place = self.there.as_ref().is_some_and(|there| there.may_be_same_file(attrs));
+    pub(super) fn fill(
+        &mut self,
+        lane: &mut Lane,
+        client: &mut Client,
+        now: Time,
+        read: impl FnOnce(&mut [u8]) -> Local,
+    ) -> Result<Option<usize>, TransferError> {
+        let task = &mut self.task;
+        match &mut self.work {
+            Work::Upload(w) => w.fill(lane, task, client, now, read),
+            Work::WriteBehind(w) => w.out.fill(lane, task, client, (&w.handle, None), now, read),
+            _ => Ok(None),
+        }
+    }
+
+    /// Everything was sent and answered: how it ended, if it did not fail earlier.
+    pub(super) fn finish(&mut self) -> Result<(), TransferError> {
+        let task = &mut self.task;
+        match &mut self.work {
+            Work::Download(w) => w.finish(task),
+            Work::Upload(w) => w.finish(task),
+            Work::Copy(w) => w.finish(task),
+            Work::ReadAhead(w) => w.intake.finish(task),
+            Work::WriteBehind(w) => w.out.finish(task),
+            Work::Failed(_) => Ok(()),
+        }
     }
 
     /// The job has failed: what is open is closed, what is temporary removed, then it ends. The first
     /// error counts.
     pub(super) fn fail(&mut self, error: TransferError) {
-        if self.error.is_some() {
+        if matches!(self.work, Work::Failed(_)) {
             return;
         }
-        self.error = Some(error);
-        self.held.clear();
-        if let Some(order) = &mut self.order {
-            order.clear();
-        }
-        self.script.clear();
-        if !matches!(self.kind, Kind::Read | Kind::Write) {
-            self.script.extend([Item::Wait, Item::Close, Item::CloseTarget]);
-            if self.put.temporary.is_some() {
-                self.script.extend([Item::Wait, Item::Remove]);
+        let failed = Work::Failed(Box::new(Failed::new(error, self.done())));
+        let work = core::mem::replace(&mut self.work, failed);
+        let Work::Failed(failed) = &mut self.work else { return };
+        match work {
+            Work::Download(w) => failed.handles = [w.into_handle(), None],
+            Work::Upload(w) => {
+                let (handle, temporary) = w.into_rest();
+                (failed.handles, failed.temporary) = ([handle, None], temporary);
             }
+            Work::Copy(w) => failed.handles = w.into_handles(),
+            // What is the application's stays open.
+            Work::ReadAhead(_) | Work::WriteBehind(_) | Work::Failed(_) => {}
         }
     }
 
-    /// Reads the file once more, from where contiguous data ends.
-    pub(super) fn start_again(&mut self) {
-        self.ranges.restart();
-        if let Some(order) = &mut self.order {
-            order.clear();
+    pub(super) fn error(&self) -> Option<&TransferError> {
+        match &self.work {
+            Work::Failed(w) => Some(&w.error),
+            _ => None,
         }
-        self.ranges.size_pending = true;
-        (self.behind, self.again, self.doubted) = (false, false, false);
-        self.script.extend([Item::Open, Item::Wait, Item::Stat, Item::Read, Item::Close]);
     }
 
-    /// Whether the file that is read has ended before the size that was told, with the times to judge that by.
-    pub(super) fn is_short(&self) -> bool {
-        let attrs = self.summary.attrs.as_ref();
-        let reads = matches!(self.kind, Kind::Get | Kind::Copy) && !self.rereading && self.error.is_none();
-        reads && self.ranges.is_short() && attrs.is_some_and(|a| a.times.is_some())
+    /// Files that it opens at first.
+    pub(super) fn files(&self) -> usize {
+        match &self.work {
+            Work::Download(_) | Work::Upload(_) => 1,
+            Work::Copy(_) => 2,
+            Work::ReadAhead(_) | Work::WriteBehind(_) | Work::Failed(_) => 0,
+        }
+    }
+
+    /// A request about data was not answered and is asked for again.
+    pub(super) fn again(&mut self, offset: u64, len: u32) {
+        match &mut self.work {
+            Work::Download(w) => w.reading().ranges.again(offset, len),
+            Work::Upload(w) => w.again(offset, len),
+            Work::Copy(w) => w.again(offset, len),
+            Work::ReadAhead(w) => w.intake.ranges.again(offset, len),
+            Work::WriteBehind(_) | Work::Failed(_) => {}
+        }
+    }
+
+    /// Whether what was not answered is waited for all the same: what was written from a pipe cannot be asked
+    /// for again, and perhaps it is only slow.
+    pub(super) fn is_lasting(&self) -> bool {
+        match &self.work {
+            Work::Upload(w) => !w.is_seekable(),
+            Work::WriteBehind(_) | Work::Failed(_) => true,
+            _ => false,
+        }
+    }
+
+    /// What is read from the server for the application.
+    pub(super) fn intake(&mut self) -> Option<&mut Intake> {
+        match &mut self.work {
+            Work::Download(w) => Some(w.reading()),
+            Work::Copy(w) => Some(&mut w.intake),
+            Work::ReadAhead(w) => Some(&mut w.intake),
+            _ => None,
+        }
+    }
+
+    /// What is written for the application.
+    pub(super) fn out(&mut self) -> Option<&mut Outgoing> {
+        match &mut self.work {
+            Work::Upload(w) => Some(w.out()),
+            Work::WriteBehind(w) => Some(&mut w.out),
+            _ => None,
+        }
     }
 
     /// Bytes that wait for their turn.
-    pub(super) fn waiting(&self) -> usize {
-        self.order.as_ref().map_or(0, Reorder::held)
+    pub(super) fn held(&self) -> usize {
+        match &self.work {
+            Work::Download(w) => w.intake().held(),
+            Work::Upload(w) => w.held(),
+            Work::ReadAhead(w) => w.intake.held(),
+            _ => 0,
+        }
     }
 
-    /// Contiguous bytes that are safe.
+    /// Contiguous bytes that are safe end here.
     pub(super) fn done(&self) -> u64 {
-        if self.kind == Kind::Put && self.rereading { self.next } else { self.ranges.done() }
+        match &self.work {
+            Work::Download(w) => w.intake().ranges.done(),
+            Work::Upload(w) => w.done(),
+            Work::Copy(w) => w.intake.ranges.done(),
+            Work::ReadAhead(w) => w.intake.ranges.done(),
+            Work::WriteBehind(w) => w.out.done(),
+            Work::Failed(w) => w.done,
+        }
     }
 
-    pub(super) fn verify(&self) -> Verify {
-        if self.kind == Kind::Put { self.put.verify } else { self.get.verify }
+    /// The size of the file that is read, if it is known.
+    pub(super) fn size(&self) -> Option<u64> {
+        match &self.work {
+            Work::Download(w) => w.intake().ranges.size,
+            Work::Copy(w) => w.intake.ranges.size,
+            Work::ReadAhead(w) => w.intake.ranges.size,
+            _ => None,
+        }
     }
 }
 
-/// What was written is read again, and hashed.
-pub(super) const REREAD: [Item; 6] =
-    [Item::Wait, Item::Reopen, Item::Wait, Item::Reread, Item::Read, Item::Close];
+/// What is left of a job that has failed.
+pub(super) struct Failed {
+    pub(super) error: TransferError,
+    handles: [Option<Handle>; 2],
+    /// The temporary file, and whether it exists.
+    temporary: Option<(Vec<u8>, bool)>,
+    phase: Tidy,
+    /// Answers are waited for before tidying up.
+    pub(super) patient: bool,
+    /// How far it had come.
+    done: u64,
+}
+
+enum Tidy {
+    Answers,
+    Close,
+    Closed,
+    Remove,
+    End,
+}
+
+impl Failed {
+    pub(super) fn new(error: TransferError, done: u64) -> Self {
+        Failed { error, handles: [None, None], temporary: None, phase: Tidy::Answers, patient: true, done }
+    }
+
+    fn step(&mut self, lane: &mut Lane, task: &mut Task, client: &mut Client, now: Time) -> Result<(), Halt> {
+        self.phase = match self.phase {
+            Tidy::Answers | Tidy::Closed if self.patient => {
+                task.quiet()?;
+                if matches!(self.phase, Tidy::Answers) { Tidy::Close } else { Tidy::Remove }
+            }
+            Tidy::Answers | Tidy::Close => {
+                for place in &mut self.handles {
+                    if let Some(handle) = place {
+                        tidied(lane.close(task, now, || client.close(handle)))?;
+                        *place = None;
+                    }
+                }
+                Tidy::Closed
+            }
+            Tidy::Closed | Tidy::Remove => {
+                if let Some((path, true)) = &self.temporary {
+                    tidied(lane.ask(task, Ask::Remove, now, || client.remove(path)))?;
+                }
+                Tidy::End
+            }
+            Tidy::End => return task.end(),
+        };
+        Ok(())
+    }
+
+    fn on_reply(&mut self, lane: &mut Lane, task: &mut Task, sent: &Sent, reply: Reply<'_>) {
+        match (sent.ask, reply) {
+            (Ask::Open | Ask::OpenTarget | Ask::Reopen, Reply::Handle(handle)) => {
+                if let Some(place) = self.handles.iter_mut().find(|place| place.is_none()) {
+                    *place = Some(handle);
+                }
+                match (sent.ask, &mut self.temporary) {
+                    (Ask::Reopen, _) => lane.opens(task),
+                    (Ask::Open, Some((_, exists))) => *exists = true,
+                    _ => {}
+                }
+            }
+            (Ask::Open | Ask::OpenTarget, Reply::Status(_)) => lane.closed(task),
+            _ => {}
+        }
+    }
+}
+
+/// Tidying up goes on when a part of it cannot be asked for.
+fn tidied(asked: Result<(), Halt>) -> Result<(), Halt> {
+    match asked {
+        Err(Halt::Fail(_)) => Ok(()),
+        asked => asked,
+    }
+}

@@ -1,0 +1,462 @@
+//! A remote file that is copied to another path of the same server: by copy-data if the server has it, else
+//! through this side.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::sftp::attrs::Attrs;
+use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
+use crate::sftp::operation::Extension;
+use crate::sftp::status::{Status, StatusCode};
+use crate::time::Time;
+
+use super::check::{is_special, is_unchanged};
+use super::intake::Intake;
+use super::lane::{Halt, Lane, Task, Turn};
+use super::ranges::Ranges;
+use super::requests::{Ask, Sent};
+use super::{Notice, PutOptions, TransferError};
+
+/// The source has to be there, and a file, before anything happens to the target.
+///
+/// ```text
+/// Opening ─ source ─> Source: Stat ─> OpenTarget ─ target ─> Both: CopyData ─> Close ─> Target ─> Closed
+///                                                               Through <─┘      ^                  │
+///                                                               Restat ──────────┘      Doubt <─────┤
+///                                                                                          └─> End <┘
+/// ```
+pub(super) struct Copy {
+    path: Vec<u8>,
+    target: Vec<u8>,
+    options: PutOptions,
+    phase: Phase,
+    pub(super) intake: Intake,
+    /// Data that was read and the client did not take yet.
+    held: VecDeque<(u64, Vec<u8>)>,
+    written: u64,
+    /// What is written, and whether that may be the very file that is read.
+    there: Option<Attrs>,
+    in_place: bool,
+    by_server: bool,
+}
+
+enum Phase {
+    Opening(Opening, Option<Handle>),
+    Source(Handle, Source),
+    Both { source: Handle, target: Handle, way: Way },
+    Target(Handle),
+    Closed(After),
+    Doubt(Doubt),
+    End { doubted: bool },
+}
+
+enum Opening {
+    Open,
+    /// STAT of the target.
+    Look,
+    Answers,
+}
+
+enum Source {
+    Stat { sent: bool },
+    OpenTarget { sent: bool },
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    CopyData {
+        sent: bool,
+    },
+    Through,
+    /// The source ended before its size: FSTAT once more.
+    Restat,
+    Close,
+}
+
+#[derive(Clone, Copy)]
+enum After {
+    /// The size of the target. Once more if it was wrong, as after an upload.
+    Stat {
+        again: bool,
+    },
+    Stated {
+        again: bool,
+    },
+}
+
+/// The size of what was read says nothing, it was changed, or the server copied less: what is read where the copy
+/// ends tells, and whether its size is the same.
+enum Doubt {
+    Open { sent: bool },
+    Probe(Handle),
+    Restat(Handle),
+    Answers(Handle),
+    Close(Handle),
+}
+
+impl Copy {
+    pub(super) fn new(from: &[u8], to: &[u8], options: PutOptions) -> Self {
+        Copy {
+            path: from.to_vec(),
+            target: to.to_vec(),
+            options,
+            phase: Phase::Opening(Opening::Open, None),
+            intake: Intake { ranges: Ranges::new(0, None, None, None), order: None },
+            held: VecDeque::new(),
+            written: 0,
+            there: None,
+            in_place: false,
+            by_server: false,
+        }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        match &mut self.phase {
+            Phase::Opening(step @ Opening::Open, _) => {
+                let request = || client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                lane.ask(task, Ask::Open, now, request)?;
+                *step = Opening::Look;
+            }
+            Phase::Opening(step @ Opening::Look, _) => {
+                lane.ask(task, Ask::Look, now, || client.stat(&self.target))?;
+                *step = Opening::Answers;
+            }
+            Phase::Opening(Opening::Answers, source) => {
+                task.quiet()?;
+                let source = source.take().ok_or(TransferError::Changed)?;
+                self.phase = Phase::Source(source, Source::Stat { sent: false });
+            }
+            Phase::Source(handle, step @ Source::Stat { sent: false }) => {
+                lane.ask(task, Ask::Stat, now, || client.fstat(handle))?;
+                self.intake.ranges.size_pending = true;
+                *step = Source::Stat { sent: true };
+            }
+            Phase::Source(_, step @ Source::Stat { sent: true }) => {
+                task.quiet()?;
+                *step = Source::OpenTarget { sent: false };
+            }
+            Phase::Source(_, step @ Source::OpenTarget { sent: false }) => {
+                let options = &self.options;
+                let cut = if self.in_place { OpenFlags::TRUNCATE.0 } else { 0 };
+                let request =
+                    || client.open(&self.target, OpenFlags(options.flags.0 & !cut), &options.create);
+                lane.ask(task, Ask::OpenTarget, now, request)?;
+                *step = Source::OpenTarget { sent: true };
+            }
+            Phase::Source(_, Source::OpenTarget { sent: true }) => {
+                task.quiet()?;
+                return Err(Halt::Fail(TransferError::Changed));
+            }
+            Phase::Both { .. } => return self.step_both(lane, task, client, now),
+            Phase::Target(handle) => {
+                lane.close(task, now, || client.close(handle))?;
+                self.phase = Phase::Closed(After::Stat { again: false });
+            }
+            Phase::Closed(After::Stat { again }) => {
+                if *again {
+                    task.quiet()?;
+                }
+                lane.ask(task, Ask::StatPath, now, || client.stat(&self.target))?;
+                self.phase = Phase::Closed(After::Stated { again: *again });
+            }
+            Phase::Closed(After::Stated { .. }) => {
+                task.quiet()?;
+                self.phase = Phase::End { doubted: false };
+            }
+            Phase::Doubt(_) => return self.step_doubt(lane, task, client, now),
+            Phase::End { .. } => return task.end(),
+        }
+        Ok(())
+    }
+
+    fn step_both(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        let Phase::Both { source, target, way } = &mut self.phase else { return Ok(()) };
+        match *way {
+            Way::CopyData { sent: false } => {
+                let able = client.supports(Extension::CopyData);
+                if able {
+                    task.quiet()?;
+                }
+                // What is made up as it is read says that it is empty (/proc), and servers copy as much of it.
+                if !able || self.intake.ranges.size == Some(0) {
+                    *way = Way::Through;
+                    return Err(Halt::Turn(Turn::Rotate));
+                }
+                let request = || client.copy_data((source, 0), 0, (target, 0));
+                lane.ask(task, Ask::CopyData, now, request)?;
+                *way = Way::CopyData { sent: true };
+            }
+            Way::CopyData { sent: true } => {
+                task.quiet()?;
+                *way = Way::Close;
+            }
+            Way::Through => {
+                while let Some((offset, data)) = self.held.front() {
+                    if !write(lane, task, client, target, (*offset, data), now) {
+                        return Err(Halt::Turn(Turn::Blocked));
+                    }
+                    self.held.pop_front();
+                }
+                self.intake.pump(lane, task, client, source, now)?;
+                let short = self.intake.is_short(task.summary.attrs.as_ref());
+                *way = if short { Way::Restat } else { Way::Close };
+            }
+            Way::Restat => {
+                lane.ask(task, Ask::Restat, now, || client.fstat(source))?;
+                *way = Way::Close;
+            }
+            Way::Close => {
+                task.quiet()?;
+                lane.close(task, now, || client.close(source))?;
+                self.phase = Phase::Target(target.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn step_doubt(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        let Phase::Doubt(doubt) = &mut self.phase else { return Ok(()) };
+        *doubt = match doubt {
+            Doubt::Open { sent: false } => {
+                task.quiet()?;
+                let request = || client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                lane.ask(task, Ask::Open, now, request)?;
+                Doubt::Open { sent: true }
+            }
+            Doubt::Open { sent: true } => {
+                task.quiet()?;
+                return Err(Halt::Fail(TransferError::Changed));
+            }
+            Doubt::Probe(handle) => {
+                let end = task.summary.size;
+                lane.ask(task, Ask::Probe, now, || client.read(handle, end, 1))?;
+                Doubt::Restat(handle.clone())
+            }
+            Doubt::Restat(handle) => {
+                lane.ask(task, Ask::Restat, now, || client.fstat(handle))?;
+                Doubt::Answers(handle.clone())
+            }
+            Doubt::Answers(handle) => {
+                task.quiet()?;
+                Doubt::Close(handle.clone())
+            }
+            Doubt::Close(handle) => {
+                lane.close(task, now, || client.close(handle))?;
+                self.phase = Phase::End { doubted: true };
+                return Ok(());
+            }
+        };
+        Ok(())
+    }
+
+    /// Data goes back to the server.
+    pub(super) fn on_data(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        (sent, left, offset): (&Sent, u32, u64),
+        data: &[u8],
+        now: Time,
+    ) -> Result<(), TransferError> {
+        if sent.ask == Ask::Probe {
+            // There is more than was copied.
+            let (expected, got) = (self.intake.ranges.size.unwrap_or(0), task.summary.size);
+            return Err(TransferError::SizeMismatch { expected, got });
+        }
+        self.intake.arrived(lane, sent, offset, data.len(), left);
+        if let Phase::Both { target, .. } = &self.phase
+            && !(self.held.is_empty() && write(lane, task, client, target, (offset, data), now))
+        {
+            self.held.push_back((offset, data.to_vec()));
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        sent: &Sent,
+        reply: Reply<'_>,
+    ) -> Result<(), TransferError> {
+        match (sent.ask, reply) {
+            (Ask::Open | Ask::OpenTarget, Reply::Handle(handle)) => self.on_handle(lane, task, handle),
+            (Ask::Stat, Reply::Attrs(attrs)) => {
+                self.intake.ranges.size_pending = false;
+                self.intake.ranges.size = attrs.size;
+                self.in_place = self.there.as_ref().is_some_and(|there| there.may_be_same_file(&attrs));
+                let special = is_special(&attrs);
+                task.summary.attrs = Some(attrs);
+                // A pipe makes one wait for ever, a device has no end.
+                if special {
+                    return Err(TransferError::NotRegular);
+                }
+            }
+            // It was not cut meanwhile: that is all there is. Files of /sys have a size of 4096.
+            (Ask::Restat, Reply::Attrs(attrs))
+                if is_unchanged(task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
+            {
+                self.intake.ranges.size = None;
+            }
+            (Ask::Look, Reply::Attrs(attrs)) => self.there = Some(attrs),
+            // The size of a device says nothing of what was written to it.
+            (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {
+                return self.on_size(lane, task, attrs.size);
+            }
+            (Ask::Write, Reply::Status(status)) if status.is_ok() => {
+                self.written = self.written.saturating_add(u64::from(sent.len));
+                lane.notices.push_back(Notice::Progress { job: task.id, done: self.written });
+            }
+            (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
+                self.intake.ranges.eof(sent.offset);
+            }
+            (Ask::Probe, Reply::Status(status)) if status.code == StatusCode::EOF => {}
+            (Ask::CopyData, Reply::Status(status)) if status.is_ok() => self.by_server = true,
+            (_, Reply::Status(status)) if !status.is_ok() => {
+                return self.on_refusal(lane, task, sent, status);
+            }
+            // The client checks that replies fit.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_handle(&mut self, lane: &mut Lane, task: &Task, handle: Handle) {
+        match &mut self.phase {
+            Phase::Opening(_, source) => {
+                *source = Some(handle);
+                lane.opened();
+                lane.notices.push_back(Notice::Opened { job: task.id, offset: 0 });
+            }
+            Phase::Source(source, _) => {
+                let (source, way) = (source.clone(), Way::CopyData { sent: false });
+                self.phase = Phase::Both { source, target: handle, way };
+            }
+            Phase::Doubt(doubt) => {
+                lane.opened();
+                *doubt = Doubt::Probe(handle);
+            }
+            _ => {}
+        }
+    }
+
+    /// The size of what was written, as the server has it.
+    fn on_size(&mut self, lane: &mut Lane, task: &mut Task, size: Option<u64>) -> Result<(), TransferError> {
+        let ranges = &self.intake.ranges;
+        let expected = if self.by_server { ranges.size } else { Some(ranges.done()) };
+        let Some(got) = size else { return Ok(()) };
+        if expected == Some(got) {
+            task.summary.size_verified = true;
+        } else if let Phase::Closed(after @ After::Stated { again: false }) = &mut self.phase {
+            *after = After::Stat { again: true };
+        } else if self.by_server {
+            task.summary.size = got;
+            self.phase = Phase::Doubt(Doubt::Open { sent: false });
+            lane.opens(task);
+        } else {
+            return Err(TransferError::SizeMismatch { expected: expected.unwrap_or(0), got });
+        }
+        Ok(())
+    }
+
+    fn on_refusal(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        sent: &Sent,
+        status: Status,
+    ) -> Result<(), TransferError> {
+        match sent.ask {
+            // Not every server tells; what cannot be told cannot be compared.
+            Ask::Stat => self.intake.ranges.size_pending = false,
+            Ask::StatPath | Ask::Restat | Ask::Look => {}
+            Ask::CopyData => {
+                self.intake.ranges.size_pending = self.intake.ranges.size.is_none();
+                if let Phase::Both { way, .. } = &mut self.phase {
+                    *way = Way::Through;
+                }
+            }
+            ask => {
+                if matches!(ask, Ask::Open | Ask::OpenTarget) {
+                    lane.closed(task);
+                }
+                return Err(ask.refused(status));
+            }
+        }
+        Ok(())
+    }
+
+    /// A READ or WRITE was not answered: what did not get written is read again, and written then.
+    pub(super) fn again(&mut self, offset: u64, len: u32) {
+        self.intake.ranges.again(offset, len);
+        if let Phase::Both { way: way @ (Way::Restat | Way::Close), .. } = &mut self.phase {
+            *way = Way::Through;
+        }
+    }
+
+    pub(super) fn finish(&self, task: &mut Task) -> Result<(), TransferError> {
+        if !self.by_server {
+            return self.intake.finish(task);
+        }
+        let told = self.intake.ranges.size;
+        match (&self.phase, told) {
+            (Phase::End { doubted: true }, Some(expected)) => {
+                return Err(TransferError::SizeMismatch { expected, got: task.summary.size });
+            }
+            (Phase::End { doubted: true }, None) => {}
+            _ => task.summary.size = told.unwrap_or(0),
+        }
+        task.summary.bytes = task.summary.size;
+        Ok(())
+    }
+
+    pub(super) fn into_handles(self) -> [Option<Handle>; 2] {
+        match self.phase {
+            Phase::Opening(_, source) => [source, None],
+            Phase::Source(source, _) => [Some(source), None],
+            Phase::Both { source, target, .. } => [Some(source), Some(target)],
+            Phase::Target(target) => [None, Some(target)],
+            Phase::Doubt(
+                Doubt::Probe(handle) | Doubt::Restat(handle) | Doubt::Answers(handle) | Doubt::Close(handle),
+            ) => [Some(handle), None],
+            Phase::Doubt(Doubt::Open { .. }) | Phase::Closed(_) | Phase::End { .. } => [None, None],
+        }
+    }
+}
+
+/// WRITE of what was read. False: the client does not take it now.
+fn write(
+    lane: &mut Lane,
+    task: &mut Task,
+    client: &mut Client,
+    target: &Handle,
+    (offset, data): (u64, &[u8]),
+    now: Time,
+) -> bool {
+    match client.write(target, offset, data) {
+        Ok(id) => {
+            lane.note(task, Ask::Write, (offset, data.len() as u32), id, now);
+            true
+        }
+        Err(_) => false,
+    }
+}

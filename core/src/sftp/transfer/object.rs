@@ -1,0 +1,72 @@
+//! An open file of the application's, which stays open: read ahead from, written behind to.
+
+use crate::sftp::client::{Client, Handle, Reply};
+use crate::sftp::status::StatusCode;
+use crate::time::Time;
+
+use super::intake::Intake;
+use super::lane::{Halt, Lane, Task, Turn};
+use super::outgoing::Outgoing;
+use super::ranges::{Ranges, Reorder};
+use super::requests::{Ask, Sent};
+use super::{GetOptions, TransferError};
+
+pub(super) struct ReadAhead {
+    handle: Handle,
+    pub(super) intake: Intake,
+}
+
+impl ReadAhead {
+    pub(super) fn new(handle: &Handle, options: &GetOptions) -> Self {
+        let ranges = Ranges::new(options.offset, options.end, options.size, options.limit);
+        let order = options.ordered.then(|| Reorder::new(options.offset));
+        ReadAhead { handle: handle.clone(), intake: Intake { ranges, order } }
+    }
+
+    pub(super) fn step(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        self.intake.pump(lane, task, client, &self.handle, now)?;
+        task.end()
+    }
+
+    pub(super) fn on_reply(&mut self, sent: &Sent, reply: Reply<'_>) -> Result<(), TransferError> {
+        match reply {
+            Reply::Status(status) if status.code == StatusCode::EOF => self.intake.ranges.eof(sent.offset),
+            Reply::Status(status) if !status.is_ok() => return Err(sent.ask.refused(status)),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+pub(super) struct WriteBehind {
+    pub(super) handle: Handle,
+    pub(super) out: Outgoing,
+}
+
+impl WriteBehind {
+    pub(super) fn new(handle: &Handle, offset: u64) -> Self {
+        WriteBehind { handle: handle.clone(), out: Outgoing::new(offset) }
+    }
+
+    /// The application writes when it likes.
+    pub(super) fn step(&self, task: &Task) -> Result<(), Halt> {
+        if self.out.is_sent() { task.end() } else { Err(Halt::Turn(Turn::Idle)) }
+    }
+
+    pub(super) fn on_reply(&mut self, sent: &Sent, reply: Reply<'_>) -> Result<(), TransferError> {
+        match (sent.ask, reply) {
+            (Ask::Write, Reply::Status(status)) if status.is_ok() => {
+                self.out.taken(sent);
+            }
+            (ask, Reply::Status(status)) if !status.is_ok() => return Err(ask.refused(status)),
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,487 @@
+//! A local file that is sent.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use crate::sftp::attrs::Attrs;
+use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
+use crate::sftp::operation::Extension;
+use crate::sftp::status::{Status, StatusCode};
+use crate::time::Time;
+
+use super::check::{Running, Second, is_special};
+use super::lane::{Halt, Lane, Task, Turn};
+use super::outgoing::Outgoing;
+use super::requests::{Ask, Sent};
+use super::{Local, Notice, PutOptions, TransferConfig, TransferError, Verify};
+
+/// ```text
+/// Look ─> Source ─> Opening ─ handle ─> Open: Size ─> Fill ─> SetAttrs ─> Fsync ─> Close
+///  (careful only)      ^                                                            │
+///                      └── writes that were never answered ── Closed: Stat ─> Stated ┤
+///                                            Rename <─ Hash, Reopen ─> Reread <──────┘
+/// ```
+pub(super) struct Upload {
+    path: Vec<u8>,
+    options: PutOptions,
+    phase: Phase,
+    out: Outgoing,
+    hash: Option<Running>,
+    /// What is written may be the very file that is read: it is not cut.
+    in_place: bool,
+    /// It was opened once: what is there is ours.
+    made: bool,
+    tries: u32,
+}
+
+enum Phase {
+    /// What is at the path that will be written.
+    Look {
+        sent: bool,
+        there: Option<Attrs>,
+    },
+    /// Until the local file is open.
+    Source {
+        asked: bool,
+        there: Option<Attrs>,
+    },
+    Opening {
+        sent: bool,
+    },
+    Open(Handle, Step),
+    /// Everything was sent and the file closed.
+    Closed(After),
+}
+
+/// What is done with the open file next.
+#[derive(Clone, Copy)]
+enum Step {
+    /// FSTAT of a file to be resumed.
+    Size {
+        sent: bool,
+    },
+    Fill,
+    SetAttrs,
+    Fsync,
+    Close,
+}
+
+/// What is done with the written file next.
+enum After {
+    /// Its size. Once more if it was wrong: perhaps it was answered before the file was closed, and some servers
+    /// write no earlier.
+    Stat {
+        again: bool,
+    },
+    Stated {
+        again: bool,
+    },
+    /// The server's hash.
+    Hash {
+        sent: bool,
+    },
+    Reopen {
+        sent: bool,
+    },
+    Reread(Handle, Box<Second>),
+    CloseReread(Handle),
+    Rename,
+    End,
+}
+
+impl Upload {
+    pub(super) fn new(
+        path: &[u8],
+        options: PutOptions,
+        config: &TransferConfig,
+    ) -> Result<Self, TransferError> {
+        // What is not cut, or is another file for now, can be the same one without harm.
+        let harmless = options.fresh || options.resume || options.temporary.is_some();
+        let phase = match (options.careful, harmless) {
+            (true, false) => Phase::Look { sent: false, there: None },
+            (true, true) => Phase::Source { asked: false, there: None },
+            (false, _) => Phase::Opening { sent: false },
+        };
+        Ok(Upload {
+            path: path.to_vec(),
+            phase,
+            out: Outgoing::new(options.offset),
+            hash: Running::start(config, options.verify)?,
+            in_place: false,
+            made: false,
+            tries: 0,
+            options,
+        })
+    }
+
+    pub(super) fn step(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        match &mut self.phase {
+            Phase::Look { sent: sent @ false, .. } => {
+                lane.ask(task, Ask::Look, now, || client.stat(&self.path))?;
+                *sent = true;
+            }
+            Phase::Look { sent: true, there } => {
+                task.quiet()?;
+                self.phase = Phase::Source { asked: false, there: there.take() };
+            }
+            Phase::Source { asked, .. } => {
+                if !*asked {
+                    *asked = true;
+                    lane.notices.push_back(Notice::Source { job: task.id });
+                }
+                return Err(Halt::Turn(Turn::Idle));
+            }
+            Phase::Opening { sent: false } => {
+                let request = || client.open(self.written(), self.flags(), &self.options.create);
+                lane.ask(task, Ask::Open, now, request)?;
+                self.phase = Phase::Opening { sent: true };
+            }
+            Phase::Opening { sent: true } => {
+                task.quiet()?;
+                return Err(Halt::Fail(TransferError::Changed));
+            }
+            Phase::Open(..) => return self.step_open(lane, task, client, now),
+            Phase::Closed(_) => return self.step_closed(lane, task, client, now),
+        }
+        Ok(())
+    }
+
+    fn step_open(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        let Phase::Open(handle, step) = &mut self.phase else { return Ok(()) };
+        *step = match *step {
+            Step::Size { sent: false } => {
+                lane.ask(task, Ask::Stat, now, || client.fstat(handle))?;
+                Step::Size { sent: true }
+            }
+            Step::Size { sent: true } => {
+                task.quiet()?;
+                Step::Fill
+            }
+            Step::Fill => {
+                self.out.pump(lane, task, client)?;
+                Step::SetAttrs
+            }
+            Step::SetAttrs => {
+                if let Some(attrs) = &self.options.attrs {
+                    lane.ask(task, Ask::SetAttrs, now, || client.fsetstat(handle, attrs))?;
+                }
+                Step::Fsync
+            }
+            Step::Fsync => {
+                if self.options.fsync && client.supports(Extension::Fsync) {
+                    lane.ask(task, Ask::Fsync, now, || client.fsync(handle))?;
+                }
+                Step::Close
+            }
+            Step::Close => {
+                lane.close(task, now, || client.close(handle))?;
+                self.phase = Phase::Closed(After::Stat { again: false });
+                return Ok(());
+            }
+        };
+        Ok(())
+    }
+
+    fn step_closed(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+    ) -> Result<(), Halt> {
+        let path = self.options.temporary.as_deref().unwrap_or(&self.path);
+        let Phase::Closed(after) = &mut self.phase else { return Ok(()) };
+        *after = match after {
+            After::Stat { again } => {
+                if *again {
+                    task.quiet()?;
+                }
+                lane.ask(task, Ask::StatPath, now, || client.stat(path))?;
+                After::Stated { again: *again }
+            }
+            After::Stated { .. } => {
+                task.quiet()?;
+                match self.options.verify {
+                    Verify::Size => After::Rename,
+                    Verify::Hash(_) => After::Hash { sent: false },
+                    Verify::Reread(_) => After::Reopen { sent: false },
+                }
+            }
+            After::Hash { sent: false } if !client.supports(Extension::CheckFile) => {
+                *after = After::Reopen { sent: false };
+                return Err(Halt::Turn(Turn::Rotate));
+            }
+            After::Hash { sent: false } => {
+                let len = self.out.next.saturating_sub(self.out.first);
+                // A length of 0 would be everything.
+                if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
+                    let request = || client.check_file_name(path, &[hash.alg()], self.out.first, len, 0);
+                    lane.ask(task, Ask::HashPath, now, request)?;
+                }
+                After::Hash { sent: true }
+            }
+            After::Hash { sent: true } => {
+                task.quiet()?;
+                After::Rename
+            }
+            After::Reopen { sent: false } => {
+                task.quiet()?;
+                let request = || client.open(path, OpenFlags::READ, &Attrs::new());
+                lane.ask(task, Ask::Reopen, now, request)?;
+                After::Reopen { sent: true }
+            }
+            After::Reopen { sent: true } => {
+                task.quiet()?;
+                return Err(Halt::Fail(TransferError::Changed));
+            }
+            After::Reread(handle, second) => {
+                second.intake.pump(lane, task, client, handle, now)?;
+                let After::Reread(handle, second) = core::mem::replace(after, After::End) else {
+                    return Ok(());
+                };
+                *after = After::CloseReread(handle);
+                second.verdict()?;
+                task.summary.hash_verified = true;
+                return Ok(());
+            }
+            After::CloseReread(handle) => {
+                lane.close(task, now, || client.close(handle))?;
+                After::Rename
+            }
+            After::Rename => {
+                if let Some(temporary) = &self.options.temporary {
+                    task.quiet()?;
+                    let posix = client.supports(Extension::PosixRename);
+                    lane.ask(task, Ask::Rename, now, || match posix {
+                        true => client.posix_rename(temporary, &self.path),
+                        false => client.rename(temporary, &self.path),
+                    })?;
+                }
+                After::End
+            }
+            After::End => return task.end(),
+        };
+        Ok(())
+    }
+
+    pub(super) fn on_data(&mut self, lane: &mut Lane, (sent, left): (&Sent, u32), offset: u64, data: &[u8]) {
+        if let Phase::Closed(After::Reread(_, second)) = &mut self.phase {
+            second.intake.arrived(lane, sent, offset, data.len(), left);
+            second.on_data(lane, offset, data);
+        }
+    }
+
+    pub(super) fn on_reply(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        sent: &Sent,
+        reply: Reply<'_>,
+    ) -> Result<(), TransferError> {
+        match (sent.ask, reply) {
+            (Ask::Open, Reply::Handle(handle)) => {
+                lane.opened();
+                let resume = self.options.resume && !self.made;
+                if !resume && !self.made {
+                    lane.notices.push_back(Notice::Opened { job: task.id, offset: self.out.first });
+                }
+                self.made = true;
+                let step = if resume { Step::Size { sent: false } } else { Step::Fill };
+                self.phase = Phase::Open(handle, step);
+            }
+            (Ask::Reopen, Reply::Handle(handle)) => {
+                lane.opened();
+                lane.opens(task);
+                let first = self.hash.take().ok_or(TransferError::NoProvider)?;
+                let second = Second::start(&lane.config, first, (self.out.first, self.out.next), false)?;
+                self.phase = Phase::Closed(After::Reread(handle, Box::new(second)));
+            }
+            (Ask::Stat, Reply::Attrs(attrs)) => {
+                self.out = Outgoing::new(attrs.size.unwrap_or(0));
+                lane.notices.push_back(Notice::Opened { job: task.id, offset: self.out.first });
+                task.summary.attrs = Some(attrs);
+            }
+            (Ask::Look, Reply::Attrs(attrs)) => {
+                if let Phase::Look { there, .. } = &mut self.phase {
+                    *there = Some(attrs);
+                }
+            }
+            // The size of a device says nothing of what was written to it.
+            (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {
+                return self.on_size(task, attrs.size);
+            }
+            (Ask::HashPath, Reply::FileHash(told)) => {
+                self.hash.take().ok_or(TransferError::HashMismatch)?.compare(&told)?;
+                task.summary.hash_verified = true;
+            }
+            (Ask::Write, Reply::Status(status)) if status.is_ok() => {
+                let done = self.out.taken(sent);
+                lane.notices.push_back(Notice::Progress { job: task.id, done });
+            }
+            (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
+                if let Phase::Closed(After::Reread(_, second)) = &mut self.phase {
+                    second.intake.ranges.eof(sent.offset);
+                }
+            }
+            (ask, Reply::Status(status)) if status.is_ok() => match ask {
+                Ask::SetAttrs => task.summary.attrs_set = true,
+                Ask::Fsync => task.summary.synced = true,
+                // What was temporary is gone.
+                Ask::Rename => self.options.temporary = None,
+                _ => {}
+            },
+            (_, Reply::Status(status)) => return self.on_refusal(lane, task, sent, status),
+            // The client checks that replies fit.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The size of what was written, as the server has it.
+    fn on_size(&mut self, task: &mut Task, size: Option<u64>) -> Result<(), TransferError> {
+        let expected = self.out.next;
+        match size {
+            None => {}
+            Some(got) if got == expected => task.summary.size_verified = true,
+            Some(got) => match &mut self.phase {
+                Phase::Closed(after @ After::Stated { again: false }) => *after = After::Stat { again: true },
+                _ => return Err(TransferError::SizeMismatch { expected, got }),
+            },
+        }
+        Ok(())
+    }
+
+    fn on_refusal(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        sent: &Sent,
+        status: Status,
+    ) -> Result<(), TransferError> {
+        match sent.ask {
+            Ask::Open => {
+                lane.refused(task, &mut self.tries, sent.offset, status)?;
+                self.phase = Phase::Opening { sent: false };
+            }
+            Ask::StatPath | Ask::Look => {}
+            Ask::SetAttrs if !self.options.require_attrs => task.summary.attrs_refused = Some(status),
+            Ask::Fsync if status.code == StatusCode::OP_UNSUPPORTED => {}
+            Ask::HashPath => self.phase = Phase::Closed(After::Reopen { sent: false }),
+            ask => return Err(ask.refused(status)),
+        }
+        Ok(())
+    }
+
+    /// The local file is open, and is this one.
+    pub(super) fn source(&mut self, local: &Attrs) {
+        if let Phase::Source { there, .. } = &self.phase {
+            self.in_place = there.as_ref().is_some_and(|there| there.may_be_same_file(local));
+            self.phase = Phase::Opening { sent: false };
+        }
+    }
+
+    /// Lends room for local data; `None`: it cannot be taken now, or there is none.
+    pub(super) fn fill(
+        &mut self,
+        lane: &mut Lane,
+        task: &mut Task,
+        client: &mut Client,
+        now: Time,
+        read: impl FnOnce(&mut [u8]) -> Local,
+    ) -> Result<Option<usize>, TransferError> {
+        let Phase::Open(handle, Step::Fill) = &self.phase else { return Ok(None) };
+        self.out.fill(lane, task, client, (handle, self.hash.as_mut()), now, read)
+    }
+
+    /// A READ or WRITE was not answered: it is asked for again.
+    pub(super) fn again(&mut self, offset: u64, len: u32) {
+        match &mut self.phase {
+            Phase::Closed(After::Reread(_, second)) => second.intake.ranges.again(offset, len),
+            _ => self.out.again(offset, len),
+        }
+    }
+
+    /// Goes back to where data is sent, if there is some to be sent again; a file that was closed behind it is
+    /// opened once more. True: what it asked for since is to be forgotten.
+    pub(super) fn go_back(&mut self, lane: &mut Lane, task: &mut Task) -> bool {
+        match &mut self.phase {
+            _ if self.out.is_sent() || !self.out.ended => false,
+            Phase::Open(_, Step::Fill) => false,
+            Phase::Open(_, step) => {
+                *step = Step::Fill;
+                true
+            }
+            _ => {
+                self.phase = Phase::Opening { sent: false };
+                lane.opens(task);
+                true
+            }
+        }
+    }
+
+    /// Whether what was sent can be asked for again.
+    pub(super) fn is_seekable(&self) -> bool {
+        self.options.seekable
+    }
+
+    pub(super) fn out(&mut self) -> &mut Outgoing {
+        &mut self.out
+    }
+
+    /// Contiguous bytes that are safe end here.
+    pub(super) fn done(&self) -> u64 {
+        match &self.phase {
+            Phase::Closed(After::Reread(..)) => self.out.next,
+            _ => self.out.done(),
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        match &self.phase {
+            Phase::Closed(After::Reread(_, second)) => second.intake.held(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn finish(&self, task: &mut Task) -> Result<(), TransferError> {
+        self.out.finish(task)
+    }
+
+    /// What is left when it has failed: an open file, and a temporary one with whether it exists.
+    pub(super) fn into_rest(self) -> (Option<Handle>, Option<(Vec<u8>, bool)>) {
+        let handle = match self.phase {
+            Phase::Open(handle, _) | Phase::Closed(After::Reread(handle, _) | After::CloseReread(handle)) => {
+                Some(handle)
+            }
+            _ => None,
+        };
+        (handle, self.options.temporary.map(|path| (path, self.made)))
+    }
+
+    /// The path that is written, for now.
+    fn written(&self) -> &[u8] {
+        self.options.temporary.as_deref().unwrap_or(&self.path)
+    }
+
+    /// How it is opened. What was written already is to stay.
+    fn flags(&self) -> OpenFlags {
+        let flags = self.options.flags;
+        match self.made {
+            true => OpenFlags::WRITE,
+            false if self.options.resume || self.in_place => OpenFlags(flags.0 & !OpenFlags::TRUNCATE.0),
+            false => flags,
+        }
+    }
+}
