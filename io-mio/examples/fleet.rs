@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
 use konko_mio::core::client::Password;
-use konko_mio::core::hosts::{KnownHosts, Verdict};
+use konko_mio::core::hosts::{Decision, HostKeyCheck, KnownHosts, Settled, Trust};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
 use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::wire::SshStr;
@@ -35,7 +35,7 @@ pub(crate) struct Plan {
     pub(crate) user: String,
     pub(crate) key: Option<Arc<KeyPair>>,
     pub(crate) password: Option<Password>,
-    pub(crate) known: KnownHosts,
+    pub(crate) known: Arc<KnownHosts>,
     pub(crate) at_once: usize,
     pub(crate) timeout: Duration,
     pub(crate) command: String,
@@ -62,7 +62,6 @@ struct Host {
 
 struct Fleet {
     plan: Plan,
-    config: Arc<ClientConfig>,
     waiting: VecDeque<usize>,
     /// Looked up or connected.
     active: usize,
@@ -95,12 +94,10 @@ impl App for Fleet {
         // What cannot be done now is noticed when the connection ends.
         let _ = match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                let (name, port) = &self.plan.hosts[host.index];
-                let verdict =
-                    conn.offered_host_key().map(|key| self.plan.known.lookup(name, *port, None, key));
-                let known = matches!(verdict, Some(Verdict::Match { .. }));
-                if !known {
-                    host.exit = Some(Err("the host key is not in known_hosts".into()));
+                let decision = conn.offered_host_key().map(|key| self.plan.check(host.index).decide(key));
+                let known = matches!(decision, Some(Decision::Settled(Settled::Accept { .. })));
+                if let Some(Decision::Settled(Settled::Refuse(problem))) = decision {
+                    host.exit = Some(Err(problem.to_string()));
                 }
                 conn.decide_host_key(ticket, known)
             }
@@ -126,8 +123,8 @@ impl App for Fleet {
         match message {
             Message::Resolved(index, addrs) => {
                 let started = Instant::now();
-                let connected =
-                    addrs.and_then(|a| hub.connect_any(a, self.config.clone()).map_err(|e| e.to_string()));
+                let connected = addrs
+                    .and_then(|a| hub.connect_any(a, self.plan.config(index)).map_err(|e| e.to_string()));
                 match connected {
                     Ok(id) => {
                         let host = Host {
@@ -196,6 +193,19 @@ impl Fleet {
 }
 
 impl Plan {
+    /// Whether to believe a host; nobody is asked.
+    fn check(&self, index: usize) -> HostKeyCheck {
+        let (name, port) = &self.hosts[index];
+        HostKeyCheck::new(name, *port, Trust::default(), Arc::clone(&self.known))
+    }
+
+    /// The host is asked for keys that are known first.
+    fn config(&self, index: usize) -> Arc<ClientConfig> {
+        let mut transport = TransportConfig::new(provider::best());
+        transport.algorithms.prefer_host_keys(&self.check(index).algorithms());
+        Arc::new(ClientConfig::new(transport))
+    }
+
     fn login(&self) -> Login {
         let key = self.key.clone().map(Way::Key);
         let password = self.password.as_ref().map(|_| Way::Password { tries: 1 });
@@ -258,7 +268,6 @@ pub(crate) fn run(plan: Plan, bar: ProgressBar) -> std::io::Result<Vec<Outcome>>
     let settings = Settings { workers: Some(Workers::new(4)?), ..Settings::default() };
     let mut clients = Loop::new(settings)?;
     let mut fleet = Fleet {
-        config: Arc::new(ClientConfig::new(TransportConfig::new(provider::best()))),
         waiting: (0..count).collect(),
         active: 0,
         hosts: BTreeMap::new(),
@@ -349,7 +358,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         user,
         key,
         password: std::env::var("FLEET_PASSWORD").ok().map(Password::new),
-        known: known_hosts(&known)?,
+        known: Arc::new(known_hosts(&known)?),
         at_once,
         timeout: Duration::from_secs(60),
         command,

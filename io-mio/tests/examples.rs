@@ -44,7 +44,7 @@ fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
         user: "alice".into(),
         key: None,
         password: Some(Password::new("wonderland")),
-        known: KnownHosts::parse("known_hosts", lines.as_bytes()).unwrap(),
+        known: Arc::new(KnownHosts::parse("known_hosts", lines.as_bytes()).unwrap()),
         at_once: 4,
         timeout: Duration::from_secs(30),
         command: command.into(),
@@ -60,7 +60,7 @@ fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
     let table = fleet::table(&outcomes);
     let lines: Vec<&str> = table.lines().collect();
     assert!(lines[0].contains("hello there"), "{table}");
-    assert!(lines[30].contains("not in known_hosts"), "{table}");
+    assert!(lines[30].contains("the host key is not known"), "{table}");
     assert!(lines[31].contains("refused"), "{table}");
     let outcomes = fleet::run(plan("exit 3"), indicatif::ProgressBar::hidden()).unwrap();
     assert!(outcomes[..30].iter().all(|o| o.result == Ok(3)));

@@ -7,7 +7,7 @@ use konko_core::channel::OpenFailure;
 use konko_core::error::{EndedBy, Phase, UsageError};
 use konko_core::login::AuthFailure;
 
-use crate::hosts::HostKeyProblem;
+use konko_core::hosts::HostKeyProblem;
 
 /// Why something failed: what, with whom, in which phase, and what to do about it.
 #[derive(Clone)]

@@ -3,10 +3,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use konko_core::crypto::{HashAlg, SigAlg};
-use konko_core::hosts::{self, Hints, Known, KnownHosts, Location, Problem, Verdict, learn_line};
-use konko_core::keys::{Fingerprint, PublicKey};
-use konko_core::wire::SshStr;
+use konko_core::crypto::SigAlg;
+use konko_core::hosts::{
+    Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, KnownHosts, Pin, Settled, Trust, Unknown,
+    UnknownHost,
+};
+use konko_core::keys::PublicKey;
 
 use crate::notice::Notice;
 
@@ -25,12 +27,6 @@ enum Policy {
     Files(KnownHostsFiles),
     Pinned(Vec<Pin>),
     Any,
-}
-
-#[derive(Clone, PartialEq, Eq)]
-enum Pin {
-    Key(PublicKey),
-    Fingerprint(String),
 }
 
 impl HostKeys {
@@ -57,12 +53,17 @@ impl HostKeys {
     }
 
     /// Looks up what is known about a host.
-    pub(crate) fn known(&self, host: &str, port: u16) -> Lookup {
-        let known = match &self.0 {
-            Policy::Files(files) => file::load(files.user.iter().chain(&files.global)),
-            _ => KnownHosts::new(),
+    pub(crate) fn known(&self, host: &str, port: u16) -> Lookup<'_> {
+        let (known, trust, files) = match &self.0 {
+            Policy::Files(files) => {
+                let known = file::load(files.user.iter().chain(&files.global));
+                (known, Trust::KnownHosts(files.checking()), Some(files))
+            }
+            Policy::Pinned(pins) => (KnownHosts::new(), Trust::Pinned(pins.clone()), None),
+            Policy::Any => (KnownHosts::new(), Trust::Any, None),
         };
-        Lookup { policy: self.0.clone(), known, host: zone::named(host).into_owned(), port }
+        let check = HostKeyCheck::new(zone::named(host), port, trust, Arc::new(known));
+        Lookup { check, files }
     }
 }
 
@@ -82,21 +83,17 @@ impl fmt::Debug for HostKeys {
     }
 }
 
+type Ask = Arc<dyn Fn(&UnknownHost) -> Answer + Send + Sync>;
+
 /// Host keys by known_hosts files; see [`HostKeys::known_hosts`].
 #[derive(Clone)]
 pub struct KnownHostsFiles {
     user: Vec<PathBuf>,
     global: Vec<PathBuf>,
     unknown: Unknown,
+    ask: Option<Ask>,
     tolerate_changed: bool,
     hash: bool,
-}
-
-#[derive(Clone)]
-enum Unknown {
-    Refuse,
-    AcceptNew,
-    Ask(Arc<dyn Fn(&UnknownHost<'_>) -> Answer + Send + Sync>),
 }
 
 impl Default for KnownHostsFiles {
@@ -106,6 +103,7 @@ impl Default for KnownHostsFiles {
             user: vec![ssh.join("known_hosts"), ssh.join("known_hosts2")],
             global: ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).into(),
             unknown: Unknown::Refuse,
+            ask: None,
             tolerate_changed: false,
             hash: false,
         }
@@ -136,8 +134,9 @@ impl KnownHostsFiles {
 
     /// Somebody is asked about a host that is not known. Called from the thread that connects.
     #[must_use]
-    pub fn prompt(mut self, ask: impl Fn(&UnknownHost<'_>) -> Answer + Send + Sync + 'static) -> Self {
-        self.unknown = Unknown::Ask(Arc::new(ask));
+    pub fn prompt(mut self, ask: impl Fn(&UnknownHost) -> Answer + Send + Sync + 'static) -> Self {
+        self.unknown = Unknown::Ask;
+        self.ask = Some(Arc::new(ask));
         self
     }
 
@@ -155,6 +154,15 @@ impl KnownHostsFiles {
         self.hash = hash;
         self
     }
+
+    fn checking(&self) -> Checking {
+        let mut checking = Checking::default();
+        checking.unknown = self.unknown;
+        checking.tolerate_changed = self.tolerate_changed;
+        checking.hash_names = self.hash;
+        checking.file = self.user.first().map(|file| file.display().to_string());
+        checking
+    }
 }
 
 impl From<KnownHostsFiles> for HostKeys {
@@ -169,146 +177,16 @@ impl fmt::Debug for KnownHostsFiles {
     }
 }
 
-/// The question about a host that is not known.
-#[derive(Debug)]
-pub struct UnknownHost<'a> {
-    /// The name that was connected to.
-    pub host: &'a str,
-    /// The port.
-    pub port: u16,
-    /// The key that the host showed, and proved to have.
-    pub key: &'a PublicKey,
-    /// Keys of other types that are known for the host. If there are any, it is not a new host.
-    pub other: &'a [Known],
-    /// What else was seen in the files.
-    pub hints: &'a Hints,
-    /// Where else this very key is known.
-    pub elsewhere: Vec<Location>,
-}
-
-/// The answer to [`UnknownHost`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Not this key.
-    Refuse,
-    /// This key, this time.
-    Once,
-    /// This key, from now on.
-    Remember,
-}
-
-/// Why a host key was not accepted. `Display` says what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HostKeyProblem {
-    /// The name under which it was looked up.
-    pub host: String,
-    /// The key's type.
-    pub key_type: &'static str,
-    /// The key's fingerprint.
-    pub fingerprint: Fingerprint,
-    /// What known_hosts says; `None` for a key that is not the pinned one.
-    pub verdict: Option<Verdict>,
-    /// Somebody was asked and said no.
-    pub asked: bool,
-    /// Where else this very key is known.
-    pub elsewhere: Vec<Location>,
-    /// The file that a new host belongs into.
-    pub file: Option<PathBuf>,
-}
-
-impl fmt::Display for HostKeyProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (key_type, fingerprint) = (self.key_type, &self.fingerprint);
-        let host = SshStr::new(self.host.as_bytes());
-        match &self.verdict {
-            None => {
-                write!(f, "the host key is not the pinned one: the host shows {key_type} {fingerprint}")?;
-            }
-            Some(Verdict::Revoked { at }) => write!(
-                f,
-                "REVOKED HOST KEY: {at} says that nobody may use the key {key_type} {fingerprint} any more.\n\
-                 Somebody else may have it and be listening. Ask the administrator of {host}; do not connect."
-            )?,
-            Some(Verdict::Unreadable { what }) => write!(
-                f,
-                "nobody can tell whether the host key is revoked. {what}.\n\
-                 Mend or remove it, or name other files of known hosts: until then no host key is trusted. \
-                 The host shows {key_type} {fingerprint}."
-            )?,
-            Some(Verdict::Changed { known }) => {
-                write!(
-                    f,
-                    "THE HOST KEY HAS CHANGED. Somebody may be listening, or the host has new keys.\n  \
-                     the host shows  {key_type} {fingerprint}"
-                )?;
-                write_known(f, known)?;
-                write!(
-                    f,
-                    "\nAsk the administrator of {host} for the right fingerprint. \
-                     If it is the one shown, remove the lines named above."
-                )?;
-            }
-            Some(Verdict::OtherTypeKnown { known }) => {
-                write!(
-                    f,
-                    "the host shows a key of a type that is not known for it: {key_type} {fingerprint}"
-                )?;
-                write_known(f, known)?;
-                write!(f, "\nCompare it with what the administrator of {host} says, then add it.")?;
-            }
-            Some(_) if self.asked => {
-                write!(f, "the host key {key_type} {fingerprint} was not confirmed")?;
-            }
-            Some(_) => {
-                writeln!(
-                    f,
-                    "the host key is not known, and nobody can be asked: it is {key_type} {fingerprint}."
-                )?;
-                write!(f, "Compare that with what the administrator of {host} says")?;
-                if let Some(file) = &self.file {
-                    write!(f, ", then add the key to {}", file.display())?;
-                }
-                f.write_str(" (ssh-keyscan prints the line)")?;
-            }
-        }
-        for at in &self.elsewhere {
-            write!(f, "\n  this key is known for another name at {at}")?;
-        }
-        Ok(())
-    }
-}
-
-fn write_known(f: &mut fmt::Formatter<'_>, known: &[Known]) -> fmt::Result {
-    for k in known {
-        let kind = SshStr::new(k.key_type.as_bytes());
-        match &k.fingerprint {
-            Some(fingerprint) => write!(f, "\n  known is        {kind} {fingerprint} at {}", k.at)?,
-            None => write!(f, "\n  known is        {kind} at {}", k.at)?,
-        }
-    }
-    Ok(())
-}
-
 /// What the files say about one host.
-pub(crate) struct Lookup {
-    policy: Policy,
-    known: KnownHosts,
-    host: String,
-    port: u16,
+pub(crate) struct Lookup<'h> {
+    check: HostKeyCheck,
+    files: Option<&'h KnownHostsFiles>,
 }
 
-impl Lookup {
+impl Lookup<'_> {
     /// The algorithms of the keys that are known, to be asked for first (U-08).
     pub(crate) fn algorithms(&self) -> Vec<SigAlg> {
-        match &self.policy {
-            Policy::Files(_) => self.known.known_algorithms(&self.host, self.port),
-            Policy::Pinned(pins) => {
-                let keys = pins.iter().filter_map(|p| if let Pin::Key(k) = p { Some(k) } else { None });
-                keys.flat_map(|k| k.sig_algs()).copied().collect()
-            }
-            Policy::Any => Vec::new(),
-        }
+        self.check.algorithms()
     }
 
     /// Decides about the key that the host shows.
@@ -317,132 +195,42 @@ impl Lookup {
         key: &PublicKey,
         notice: &mut dyn FnMut(Notice),
     ) -> Result<(), Box<HostKeyProblem>> {
-        self.warn(notice);
-        let fingerprint = key.fingerprint(HashAlg::Sha256);
-        let files = match &self.policy {
-            Policy::Any => {
-                notice(Notice::HostKeyAccepted("any key is".into()));
-                return Ok(());
+        self.check.warnings().into_iter().for_each(|warning| notice(Notice::Warning(warning)));
+        let settled = match self.check.decide(key) {
+            Decision::Settled(settled) => settled,
+            Decision::Ask(unknown) => {
+                let ask = self.files.and_then(|files| files.ask.as_ref());
+                let answer = ask.map_or(Answer::Refuse, |ask| ask(&unknown));
+                self.check.answered(*unknown, answer)
             }
-            Policy::Pinned(pins) => {
-                let text = fingerprint.to_string();
-                let same = |pin: &Pin| match pin {
-                    Pin::Key(pinned) => pinned == key,
-                    Pin::Fingerprint(pinned) => pinned.trim_end_matches('=') == text,
-                };
-                if pins.iter().any(same) {
-                    notice(Notice::HostKeyAccepted("it is pinned".into()));
-                    return Ok(());
-                }
-                return Err(self.problem(key, None, false));
-            }
-            Policy::Files(files) => files,
         };
-        let verdict = self.known.lookup(&self.host, self.port, None, key);
-        match &verdict {
-            Verdict::Match { at } => {
-                notice(Notice::HostKeyAccepted(format!("known at {at}")));
+        match settled {
+            Settled::Accept { why, remember } => {
+                notice(Notice::HostKeyAccepted(why.to_string()));
+                let file = self.files.and_then(|files| files.user.first()).filter(|_| remember);
+                if let Some(file) = file {
+                    let shown = file.display();
+                    notice(Notice::Warning(match self.learn(file, key) {
+                        Ok(()) => {
+                            let name = self.check.name();
+                            format!("permanently added {name} ({}) to {shown}", key.key_type())
+                        }
+                        Err(e) => format!("the host could not be added to {shown}: {e}"),
+                    }));
+                }
                 Ok(())
             }
-            Verdict::Unknown(hints) => self.unknown(files, key, &[], hints, verdict.clone(), notice),
-            Verdict::OtherTypeKnown { known } => {
-                self.unknown(files, key, known, &Hints::default(), verdict.clone(), notice)
-            }
-            Verdict::Changed { .. } if files.tolerate_changed => {
-                notice(Notice::HostKeyTolerated(self.problem(key, Some(verdict), false)));
+            Settled::Tolerate(problem) => {
+                notice(Notice::HostKeyTolerated(problem));
                 Ok(())
             }
-            Verdict::Changed { .. } | Verdict::Revoked { .. } | Verdict::Unreadable { .. } => {
-                Err(self.problem(key, Some(verdict), false))
-            }
+            Settled::Refuse(problem) => Err(problem),
         }
     }
 
-    /// Says which lines are damaged. Keys of types we do not have are no damage.
-    fn warn(&self, notice: &mut dyn FnMut(Notice)) {
-        const SHOWN: usize = 3;
-        let mut lines = self.known.warnings();
-        lines.retain(|warning| warning.problem != Problem::UnknownType);
-        for warning in lines.iter().take(SHOWN) {
-            notice(Notice::Warning(warning.to_string()));
-        }
-        if let Some(rest) = lines.len().checked_sub(SHOWN).filter(|rest| *rest > 0) {
-            notice(Notice::Warning(format!("{rest} more lines of known hosts are damaged")));
-        }
-    }
-
-    fn unknown(
-        &self,
-        files: &KnownHostsFiles,
-        key: &PublicKey,
-        other: &[Known],
-        hints: &Hints,
-        verdict: Verdict,
-        notice: &mut dyn FnMut(Notice),
-    ) -> Result<(), Box<HostKeyProblem>> {
-        let answer = match &files.unknown {
-            // A host of which other keys are known is not new.
-            Unknown::AcceptNew if other.is_empty() && hints.unreadable.is_empty() => Answer::Remember,
-            Unknown::AcceptNew if files.tolerate_changed => Answer::Once,
-            Unknown::AcceptNew | Unknown::Refuse => return Err(self.problem(key, Some(verdict), false)),
-            Unknown::Ask(ask) => ask(&UnknownHost {
-                host: &self.host,
-                port: self.port,
-                key,
-                other,
-                hints,
-                elsewhere: self.known.locations_of(key),
-            }),
-        };
-        if answer == Answer::Refuse {
-            return Err(self.problem(key, Some(verdict), true));
-        }
-        notice(Notice::HostKeyAccepted("the host is new".into()));
-        let file = files.user.first().filter(|_| answer == Answer::Remember);
-        if let Some(file) = file {
-            match self.learn(file, key, files.hash) {
-                Ok(()) => notice(Notice::Warning(format!(
-                    "permanently added {} ({}) to {}",
-                    hosts::canonical(&self.host, self.port),
-                    key.key_type(),
-                    file.display()
-                ))),
-                Err(e) => {
-                    notice(Notice::Warning(format!(
-                        "the host could not be added to {}: {e}",
-                        file.display()
-                    )));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn problem(&self, key: &PublicKey, verdict: Option<Verdict>, asked: bool) -> Box<HostKeyProblem> {
-        let file = match &self.policy {
-            Policy::Files(files) => files.user.first().cloned(),
-            _ => None,
-        };
-        Box::new(HostKeyProblem {
-            host: hosts::canonical(&self.host, self.port),
-            key_type: key.key_type(),
-            fingerprint: key.fingerprint(HashAlg::Sha256),
-            asked,
-            elsewhere: match &verdict {
-                Some(Verdict::Revoked { .. } | Verdict::Unreadable { .. }) => Vec::new(),
-                _ => self.known.locations_of(key),
-            },
-            verdict,
-            file,
-        })
-    }
-
-    fn learn(&self, file: &Path, key: &PublicKey, hash: bool) -> io::Result<()> {
+    fn learn(&self, file: &Path, key: &PublicKey) -> io::Result<()> {
         let mut salt = [0; 20];
-        if hash {
-            getrandom::fill(&mut salt).map_err(|e| io::Error::other(e.to_string()))?;
-        }
-        let line = learn_line(&self.host, self.port, key, hash.then_some(salt)).map_err(io::Error::other)?;
-        file::append(file, &line)
+        getrandom::fill(&mut salt).map_err(|e| io::Error::other(e.to_string()))?;
+        file::append(file, &self.check.line(key, salt).map_err(io::Error::other)?)
     }
 }

@@ -7,7 +7,7 @@ use konko_core::server::{AuthOutcome, AuthRejection, AuthResult};
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::wire::SshStr;
 
-use crate::hosts::HostKeyProblem;
+use konko_core::hosts::HostKeyProblem;
 use konko_core::login::{Attempt, Outcome};
 
 /// Something worth a line in a log; see [`ClientOptions::on_notice`](crate::ClientOptions::on_notice).

@@ -6,6 +6,7 @@
 
 pub(crate) mod address;
 mod broken;
+mod check;
 mod line;
 mod name;
 pub mod pattern;
@@ -19,6 +20,10 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
+pub use check::{
+    Accepted, Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, Pin, Settled, Trust, Unknown,
+    UnknownHost,
+};
 pub use line::Problem;
 pub use name::{BadHostName, canonical};
 pub use verdict::{Hints, Known, Location, Unreadable, Verdict, Warning};

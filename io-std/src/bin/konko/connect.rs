@@ -322,15 +322,15 @@ fn local_user() -> Result<Vec<u8>, String> {
 }
 
 /// Asks about a host that is not known.
-fn confirm(host: &UnknownHost<'_>) -> Answer {
-    let name = konko::core::hosts::canonical(host.host, host.port);
+fn confirm(host: &UnknownHost) -> Answer {
+    let name = konko::core::hosts::canonical(&host.host, host.port);
     let name = SshStr::new(name.as_bytes());
     let fingerprint = host.key.fingerprint(konko::core::crypto::HashAlg::Sha256);
     let mut text = format!(
         "The authenticity of host '{name}' can't be established.\n{} key fingerprint is {fingerprint}.\n",
         host.key.key_type()
     );
-    for known in host.other {
+    for known in &host.other {
         text += &format!(
             "WARNING: another key is known for this host: {} at {}\n",
             SshStr::new(known.key_type.as_bytes()),
