@@ -8,11 +8,10 @@ use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
-use crate::time::Time;
 
 use super::check::{is_special, is_unchanged};
 use super::intake::Intake;
-use super::lane::{Halt, Lane, Task, Turn};
+use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::Ranges;
 use super::requests::{Ask, Sent};
 use super::{Notice, PutOptions, TransferError};
@@ -110,156 +109,139 @@ impl Copy {
         }
     }
 
-    pub(super) fn step(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         match &mut self.phase {
             Phase::Opening(step @ Opening::Open, _) => {
-                let request = || client.open(&self.path, OpenFlags::READ, &Attrs::new());
-                lane.ask(task, Ask::Open, now, request)?;
+                let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                go.ask(Ask::Open, request)?;
                 *step = Opening::Look;
             }
             Phase::Opening(step @ Opening::Look, _) => {
-                lane.ask(task, Ask::Look, now, || client.stat(&self.target))?;
+                go.ask(Ask::Look, |client| client.stat(&self.target))?;
                 *step = Opening::Answers;
             }
             Phase::Opening(Opening::Answers, source) => {
-                task.quiet()?;
+                go.task.quiet()?;
                 let source = source.take().ok_or(TransferError::Changed)?;
                 self.phase = Phase::Source(source, Source::Stat { sent: false });
             }
             Phase::Source(handle, step @ Source::Stat { sent: false }) => {
-                lane.ask(task, Ask::Stat, now, || client.fstat(handle))?;
+                go.ask(Ask::Stat, |client| client.fstat(handle))?;
                 self.intake.ranges.size_pending = true;
                 *step = Source::Stat { sent: true };
             }
             Phase::Source(_, step @ Source::Stat { sent: true }) => {
-                task.quiet()?;
+                go.task.quiet()?;
                 *step = Source::OpenTarget { sent: false };
             }
             Phase::Source(_, step @ Source::OpenTarget { sent: false }) => {
                 let options = &self.options;
                 let cut = if self.in_place { OpenFlags::TRUNCATE.0 } else { 0 };
-                let request =
-                    || client.open(&self.target, OpenFlags(options.flags.0 & !cut), &options.create);
-                lane.ask(task, Ask::OpenTarget, now, request)?;
+                let request = |client: &mut Client| {
+                    client.open(&self.target, OpenFlags(options.flags.0 & !cut), &options.create)
+                };
+                go.ask(Ask::OpenTarget, request)?;
                 *step = Source::OpenTarget { sent: true };
             }
             Phase::Source(_, Source::OpenTarget { sent: true }) => {
-                task.quiet()?;
+                go.task.quiet()?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
-            Phase::Both { .. } => return self.step_both(lane, task, client, now),
+            Phase::Both { .. } => return self.step_both(go),
             Phase::Target(handle) => {
-                lane.close(task, now, || client.close(handle))?;
+                go.close(handle)?;
                 self.phase = Phase::Closed(After::Stat { again: false });
             }
             Phase::Closed(After::Stat { again }) => {
                 if *again {
-                    task.quiet()?;
+                    go.task.quiet()?;
                 }
-                lane.ask(task, Ask::StatPath, now, || client.stat(&self.target))?;
+                go.ask(Ask::StatPath, |client| client.stat(&self.target))?;
                 self.phase = Phase::Closed(After::Stated { again: *again });
             }
             Phase::Closed(After::Stated { .. }) => {
-                task.quiet()?;
+                go.task.quiet()?;
                 self.phase = Phase::End { doubted: false };
             }
-            Phase::Doubt(_) => return self.step_doubt(lane, task, client, now),
-            Phase::End { .. } => return task.end(),
+            Phase::Doubt(_) => return self.step_doubt(go),
+            Phase::End { .. } => return go.task.end(),
         }
         Ok(())
     }
 
-    fn step_both(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    fn step_both(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let Phase::Both { source, target, way } = &mut self.phase else { return Ok(()) };
         match *way {
             Way::CopyData { sent: false } => {
-                let able = client.supports(Extension::CopyData);
+                let able = go.client.supports(Extension::CopyData);
                 if able {
-                    task.quiet()?;
+                    go.task.quiet()?;
                 }
                 // What is made up as it is read says that it is empty (/proc), and servers copy as much of it.
                 if !able || self.intake.ranges.size == Some(0) {
                     *way = Way::Through;
                     return Err(Halt::Turn(Turn::Rotate));
                 }
-                let request = || client.copy_data((source, 0), 0, (target, 0));
-                lane.ask(task, Ask::CopyData, now, request)?;
+                let request = |client: &mut Client| client.copy_data((source, 0), 0, (target, 0));
+                go.ask(Ask::CopyData, request)?;
                 *way = Way::CopyData { sent: true };
             }
             Way::CopyData { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 *way = Way::Close;
             }
             Way::Through => {
                 while let Some((offset, data)) = self.held.front() {
-                    if !write(lane, task, client, target, (*offset, data), now) {
+                    if !write(go, target, (*offset, data)) {
                         return Err(Halt::Turn(Turn::Blocked));
                     }
                     self.held.pop_front();
                 }
-                self.intake.pump(lane, task, client, source, now)?;
-                let short = self.intake.is_short(task.summary.attrs.as_ref());
+                self.intake.pump(go, source)?;
+                let short = self.intake.is_short(go.task.summary.attrs.as_ref());
                 *way = if short { Way::Restat } else { Way::Close };
             }
             Way::Restat => {
-                lane.ask(task, Ask::Restat, now, || client.fstat(source))?;
+                go.ask(Ask::Restat, |client| client.fstat(source))?;
                 *way = Way::Close;
             }
             Way::Close => {
-                task.quiet()?;
-                lane.close(task, now, || client.close(source))?;
+                go.task.quiet()?;
+                go.close(source)?;
                 self.phase = Phase::Target(target.clone());
             }
         }
         Ok(())
     }
 
-    fn step_doubt(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    fn step_doubt(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let Phase::Doubt(doubt) = &mut self.phase else { return Ok(()) };
         *doubt = match doubt {
             Doubt::Open { sent: false } => {
-                task.quiet()?;
-                let request = || client.open(&self.path, OpenFlags::READ, &Attrs::new());
-                lane.ask(task, Ask::Open, now, request)?;
+                go.task.quiet()?;
+                let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                go.ask(Ask::Open, request)?;
                 Doubt::Open { sent: true }
             }
             Doubt::Open { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             Doubt::Probe(handle) => {
-                let end = task.summary.size;
-                lane.ask(task, Ask::Probe, now, || client.read(handle, end, 1))?;
+                let end = go.task.summary.size;
+                go.ask(Ask::Probe, |client| client.read(handle, end, 1))?;
                 Doubt::Restat(handle.clone())
             }
             Doubt::Restat(handle) => {
-                lane.ask(task, Ask::Restat, now, || client.fstat(handle))?;
+                go.ask(Ask::Restat, |client| client.fstat(handle))?;
                 Doubt::Answers(handle.clone())
             }
             Doubt::Answers(handle) => {
-                task.quiet()?;
+                go.task.quiet()?;
                 Doubt::Close(handle.clone())
             }
             Doubt::Close(handle) => {
-                lane.close(task, now, || client.close(handle))?;
+                go.close(handle)?;
                 self.phase = Phase::End { doubted: true };
                 return Ok(());
             }
@@ -270,21 +252,19 @@ impl Copy {
     /// Data goes back to the server.
     pub(super) fn on_data(
         &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        (sent, left, offset): (&Sent, u32, u64),
+        go: &mut Drive<'_>,
+        (sent, left): (&Sent, u32),
+        offset: u64,
         data: &[u8],
-        now: Time,
     ) -> Result<(), TransferError> {
         if sent.ask == Ask::Probe {
             // There is more than was copied.
-            let (expected, got) = (self.intake.ranges.size.unwrap_or(0), task.summary.size);
+            let (expected, got) = (self.intake.ranges.size.unwrap_or(0), go.task.summary.size);
             return Err(TransferError::SizeMismatch { expected, got });
         }
-        self.intake.arrived(lane, sent, offset, data.len(), left);
+        self.intake.arrived(go.lane, sent, offset, data.len(), left);
         if let Phase::Both { target, .. } = &self.phase
-            && !(self.held.is_empty() && write(lane, task, client, target, (offset, data), now))
+            && !(self.held.is_empty() && write(go, target, (offset, data)))
         {
             self.held.push_back((offset, data.to_vec()));
         }
@@ -293,19 +273,18 @@ impl Copy {
 
     pub(super) fn on_reply(
         &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
+        go: &mut Drive<'_>,
         sent: &Sent,
         reply: Reply<'_>,
     ) -> Result<(), TransferError> {
         match (sent.ask, reply) {
-            (Ask::Open | Ask::OpenTarget, Reply::Handle(handle)) => self.on_handle(lane, task, handle),
+            (Ask::Open | Ask::OpenTarget, Reply::Handle(handle)) => self.on_handle(go, handle),
             (Ask::Stat, Reply::Attrs(attrs)) => {
                 self.intake.ranges.size_pending = false;
                 self.intake.ranges.size = attrs.size;
                 self.in_place = self.there.as_ref().is_some_and(|there| there.may_be_same_file(&attrs));
                 let special = is_special(&attrs);
-                task.summary.attrs = Some(attrs);
+                go.task.summary.attrs = Some(attrs);
                 // A pipe makes one wait for ever, a device has no end.
                 if special {
                     return Err(TransferError::NotRegular);
@@ -313,18 +292,18 @@ impl Copy {
             }
             // It was not cut meanwhile: that is all there is. Files of /sys have a size of 4096.
             (Ask::Restat, Reply::Attrs(attrs))
-                if is_unchanged(task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
+                if is_unchanged(go.task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
             {
                 self.intake.ranges.size = None;
             }
             (Ask::Look, Reply::Attrs(attrs)) => self.there = Some(attrs),
             // The size of a device says nothing of what was written to it.
             (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {
-                return self.on_size(lane, task, attrs.size);
+                return self.on_size(go, attrs.size);
             }
             (Ask::Write, Reply::Status(status)) if status.is_ok() => {
                 self.written = self.written.saturating_add(u64::from(sent.len));
-                lane.notices.push_back(Notice::Progress { job: task.id, done: self.written });
+                go.lane.notices.push_back(Notice::Progress { job: go.task.id, done: self.written });
             }
             (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
                 self.intake.ranges.eof(sent.offset);
@@ -332,7 +311,7 @@ impl Copy {
             (Ask::Probe, Reply::Status(status)) if status.code == StatusCode::EOF => {}
             (Ask::CopyData, Reply::Status(status)) if status.is_ok() => self.by_server = true,
             (_, Reply::Status(status)) if !status.is_ok() => {
-                return self.on_refusal(lane, task, sent, status);
+                return self.on_refusal(go, sent, status);
             }
             // The client checks that replies fit.
             _ => {}
@@ -340,19 +319,19 @@ impl Copy {
         Ok(())
     }
 
-    fn on_handle(&mut self, lane: &mut Lane, task: &Task, handle: Handle) {
+    fn on_handle(&mut self, go: &mut Drive<'_>, handle: Handle) {
         match &mut self.phase {
             Phase::Opening(_, source) => {
                 *source = Some(handle);
-                lane.opened();
-                lane.notices.push_back(Notice::Opened { job: task.id, offset: 0 });
+                go.lane.opened();
+                go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset: 0 });
             }
             Phase::Source(source, _) => {
                 let (source, way) = (source.clone(), Way::CopyData { sent: false });
                 self.phase = Phase::Both { source, target: handle, way };
             }
             Phase::Doubt(doubt) => {
-                lane.opened();
+                go.lane.opened();
                 *doubt = Doubt::Probe(handle);
             }
             _ => {}
@@ -360,31 +339,25 @@ impl Copy {
     }
 
     /// The size of what was written, as the server has it.
-    fn on_size(&mut self, lane: &mut Lane, task: &mut Task, size: Option<u64>) -> Result<(), TransferError> {
+    fn on_size(&mut self, go: &mut Drive<'_>, size: Option<u64>) -> Result<(), TransferError> {
         let ranges = &self.intake.ranges;
         let expected = if self.by_server { ranges.size } else { Some(ranges.done()) };
         let Some(got) = size else { return Ok(()) };
         if expected == Some(got) {
-            task.summary.size_verified = true;
+            go.task.summary.size_verified = true;
         } else if let Phase::Closed(after @ After::Stated { again: false }) = &mut self.phase {
             *after = After::Stat { again: true };
         } else if self.by_server {
-            task.summary.size = got;
+            go.task.summary.size = got;
             self.phase = Phase::Doubt(Doubt::Open { sent: false });
-            lane.opens(task);
+            go.lane.opens(go.task);
         } else {
             return Err(TransferError::SizeMismatch { expected: expected.unwrap_or(0), got });
         }
         Ok(())
     }
 
-    fn on_refusal(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        sent: &Sent,
-        status: Status,
-    ) -> Result<(), TransferError> {
+    fn on_refusal(&mut self, go: &mut Drive<'_>, sent: &Sent, status: Status) -> Result<(), TransferError> {
         match sent.ask {
             // Not every server tells; what cannot be told cannot be compared.
             Ask::Stat => self.intake.ranges.size_pending = false,
@@ -397,7 +370,7 @@ impl Copy {
             }
             ask => {
                 if matches!(ask, Ask::Open | Ask::OpenTarget) {
-                    lane.closed(task);
+                    go.lane.closed(go.task);
                 }
                 return Err(ask.refused(status));
             }
@@ -444,17 +417,10 @@ impl Copy {
 }
 
 /// WRITE of what was read. False: the client does not take it now.
-fn write(
-    lane: &mut Lane,
-    task: &mut Task,
-    client: &mut Client,
-    target: &Handle,
-    (offset, data): (u64, &[u8]),
-    now: Time,
-) -> bool {
-    match client.write(target, offset, data) {
+fn write(go: &mut Drive<'_>, target: &Handle, (offset, data): (u64, &[u8])) -> bool {
+    match go.client.write(target, offset, data) {
         Ok(id) => {
-            lane.note(task, Ask::Write, (offset, data.len() as u32), id, now);
+            go.note(Ask::Write, (offset, data.len() as u32), id);
             true
         }
         Err(_) => false,

@@ -7,11 +7,10 @@ use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
-use crate::time::Time;
 
 use super::check::{Running, Second, is_special, is_unchanged};
 use super::intake::Intake;
-use super::lane::{Halt, Lane, Task, Turn};
+use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::{Ranges, Reorder};
 use super::requests::{Ask, Sent};
 use super::{GetOptions, Notice, TransferConfig, TransferError, Verify};
@@ -87,26 +86,20 @@ impl Download {
         })
     }
 
-    pub(super) fn step(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         match &mut self.phase {
             Phase::Opening { sent: false } => {
-                let request = || client.open(&self.path, OpenFlags::READ, &Attrs::new());
-                lane.ask(task, Ask::Open, now, request)?;
+                let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                go.ask(Ask::Open, request)?;
                 self.phase = Phase::Opening { sent: true };
             }
             Phase::Opening { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
-            Phase::Open(..) => return self.step_open(lane, task, client, now),
+            Phase::Open(..) => return self.step_open(go),
             Phase::Closed => {
-                task.quiet()?;
+                go.task.quiet()?;
                 let failed = self.single == Single::Refused || self.intake.ranges.verdict().is_err();
                 if self.single == Single::No || !failed {
                     return Err(Halt::Done);
@@ -117,20 +110,14 @@ impl Download {
                 self.intake.ranges.size_pending = true;
                 (self.single, self.tries) = (Single::No, self.tries.max(1));
                 self.phase = Phase::Opening { sent: false };
-                lane.opens(task);
+                go.lane.opens(go.task);
             }
         }
         Ok(())
     }
 
-    fn step_open(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
-        let single = self.single_len(lane, task, client);
+    fn step_open(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
+        let single = self.single_len(go);
         let Phase::Open(handle, step) = &mut self.phase else { return Ok(()) };
         match step {
             Step::Stat if single.is_some() => {
@@ -138,31 +125,31 @@ impl Download {
                 *step = Step::Read;
             }
             Step::Stat => {
-                lane.ask(task, Ask::Stat, now, || client.fstat(handle))?;
+                go.ask(Ask::Stat, |client| client.fstat(handle))?;
                 self.intake.ranges.size_pending = true;
                 *step = Step::Read;
             }
             Step::Read => {
                 if let Some(len) = single.filter(|_| !self.intake.ranges.is_exhausted()) {
-                    lane.known_len(lane.read_len(client) as usize);
-                    self.intake.send(lane, task, client, handle, len, now)?;
+                    go.lane.known_len(go.lane.read_len(go.client) as usize);
+                    self.intake.send(go, handle, len)?;
                     self.single = Single::Sent;
                     *step = Step::Close;
                     return Ok(());
                 }
-                self.intake.pump(lane, task, client, handle, now)?;
-                let short = self.intake.is_short(task.summary.attrs.as_ref());
+                self.intake.pump(go, handle)?;
+                let short = self.intake.is_short(go.task.summary.attrs.as_ref());
                 *step = if short { Step::Restat { sent: false } } else { check(self.options.verify) };
             }
             Step::Restat { sent: false } => {
-                lane.ask(task, Ask::Restat, now, || client.fstat(handle))?;
+                go.ask(Ask::Restat, |client| client.fstat(handle))?;
                 *step = Step::Restat { sent: true };
             }
             Step::Restat { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 *step = check(self.options.verify);
             }
-            Step::Hash { sent: false } if !client.supports(Extension::CheckFile) => {
+            Step::Hash { sent: false } if !go.client.supports(Extension::CheckFile) => {
                 *step = Step::Reread(None);
                 return Err(Halt::Turn(Turn::Rotate));
             }
@@ -171,33 +158,34 @@ impl Download {
                 let len = self.intake.ranges.done().saturating_sub(start);
                 // A length of 0 would be everything.
                 if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
-                    let request = || client.check_file(handle, &[hash.alg()], start, len, 0);
-                    lane.ask(task, Ask::HashHandle, now, request)?;
+                    let request =
+                        |client: &mut Client| client.check_file(handle, &[hash.alg()], start, len, 0);
+                    go.ask(Ask::HashHandle, request)?;
                 }
                 *step = Step::Hash { sent: true };
             }
             Step::Hash { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 *step = Step::Close;
             }
             Step::Reread(second @ None) => {
-                task.quiet()?;
+                go.task.quiet()?;
                 // The first pass has to be right before there is a second.
-                self.intake.finish(task)?;
+                self.intake.finish(go.task)?;
                 let span = (self.options.offset, self.intake.ranges.done());
                 let first = self.hash.take().ok_or(TransferError::NoProvider)?;
                 let bounded = self.options.end.is_some();
-                *second = Some(Box::new(Second::start(&lane.config, first, span, bounded)?));
+                *second = Some(Box::new(Second::start(&go.lane.config, first, span, bounded)?));
             }
             Step::Reread(Some(second)) => {
-                second.intake.pump(lane, task, client, handle, now)?;
+                second.intake.pump(go, handle)?;
                 let Step::Reread(Some(second)) = core::mem::replace(step, Step::Close) else { return Ok(()) };
                 // Now it is known for sure.
                 self.intake.ranges.size = Some(second.verdict()?);
-                task.summary.hash_verified = true;
+                go.task.summary.hash_verified = true;
             }
             Step::Close => {
-                lane.close(task, now, || client.close(handle))?;
+                go.close(handle)?;
                 self.phase = Phase::Closed;
             }
         }
@@ -205,60 +193,58 @@ impl Download {
     }
 
     /// The length of the one READ that fetches a small file of known size.
-    fn single_len(&self, lane: &Lane, task: &Task, client: &Client) -> Option<u32> {
+    fn single_len(&self, go: &Drive<'_>) -> Option<u32> {
         let (options, ranges) = (&self.options, &self.intake.ranges);
         let plain = options.verify == Verify::Size
             && options.limit.is_none()
             && options.end.is_none()
             && !options.attrs
             && self.tries == 0
-            && task.data == 0
+            && go.task.data == 0
             && ranges.done() == options.offset
-            && !lane.config.sequential;
+            && !go.lane.config.sequential;
         let told = ranges.size.or(options.size).filter(|_| plain)?;
         let need = told.checked_sub(options.offset)?.saturating_add(1).next_multiple_of(4096);
-        u32::try_from(need).ok().filter(|need| *need <= lane.read_len(client))
+        u32::try_from(need).ok().filter(|need| *need <= go.lane.read_len(go.client))
     }
 
     /// True: the data goes to the application now.
     pub(super) fn on_data(
         &mut self,
-        lane: &mut Lane,
-        task: &Task,
+        go: &mut Drive<'_>,
         (sent, left): (&Sent, u32),
         offset: u64,
         data: &[u8],
     ) -> bool {
-        self.reading().arrived(lane, sent, offset, data.len(), left);
+        self.reading().arrived(go.lane, sent, offset, data.len(), left);
         if let Phase::Open(_, Step::Reread(Some(second))) = &mut self.phase {
-            second.on_data(lane, offset, data);
+            second.on_data(go.lane, offset, data);
             return false;
         }
-        self.intake.take(lane, Some(task.id), self.hash.as_mut(), offset, data)
+        self.intake.take(go.lane, Some(go.task.id), self.hash.as_mut(), offset, data)
     }
 
     pub(super) fn on_reply(
         &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
+        go: &mut Drive<'_>,
         sent: &Sent,
         reply: Reply<'_>,
     ) -> Result<(), TransferError> {
         match (sent.ask, reply) {
             (Ask::Open, Reply::Handle(handle)) => {
-                lane.opened();
+                go.lane.opened();
                 self.phase = Phase::Open(handle, Step::Stat);
                 if !self.opened {
                     self.opened = true;
                     let offset = self.intake.ranges.done();
-                    lane.notices.push_back(Notice::Opened { job: task.id, offset });
+                    go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset });
                 }
             }
             (Ask::Stat, Reply::Attrs(attrs)) => {
                 self.intake.ranges.size_pending = false;
                 self.intake.ranges.size = attrs.size;
                 let special = is_special(&attrs);
-                task.summary.attrs = Some(attrs);
+                go.task.summary.attrs = Some(attrs);
                 // A pipe makes one wait for ever, a device has no end.
                 if special {
                     return Err(TransferError::NotRegular);
@@ -266,19 +252,19 @@ impl Download {
             }
             // It was not cut meanwhile: that is all there is. Files of /sys have a size of 4096.
             (Ask::Restat, Reply::Attrs(attrs))
-                if is_unchanged(task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
+                if is_unchanged(go.task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
             {
                 self.intake.ranges.size = None;
             }
             (Ask::HashHandle, Reply::FileHash(told)) => {
                 self.hash.take().ok_or(TransferError::HashMismatch)?.compare(&told)?;
-                task.summary.hash_verified = true;
+                go.task.summary.hash_verified = true;
             }
             (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
                 self.reading().ranges.eof(sent.offset);
             }
             (_, Reply::Status(status)) if !status.is_ok() => {
-                return self.on_refusal(lane, task, sent, status);
+                return self.on_refusal(go, sent, status);
             }
             // The client checks that replies fit.
             _ => {}
@@ -286,16 +272,10 @@ impl Download {
         Ok(())
     }
 
-    fn on_refusal(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        sent: &Sent,
-        status: Status,
-    ) -> Result<(), TransferError> {
+    fn on_refusal(&mut self, go: &mut Drive<'_>, sent: &Sent, status: Status) -> Result<(), TransferError> {
         match sent.ask {
             Ask::Open => {
-                lane.refused(task, &mut self.tries, sent.offset, status)?;
+                go.lane.refused(go.task, &mut self.tries, sent.offset, status)?;
                 self.phase = Phase::Opening { sent: false };
             }
             // Not every server tells; what cannot be told cannot be compared.

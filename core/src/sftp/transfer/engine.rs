@@ -123,7 +123,7 @@ impl Transfers {
                     if left == 0 {
                         lane.answered(&mut job.task, &sent, now);
                     }
-                    job.on_data(lane, client, (&sent, left), offset, data, now)
+                    job.on_data((lane, client, now), (&sent, left), offset, data)
                 });
                 self.wake(job);
                 if mine == Some(true) { Handled::Data { job, offset, data } } else { Handled::Done }
@@ -135,7 +135,7 @@ impl Transfers {
                 self.lane.window.alive(now);
                 let failed = self.with(sent.job, |lane, job| {
                     lane.answered(&mut job.task, &sent, now);
-                    job.on_reply(lane, &sent, reply).map_err(|error| job.fail(error)).is_err()
+                    job.on_reply((lane, client, now), &sent, reply).map_err(|error| job.fail(error)).is_err()
                 });
                 if failed == Some(true) {
                     self.drop_data(client, sent.job, u64::MAX);
@@ -157,7 +157,7 @@ impl Transfers {
         read: impl FnOnce(&mut [u8]) -> Local,
     ) -> usize {
         let filled = self.with(id, |lane, job| {
-            job.fill(lane, client, now, read).unwrap_or_else(|error| {
+            job.fill((lane, client, now), read).unwrap_or_else(|error| {
                 job.fail(error);
                 Some(0)
             })

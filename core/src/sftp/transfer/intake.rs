@@ -1,11 +1,10 @@
 //! A file that is read: what is asked for, and what becomes of the data.
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::client::{Client, Handle};
-use crate::time::Time;
+use crate::sftp::client::Handle;
 
 use super::check::Running;
-use super::lane::{Halt, Lane, Task, Turn};
+use super::lane::{Drive, Halt, Lane, Task, Turn};
 use super::ranges::{Ranges, Reorder};
 use super::requests::{Ask, Sent};
 use super::{JobId, Notice};
@@ -22,19 +21,12 @@ pub(super) struct Intake {
 
 impl Intake {
     /// Sends READs until everything was asked for and has come.
-    pub(super) fn pump(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        handle: &Handle,
-        now: Time,
-    ) -> Result<(), Halt> {
-        let len = lane.read_len(client);
-        lane.known_len(len as usize);
-        while !(task.data == 0 && self.ranges.is_exhausted()) {
-            self.send(lane, task, client, handle, len, now)?;
-            if task.data.is_multiple_of(8) {
+    pub(super) fn pump(&mut self, go: &mut Drive<'_>, handle: &Handle) -> Result<(), Halt> {
+        let len = go.lane.read_len(go.client);
+        go.lane.known_len(len as usize);
+        while !(go.task.data == 0 && self.ranges.is_exhausted()) {
+            self.send(go, handle, len)?;
+            if go.task.data.is_multiple_of(8) {
                 return Err(Halt::Turn(Turn::Rotate));
             }
         }
@@ -42,29 +34,21 @@ impl Intake {
     }
 
     /// Sends one READ.
-    pub(super) fn send(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        handle: &Handle,
-        len: u32,
-        now: Time,
-    ) -> Result<(), Halt> {
-        if !lane.has_turn(task) {
+    pub(super) fn send(&mut self, go: &mut Drive<'_>, handle: &Handle, len: u32) -> Result<(), Halt> {
+        if !go.lane.has_turn(go.task) {
             return Err(Halt::Turn(Turn::Idle));
         }
-        if !lane.window.has_room() {
+        if !go.lane.window.has_room() {
             return Err(Halt::Turn(Turn::Blocked));
         }
-        if !self.may_wait(lane, len) {
+        if !self.may_wait(go.lane, len) {
             return Err(Halt::Turn(Turn::Idle));
         }
-        let Some((offset, n)) = self.ranges.next(len, task.data) else {
+        let Some((offset, n)) = self.ranges.next(len, go.task.data) else {
             return Err(Halt::Turn(Turn::Idle));
         };
-        match client.read(handle, offset, n) {
-            Ok(id) => lane.note(task, Ask::Read, (offset, n), id, now),
+        match go.client.read(handle, offset, n) {
+            Ok(id) => go.note(Ask::Read, (offset, n), id),
             Err(_) => {
                 self.ranges.again(offset, n);
                 return Err(Halt::Turn(Turn::Blocked));

@@ -10,7 +10,7 @@ use crate::time::Time;
 use super::copy::Copy;
 use super::download::Download;
 use super::intake::Intake;
-use super::lane::{Halt, Lane, Task};
+use super::lane::{Drive, Halt, Lane, Task};
 use super::object::{ReadAhead, WriteBehind};
 use super::outgoing::Outgoing;
 use super::requests::{Ask, Sent};
@@ -46,40 +46,47 @@ impl fmt::Debug for Job {
 }
 
 impl Job {
+    /// What it is, and what it works with.
+    fn at<'a>(
+        &'a mut self,
+        lane: &'a mut Lane,
+        client: &'a mut Client,
+        now: Time,
+    ) -> (&'a mut Work, Drive<'a>) {
+        (&mut self.work, Drive { lane, task: &mut self.task, client, now })
+    }
+
     /// Goes on; the end and failures are halts.
     pub(super) fn step(&mut self, lane: &mut Lane, client: &mut Client, now: Time) -> Result<(), Halt> {
-        let task = &mut self.task;
-        match &mut self.work {
-            Work::Download(w) => w.step(lane, task, client, now),
-            Work::Upload(w) => w.step(lane, task, client, now),
-            Work::Copy(w) => w.step(lane, task, client, now),
-            Work::ReadAhead(w) => w.step(lane, task, client, now),
-            Work::WriteBehind(w) => w.step(task),
-            Work::Failed(w) => w.step(lane, task, client, now),
+        let (work, mut go) = self.at(lane, client, now);
+        match work {
+            Work::Download(w) => w.step(&mut go),
+            Work::Upload(w) => w.step(&mut go),
+            Work::Copy(w) => w.step(&mut go),
+            Work::ReadAhead(w) => w.step(&mut go),
+            Work::WriteBehind(w) => w.step(go.task),
+            Work::Failed(w) => w.step(&mut go),
         }
     }
 
-    /// True: the data goes to the application now.
+    /// Data came, `left` bytes of its reply will follow. True: it goes to the application now.
     pub(super) fn on_data(
         &mut self,
-        lane: &mut Lane,
-        client: &mut Client,
+        (lane, client, now): (&mut Lane, &mut Client, Time),
         (sent, left): (&Sent, u32),
         offset: u64,
         data: &[u8],
-        now: Time,
     ) -> bool {
-        let task = &mut self.task;
-        match &mut self.work {
-            Work::Download(w) => return w.on_data(lane, task, (sent, left), offset, data),
+        let (work, mut go) = self.at(lane, client, now);
+        match work {
+            Work::Download(w) => return w.on_data(&mut go, (sent, left), offset, data),
             Work::ReadAhead(w) => {
-                w.intake.arrived(lane, sent, offset, data.len(), left);
-                return w.intake.take(lane, Some(task.id), None, offset, data);
+                w.intake.arrived(go.lane, sent, offset, data.len(), left);
+                return w.intake.take(go.lane, Some(go.task.id), None, offset, data);
             }
-            Work::Upload(w) => w.on_data(lane, (sent, left), offset, data),
+            Work::Upload(w) => w.on_data(&mut go, (sent, left), offset, data),
             Work::Copy(w) => {
-                let part = (sent, left, offset);
-                if let Err(error) = w.on_data(lane, task, client, part, data, now) {
+                if let Err(error) = w.on_data(&mut go, (sent, left), offset, data) {
                     self.fail(error);
                 }
             }
@@ -90,35 +97,34 @@ impl Job {
 
     pub(super) fn on_reply(
         &mut self,
-        lane: &mut Lane,
+        (lane, client, now): (&mut Lane, &mut Client, Time),
         sent: &Sent,
         reply: Reply<'_>,
     ) -> Result<(), TransferError> {
-        let task = &mut self.task;
-        match &mut self.work {
-            Work::Download(w) => w.on_reply(lane, task, sent, reply),
-            Work::Upload(w) => w.on_reply(lane, task, sent, reply),
-            Work::Copy(w) => w.on_reply(lane, task, sent, reply),
+        let (work, mut go) = self.at(lane, client, now);
+        match work {
+            Work::Download(w) => w.on_reply(&mut go, sent, reply),
+            Work::Upload(w) => w.on_reply(&mut go, sent, reply),
+            Work::Copy(w) => w.on_reply(&mut go, sent, reply),
             Work::ReadAhead(w) => w.on_reply(sent, reply),
             Work::WriteBehind(w) => w.on_reply(sent, reply),
             Work::Failed(w) => {
-                w.on_reply(lane, task, sent, reply);
+                w.on_reply(&mut go, sent, reply);
                 Ok(())
             }
         }
     }
 
+    /// Lends room for local data; `None`: it cannot be taken now, or there is none.
     pub(super) fn fill(
         &mut self,
-        lane: &mut Lane,
-        client: &mut Client,
-        now: Time,
+        (lane, client, now): (&mut Lane, &mut Client, Time),
         read: impl FnOnce(&mut [u8]) -> Local,
     ) -> Result<Option<usize>, TransferError> {
-        let task = &mut self.task;
-        match &mut self.work {
-            Work::Upload(w) => w.fill(lane, task, client, now, read),
-            Work::WriteBehind(w) => w.out.fill(lane, task, client, (&w.handle, None), now, read),
+        let (work, mut go) = self.at(lane, client, now);
+        match work {
+            Work::Upload(w) => w.fill(&mut go, read),
+            Work::WriteBehind(w) => w.out.fill(&mut go, (&w.handle, None), read),
             _ => Ok(None),
         }
     }
@@ -272,16 +278,16 @@ impl Failed {
         Failed { error, handles: [None, None], temporary: None, phase: Tidy::Answers, patient: true, done }
     }
 
-    fn step(&mut self, lane: &mut Lane, task: &mut Task, client: &mut Client, now: Time) -> Result<(), Halt> {
+    fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         self.phase = match self.phase {
             Tidy::Answers | Tidy::Closed if self.patient => {
-                task.quiet()?;
+                go.task.quiet()?;
                 if matches!(self.phase, Tidy::Answers) { Tidy::Close } else { Tidy::Remove }
             }
             Tidy::Answers | Tidy::Close => {
                 for place in &mut self.handles {
                     if let Some(handle) = place {
-                        tidied(lane.close(task, now, || client.close(handle)))?;
+                        tidied(go.close(handle))?;
                         *place = None;
                     }
                 }
@@ -289,28 +295,28 @@ impl Failed {
             }
             Tidy::Closed | Tidy::Remove => {
                 if let Some((path, true)) = &self.temporary {
-                    tidied(lane.ask(task, Ask::Remove, now, || client.remove(path)))?;
+                    tidied(go.ask(Ask::Remove, |client| client.remove(path)))?;
                 }
                 Tidy::End
             }
-            Tidy::End => return task.end(),
+            Tidy::End => return go.task.end(),
         };
         Ok(())
     }
 
-    fn on_reply(&mut self, lane: &mut Lane, task: &mut Task, sent: &Sent, reply: Reply<'_>) {
+    fn on_reply(&mut self, go: &mut Drive<'_>, sent: &Sent, reply: Reply<'_>) {
         match (sent.ask, reply) {
             (Ask::Open | Ask::OpenTarget | Ask::Reopen, Reply::Handle(handle)) => {
                 if let Some(place) = self.handles.iter_mut().find(|place| place.is_none()) {
                     *place = Some(handle);
                 }
                 match (sent.ask, &mut self.temporary) {
-                    (Ask::Reopen, _) => lane.opens(task),
+                    (Ask::Reopen, _) => go.lane.opens(go.task),
                     (Ask::Open, Some((_, exists))) => *exists = true,
                     _ => {}
                 }
             }
-            (Ask::Open | Ask::OpenTarget, Reply::Status(_)) => lane.closed(task),
+            (Ask::Open | Ask::OpenTarget, Reply::Status(_)) => go.lane.closed(go.task),
             _ => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::sftp::client::{Client, RequestId};
+use crate::sftp::client::{Client, Handle, RequestId};
 use crate::sftp::error::UsageError;
 use crate::sftp::status::{Status, StatusCode};
 use crate::time::Time;
@@ -119,65 +119,6 @@ impl Lane {
         }
     }
 
-    /// Sends a request that is not about data, and goes on without the reply.
-    pub(super) fn ask(
-        &mut self,
-        task: &mut Task,
-        ask: Ask,
-        now: Time,
-        request: impl FnOnce() -> Result<RequestId, UsageError>,
-    ) -> Result<(), Halt> {
-        // A server that stalled before gets one thing at a time.
-        if self.window.has_stalled() {
-            task.quiet()?;
-        }
-        let text = match request() {
-            Ok(id) => {
-                self.note(task, ask, (self.files as u64, 0), id, now);
-                return Ok(());
-            }
-            Err(UsageError::Full | UsageError::NotReady | UsageError::Ended) => {
-                return Err(Halt::Turn(Turn::Blocked));
-            }
-            Err(UsageError::InvalidPath) => "the path holds a NUL byte",
-            Err(UsageError::TooLong) => "the path is too long",
-            Err(_) => "the server does not offer it",
-        };
-        Err(Halt::Fail(ask.refused(Status::with_message(StatusCode::OP_UNSUPPORTED, text))))
-    }
-
-    /// CLOSE. What was open does not count any more.
-    pub(super) fn close(
-        &mut self,
-        task: &mut Task,
-        now: Time,
-        request: impl FnOnce() -> Result<RequestId, UsageError>,
-    ) -> Result<(), Halt> {
-        self.ask(task, Ask::Close, now, request)?;
-        self.closed(task);
-        Ok(())
-    }
-
-    /// A request was sent.
-    pub(super) fn note(
-        &mut self,
-        task: &mut Task,
-        ask: Ask,
-        (offset, len): (u64, u32),
-        id: RequestId,
-        now: Time,
-    ) {
-        if self.requests.is_empty() {
-            self.window.start_clock(now);
-        }
-        task.outstanding = task.outstanding.saturating_add(1);
-        if ask.is_data() {
-            task.data = task.data.saturating_add(1);
-            self.window.sent(len as usize, now);
-        }
-        self.requests.insert(id, Sent { job: task.id, ask, offset, len, got: 0, at: now, turn: 0 });
-    }
-
     /// A request was answered in full.
     pub(super) fn answered(&mut self, task: &mut Task, sent: &Sent, now: Time) {
         task.outstanding = task.outstanding.saturating_sub(1);
@@ -253,5 +194,61 @@ impl Lane {
     /// Requests of any size: at least a few are in flight.
     pub(super) fn known_len(&mut self, len: usize) {
         self.window.at_least(self.config.start_requests.saturating_mul(len));
+    }
+}
+
+/// One job at work.
+pub(super) struct Drive<'a> {
+    pub(super) lane: &'a mut Lane,
+    pub(super) task: &'a mut Task,
+    pub(super) client: &'a mut Client,
+    pub(super) now: Time,
+}
+
+impl Drive<'_> {
+    /// Sends a request that is not about data, and goes on without the reply.
+    pub(super) fn ask(
+        &mut self,
+        ask: Ask,
+        request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>,
+    ) -> Result<(), Halt> {
+        // A server that stalled before gets one thing at a time.
+        if self.lane.window.has_stalled() {
+            self.task.quiet()?;
+        }
+        let text = match request(self.client) {
+            Ok(id) => {
+                self.note(ask, (self.lane.files as u64, 0), id);
+                return Ok(());
+            }
+            Err(UsageError::Full | UsageError::NotReady | UsageError::Ended) => {
+                return Err(Halt::Turn(Turn::Blocked));
+            }
+            Err(UsageError::InvalidPath) => "the path holds a NUL byte",
+            Err(UsageError::TooLong) => "the path is too long",
+            Err(_) => "the server does not offer it",
+        };
+        Err(Halt::Fail(ask.refused(Status::with_message(StatusCode::OP_UNSUPPORTED, text))))
+    }
+
+    /// CLOSE. What was open does not count any more.
+    pub(super) fn close(&mut self, handle: &Handle) -> Result<(), Halt> {
+        self.ask(Ask::Close, |client| client.close(handle))?;
+        self.lane.closed(self.task);
+        Ok(())
+    }
+
+    /// A request was sent.
+    pub(super) fn note(&mut self, ask: Ask, (offset, len): (u64, u32), id: RequestId) {
+        let (lane, task, now) = (&mut *self.lane, &mut *self.task, self.now);
+        if lane.requests.is_empty() {
+            lane.window.start_clock(now);
+        }
+        task.outstanding = task.outstanding.saturating_add(1);
+        if ask.is_data() {
+            task.data = task.data.saturating_add(1);
+            lane.window.sent(len as usize, now);
+        }
+        lane.requests.insert(id, Sent { job: task.id, ask, offset, len, got: 0, at: now, turn: 0 });
     }
 }

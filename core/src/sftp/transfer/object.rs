@@ -1,11 +1,10 @@
 //! An open file of the application's, which stays open: read ahead from, written behind to.
 
-use crate::sftp::client::{Client, Handle, Reply};
+use crate::sftp::client::{Handle, Reply};
 use crate::sftp::status::StatusCode;
-use crate::time::Time;
 
 use super::intake::Intake;
-use super::lane::{Halt, Lane, Task, Turn};
+use super::lane::{Drive, Halt, Task, Turn};
 use super::outgoing::Outgoing;
 use super::ranges::{Ranges, Reorder};
 use super::requests::{Ask, Sent};
@@ -23,15 +22,9 @@ impl ReadAhead {
         ReadAhead { handle: handle.clone(), intake: Intake { ranges, order } }
     }
 
-    pub(super) fn step(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
-        self.intake.pump(lane, task, client, &self.handle, now)?;
-        task.end()
+    pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
+        self.intake.pump(go, &self.handle)?;
+        go.task.end()
     }
 
     pub(super) fn on_reply(&mut self, sent: &Sent, reply: Reply<'_>) -> Result<(), TransferError> {

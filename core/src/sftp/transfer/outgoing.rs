@@ -2,11 +2,10 @@
 
 use alloc::collections::VecDeque;
 
-use crate::sftp::client::{Client, Handle};
-use crate::time::Time;
+use crate::sftp::client::Handle;
 
 use super::check::Running;
-use super::lane::{Halt, Lane, Task, Turn};
+use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::Ranges;
 use super::requests::{Ask, Sent};
 use super::{Local, Notice, TransferError};
@@ -45,20 +44,20 @@ impl Outgoing {
     }
 
     /// Asks for local data until all of it was sent.
-    pub(super) fn pump(&mut self, lane: &mut Lane, task: &mut Task, client: &Client) -> Result<(), Halt> {
+    pub(super) fn pump(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         if self.is_sent() {
             // So that what stalls can still be sent again.
-            return if lane.window.has_stalled() { task.quiet() } else { Ok(()) };
+            return if go.lane.window.has_stalled() { go.task.quiet() } else { Ok(()) };
         }
         if self.asked {
             return Err(Halt::Turn(Turn::Idle));
         }
-        let len = lane.write_len(client);
-        lane.known_len(len);
-        if !lane.has_turn(task) {
+        let len = go.lane.write_len(go.client);
+        go.lane.known_len(len);
+        if !go.lane.has_turn(go.task) {
             return Err(Halt::Turn(Turn::Idle));
         }
-        if !lane.window.has_room() || !client.has_room() {
+        if !go.lane.window.has_room() || !go.client.has_room() {
             return Err(Halt::Turn(Turn::Blocked));
         }
         let (offset, len) = match self.refill.front() {
@@ -66,28 +65,25 @@ impl Outgoing {
             None => (self.next, len),
         };
         self.asked = true;
-        lane.notices.push_back(Notice::Fill { job: task.id, offset, len });
+        go.lane.notices.push_back(Notice::Fill { job: go.task.id, offset, len });
         Err(Halt::Turn(Turn::Idle))
     }
 
     /// Lends room for local data; `None`: there is none now.
     pub(super) fn fill(
         &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
+        go: &mut Drive<'_>,
         (handle, mut hash): (&Handle, Option<&mut Running>),
-        now: Time,
         read: impl FnOnce(&mut [u8]) -> Local,
     ) -> Result<Option<usize>, TransferError> {
-        if !lane.window.has_room() || !client.has_room() || !lane.has_turn(task) {
+        if !go.lane.window.has_room() || !go.client.has_room() || !go.lane.has_turn(go.task) {
             return Ok(None);
         }
         let again = self.refill.front().copied();
-        let most = lane.write_len(client);
+        let most = go.lane.write_len(go.client);
         let (offset, len) = again.map_or((self.next, most), |(offset, n)| (offset, (n as usize).min(most)));
         let mut said = Local::Data(0);
-        let sent = client.write_with(handle, offset, len, |room| {
+        let sent = go.client.write_with(handle, offset, len, |room| {
             said = read(room);
             let Local::Data(n) = said else { return 0 };
             let n = n.min(room.len());
@@ -106,7 +102,7 @@ impl Outgoing {
             }
             (Local::Failed, _) => return Err(TransferError::Local),
             (Local::Data(n), Ok(Some(id))) => {
-                lane.note(task, Ask::Write, (offset, n as u32), id, now);
+                go.note(Ask::Write, (offset, n as u32), id);
                 n
             }
             // The local file has become shorter than what was sent of it once.

@@ -7,10 +7,9 @@ use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
-use crate::time::Time;
 
 use super::check::{Running, Second, is_special};
-use super::lane::{Halt, Lane, Task, Turn};
+use super::lane::{Drive, Halt, Lane, Task, Turn};
 use super::outgoing::Outgoing;
 use super::requests::{Ask, Sent};
 use super::{Local, Notice, PutOptions, TransferConfig, TransferError, Verify};
@@ -114,79 +113,68 @@ impl Upload {
         })
     }
 
-    pub(super) fn step(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         match &mut self.phase {
             Phase::Look { sent: sent @ false, .. } => {
-                lane.ask(task, Ask::Look, now, || client.stat(&self.path))?;
+                go.ask(Ask::Look, |client| client.stat(&self.path))?;
                 *sent = true;
             }
             Phase::Look { sent: true, there } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 self.phase = Phase::Source { asked: false, there: there.take() };
             }
             Phase::Source { asked, .. } => {
                 if !*asked {
                     *asked = true;
-                    lane.notices.push_back(Notice::Source { job: task.id });
+                    go.lane.notices.push_back(Notice::Source { job: go.task.id });
                 }
                 return Err(Halt::Turn(Turn::Idle));
             }
             Phase::Opening { sent: false } => {
-                let request = || client.open(self.written(), self.flags(), &self.options.create);
-                lane.ask(task, Ask::Open, now, request)?;
+                let request =
+                    |client: &mut Client| client.open(self.written(), self.flags(), &self.options.create);
+                go.ask(Ask::Open, request)?;
                 self.phase = Phase::Opening { sent: true };
             }
             Phase::Opening { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
-            Phase::Open(..) => return self.step_open(lane, task, client, now),
-            Phase::Closed(_) => return self.step_closed(lane, task, client, now),
+            Phase::Open(..) => return self.step_open(go),
+            Phase::Closed(_) => return self.step_closed(go),
         }
         Ok(())
     }
 
-    fn step_open(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    fn step_open(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let Phase::Open(handle, step) = &mut self.phase else { return Ok(()) };
         *step = match *step {
             Step::Size { sent: false } => {
-                lane.ask(task, Ask::Stat, now, || client.fstat(handle))?;
+                go.ask(Ask::Stat, |client| client.fstat(handle))?;
                 Step::Size { sent: true }
             }
             Step::Size { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 Step::Fill
             }
             Step::Fill => {
-                self.out.pump(lane, task, client)?;
+                self.out.pump(go)?;
                 Step::SetAttrs
             }
             Step::SetAttrs => {
                 if let Some(attrs) = &self.options.attrs {
-                    lane.ask(task, Ask::SetAttrs, now, || client.fsetstat(handle, attrs))?;
+                    go.ask(Ask::SetAttrs, |client| client.fsetstat(handle, attrs))?;
                 }
                 Step::Fsync
             }
             Step::Fsync => {
-                if self.options.fsync && client.supports(Extension::Fsync) {
-                    lane.ask(task, Ask::Fsync, now, || client.fsync(handle))?;
+                if self.options.fsync && go.client.supports(Extension::Fsync) {
+                    go.ask(Ask::Fsync, |client| client.fsync(handle))?;
                 }
                 Step::Close
             }
             Step::Close => {
-                lane.close(task, now, || client.close(handle))?;
+                go.close(handle)?;
                 self.phase = Phase::Closed(After::Stat { again: false });
                 return Ok(());
             }
@@ -194,32 +182,26 @@ impl Upload {
         Ok(())
     }
 
-    fn step_closed(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
-    ) -> Result<(), Halt> {
+    fn step_closed(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let path = self.options.temporary.as_deref().unwrap_or(&self.path);
         let Phase::Closed(after) = &mut self.phase else { return Ok(()) };
         *after = match after {
             After::Stat { again } => {
                 if *again {
-                    task.quiet()?;
+                    go.task.quiet()?;
                 }
-                lane.ask(task, Ask::StatPath, now, || client.stat(path))?;
+                go.ask(Ask::StatPath, |client| client.stat(path))?;
                 After::Stated { again: *again }
             }
             After::Stated { .. } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 match self.options.verify {
                     Verify::Size => After::Rename,
                     Verify::Hash(_) => After::Hash { sent: false },
                     Verify::Reread(_) => After::Reopen { sent: false },
                 }
             }
-            After::Hash { sent: false } if !client.supports(Extension::CheckFile) => {
+            After::Hash { sent: false } if !go.client.supports(Extension::CheckFile) => {
                 *after = After::Reopen { sent: false };
                 return Err(Halt::Turn(Turn::Rotate));
             }
@@ -227,91 +209,98 @@ impl Upload {
                 let len = self.out.next.saturating_sub(self.out.first);
                 // A length of 0 would be everything.
                 if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
-                    let request = || client.check_file_name(path, &[hash.alg()], self.out.first, len, 0);
-                    lane.ask(task, Ask::HashPath, now, request)?;
+                    let request = |client: &mut Client| {
+                        client.check_file_name(path, &[hash.alg()], self.out.first, len, 0)
+                    };
+                    go.ask(Ask::HashPath, request)?;
                 }
                 After::Hash { sent: true }
             }
             After::Hash { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 After::Rename
             }
             After::Reopen { sent: false } => {
-                task.quiet()?;
-                let request = || client.open(path, OpenFlags::READ, &Attrs::new());
-                lane.ask(task, Ask::Reopen, now, request)?;
+                go.task.quiet()?;
+                let request = |client: &mut Client| client.open(path, OpenFlags::READ, &Attrs::new());
+                go.ask(Ask::Reopen, request)?;
                 After::Reopen { sent: true }
             }
             After::Reopen { sent: true } => {
-                task.quiet()?;
+                go.task.quiet()?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             After::Reread(handle, second) => {
-                second.intake.pump(lane, task, client, handle, now)?;
+                second.intake.pump(go, handle)?;
                 let After::Reread(handle, second) = core::mem::replace(after, After::End) else {
                     return Ok(());
                 };
                 *after = After::CloseReread(handle);
                 second.verdict()?;
-                task.summary.hash_verified = true;
+                go.task.summary.hash_verified = true;
                 return Ok(());
             }
             After::CloseReread(handle) => {
-                lane.close(task, now, || client.close(handle))?;
+                go.close(handle)?;
                 After::Rename
             }
             After::Rename => {
                 if let Some(temporary) = &self.options.temporary {
-                    task.quiet()?;
-                    let posix = client.supports(Extension::PosixRename);
-                    lane.ask(task, Ask::Rename, now, || match posix {
+                    go.task.quiet()?;
+                    let posix = go.client.supports(Extension::PosixRename);
+                    go.ask(Ask::Rename, |client| match posix {
                         true => client.posix_rename(temporary, &self.path),
                         false => client.rename(temporary, &self.path),
                     })?;
                 }
                 After::End
             }
-            After::End => return task.end(),
+            After::End => return go.task.end(),
         };
         Ok(())
     }
 
-    pub(super) fn on_data(&mut self, lane: &mut Lane, (sent, left): (&Sent, u32), offset: u64, data: &[u8]) {
+    pub(super) fn on_data(
+        &mut self,
+        go: &mut Drive<'_>,
+        (sent, left): (&Sent, u32),
+        offset: u64,
+        data: &[u8],
+    ) {
         if let Phase::Closed(After::Reread(_, second)) = &mut self.phase {
-            second.intake.arrived(lane, sent, offset, data.len(), left);
-            second.on_data(lane, offset, data);
+            second.intake.arrived(go.lane, sent, offset, data.len(), left);
+            second.on_data(go.lane, offset, data);
         }
     }
 
     pub(super) fn on_reply(
         &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
+        go: &mut Drive<'_>,
         sent: &Sent,
         reply: Reply<'_>,
     ) -> Result<(), TransferError> {
         match (sent.ask, reply) {
             (Ask::Open, Reply::Handle(handle)) => {
-                lane.opened();
+                go.lane.opened();
                 let resume = self.options.resume && !self.made;
                 if !resume && !self.made {
-                    lane.notices.push_back(Notice::Opened { job: task.id, offset: self.out.first });
+                    go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset: self.out.first });
                 }
                 self.made = true;
                 let step = if resume { Step::Size { sent: false } } else { Step::Fill };
                 self.phase = Phase::Open(handle, step);
             }
             (Ask::Reopen, Reply::Handle(handle)) => {
-                lane.opened();
-                lane.opens(task);
+                go.lane.opened();
+                go.lane.opens(go.task);
                 let first = self.hash.take().ok_or(TransferError::NoProvider)?;
-                let second = Second::start(&lane.config, first, (self.out.first, self.out.next), false)?;
+                let second = Second::start(&go.lane.config, first, (self.out.first, self.out.next), false)?;
                 self.phase = Phase::Closed(After::Reread(handle, Box::new(second)));
             }
             (Ask::Stat, Reply::Attrs(attrs)) => {
                 self.out = Outgoing::new(attrs.size.unwrap_or(0));
-                lane.notices.push_back(Notice::Opened { job: task.id, offset: self.out.first });
-                task.summary.attrs = Some(attrs);
+                go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset: self.out.first });
+                go.task.summary.attrs = Some(attrs);
             }
             (Ask::Look, Reply::Attrs(attrs)) => {
                 if let Phase::Look { there, .. } = &mut self.phase {
@@ -320,15 +309,15 @@ impl Upload {
             }
             // The size of a device says nothing of what was written to it.
             (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {
-                return self.on_size(task, attrs.size);
+                return self.on_size(go.task, attrs.size);
             }
             (Ask::HashPath, Reply::FileHash(told)) => {
                 self.hash.take().ok_or(TransferError::HashMismatch)?.compare(&told)?;
-                task.summary.hash_verified = true;
+                go.task.summary.hash_verified = true;
             }
             (Ask::Write, Reply::Status(status)) if status.is_ok() => {
                 let done = self.out.taken(sent);
-                lane.notices.push_back(Notice::Progress { job: task.id, done });
+                go.lane.notices.push_back(Notice::Progress { job: go.task.id, done });
             }
             (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
                 if let Phase::Closed(After::Reread(_, second)) = &mut self.phase {
@@ -336,13 +325,13 @@ impl Upload {
                 }
             }
             (ask, Reply::Status(status)) if status.is_ok() => match ask {
-                Ask::SetAttrs => task.summary.attrs_set = true,
-                Ask::Fsync => task.summary.synced = true,
+                Ask::SetAttrs => go.task.summary.attrs_set = true,
+                Ask::Fsync => go.task.summary.synced = true,
                 // What was temporary is gone.
                 Ask::Rename => self.options.temporary = None,
                 _ => {}
             },
-            (_, Reply::Status(status)) => return self.on_refusal(lane, task, sent, status),
+            (_, Reply::Status(status)) => return self.on_refusal(go, sent, status),
             // The client checks that replies fit.
             _ => {}
         }
@@ -363,20 +352,14 @@ impl Upload {
         Ok(())
     }
 
-    fn on_refusal(
-        &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        sent: &Sent,
-        status: Status,
-    ) -> Result<(), TransferError> {
+    fn on_refusal(&mut self, go: &mut Drive<'_>, sent: &Sent, status: Status) -> Result<(), TransferError> {
         match sent.ask {
             Ask::Open => {
-                lane.refused(task, &mut self.tries, sent.offset, status)?;
+                go.lane.refused(go.task, &mut self.tries, sent.offset, status)?;
                 self.phase = Phase::Opening { sent: false };
             }
             Ask::StatPath | Ask::Look => {}
-            Ask::SetAttrs if !self.options.require_attrs => task.summary.attrs_refused = Some(status),
+            Ask::SetAttrs if !self.options.require_attrs => go.task.summary.attrs_refused = Some(status),
             Ask::Fsync if status.code == StatusCode::OP_UNSUPPORTED => {}
             Ask::HashPath => self.phase = Phase::Closed(After::Reopen { sent: false }),
             ask => return Err(ask.refused(status)),
@@ -395,14 +378,11 @@ impl Upload {
     /// Lends room for local data; `None`: it cannot be taken now, or there is none.
     pub(super) fn fill(
         &mut self,
-        lane: &mut Lane,
-        task: &mut Task,
-        client: &mut Client,
-        now: Time,
+        go: &mut Drive<'_>,
         read: impl FnOnce(&mut [u8]) -> Local,
     ) -> Result<Option<usize>, TransferError> {
         let Phase::Open(handle, Step::Fill) = &self.phase else { return Ok(None) };
-        self.out.fill(lane, task, client, (handle, self.hash.as_mut()), now, read)
+        self.out.fill(go, (handle, self.hash.as_mut()), read)
     }
 
     /// A READ or WRITE was not answered: it is asked for again.
