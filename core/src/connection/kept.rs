@@ -6,7 +6,7 @@ use core::fmt;
 use super::event::Event;
 use super::side::{EventOf, Side};
 use crate::auth::Told;
-use crate::channel::Heard;
+use crate::channel::{ChannelEvent, Heard};
 use crate::transport::{Job, Payload, RxBuf};
 use crate::wire::{Part, Parts};
 
@@ -66,6 +66,12 @@ impl<S: Side> Kept<S> {
     /// News of a message. `None` if they are not made of its bytes.
     pub(super) fn of(news: News<'_, S>, payload: Payload, message: &[u8]) -> Option<Self> {
         let mut parts = Parts::default();
+        // Most of what is told is data: without the walk.
+        if let News::Heard(Heard::Channel(channel, ChannelEvent::Data { stream, data })) = news {
+            parts.note(message, data)?;
+            let news = News::Heard(Heard::Channel(channel, ChannelEvent::Data { stream, data: &[] }));
+            return Some(Kept { news, message: Some((payload, parts)) });
+        }
         let news = news.over(&mut |part: &[u8]| parts.note(message, part).map(|()| &[][..]))?;
         Some(Kept { news, message: Some((payload, parts)) })
     }
@@ -81,6 +87,9 @@ impl<S: Side> Kept<S> {
         let message = self.message(rx);
         let parts = self.message.map(|(_, parts)| parts).unwrap_or_default();
         let mut parts = parts.of(message);
+        if let News::Heard(Heard::Channel(channel, ChannelEvent::Data { stream, .. })) = self.news {
+            return Some(Event::Channel(channel, ChannelEvent::Data { stream, data: parts.next()? }));
+        }
         Some(self.news.over(&mut |_: &[u8]| parts.next())?.event())
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     /// Notes where `part` stands in `message`. `None` if it does not stand there.
+    #[inline]
     pub(crate) fn note(&mut self, message: &[u8], part: &[u8]) -> Option<()> {
         let mut place = (0, 0);
         // A text that was left out may stand anywhere.
@@ -35,6 +36,7 @@ impl Parts {
     }
 
     /// The parts in `message`, in the order in which they were noted.
+    #[inline]
     pub(crate) fn of(self, message: &[u8]) -> impl Iterator<Item = &[u8]> {
         let places = self.places.into_iter().take(usize::from(self.count));
         places.map_while(|(start, end)| message.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?))
