@@ -71,7 +71,7 @@ pub struct Filled {
 }
 
 /// A question about local directories and names. Whoever drives the session answers it, now or later; dropped, it is
-/// answered with [`Error`](super::ErrorKind::Cancelled).
+/// answered with the error [`Cancelled`](super::ErrorKind::Cancelled).
 #[must_use = "a procedure waits for the answer"]
 pub struct Asked {
     question: Question,
@@ -123,7 +123,7 @@ pub enum Question {
 pub enum Answer {
     /// Size, permissions with the type, times. Times that do not fit become the nearest that do.
     Attrs(Attrs),
-    /// Names, with the attributes of links themselves. The error of one names that one.
+    /// Names, in any order.
     Names(Vec<Vec<u8>>),
     /// Whether it was made; false: there is something of that name.
     Made(bool),
