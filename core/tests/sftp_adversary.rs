@@ -85,7 +85,8 @@ fn local(habits: Habits, file: Vec<u8>, sequential: bool) -> Local<Fake> {
 fn is_right(came: &[u8], before: &[u8], habits: &Habits, after: &[u8]) -> bool {
     let end = came.len() as u64;
     // No size is told, or one that says nothing, as that of files that have more than it.
-    let silent = habits.refuses == Some(8) || habits.starves.is_some_and(|(number, _)| number == 8);
+    let number = habits.starves.map(|(number, _)| number);
+    let silent = habits.refuses == Some(8) || number == Some(8) || habits.answers.is_some();
     let untold = habits.mute || silent || habits.lies.is_some_and(|size| size <= end);
     // It has not changed, as far as FSTAT says.
     let stable = habits.modified.is_some_and(|(first, then)| first == then);
