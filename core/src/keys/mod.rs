@@ -9,6 +9,7 @@ mod der;
 mod error;
 mod file_cipher;
 mod fingerprint;
+mod key_type;
 mod load;
 mod numbers;
 mod openssh;
@@ -19,6 +20,7 @@ pub mod signature;
 
 pub use error::KeyError;
 pub use fingerprint::Fingerprint;
+pub use key_type::KeyType;
 pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
 pub use pair::KeyPair;
 pub use private::{KeyKind, PrivateKey};

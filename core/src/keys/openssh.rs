@@ -9,11 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::file_cipher::FileCipher;
-use super::numbers::Rsa;
-use super::private::Numbers;
-use super::public::{ecdsa_curve, unknown_type};
-use super::{KeyError, PrivateKey, PublicKey};
-use crate::crypto::{SigningKey, VerifyKey};
+use super::{KeyError, KeyType, PrivateKey, PublicKey};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
 
@@ -60,7 +56,7 @@ pub(super) fn read(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> 
             KeyError::Malformed("the check numbers differ")
         });
     }
-    let mut key = read_private(&mut r)?;
+    let mut key = KeyType::named(r.string()?)?.read_private(&mut r)?;
     key.set_comment(r.string()?);
     check_padding(r.rest())?;
     // F-08: what a file shows as public and what it signs with are one key.
@@ -131,43 +127,6 @@ impl<'a> Bcrypt<'a> {
     }
 }
 
-/// The private fields, as in OpenSSH's `sshkey_private_deserialize`.
-fn read_private(r: &mut Reader<'_>) -> Result<PrivateKey, KeyError> {
-    let name = r.string()?;
-    match name {
-        b"ssh-ed25519" => {
-            let public = r.string()?;
-            // Seed and public key again (RFC 8032's "secret key" of old implementations).
-            let both: &[u8; 64] =
-                r.string()?.try_into().map_err(|_| KeyError::Malformed("Ed25519 key length"))?;
-            let (seed, again) = both.split_first_chunk::<32>().ok_or(FOREIGN)?;
-            let key = PrivateKey::from_numbers(SigningKey::Ed25519(seed))?;
-            match key.public().verify_key() {
-                VerifyKey::Ed25519(own) if own == public && own == again => Ok(key),
-                _ => Err(FOREIGN),
-            }
-        }
-        b"ssh-rsa" => {
-            let (n, e, d) = (r.mpint()?, r.mpint()?, r.mpint()?);
-            let iqmp = r.mpint()?;
-            let (p, q) = (r.mpint()?, r.mpint()?);
-            PrivateKey::from_rsa(&Rsa { n, e, d, p, q, iqmp: Some(iqmp) })
-        }
-        _ => {
-            let curve = ecdsa_curve(name).ok_or_else(|| unknown_type(name))?;
-            if r.string()? != curve.name().as_bytes() {
-                return Err(KeyError::Malformed("the curve is not the one its type names"));
-            }
-            let point = r.string()?;
-            let key = PrivateKey::from_numbers(SigningKey::Ecdsa(curve, r.mpint()?))?;
-            match key.public().verify_key() {
-                VerifyKey::Ecdsa(_, own) if own == point => Ok(key),
-                _ => Err(FOREIGN),
-            }
-        }
-    }
-}
-
 /// 1, 2, 3 and so on, at most 255 bytes.
 fn check_padding(padding: &[u8]) -> Result<(), KeyError> {
     let counted = padding.iter().zip(1u8..=255).all(|(byte, expected)| *byte == expected);
@@ -228,29 +187,10 @@ impl PrivateKey {
         })
     }
 
-    /// The private fields, as in OpenSSH's `sshkey_private_serialize`.
-    pub(crate) fn put_private(&self, out: &mut dyn Sink) {
+    /// The type's name and the private fields.
+    fn put_private(&self, out: &mut dyn Sink) {
         out.put_string(self.public().key_type().as_bytes());
-        match (self.public().verify_key(), self.numbers()) {
-            (VerifyKey::Ed25519(public), Numbers::Ed25519(seed)) => {
-                out.put_string(public);
-                out.put_len(64);
-                out.put(&seed[..]);
-                out.put(public);
-            }
-            (VerifyKey::Ecdsa(curve, point), Numbers::Ecdsa(_, d)) => {
-                out.put_string(curve.name().as_bytes());
-                out.put_string(point);
-                out.put_mpint(d.expose());
-            }
-            (VerifyKey::Rsa { e, n }, Numbers::Rsa { d, p, q, iqmp }) => {
-                out.put_mpint(n);
-                out.put_mpint(e);
-                [d, iqmp, p, q].into_iter().for_each(|x| out.put_mpint(x.expose()));
-            }
-            // `from_numbers` makes both halves of one type.
-            _ => {}
-        }
+        self.public().kind().write_private(self.public().verify_key(), self.numbers(), out);
     }
 }
 

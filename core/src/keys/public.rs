@@ -6,14 +6,9 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
-use super::{Fingerprint, KeyError};
-use crate::crypto::{Curve, HashAlg, SigAlg, VerifyKey};
+use super::{Fingerprint, KeyError, KeyType};
+use crate::crypto::{HashAlg, SigAlg, VerifyKey};
 use crate::wire::{Reader, Sink, SshStr, minimal};
-
-/// Widest and narrowest RSA modulus that is read at all, in bits. Upper: OpenSSH's
-/// `SSHBUF_MAX_BIGNUM`. Lower: OpenSSH's `SSH_RSA_MINIMUM_MODULUS_SIZE`; policy asks for more, see
-/// [`PublicKey::strength_ok`].
-const RSA_BITS: core::ops::RangeInclusive<usize> = 1024..=16_384;
 
 /// Longest public key blob: two numbers of 16,384 bits with their names fit well.
 const MAX_BLOB: usize = 8 * 1024;
@@ -27,13 +22,10 @@ pub const DEFAULT_MIN_RSA_BITS: usize = 2048;
 /// Equality and order are those of the key's numbers, not of the bytes they came in. Certificates
 /// and security-key (`sk-`) types are refused as unsupported, for now.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(Kind);
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Kind {
-    Ed25519([u8; 32]),
-    Ecdsa { curve: Curve, point: Box<[u8]> },
-    Rsa { e: Box<[u8]>, n: Box<[u8]> },
+pub struct PublicKey {
+    kind: KeyType,
+    /// The fields behind the type's name, in their canonical encoding.
+    fields: Box<[u8]>,
 }
 
 impl PublicKey {
@@ -48,49 +40,27 @@ impl PublicKey {
         }
         let mut r = Reader::new(blob);
         let name = r.string()?;
-        let key = Self::read_fields(name, &mut r)?;
+        let kind = KeyType::named(name)?;
+        let key = kind.read(&mut r)?;
+        kind.check(key)?;
         r.end()?;
-        Ok(key)
-    }
-
-    /// Reads the fields after the type name, for containers that hold more behind them.
-    fn read_fields(name: &[u8], r: &mut Reader<'_>) -> Result<Self, KeyError> {
-        match name {
-            b"ssh-ed25519" => {
-                let key = r.string()?.try_into().map_err(|_| KeyError::Malformed("Ed25519 key length"))?;
-                Ok(PublicKey(Kind::Ed25519(key)))
-            }
-            b"ssh-rsa" => {
-                let e = r.mpint()?;
-                Self::from_numbers(VerifyKey::Rsa { e, n: r.mpint()? })
-            }
-            _ => {
-                let curve = ecdsa_curve(name).ok_or_else(|| unknown_type(name))?;
-                if r.string()? != curve.name().as_bytes() {
-                    return Err(KeyError::Malformed("the curve is not the one its type names"));
-                }
-                Self::from_numbers(VerifyKey::Ecdsa(curve, r.string()?))
-            }
-        }
+        Ok(Self::canonical(kind, key))
     }
 
     /// A key from its numbers, with the checks of [`from_blob`](Self::from_blob).
+    ///
+    /// # Errors
+    /// The check that failed; [`KeyError::Malformed`] for numbers of no known type.
     pub fn from_numbers(key: VerifyKey<'_>) -> Result<Self, KeyError> {
-        match key {
-            VerifyKey::Ed25519(key) => Ok(PublicKey(Kind::Ed25519(*key))),
-            VerifyKey::Ecdsa(curve, point) => {
-                let length = curve.width().saturating_mul(2).saturating_add(1);
-                if point.len() != length || point.first() != Some(&4) {
-                    return Err(KeyError::Malformed("the point is not an uncompressed one of its curve"));
-                }
-                Ok(PublicKey(Kind::Ecdsa { curve, point: point.into() }))
-            }
-            VerifyKey::Rsa { e, n } => {
-                let (e, n) = (minimal(e), minimal(n));
-                check_rsa(e, n)?;
-                Ok(PublicKey(Kind::Rsa { e: e.into(), n: n.into() }))
-            }
-        }
+        let kind = KeyType::of_numbers(key).ok_or(KeyError::Malformed("numbers of no known type"))?;
+        kind.check(key)?;
+        Ok(Self::canonical(kind, key))
+    }
+
+    fn canonical(kind: KeyType, key: VerifyKey<'_>) -> Self {
+        let mut fields = Vec::new();
+        kind.write(key, &mut fields);
+        PublicKey { kind, fields: fields.into() }
     }
 
     /// The key blob, as [`from_blob`](Self::from_blob) reads it.
@@ -103,41 +73,30 @@ impl PublicKey {
     /// Appends the key blob, without a length in front.
     pub fn put_blob(&self, out: &mut dyn Sink) {
         out.put_string(self.key_type().as_bytes());
-        match &self.0 {
-            Kind::Ed25519(key) => out.put_string(key),
-            Kind::Ecdsa { curve, point } => {
-                out.put_string(curve.name().as_bytes());
-                out.put_string(point);
-            }
-            Kind::Rsa { e, n } => {
-                out.put_mpint(e);
-                out.put_mpint(n);
-            }
-        }
+        out.put(&self.fields);
+    }
+
+    /// The key's type.
+    pub fn kind(&self) -> KeyType {
+        self.kind
     }
 
     /// The name of the key's type, such as `ssh-rsa`. Not the name of a signature algorithm: an
     /// RSA key has three of those, see [`sig_algs`](Self::sig_algs).
     pub fn key_type(&self) -> &'static str {
-        match &self.0 {
-            Kind::Ed25519(_) => SigAlg::Ed25519.name(),
-            Kind::Ecdsa { curve, .. } => curve.sig_alg().name(),
-            Kind::Rsa { .. } => SigAlg::RsaSha1.key_type(),
-        }
+        self.kind.name()
     }
 
     /// The key's numbers, for a [`Provider`](crate::crypto::Provider).
     pub fn verify_key(&self) -> VerifyKey<'_> {
-        match &self.0 {
-            Kind::Ed25519(key) => VerifyKey::Ed25519(key),
-            Kind::Ecdsa { curve, point } => VerifyKey::Ecdsa(*curve, point),
-            Kind::Rsa { e, n } => VerifyKey::Rsa { e, n },
-        }
+        // What the type wrote it reads; no provider takes numbers that are not there.
+        let nothing = VerifyKey::Rsa { e: &[], n: &[] };
+        self.kind.read(&mut Reader::new(&self.fields)).unwrap_or(nothing)
     }
 
     /// The signature algorithms that a key of this type can make and verify, best first.
     pub fn sig_algs(&self) -> &'static [SigAlg] {
-        sig_algs_of(self.key_type())
+        self.kind.signature_algorithms()
     }
 
     /// Whether signatures of `alg` can be made and verified with this key.
@@ -147,25 +106,19 @@ impl PublicKey {
 
     /// The strength people speak of: bits of the modulus for RSA, of the curve otherwise.
     pub fn bits(&self) -> usize {
-        match &self.0 {
-            Kind::Ed25519(_) => 256,
-            Kind::Ecdsa { curve: Curve::P256, .. } => 256,
-            Kind::Ecdsa { curve: Curve::P384, .. } => 384,
-            Kind::Ecdsa { curve: Curve::P521, .. } => 521,
-            Kind::Rsa { n, .. } => bit_length(n),
-        }
+        self.kind.bits(self.verify_key())
     }
 
     /// Whether the key is strong enough: an RSA modulus has at least `min_rsa_bits`
     /// ([`DEFAULT_MIN_RSA_BITS`] unless configured); the other types always are.
     pub fn strength_ok(&self, min_rsa_bits: usize) -> bool {
-        !matches!(self.0, Kind::Rsa { .. }) || self.bits() >= min_rsa_bits
+        self.rsa_size().is_none_or(|[bits, _]| bits >= min_rsa_bits)
     }
 
     /// Bits of an RSA key's modulus and public exponent.
     pub(crate) fn rsa_size(&self) -> Option<[usize; 2]> {
-        match &self.0 {
-            Kind::Rsa { e, n } => Some([bit_length(n), bit_length(e)]),
+        match self.verify_key() {
+            VerifyKey::Rsa { e, n } => Some([bit_length(n), bit_length(e)]),
             _ => None,
         }
     }
@@ -233,14 +186,7 @@ impl fmt::Debug for PublicKey {
 
 /// The signature algorithms of a key type, best first; empty for a type we do not have.
 pub(crate) fn sig_algs_of(key_type: &str) -> &'static [SigAlg] {
-    match key_type {
-        "ssh-ed25519" => &[SigAlg::Ed25519],
-        "ecdsa-sha2-nistp256" => &[SigAlg::EcdsaNistp256],
-        "ecdsa-sha2-nistp384" => &[SigAlg::EcdsaNistp384],
-        "ecdsa-sha2-nistp521" => &[SigAlg::EcdsaNistp521],
-        "ssh-rsa" => &[SigAlg::RsaSha512, SigAlg::RsaSha256, SigAlg::RsaSha1],
-        _ => &[],
-    }
+    KeyType::from_name(key_type).map_or(&[], KeyType::signature_algorithms)
 }
 
 /// Splits off the next field and the spaces and tabs around it; no other byte separates (H-12).
@@ -258,32 +204,4 @@ pub(super) fn bit_length(magnitude: &[u8]) -> usize {
     let magnitude = minimal(magnitude);
     let top = magnitude.first().map_or(0, |b| b.leading_zeros());
     magnitude.len().saturating_mul(8).saturating_sub(usize::try_from(top).unwrap_or(0))
-}
-
-pub(super) fn ecdsa_curve(name: &[u8]) -> Option<Curve> {
-    [Curve::P256, Curve::P384, Curve::P521].into_iter().find(|c| c.sig_alg().name().as_bytes() == name)
-}
-
-pub(super) fn unknown_type(name: &[u8]) -> KeyError {
-    if name.windows(8).any(|w| w == b"-cert-v0") {
-        KeyError::CertificateGiven
-    } else {
-        KeyError::unsupported_type(name)
-    }
-}
-
-/// F-09: the exponent is odd, over 1 and at most 32 bits; the modulus is odd and of a sane size.
-fn check_rsa(e: &[u8], n: &[u8]) -> Result<(), KeyError> {
-    let bits = bit_length(n);
-    if !RSA_BITS.contains(&bits) {
-        return Err(KeyError::RsaSize { bits });
-    }
-    let odd = |x: &[u8]| x.last().is_some_and(|b| b & 1 == 1);
-    if !odd(n) {
-        return Err(KeyError::Malformed("the RSA modulus is even"));
-    }
-    if !odd(e) || e == [1] || bit_length(e) > 32 {
-        return Err(KeyError::Malformed("the RSA exponent is not an odd number of 2 to 32 bits"));
-    }
-    Ok(())
 }

@@ -6,18 +6,16 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::PublicKey;
-use crate::crypto::{BadSignature, Curve, Provider, SigAlg, VerifyKey};
+use super::key_type::Form;
+use super::{KeyType, PublicKey};
+use crate::crypto::{BadSignature, Provider, SigAlg, VerifyKey};
 use crate::wire::{Reader, Sink};
-
-/// Longest RSA signature: 16,384 bits.
-const MAX_RSA: usize = 2048;
 
 /// Encodes a raw signature, as [`Signer::sign`](crate::crypto::Signer::sign) makes them.
 pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(raw.len().saturating_add(48));
     blob.put_string(alg.name().as_bytes());
-    if curve_of(alg).is_some() {
+    if let Some(Form::Pair(_)) = form(alg) {
         let (r, s) = raw.split_at_checked(raw.len() / 2).unwrap_or((raw, &[]));
         let mut inner = Vec::with_capacity(raw.len().saturating_add(10));
         inner.put_mpint(r);
@@ -39,14 +37,9 @@ pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
     }
     let inner = r.string().map_err(bad)?;
     r.end().map_err(bad)?;
-    match (expected, curve_of(expected)) {
-        (_, Some(curve)) => decode_ecdsa(inner, curve),
-        (SigAlg::Ed25519, _) if inner.len() == 64 => Ok(inner.to_vec()),
-        (SigAlg::RsaSha512 | SigAlg::RsaSha256 | SigAlg::RsaSha1, _)
-            if (1..=MAX_RSA).contains(&inner.len()) =>
-        {
-            Ok(inner.to_vec())
-        }
+    match form(expected) {
+        Some(Form::Pair(width)) => decode_pair(inner, width),
+        Some(form) if form.allows(inner.len()) => Ok(inner.to_vec()),
         _ => Err(BadSignature),
     }
 }
@@ -79,13 +72,13 @@ pub fn verify(
     provider.verify(alg, key.verify_key(), message, &raw)
 }
 
-fn decode_ecdsa(inner: &[u8], curve: Curve) -> Result<Vec<u8>, BadSignature> {
+fn decode_pair(inner: &[u8], width: usize) -> Result<Vec<u8>, BadSignature> {
     let mut fields = Reader::new(inner);
     let r = positive(&mut fields)?;
     let s = positive(&mut fields)?;
     fields.end().map_err(bad)?;
-    let mut raw = pad_left(r, curve.width())?;
-    raw.extend_from_slice(&pad_left(s, curve.width())?);
+    let mut raw = pad_left(r, width)?;
+    raw.extend_from_slice(&pad_left(s, width)?);
     Ok(raw)
 }
 
@@ -102,8 +95,8 @@ fn pad_left(number: &[u8], width: usize) -> Result<Vec<u8>, BadSignature> {
     Ok(padded)
 }
 
-fn curve_of(alg: SigAlg) -> Option<Curve> {
-    [Curve::P256, Curve::P384, Curve::P521].into_iter().find(|c| c.sig_alg() == alg)
+fn form(alg: SigAlg) -> Option<Form> {
+    KeyType::of_algorithm(alg).map(KeyType::signature)
 }
 
 fn bad<E>(_: E) -> BadSignature {
