@@ -674,3 +674,14 @@ proptest! {
         prop_assert_eq!(again.comment().as_bytes(), comment.as_bytes());
     }
 }
+
+#[test]
+fn every_signature_algorithm_is_one_key_types() {
+    use konko_core::keys::KeyType;
+    for &alg in konko_core::crypto::SigAlg::ALL {
+        let kinds: Vec<_> = KeyType::all().filter(|k| k.signature_algorithms().contains(&alg)).collect();
+        assert_eq!(kinds, [KeyType::from_name(alg.key_type()).unwrap()], "{alg}");
+        assert_eq!(KeyType::of_algorithm(alg), Some(kinds[0]));
+    }
+    assert_eq!(KeyType::from_name("ssh-dss"), None);
+}

@@ -34,6 +34,10 @@ impl PublicKey {
     /// Exact: bytes after the last field are an error, a point is uncompressed and as long as its
     /// curve asks, the curve is the one that the type names, RSA numbers are odd and the modulus
     /// has 1024 to 16,384 bits. Whether a point is on its curve is left to the first use.
+    ///
+    /// # Errors
+    /// The first of these that does not hold, [`KeyError::UnsupportedKeyType`] for another type and
+    /// [`KeyError::CertificateGiven`] for a certificate.
     pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
         if blob.len() > MAX_BLOB {
             return Err(KeyError::TooLarge);
