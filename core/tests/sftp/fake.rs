@@ -154,7 +154,8 @@ impl Fake {
             4 | 5 | 6 | 8 | 10 => self.handles.get(&handle(&mut r)).cloned().unwrap_or_default(),
             _ => r.string().unwrap().to_vec(),
         };
-        let first = !matches!(number, 5 | 6) || r.u64() == Ok(0);
+        // Not the one byte that tells whether a file can be read at all.
+        let first = !matches!(number, 5 | 6) || (r.u64() == Ok(0) && r.u32() != Ok(1));
         match &mut self.habits.starves {
             Some((which, times)) if *which == number && *times > 0 && first && about != BUSY => {
                 *times -= 1;

@@ -16,13 +16,13 @@ use super::ranges::Ranges;
 use super::requests::{Ask, Sent};
 use super::{Notice, PutOptions, TransferError};
 
-/// The source has to be there, and a file, before anything happens to the target.
+/// The source has to be there, a file, and readable, before anything happens to the target.
 ///
 /// ```text
-/// Opening ─ source ─> Source: Stat ─> OpenTarget ─ target ─> Both: CopyData ─> Close ─> Target ─> Closed
-///                                                               Through <─┘      ^                  │
-///                                                               Restat ──────────┘      Doubt <─────┤
-///                                                                                          └─> End <┘
+/// Opening ─ source ─> Source: Stat ─> Taste ─> OpenTarget ─ target ─> Both: CopyData ─> Close ─> Target ─> Closed
+///                                                                        Through <─┘      ^                  │
+///                                                                        Restat ──────────┘      Doubt <─────┤
+///                                                                                                   └─> End <┘
 /// ```
 pub(super) struct Copy {
     path: Vec<u8>,
@@ -58,6 +58,7 @@ enum Opening {
 
 enum Source {
     Stat { sent: bool },
+    Taste { sent: bool },
     OpenTarget { sent: bool },
 }
 
@@ -131,6 +132,14 @@ impl Copy {
                 *step = Source::Stat { sent: true };
             }
             Phase::Source(_, step @ Source::Stat { sent: true }) => {
+                go.task.quiet()?;
+                *step = Source::Taste { sent: false };
+            }
+            Phase::Source(handle, step @ Source::Taste { sent: false }) => {
+                go.ask(Ask::Taste, |client| client.read(handle, 0, 1))?;
+                *step = Source::Taste { sent: true };
+            }
+            Phase::Source(_, step @ Source::Taste { sent: true }) => {
                 go.task.quiet()?;
                 *step = Source::OpenTarget { sent: false };
             }
@@ -257,6 +266,9 @@ impl Copy {
         offset: u64,
         data: &[u8],
     ) -> Result<(), TransferError> {
+        if sent.ask == Ask::Taste {
+            return Ok(());
+        }
         if sent.ask == Ask::Probe {
             // There is more than was copied.
             let (expected, got) = (self.intake.ranges.size.unwrap_or(0), go.task.summary.size);
@@ -308,7 +320,7 @@ impl Copy {
             (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
                 self.intake.ranges.eof(sent.offset);
             }
-            (Ask::Probe, Reply::Status(status)) if status.code == StatusCode::EOF => {}
+            (Ask::Probe | Ask::Taste, Reply::Status(status)) if status.code == StatusCode::EOF => {}
             (Ask::CopyData, Reply::Status(status)) if status.is_ok() => self.by_server = true,
             (_, Reply::Status(status)) if !status.is_ok() => {
                 return self.on_refusal(go, sent, status);

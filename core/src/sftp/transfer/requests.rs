@@ -25,6 +25,8 @@ pub(super) enum Ask {
     Restat,
     /// READ of one byte where a copy that the server made ends.
     Probe,
+    /// READ of the first byte of what the server is to copy: some files can be opened and not read.
+    Taste,
     Read,
     Write,
     SetAttrs,
@@ -57,7 +59,7 @@ impl Ask {
             Ask::Look | Ask::StatPath => Operation::Stat,
             Ask::Open | Ask::OpenTarget | Ask::Reopen => Operation::Open,
             Ask::Stat | Ask::Restat => Operation::Fstat,
-            Ask::Probe | Ask::Read => Operation::Read,
+            Ask::Probe | Ask::Taste | Ask::Read => Operation::Read,
             Ask::Write => Operation::Write,
             Ask::SetAttrs => Operation::Fsetstat,
             Ask::Fsync => Operation::Fsync,
