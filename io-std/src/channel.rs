@@ -9,6 +9,7 @@ use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenK
 use konko_core::session::Pty;
 use konko_core::wire::SshStr;
 use konko_core::{TxBuf, UsageError};
+use zeroize::Zeroizing;
 
 use crate::blocking::BlockingFd;
 use crate::client::Handle;
@@ -47,7 +48,7 @@ impl Exit {
 
 impl From<core_channel::Exit<'_>> for Exit {
     fn from(exit: core_channel::Exit<'_>) -> Self {
-        let text = |s: SshStr<'_>| String::from_utf8_lossy(s.as_bytes()).into_owned();
+        let text = |s: SshStr<'_>| s.to_text();
         match exit {
             core_channel::Exit::Status(status) => Exit::Status(status),
             core_channel::Exit::Signal { signal, core_dumped, message } => {
@@ -343,7 +344,7 @@ impl Channel {
     }
 
     fn copy(&self, wait: Wait, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
-        let mut batch = Vec::new();
+        let mut batch = Zeroizing::default();
         let mut total = 0u64;
         loop {
             let mut state = self.await_data(wait)?;
@@ -371,7 +372,7 @@ impl Channel {
 
     /// Waits for data and takes all that is there, in exchange for the memory of `batch`. False at the end.
     /// The peer may send more at once: at most a window waits here while another is dealt with.
-    pub(crate) fn receive_batch(&self, batch: &mut Vec<u8>) -> io::Result<bool> {
+    pub(crate) fn receive_batch(&self, batch: &mut Zeroizing<Vec<u8>>) -> io::Result<bool> {
         let mut state = self.await_data(Wait::Data)?;
         match inbox(&mut state, self.0.id, Wait::Data) {
             Some(inbox) if !inbox.is_empty() => inbox.swap(batch),
@@ -496,8 +497,8 @@ impl Channel {
         &self,
         credit: usize,
         out: &mut TxBuf,
-        batch: &mut Vec<u8>,
-        stderr: &mut Vec<u8>,
+        batch: &mut Zeroizing<Vec<u8>>,
+        stderr: &mut Zeroizing<Vec<u8>>,
         wait: Await,
     ) -> Result<Exchange, Error> {
         let shared = self.shared();
@@ -573,7 +574,12 @@ impl Channel {
     }
 
     /// Takes what came; whether that was anything.
-    fn take(&self, state: &mut Guard<'_>, batch: &mut Vec<u8>, stderr: &mut Vec<u8>) -> bool {
+    fn take(
+        &self,
+        state: &mut Guard<'_>,
+        batch: &mut Zeroizing<Vec<u8>>,
+        stderr: &mut Zeroizing<Vec<u8>>,
+    ) -> bool {
         let errors = inbox(state, self.0.id, Wait::Stderr);
         if let Some(errors) = errors.filter(|errors| !errors.is_empty()) {
             errors.swap(stderr);
@@ -669,7 +675,9 @@ impl Channel {
     pub(crate) fn collected(&self) -> ([Vec<u8>; 2], bool) {
         let mut state = self.shared().lock();
         match state.channels.get_mut(&self.0.id).map(|chan| &mut chan.sink) {
-            Some(Sink::Collect { bytes, truncated, .. }) => (std::mem::take(bytes), *truncated),
+            Some(Sink::Collect { bytes, truncated, .. }) => {
+                (bytes.each_mut().map(|bytes| std::mem::take(&mut **bytes)), *truncated)
+            }
             _ => Default::default(),
         }
     }

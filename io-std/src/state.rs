@@ -10,6 +10,7 @@ use konko_core::msg::DisconnectCode;
 use konko_core::transport::negotiate::Role;
 use konko_core::{Blocked, Event, RxBuf, Step, Time, TxBuf};
 use parking_lot::Condvar;
+use zeroize::Zeroizing;
 
 use crate::channel::Exit;
 use crate::end::End;
@@ -41,11 +42,23 @@ impl Waits {
     }
 }
 
-/// Received bytes of one stream that nobody has read yet. The window bounds it.
+/// Received bytes of one stream that nobody has read yet. The window bounds it. Wiped when it is dropped, as all
+/// memory that such bytes were in: they may be secrets.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     head: usize,
+}
+
+/// Appends, and wipes what became too small.
+fn append(bytes: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+    let wanted = bytes.len() + data.len();
+    if wanted > bytes.capacity() {
+        let mut wider = Zeroizing::new(Vec::with_capacity(wanted.max(2 * bytes.capacity())));
+        wider.extend_from_slice(bytes);
+        *bytes = wider;
+    }
+    bytes.extend_from_slice(data);
 }
 
 impl Inbox {
@@ -58,7 +71,7 @@ impl Inbox {
             self.bytes.drain(..self.head);
             self.head = 0;
         }
-        self.bytes.extend_from_slice(data);
+        append(&mut self.bytes, data);
     }
 
     /// Moves bytes out into `to`.
@@ -75,7 +88,7 @@ impl Inbox {
     }
 
     /// Gives everything out without copying and takes the memory of `other`.
-    pub(crate) fn swap(&mut self, other: &mut Vec<u8>) {
+    pub(crate) fn swap(&mut self, other: &mut Zeroizing<Vec<u8>>) {
         self.bytes.drain(..self.head);
         self.head = 0;
         other.clear();
@@ -90,7 +103,7 @@ pub(crate) enum Sink {
     Inbox([Inbox; 2]),
     /// It is kept up to so many bytes and dropped from there on; the credit goes back at once, so
     /// the peer never waits.
-    Collect { bytes: [Vec<u8>; 2], caps: [usize; 2], truncated: bool },
+    Collect { bytes: [Zeroizing<Vec<u8>>; 2], caps: [usize; 2], truncated: bool },
 }
 
 /// Writes without waiting: what was taken, or `WouldBlock`.
@@ -238,7 +251,7 @@ impl Chan {
             Sink::Collect { bytes, caps, truncated } => {
                 let room = caps[i].saturating_sub(bytes[i].len());
                 *truncated |= room < data.len();
-                bytes[i].extend_from_slice(&data[..room.min(data.len())]);
+                append(&mut bytes[i], &data[..room.min(data.len())]);
                 data.len()
             }
         }

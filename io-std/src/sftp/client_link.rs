@@ -5,6 +5,7 @@ use std::process::Child;
 use std::sync::Mutex;
 
 use konko_core::TxBuf;
+use zeroize::Zeroizing;
 
 use super::Error;
 use crate::channel::{Await, Channel, Exchange};
@@ -16,11 +17,11 @@ const READ: usize = 256 * 1024;
 /// What came.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     len: usize,
     /// Bytes for which credit is owed.
     credit: usize,
-    pub(crate) stderr: Vec<u8>,
+    pub(crate) stderr: Zeroizing<Vec<u8>>,
 }
 
 impl Batch {

@@ -1,6 +1,7 @@
 use std::io::{self, Read, Write};
 
 use konko_core::sftp::{FileSystem, MsgBuf, Server, ServerConfig};
+use zeroize::Zeroizing;
 
 use crate::channel::Channel;
 
@@ -18,7 +19,7 @@ const RECEIVE: usize = 264 << 10;
 /// # Errors
 /// `InvalidData` if the client does not follow the protocol; otherwise what the channel says.
 pub fn serve(channel: &Channel, config: ServerConfig, fs: &mut (impl FileSystem + ?Sized)) -> io::Result<()> {
-    let mut batch = Vec::new();
+    let mut batch = Zeroizing::default();
     let mut output = channel;
     Session::run(config, fs, |session| {
         while channel.receive_batch(&mut batch)? {
