@@ -152,12 +152,17 @@ impl Connection<Client> {
     }
 
     /// Answers questions, as many answers as there were prompts.
-    pub fn answer_prompts(&mut self, ticket: PromptTicket, answers: &[&str]) -> Result<(), UsageError> {
-        let (number, given) = (ticket.number, Texts::Given(answers));
+    pub fn answer_prompts(
+        &mut self,
+        ticket: PromptTicket,
+        answers: &[impl AsRef<[u8]>],
+    ) -> Result<(), UsageError> {
+        let answers: Vec<&[u8]> = answers.iter().map(AsRef::as_ref).collect();
+        let (number, given) = (ticket.number, Texts::Given(&answers));
         self.core.note(&Call::AnswerPrompts { number, answers: given });
         self.core.usable()?;
         let now = self.core.now;
-        self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, answers)
+        self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, &answers)
     }
 
     /// How to sign with `key` here, best first: what it can do, the policy allows and the server

@@ -11,7 +11,6 @@ use konko_core::login::{Answer, Asked, AuthFailure, LoggedIn, Login, Outcome, Qu
 use konko_core::*;
 use pair::apps::Host;
 use pair::{App, Pair, host_key, key_of, transport_config};
-use zeroize::Zeroizing;
 
 /// What somebody says to a question.
 type Answers = Box<dyn FnMut(&Question) -> Answer>;
@@ -162,7 +161,7 @@ fn a_chain_of_key_and_answers_goes_on_after_a_partial_success() {
     let person = Person::new(Login::new("alice", ways), |question| match question {
         Question::Prompts(asked) => {
             assert_eq!(asked.questions[1].prompt, "Number? ");
-            Answer::Texts(Zeroizing::new(vec!["blue".into(), "42".into()]))
+            Answer::Texts(["blue", "42"].map(Password::new).into())
         }
         // Keyboard-interactive would take a password as well.
         _ => Answer::No,
@@ -177,10 +176,10 @@ fn a_chain_of_key_and_answers_goes_on_after_a_partial_success() {
 }
 
 #[test]
-fn an_expired_password_is_changed_on_the_way() {
+fn c8_an_expired_password_is_changed_on_the_way_and_the_lines_of_the_text_stay_lines() {
     let person = Person::new(Login::new("alice", [Way::Password { tries: 3 }]), |question| match question {
         Question::NewPassword { text } => {
-            assert_eq!(text, "too old");
+            assert_eq!(text, "too\told:\r\n\\x1b[1mchange it");
             secret("fresh")
         }
         _ => secret("wonderland"),
@@ -188,6 +187,14 @@ fn an_expired_password_is_changed_on_the_way() {
     let (result, asked) = log_in(&ALL, person, Host { expired: true, ..Host::default() });
     assert_eq!(asked, ["password", "new password"]);
     assert_eq!(result.unwrap().method, Method::Password);
+    // In the report it is one line.
+    let person = Person::new(Login::new("alice", [Way::Password { tries: 1 }]), |question| match question {
+        Question::NewPassword { .. } => Answer::No,
+        _ => secret("wonderland"),
+    });
+    let (result, _) = log_in(&ALL, person, Host { expired: true, ..Host::default() });
+    let said = format!("{:?}", result.unwrap_err().attempts[0].outcome);
+    assert!(said.contains("has expired: too old: \\\\x1b[1mchange it"), "{said}");
 }
 
 #[test]
@@ -258,7 +265,7 @@ fn a_name_that_cannot_be_sent_ends_the_login_with_the_reason() {
 
 #[test]
 fn nothing_secret_is_in_debug() {
-    let answers = [secret("wonderland"), Answer::Texts(Zeroizing::new(vec!["wonderland".into()]))];
+    let answers = [secret("wonderland"), Answer::Texts(vec![Password::new("wonderland")])];
     let file = Answer::File(Ok(b"wonderland".to_vec()));
     let login = Login::new("alice", [Way::Key(Arc::clone(&key_of(KeyKind::Ed25519, 3)))]);
     for text in answers.iter().chain([&file]).map(|a| format!("{a:?}")).chain([format!("{login:?}")]) {

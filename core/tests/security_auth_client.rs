@@ -77,7 +77,7 @@ fn ac01_a_login_without_proof_is_called_trivial() {
     let mut rig = client(vec![Proof::Interactive]);
     rig.send(&info_request(0, 0));
     let ticket = rig.app.prompt_tickets.pop().unwrap();
-    rig.conn_client().answer_prompts(ticket, &[]).unwrap();
+    rig.conn_client().answer_prompts(ticket, &[""; 0]).unwrap();
     rig.send(&[52]);
     assert_eq!(rig.events_with("trivial: true"), 1);
     let mut rig = client(vec![Proof::Probe(user_key().public().clone())]);

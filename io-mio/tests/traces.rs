@@ -15,6 +15,7 @@ use konko::server::{AuthAttempt, Credential, Handler, KeyProbe, Server, ServerOp
 use konko::{Auth, Channel, Client, ClientOptions, Exec, Exit, HostKeys};
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::auth::Method;
+use konko_mio::core::client::Password;
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
 use scenario::{Act, ClientScript, Proof, Scenario, ServerScript, scenarios};
@@ -222,8 +223,10 @@ fn std_client(scenario: &Scenario) -> Vec<String> {
             Proof::Password(password) => auth.password(*password),
             Proof::Key(key) => auth.key(key.clone()),
             Proof::Answers(answers) => {
-                let answers: Vec<String> = answers.iter().map(|a| (*a).to_owned()).collect();
-                auth.interactive(1, move |asked| Some(answers[..asked.questions.len()].to_vec()))
+                let answers = answers.clone();
+                auth.interactive(1, move |asked| {
+                    Some(answers[..asked.questions.len()].iter().map(|a| Password::new(*a)).collect())
+                })
             }
         };
     }

@@ -8,7 +8,6 @@ use konko_core::client::{Password, SignRequest};
 use konko_core::keys::{KeyPair, MAX_FILE, PublicKey};
 use konko_core::login::{Answer, Asked, LoggedIn, Login, Question, Questions, Way};
 use konko_core::wire::SshStr;
-use zeroize::Zeroizing;
 
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
@@ -36,14 +35,14 @@ pub enum PasswordPrompt<'p> {
     /// The password was right but has expired; a new one. Asked again when the server does not like
     /// the new one.
     NewPassword {
-        /// The server's text, escaped: that the password has expired, or what is wrong with the last
-        /// new one.
+        /// The server's text, escaped but for ends of lines and tabs: that the password has expired, or
+        /// what is wrong with the last new one.
         text: &'p str,
     },
 }
 
 type Ask<'a> = Box<dyn FnMut(PasswordPrompt<'_>) -> Option<Password> + 'a>;
-type Respond<'a> = Box<dyn FnMut(&Questions) -> Option<Vec<String>> + 'a>;
+type Respond<'a> = Box<dyn FnMut(&Questions) -> Option<Vec<Password>> + 'a>;
 type Sign<'a> = Box<dyn FnMut(&SignRequest<'_>) -> Option<Vec<u8>> + 'a>;
 
 /// How to prove who the user is: what to try, in order.
@@ -134,12 +133,13 @@ impl<'a> Auth<'a> {
         self.with(Way::External { key, origin: "external".into() }, Asking::Signer(Box::new(sign)))
     }
 
-    /// Answers to whatever the server asks, up to `tries` times. `None` gives up.
+    /// Answers to whatever the server asks, up to `tries` times. They should be UTF-8 (RFC 4256 §3.4), and are
+    /// sent as they are. `None` gives up.
     #[must_use]
     pub fn interactive(
         self,
         tries: u32,
-        respond: impl FnMut(&Questions) -> Option<Vec<String>> + 'a,
+        respond: impl FnMut(&Questions) -> Option<Vec<Password>> + 'a,
     ) -> Self {
         self.with(Way::Interactive { tries }, Asking::Prompts(Box::new(respond)))
     }
@@ -242,7 +242,7 @@ impl Client {
                 ask(PasswordPrompt::NewPassword { text: &text }).map(Answer::Secret)
             }
             (Question::Prompts(questions), Asking::Prompts(respond)) => {
-                respond(&questions).map(|texts| Answer::Texts(Zeroizing::new(texts)))
+                respond(&questions).map(Answer::Texts)
             }
             _ => None,
         };
@@ -261,10 +261,12 @@ fn read_key(path: &Path) -> Result<Vec<u8>, String> {
     use std::io::Read;
     let read = || {
         let file = fs::File::open(path)?;
-        if !file.metadata()?.is_file() {
+        let meta = file.metadata()?;
+        if !meta.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        let mut bytes = Vec::new();
+        // At once, so that no part of the key is left behind in memory that it outgrew.
+        let mut bytes = Vec::with_capacity(meta.len().min(MAX_FILE as u64) as usize + 64);
         file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };

@@ -101,7 +101,7 @@ impl Notice {
         };
         let method = std::str::from_utf8(&outcome.method).ok().and_then(Method::from_name)?;
         let key = outcome.key.as_ref().map(|key| (key.key_type(), key.fingerprint(HashAlg::Sha256)));
-        let user = String::from_utf8_lossy(&outcome.user).into_owned();
+        let user = SshStr::new(&outcome.user).to_text();
         Some(Notice::Login { user, method: method.name(), key, outcome: result })
     }
 }

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
+use konko::core::client::Password;
 use konko::core::error::Phase;
 use konko::core::transport::limits::RekeyLimit;
 use konko::{Auth, Client, ClientOptions, ErrorKind, Exec, Exit, HostKeys, Outcome};
@@ -216,7 +217,7 @@ fn u18_rounds_of_questions_and_a_password_for_a_hidden_one() {
     let auth = Auth::new().interactive(1, |questions| {
         let [question] = &questions.questions[..] else { return None };
         seen.push((question.prompt.clone(), question.echo));
-        Some(vec![if question.echo { "blue" } else { "hush" }.into()])
+        Some(vec![Password::new(if question.echo { "blue" } else { "hush" })])
     });
     let login = client.login("bob", auth).unwrap();
     assert_eq!(login.method.name(), "keyboard-interactive");

@@ -21,7 +21,7 @@ fn connect(addr: std::net::SocketAddr) -> Client {
 fn everything(first: Auth<'static>) -> Auth<'static> {
     first
         .key(key_of(KeyKind::Ed25519, 9))
-        .interactive(1, |q| Some(vec!["hush".to_owned(); q.questions.len()]))
+        .interactive(1, |q| Some(q.questions.iter().map(|_| Password::new("hush")).collect()))
         .password("wonderland")
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodSet};
+use konko::core::client::Password;
 use konko::core::keys::{KeyKind, PrivateKey};
 use konko::core::server::Challenge;
 use konko::server::{AuthAttempt, AuthOutcome, Connection, Control, Credential, Handler, KeyProbe, Program};
@@ -344,7 +345,7 @@ fn c23_one_place_sees_every_attempt_and_what_came_of_it() {
     assert_eq!(told, expected);
     // Two factors; and what the core rejects by itself.
     let client = connect(server.local_addr());
-    let both = Auth::new().password("first").interactive(1, |_| Some(vec!["second".into()]));
+    let both = Auth::new().password("first").interactive(1, |_| Some(vec![Password::new("second")]));
     client.login("twice", both).unwrap();
     client.session().unwrap();
     let told: Vec<_> = seen.try_iter().filter(|line| !line.contains("none")).collect();

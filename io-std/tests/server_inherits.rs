@@ -21,7 +21,7 @@ const LOOK: &str = "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls -l /proc/self/
 fn launched(call: &Call<'_>) -> u32 {
     let account = Account { name: "somebody".into(), home: "/".into(), shell: "/bin/sh".into() };
     let mut launch = Launch::command(&account, LOOK.as_bytes());
-    if call.argument() == "on a terminal" {
+    if call.argument() == b"on a terminal" {
         launch = launch.pty(&Pty::default());
     }
     let running = launch.start().unwrap();

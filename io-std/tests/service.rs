@@ -102,7 +102,8 @@ fn c_27_a_forced_command_is_all_that_runs() {
 #[test]
 fn a_command_table_says_what_there_is() {
     let programs = Programs::new().command("greet", |call| {
-        u32::from(write!(call.channel(), "hello, {} from {}", call.argument(), call.user()).is_err())
+        let hello = [b"hello, ", call.argument(), b" from ", call.user().as_bytes()].concat();
+        u32::from(call.channel().write_all(&hello).is_err())
     });
     let server = serve(alice(), programs);
     let client = login(&server);

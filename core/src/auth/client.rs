@@ -83,6 +83,12 @@ impl Password {
     }
 }
 
+impl AsRef<[u8]> for Password {
+    fn as_ref(&self) -> &[u8] {
+        self.expose()
+    }
+}
+
 impl core::fmt::Debug for Password {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("Password(..)")
@@ -414,7 +420,7 @@ impl Userauth {
         transport: &mut Transport,
         now: Time,
         ticket: &PromptTicket,
-        answers: &[&str],
+        answers: &[&[u8]],
     ) -> Result<(), UsageError> {
         let Waiting::Prompting { number, count } = self.waiting else { return Err(UsageError::StaleTicket) };
         if number != ticket.number {
@@ -426,7 +432,7 @@ impl Userauth {
         let len = answers.iter().fold(0usize, |n, a| n.saturating_add(a.len()).saturating_add(4));
         let mut encoded = zeroize::Zeroizing::new(Vec::with_capacity(len));
         for answer in answers {
-            encoded.put_string(answer.as_bytes());
+            encoded.put_string(answer);
         }
         transport.post_padded(&UserauthInfoResponse::new(count, &encoded), PADDED)?;
         transport.liveness().auth_asked(now);

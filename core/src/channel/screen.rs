@@ -25,8 +25,9 @@ pub(super) fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
         }
         OpenKind::ForwardedTcpip { .. } if role == Role::Server => Some("a server takes no such channel"),
         OpenKind::DirectTcpip { host, port, .. } => {
-            let host = host.as_bytes();
-            let fine = host.len() <= MAX_HOST && !host.contains(&0) && (1..=0xffff).contains(port);
+            // A name that is not UTF-8 is nobody's: it would have to become another one.
+            let host = host.to_str().filter(|host| host.len() <= MAX_HOST && !host.contains('\0'));
+            let fine = host.is_some() && (1..=0xffff).contains(port);
             (!fine).then_some("no such host or port")
         }
         _ => None,

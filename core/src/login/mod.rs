@@ -148,7 +148,8 @@ pub enum Question {
     /// The password was right but has expired; a new one: [`Answer::Secret`]. Asked again when the server
     /// does not like the new one.
     NewPassword {
-        /// The server's text, escaped: that the password has expired, or what is wrong with the last new one.
+        /// The server's text, escaped but for ends of lines and tabs: that the password has expired, or what is
+        /// wrong with the last new one.
         text: String,
     },
     /// One round of the server's questions: [`Answer::Texts`], as many as there are.
@@ -188,8 +189,8 @@ pub enum Answer {
     Unlocked(Result<Arc<KeyPair>, KeyError>),
     /// A signature as SSH encodes it (RFC 4253 §6.6).
     Signature(Vec<u8>),
-    /// Answers to the server's questions.
-    Texts(Zeroizing<Vec<String>>),
+    /// Answers to the server's questions, as bytes: they should be UTF-8 (RFC 4256 §3.4), and are sent as they are.
+    Texts(Vec<Password>),
 }
 
 impl fmt::Debug for Answer {

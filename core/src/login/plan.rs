@@ -3,12 +3,10 @@
 use alloc::borrow::ToOwned;
 use alloc::collections::VecDeque;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
-
-use zeroize::Zeroizing;
 
 use super::{
     Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, NEW_PASSWORDS, Outcome, PASSPHRASES, Prompt,
@@ -22,6 +20,9 @@ use crate::error::UsageError;
 use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
 use crate::msg::UserauthInfoRequest;
 use crate::wire::{NameList, SshStr};
+
+/// Most bytes that are shown of the text of an expired password.
+const MAX_PROMPT: usize = 1000;
 
 /// A login in progress. See the [module](super).
 #[derive(Debug)]
@@ -433,7 +434,7 @@ impl Login {
         };
         let why = match answer {
             Answer::File(Ok(bytes)) => {
-                let bytes = Zeroizing::new(bytes);
+                let bytes = zeroize::Zeroizing::new(bytes);
                 match self.load(conn, &bytes) {
                     Ok(pair) => {
                         self.offer_pair(conn, way, pair, Some(name))?;
@@ -601,7 +602,9 @@ impl Login {
                 return;
             }
         };
-        let text = text.excerpt(1000);
+        // Escaped as every text of the server, and its lines stay lines.
+        let text = text.as_bytes();
+        let text = SshStr::new(text.get(..MAX_PROMPT).unwrap_or(text)).escaped(true).to_string();
         if refused >= NEW_PASSWORDS {
             let done = self.on_new_password(conn, way, old, (refused, text), Answer::No);
             return self.usage(done);
@@ -620,7 +623,7 @@ impl Login {
     ) -> Result<(), UsageError> {
         let Answer::Secret(new) = answer else {
             let what = if refused == 0 { "the password has expired" } else { "the new password was refused" };
-            let why = if text.is_empty() { what.to_owned() } else { format!("{what}: {text}") };
+            let why = if text.is_empty() { what.to_owned() } else { format!("{what}: {}", one_line(&text)) };
             self.record(Method::Password, None, Outcome::Skipped(why));
             return self.choose(conn);
         };
@@ -656,23 +659,20 @@ impl Login {
             }
         };
         talk.asked = true;
-        let text = |s: SshStr<'_>| String::from_utf8_lossy(s.as_bytes()).into_owned();
         let questions: Vec<Prompt> =
-            prompts.prompts().map(|(prompt, echo)| Prompt { prompt: text(prompt), echo }).collect();
+            prompts.prompts().map(|(prompt, echo)| Prompt { prompt: prompt.to_text(), echo }).collect();
         let count = questions.len();
         if let Some(password) = &talk.password {
             // A server that asks one hidden question most likely asks for the password.
             let answers = match &questions[..] {
                 [] => Some(Vec::new()),
-                [only] if !only.echo => {
-                    Some(alloc::vec![String::from_utf8_lossy(password.expose()).into_owned()])
-                }
+                [only] if !only.echo => Some(alloc::vec![Password::new(password.expose())]),
                 _ => None,
             };
-            let answer = answers.map_or(Answer::No, |texts| Answer::Texts(Zeroizing::new(texts)));
+            let answer = answers.map_or(Answer::No, Answer::Texts);
             return self.on_answers(conn, talk, (ticket, count), answer);
         }
-        let (name, instruction) = (text(prompts.name), text(prompts.instruction));
+        let (name, instruction) = (prompts.name.to_text(), prompts.instruction.to_text());
         self.ask(talk.way, Question::Prompts(Questions { name, instruction, questions }));
         self.doing = Doing::AskAnswers { talk, ticket, count };
         Ok(())
@@ -691,9 +691,8 @@ impl Login {
         };
         talk.given_up = answers.is_none();
         // Empty answers end the round; the server says no.
-        let answers = answers.unwrap_or_else(|| Zeroizing::new(alloc::vec![String::new(); count]));
-        let texts: Vec<&str> = answers.iter().map(String::as_str).collect();
-        conn.answer_prompts(ticket, &texts)?;
+        let answers = answers.unwrap_or_else(|| (0..count).map(|_| Password::new("")).collect());
+        conn.answer_prompts(ticket, &answers)?;
         self.doing = Doing::Interactive(talk);
         Ok(())
     }
@@ -777,4 +776,9 @@ impl Login {
             remaining: if sent { self.offer.named() } else { Vec::new() },
         });
     }
+}
+
+/// For a report, in which an attempt is one line.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -59,7 +59,7 @@ pub(crate) enum KeyRef<'a> {
 }
 
 pub(crate) enum Texts<'a> {
-    Given(&'a [&'a str]),
+    Given(&'a [&'a [u8]]),
     Encoded(&'a [u8]),
 }
 
@@ -95,14 +95,14 @@ impl Proof<'_> {
 
 impl<'a> Texts<'a> {
     /// The texts, for a call.
-    pub(crate) fn list(&self) -> Decoded<Vec<&'a str>> {
+    pub(crate) fn list(&self) -> Decoded<Vec<&'a [u8]>> {
         match self {
             Texts::Given(texts) => Ok(texts.to_vec()),
             Texts::Encoded(bytes) => {
                 let mut r = Reader::new(bytes);
                 let mut texts = Vec::new();
                 while !r.is_empty() {
-                    texts.push(text(&mut r)?);
+                    texts.push(r.string()?);
                 }
                 Ok(texts)
             }
@@ -299,7 +299,7 @@ impl<'a> Field<'a> for Proof<'a> {
 impl<'a> Field<'a> for Texts<'a> {
     fn put(&self, out: &mut dyn Sink) {
         match self {
-            Texts::Given(texts) => texts.iter().for_each(|t| out.put_string(t.as_bytes())),
+            Texts::Given(texts) => texts.iter().for_each(|t| out.put_string(t)),
             Texts::Encoded(bytes) => out.put(bytes),
         }
     }

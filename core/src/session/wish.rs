@@ -141,10 +141,6 @@ pub enum Wish {
     },
 }
 
-fn text(s: SshStr<'_>) -> String {
-    String::from_utf8_lossy(s.as_bytes()).into_owned()
-}
-
 impl ChannelKind {
     /// The type name on the wire.
     pub fn name(&self) -> &str {
@@ -161,10 +157,10 @@ impl From<&OpenKind<'_>> for ChannelKind {
         match *kind {
             OpenKind::Session => ChannelKind::Session,
             OpenKind::DirectTcpip { host, port, originator, originator_port } => ChannelKind::DirectTcpip {
-                host: text(host),
+                host: host.to_text(),
                 // The connection refuses ports that are none.
                 port: u16::try_from(port).unwrap_or(0),
-                originator: text(originator),
+                originator: originator.to_text(),
                 originator_port,
             },
             ref other => {
@@ -172,7 +168,7 @@ impl From<&OpenKind<'_>> for ChannelKind {
                     OpenKind::Other { fields, .. } => fields.to_vec(),
                     _ => Vec::new(),
                 };
-                ChannelKind::Other { name: text(other.kind()), fields }
+                ChannelKind::Other { name: other.kind().to_text(), fields }
             }
         }
     }
@@ -191,7 +187,7 @@ impl Wish {
             R::WindowChange { columns, rows, width, height } => {
                 Wish::Control(Control::WindowChange { columns, rows, width, height })
             }
-            R::Signal(name) => Wish::Control(Control::Signal(text(name))),
+            R::Signal(name) => Wish::Control(Control::Signal(name.to_text())),
             R::Break(length) => Wish::Control(Control::Break(length)),
             R::Eow => Wish::Control(Control::Eow),
             ref other => {
@@ -199,7 +195,7 @@ impl Wish {
                     R::Other { fields, .. } => fields.to_vec(),
                     _ => Vec::new(),
                 };
-                Wish::Other { name: text(other.kind()), fields }
+                Wish::Other { name: other.kind().to_text(), fields }
             }
         }
     }

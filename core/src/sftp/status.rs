@@ -1,5 +1,4 @@
 use alloc::borrow::Cow;
-use alloc::string::String;
 use core::fmt;
 
 use crate::wire::SshStr;
@@ -84,8 +83,7 @@ impl Status {
     /// What a peer sent; the text is bounded and made UTF-8.
     pub(crate) fn from_peer(code: u32, text: &[u8]) -> Self {
         let cut = text.get(..MAX_TEXT).unwrap_or(text);
-        let message: String = String::from_utf8_lossy(cut).into_owned();
-        Status { code: StatusCode(code), message: Cow::Owned(message) }
+        Status { code: StatusCode(code), message: Cow::Owned(SshStr::new(cut).to_text()) }
     }
 
     /// True for [`StatusCode::OK`].

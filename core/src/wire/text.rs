@@ -31,6 +31,17 @@ impl<'a> SshStr<'a> {
         core::str::from_utf8(self.0).ok()
     }
 
+    /// The text as it is, for who wants a `String`; a byte that is not UTF-8 becomes `\xNN`, so that nothing
+    /// is taken for what it is not.
+    pub fn to_text(&self) -> String {
+        let mut text = String::new();
+        for chunk in self.0.utf8_chunks() {
+            text.push_str(chunk.valid());
+            chunk.invalid().iter().for_each(|b| text.push_str(&alloc::format!("\\x{b:02x}")));
+        }
+        text
+    }
+
     /// A form that is safe to print; line feeds and tabs stay when `lines` is true.
     pub fn escaped(&self, lines: bool) -> Escaped<'a> {
         Escaped { bytes: self.0, lines }
@@ -110,5 +121,11 @@ mod tests {
         assert!(shown.contains("ok"));
         assert_eq!(format!("{}", SshStr::new("héllo".as_bytes())), "héllo");
         assert_eq!(format!("{}", SshStr::new(b"a\nb").escaped(true)), "a\nb");
+    }
+
+    #[test]
+    fn c10_what_is_no_text_is_not_taken_for_another_one() {
+        assert_eq!(SshStr::new("caf\u{e9}\r\n\u{7f}".as_bytes()).to_text(), "caf\u{e9}\r\n\u{7f}");
+        assert_eq!(SshStr::new(b"caf\xe9 \xc3").to_text(), "caf\\xe9 \\xc3");
     }
 }

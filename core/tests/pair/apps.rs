@@ -279,7 +279,7 @@ impl Host {
             Attempt::None => false,
             Attempt::Password(p) => {
                 if self.expired && *p == self.password.as_bytes() {
-                    return Verdict::PasswordExpired { prompt: "too old".into() };
+                    return Verdict::PasswordExpired { prompt: "too\told:\r\n\u{1b}[1mchange it".into() };
                 }
                 *p == self.password.as_bytes()
             }

@@ -27,7 +27,7 @@ pub(crate) enum Ask {
 }
 
 fn text(s: SshStr<'_>) -> String {
-    String::from_utf8_lossy(s.as_bytes()).into_owned()
+    s.to_text()
 }
 
 impl Ask {

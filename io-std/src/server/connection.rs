@@ -99,7 +99,7 @@ impl Connection {
     /// terminal.
     pub fn user(&self) -> Option<String> {
         let state = self.shared().lock();
-        state.end.user().map(|user| String::from_utf8_lossy(user.as_bytes()).into_owned())
+        state.end.user().map(|user| user.to_text())
     }
 
     /// The algorithms in use, once negotiated.

@@ -22,7 +22,7 @@ const INTERNAL_SFTP: &str = "internal-sftp";
 /// use std::io::Write;
 ///
 /// let programs = Programs::new()
-///     .command("greet", |call| writeln!(call.channel(), "hello, {}", call.argument()).map_or(1u32, |()| 0))
+///     .command("greet", |call| call.channel().write_all(call.argument()).map_or(1u32, |()| 0))
 ///     .subsystem("count", |call| std::io::copy(&mut call.channel(), &mut std::io::sink()).map_or(1u32, |_| 0));
 /// ```
 #[derive(Clone, Default)]
@@ -41,7 +41,7 @@ type Start = Arc<dyn Fn(Session) -> Result<(), Error> + Send + Sync>;
 pub struct Call<'c> {
     channel: &'c Channel,
     user: String,
-    argument: String,
+    argument: Vec<u8>,
     env: Vec<(OsString, OsString)>,
 }
 
@@ -57,8 +57,8 @@ impl<'c> Call<'c> {
         &self.user
     }
 
-    /// What stands behind the command's name, without white space around it.
-    pub fn argument(&self) -> &str {
+    /// What stands behind the command's name, as the client sent it but for white space around it.
+    pub fn argument(&self) -> &[u8] {
         &self.argument
     }
 
@@ -133,25 +133,23 @@ impl Programs {
     /// # Errors
     /// What kept it from starting; it is refused then.
     pub fn start(&self, session: Session) -> Result<(), Error> {
-        let text;
         let (table, name, argument) = match session.program() {
             Program::Exec(command) => {
-                text = String::from_utf8_lossy(command).into_owned();
-                let (name, rest) = text.trim().split_once(char::is_whitespace).unwrap_or((text.trim(), ""));
-                (&self.commands, name, rest.trim())
+                let command = command.trim_ascii();
+                let end = command.iter().position(u8::is_ascii_whitespace).unwrap_or(command.len());
+                (&self.commands, &command[..end], command[end..].trim_ascii())
             }
-            Program::Subsystem(name) => {
-                text = String::from_utf8_lossy(name).into_owned();
-                (&self.subsystems, text.as_str(), "")
-            }
-            Program::Shell => (&self.commands, "", ""),
+            Program::Subsystem(name) => (&self.subsystems, &name[..], &b""[..]),
+            Program::Shell => (&self.commands, &b""[..], &b""[..]),
         };
-        if let Some(run) = table.get(name).cloned() {
+        // What is not UTF-8 is the name of none of them.
+        let run = std::str::from_utf8(name).ok().and_then(|name| table.get(name));
+        if let Some(run) = run.cloned() {
             let user = session.connection().user().unwrap_or_default();
-            let (argument, env) = (argument.to_owned(), session.env().to_vec());
+            let (argument, env) = (argument.to_vec(), session.env().to_vec());
             return session.run(move |channel| run(&Call { channel, user, argument, env }));
         }
-        let name = name.to_owned();
+        let name = name.to_vec();
         match &self.other {
             Some(start) => start(session),
             None if self.commands().next().is_none()
@@ -174,8 +172,8 @@ impl Programs {
     }
 }
 
-fn unknown(name: &str) -> String {
-    format!("\"{}\" is no command here", konko_core::wire::SshStr::new(name.as_bytes()).excerpt(60))
+fn unknown(name: &[u8]) -> String {
+    format!("\"{}\" is no command here", konko_core::wire::SshStr::new(name).excerpt(60))
 }
 
 impl fmt::Debug for Programs {

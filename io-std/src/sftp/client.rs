@@ -31,7 +31,7 @@ pub struct SftpOptions {
     /// The transfers: bytes and requests in flight, sizes.
     pub transfers: TransferConfig,
     /// The name of the subsystem; `sftp`.
-    pub subsystem: String,
+    pub subsystem: Vec<u8>,
     /// A command that speaks SFTP on its standard streams, instead of the subsystem.
     pub command: Option<Vec<u8>>,
 }
@@ -86,7 +86,7 @@ impl Client {
         // Our first message follows at once: some devices never answer the request.
         let asked = match &options.command {
             Some(command) => channel.send(&ChannelRequest::Exec(SshStr::new(command)))?,
-            None => channel.send(&ChannelRequest::Subsystem(SshStr::new(options.subsystem.as_bytes())))?,
+            None => channel.send(&ChannelRequest::Subsystem(SshStr::new(&options.subsystem)))?,
         };
         channel.set_timeout(None);
         let timeout = channel.reply_timeout();

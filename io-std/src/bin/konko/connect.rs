@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use konko::core::client::Password;
 use konko::core::crypto::Compression;
 use konko::core::error::Fault;
 use konko::core::keys::PublicKey;
@@ -35,10 +36,14 @@ pub struct Login {
 
 impl Login {
     /// For `host`, with what the settings say; `verbosity` counts each `-v`.
-    pub fn new(settings: Settings, host: String, quiet: bool, verbose: u8) -> Result<Self, String> {
-        let loud = settings.log_level.unwrap_or(0).saturating_add(verbose.min(3) as i8);
+    pub fn new(mut settings: Settings, host: String, quiet: bool, verbose: u8) -> Result<Self, String> {
+        // A flag counts before LogLevel.
+        let level = settings.log_level.filter(|_| verbose == 0).unwrap_or(0);
+        let loud = level.saturating_add(verbose.min(3) as i8);
+        let user = settings.user.clone().map_or_else(local_user, Ok)?;
+        settings.expand(&host, &user)?;
         Ok(Login {
-            user: settings.user.clone().map_or_else(local_user, Ok)?,
+            user: settings.user.clone().unwrap_or(user),
             host: settings.hostname.clone().unwrap_or(host),
             port: settings.port.unwrap_or(22),
             verbosity: if quiet { -3 } else { loud },
@@ -252,7 +257,7 @@ impl Login {
 
     // ---- questions ----
 
-    fn ask(&self, prompt: PasswordPrompt<'_>) -> Option<konko::core::client::Password> {
+    fn ask(&self, prompt: PasswordPrompt<'_>) -> Option<Password> {
         if self.batch {
             return None;
         }
@@ -269,7 +274,7 @@ impl Login {
                 terminal::ask(&text, false).filter(|p| !p.expose().is_empty())
             }
             PasswordPrompt::NewPassword { text } => loop {
-                let why = if text.is_empty() { String::new() } else { format!("{text}\n") };
+                let why = if text.is_empty() { String::new() } else { format!("{}\n", text.trim_end()) };
                 let new = terminal::ask(&format!("{why}Enter {user}@{host}'s new password: "), false)?;
                 let same = terminal::ask(&format!("Retype {user}@{host}'s new password: "), false)?;
                 if new.expose() == same.expose() {
@@ -281,7 +286,7 @@ impl Login {
         }
     }
 
-    fn answer(&self, questions: &Questions) -> Option<Vec<String>> {
+    fn answer(&self, questions: &Questions) -> Option<Vec<Password>> {
         for text in [&questions.name, &questions.instruction] {
             if !text.is_empty() {
                 say(SshStr::new(text.as_bytes()).escaped(true).to_string().trim_end());
@@ -291,8 +296,7 @@ impl Login {
         let user = SshStr::new(&self.user);
         let ask = |q: &konko::Prompt| {
             let prompt = SshStr::new(q.prompt.as_bytes()).escaped(true);
-            let answer = terminal::ask(&format!("({user}@{host}) {prompt}"), q.echo)?;
-            String::from_utf8(answer.expose().to_vec()).ok()
+            terminal::ask(&format!("({user}@{host}) {prompt}"), q.echo)
         };
         questions.questions.iter().map(ask).collect()
     }

@@ -69,7 +69,7 @@ fn listen(host_key: &Arc<KeyPair>, user_key: &KeyPair) -> Outcome<Server> {
     users.add(USER, User::new().password(PASSWORD).keys(keys))?;
     let programs = Programs::new()
         .command("greet", |call| {
-            let _ = writeln!(call.channel(), "hello, {}", call.argument());
+            let _ = call.channel().write_all(&[b"hello, ", call.argument(), b"\n"].concat());
             7u32
         })
         .command("cat", |call| status(io::copy(&mut call.channel(), &mut call.channel())))
@@ -95,7 +95,7 @@ fn digest_of_input(call: &Call<'_>) -> io::Result<()> {
 }
 
 fn pattern_to_output(call: &Call<'_>) -> io::Result<()> {
-    let total = call.argument().parse().map_err(io::Error::other)?;
+    let total = crate::values::parsed(call.argument()).ok_or(io::ErrorKind::InvalidInput)?;
     write_pattern(&mut call.channel(), total, |_| {}).map(drop)
 }
 

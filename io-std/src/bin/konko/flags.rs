@@ -8,7 +8,7 @@ use konko::AddressFamily;
 use crate::algorithms::Lists;
 use crate::connect::Login;
 use crate::settings::Settings;
-use crate::values::expand;
+use crate::values::{self, expand, first};
 
 /// The flags of a connection.
 #[derive(clap::Args, Debug)]
@@ -16,12 +16,8 @@ pub struct Flags {
     /// Print this help
     #[arg(short, long, action = clap::ArgAction::Help)]
     help: Option<bool>,
-    /// Private key file; any number of times
-    #[arg(short = 'i', value_name = "KEY")]
-    identity: Vec<OsString>,
-    /// An option as in ssh_config; any number of times
-    #[arg(short, value_name = "KEY=VALUE")]
-    option: Vec<OsString>,
+    #[command(flatten)]
+    said: Said,
     /// A configuration file; there is none but `none`
     #[arg(short = 'F', value_name = "FILE")]
     config: Option<OsString>,
@@ -35,10 +31,10 @@ pub struct Flags {
     #[arg(short)]
     pub quiet: bool,
     /// IPv4 alone
-    #[arg(short = '4')]
+    #[arg(short = '4', overrides_with = "ipv6")]
     ipv4: bool,
     /// IPv6 alone
-    #[arg(short = '6')]
+    #[arg(short = '6', overrides_with = "ipv4")]
     ipv6: bool,
     /// Say on standard error what happens
     #[arg(short, action = clap::ArgAction::Count)]
@@ -46,17 +42,16 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// What they and the options say; the flags count before the options.
+    /// What they and the options say. Of `-o` and of the flags that are options by another name the first word
+    /// counts; the other flags count before all options, the last one of a kind (ssh.c). `user` and `port` are
+    /// what the destination says, which counts where nothing else does.
     pub fn settings(&self, user: Option<Vec<u8>>, port: Option<u16>) -> Result<Settings, String> {
         if let Some(file) = self.config.as_deref().filter(|file| *file != "none" && *file != "/dev/null") {
             let file = file.display();
             return Err(format!("-F {file}: configuration files are not read yet; give options with -o"));
         }
         let mut settings = Settings {
-            user,
-            port,
-            lists: Lists { ciphers: self.ciphers.first().cloned(), ..Lists::default() },
-            identities: self.identity.iter().map(expand).collect(),
+            lists: Lists { ciphers: self.ciphers.last().cloned(), ..Lists::default() },
             compression: self.compress.then_some(true),
             family: match (self.ipv4, self.ipv6) {
                 (true, _) => Some(AddressFamily::Inet),
@@ -65,9 +60,20 @@ impl Flags {
             },
             ..Settings::default()
         };
-        for option in &self.option {
-            settings.set(option)?;
+        for (id, value) in &self.said.0 {
+            match *id {
+                "identity" => settings.identities.push(expand(value)),
+                "port" => first(&mut settings.port, values::parsed(value.as_bytes()).ok_or("-p: no port")?),
+                "login" if settings.user.is_none() => {
+                    (settings.user, settings.literal_user) = (Some(value.as_bytes().to_vec()), true);
+                }
+                "login" => {}
+                _ => settings.set(value)?,
+            }
         }
+        settings.literal_user |= settings.user.is_none();
+        settings.user = settings.user.or(user);
+        settings.port = settings.port.or(port);
         settings.check()?;
         Ok(settings)
     }
@@ -75,6 +81,50 @@ impl Flags {
     /// A login at `host`.
     pub fn login(&self, settings: Settings, host: String) -> Result<Login, String> {
         Login::new(settings, host, self.quiet, self.verbose)
+    }
+}
+
+/// `-o`, and the flags that are options by another name, as the command line has them one after the other.
+#[derive(Debug)]
+struct Said(Vec<(&'static str, OsString)>);
+
+impl Said {
+    /// Those of all programs, and those that only ssh(1) has like that.
+    const IDS: [&str; 4] = ["option", "identity", "port", "login"];
+}
+
+impl clap::Args for Said {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let several = |id| {
+            clap::Arg::new(id).action(clap::ArgAction::Append).value_parser(clap::value_parser!(OsString))
+        };
+        let identity = several("identity").short('i').value_name("KEY");
+        let option = several("option").short('o').value_name("KEY=VALUE");
+        command
+            .arg(identity.help("Private key file; any number of times"))
+            .arg(option.help("An option as in ssh_config; any number of times"))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Said {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let mut said = Vec::new();
+        for id in Self::IDS {
+            let Ok(Some(values)) = matches.try_get_raw(id) else { continue };
+            let places = matches.indices_of(id).into_iter().flatten();
+            said.extend(places.zip(values).map(|(place, value)| (place, id, value.to_owned())));
+        }
+        said.sort_by_key(|(place, ..)| *place);
+        Ok(Said(said.into_iter().map(|(_, id, value)| (id, value)).collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
     }
 }
 
@@ -255,6 +305,7 @@ pub fn words() -> Result<Vec<OsString>, (OsString, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::Tty;
 
     fn ssh(words: &str) -> Result<String, String> {
         let arranged = SSH.arrange(words.split_whitespace().map(OsString::from))?;
@@ -280,6 +331,65 @@ mod tests {
         }
         let scp = SCP.arrange(["-rp", "-P", "22", "a", "-x"].map(OsString::from).into_iter()).unwrap();
         assert_eq!(scp, ["-r", "-p", "-P=22", "--", "a", "-x"]);
+    }
+
+    /// What OpenSSH 9.2 makes of the same (`ssh -G`).
+    #[test]
+    fn c17_the_first_word_counts_whether_it_is_a_flag_or_an_option() {
+        use clap::Parser;
+        let settings = |words: &str| {
+            let words = SSH.arrange(words.split_whitespace().map(OsString::from)).unwrap();
+            let words = ["konko", "ssh"].map(OsString::from).into_iter().chain(words);
+            let crate::Command::Ssh(args) = crate::Cli::try_parse_from(words).unwrap().command else {
+                panic!()
+            };
+            args.settings().unwrap()
+        };
+        for (words, user, port) in [
+            ("-o Port=1 -p 2 h", None, Some(1)),
+            ("-p 2 -o Port=1 h", None, Some(2)),
+            ("-p 2 -p 3 h", None, Some(2)),
+            ("-l a -o User=b h", Some("a"), None),
+            ("-o User=b -l a h", Some("b"), None),
+            ("-l a -l b u@h", Some("a"), None),
+            ("-o User=y u@h", Some("y"), None),
+            ("-p 2 ssh://u@h:7", Some("u"), Some(2)),
+            ("-o Port=5 ssh://u@h:7", Some("u"), Some(5)),
+            ("ssh://u@h:7", Some("u"), Some(7)),
+        ] {
+            let s = settings(words);
+            assert_eq!((s.user.as_deref(), s.port), (user.map(str::as_bytes), port), "{words}");
+        }
+        let files = |words| settings(words).identities;
+        assert_eq!(
+            files("-i /b -o IdentityFile=/a -i /c h"),
+            ["/b", "/a", "/c"].map(std::path::PathBuf::from)
+        );
+        // These count before all options, and the last one of a kind.
+        for (words, expected) in [
+            ("-o Ciphers=aes128-ctr -c aes256-ctr h", "aes256-ctr"),
+            ("-c aes256-ctr -c aes128-ctr -o Ciphers=aes256-ctr h", "aes128-ctr"),
+        ] {
+            assert_eq!(settings(words).lists.ciphers.as_deref(), Some(expected), "{words}");
+        }
+        assert_eq!(settings("-o Compression=no -C h").compression, Some(true));
+        for (words, family) in [
+            ("-6 -4 h", AddressFamily::Inet),
+            ("-4 -6 h", AddressFamily::Inet6),
+            ("-o AddressFamily=inet -6 h", AddressFamily::Inet6),
+        ] {
+            assert_eq!(settings(words).family, Some(family), "{words}");
+        }
+        for (words, tty) in [
+            ("-t -T h", Tty::No),
+            ("-T -t -t h", Tty::Force),
+            ("-T -t h", Tty::Yes),
+            ("-o RequestTTY=no -t h", Tty::Yes),
+        ] {
+            assert_eq!(settings(words).tty, Some(tty), "{words}");
+        }
+        assert_eq!(settings("-e none -e b h").escape, Some(Some(b'b')));
+        assert_eq!(settings("-o MACs=hmac-sha2-512 -m x -m y h").lists.macs.as_deref(), Some("y"));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The options of `-o`: names and meaning of ssh_config(5).
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use konko::core::transport::limits::RekeyLimit;
 
 use crate::algorithms::Lists;
 use crate::known::{self, Known};
-use crate::values::{self, expand_bytes, first, flag, number, optional, rekey, rsa_size};
+use crate::values::{self, Tokens, expand_bytes, first, flag, number, optional, rekey, rsa_size};
 
 /// `StrictHostKeyChecking`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +85,8 @@ pub struct Settings {
     pub terrapin: Option<bool>,
     pub hostname: Option<String>,
     pub escape: Option<Option<u8>>,
+    /// The user is that of `-l` or of the destination, in which tokens mean nothing.
+    pub literal_user: bool,
 }
 
 impl Settings {
@@ -101,6 +103,38 @@ impl Settings {
             Some(name) if self.clear_forwardings != Some(true) => Err(format!("not supported yet: {name}")),
             _ => Ok(()),
         }
+    }
+
+    /// Replaces the tokens in what was said of a login at `typed` (ssh_config(5), TOKENS); the user's first, who may
+    /// stand in the others.
+    pub fn expand(&mut self, typed: &str, user: &[u8]) -> Result<(), String> {
+        let wrong = |option: &'static str| move |why: String| format!("-o {option}: {why}");
+        let named = self.hostname.as_ref().map(|name| host_name(name, typed)).transpose();
+        self.hostname = named.map_err(wrong("HostName"))?;
+        let (host, alias) = (self.hostname.clone(), self.alias.clone());
+        let host = host.as_deref().unwrap_or(typed);
+        let alias = alias.as_deref().unwrap_or(typed);
+        let port = self.port.unwrap_or(22);
+        let mut tokens = Tokens { host, typed, alias, port, user: None };
+        if let Some(user) = self.user.as_mut().filter(|_| !self.literal_user) {
+            *user = tokens.expand(user, true).map_err(wrong("User"))?;
+        }
+        let user = self.user.clone().unwrap_or_else(|| user.to_vec());
+        tokens.user = Some(&user);
+        let path = |path: &mut PathBuf| {
+            let bytes = tokens.expand(path.as_os_str().as_bytes(), true)?;
+            *path = OsString::from_vec(bytes).into();
+            Ok(())
+        };
+        self.identities.iter_mut().try_for_each(path).map_err(wrong("IdentityFile"))?;
+        self.user_files.iter_mut().flatten().try_for_each(path).map_err(wrong("UserKnownHostsFile"))?;
+        if let Some(Some(command)) = &mut self.remote_command {
+            *command = tokens.expand(command, false).map_err(wrong("RemoteCommand"))?;
+        }
+        for (_, value) in self.set_env.iter_mut().flatten() {
+            *value = tokens.expand(value, true).map_err(wrong("SetEnv"))?;
+        }
+        Ok(())
     }
 
     /// Whether `SendEnv` names the variable; the case of letters counts.
@@ -211,6 +245,22 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// `HostName` has `%h` and `%%` only.
+fn host_name(name: &str, typed: &str) -> Result<String, String> {
+    let mut parts = name.split('%');
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    while let Some(part) = parts.next() {
+        if let Some(rest) = part.strip_prefix('h') {
+            out.extend([typed, rest]);
+        } else if let Some(rest) = parts.next().filter(|_| part.is_empty()) {
+            out.extend(["%", rest]);
+        } else {
+            return Err(format!("\"{name}\" has another token than %h and %%"));
+        }
+    }
+    Ok(out)
 }
 
 fn strict(value: &str) -> Result<Strict, String> {
@@ -354,6 +404,43 @@ mod tests {
         assert_eq!(s.identities, [PathBuf::from(OsStr::from_bytes(b"/k\xff"))]);
         assert_eq!(s.set_env, Some(vec![(b"A".to_vec(), b"\xff".to_vec())]));
         assert!(s.sends(b"B\xff"));
+    }
+
+    #[test]
+    fn c17_tokens_never_stand_for_themselves() {
+        let said = |options: &[&str]| {
+            let mut s = Settings::default();
+            options.iter().for_each(|option| s.set(option.as_ref()).unwrap());
+            s.expand("h", b"me").map(|()| s)
+        };
+        let s = said(&[
+            "HostName=%h.example%%",
+            "User=u-%n",
+            "Port=7",
+            "IdentityFile=/k/%h-%p-%r",
+            "UserKnownHostsFile=/a/%n /b/%r",
+            "RemoteCommand=echo %r ${HOME}",
+            "SetEnv=A=%p",
+        ])
+        .unwrap();
+        assert_eq!(s.hostname.as_deref(), Some("h.example%"));
+        assert_eq!(s.user.as_deref(), Some(&b"u-h"[..]));
+        assert_eq!(s.identities, [PathBuf::from("/k/h.example%-7-u-h")]);
+        assert_eq!(s.user_files, Some(["/a/h", "/b/u-h"].map(PathBuf::from).into()));
+        assert_eq!(s.remote_command, Some(Some(b"echo u-h ${HOME}".to_vec())));
+        assert_eq!(s.set_env, Some(vec![(b"A".to_vec(), b"7".to_vec())]));
+        assert_eq!(said(&["IdentityFile=/k/%r"]).unwrap().identities, [PathBuf::from("/k/me")]);
+        for wrong in [
+            "HostName=%p",
+            "HostName=a%",
+            "User=%r",
+            "IdentityFile=%z",
+            "UserKnownHostsFile=/x/%K",
+            "SetEnv=A=%",
+        ] {
+            let error = said(&[wrong]).err().unwrap_or_else(|| panic!("{wrong}"));
+            assert!(error.starts_with(&format!("-o {}: ", wrong.split_once('=').unwrap().0)), "{error}");
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use konko::core::wire::SshStr;
@@ -21,7 +23,7 @@ pub struct Args {
     read_only: bool,
     /// Start in this directory; %d is the user's home, %u the user's name
     #[arg(short = 'd', value_name = "DIR")]
-    start: Option<String>,
+    start: Option<OsString>,
     /// Write messages to standard error instead of the system log
     #[arg(short = 'e')]
     stderr: bool,
@@ -128,10 +130,10 @@ fn root(args: &Args, log: Log) -> Result<Root, String> {
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask as rustix::fs::RawMode));
     }
     let start = match &args.start {
-        Some(start) => expand(start)?,
+        Some(start) => PathBuf::from(OsString::from_vec(expand(start.as_bytes())?)),
         None => ".".into(),
     };
-    let root = Root::host(&start).map_err(|e| format!("the directory {start}: {e}"))?;
+    let root = Root::host(&start).map_err(|e| format!("the directory {}: {e}", start.display()))?;
     let root = root.configure(|config| {
         config.read_only = args.read_only;
         // As many as the process may have, as OpenSSH's.
@@ -143,18 +145,18 @@ fn root(args: &Args, log: Log) -> Result<Root, String> {
     Ok(if log.level >= Level::Info { root.on_done(move |done| log.done(done)) } else { root })
 }
 
-fn expand(text: &str) -> Result<String, String> {
+fn expand(text: &[u8]) -> Result<Vec<u8>, String> {
     let user = || nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten();
     let user = || user().ok_or("this user has no account");
-    let mut out = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (c, if c == '%' { chars.next() } else { None }) {
-            ('%', Some('%')) => out.push('%'),
-            ('%', Some('u')) => out.push_str(&user()?.name),
-            ('%', Some('d')) => out.push_str(&user()?.dir.to_string_lossy()),
-            ('%', _) => return Err("-d knows %d, %u and %%".into()),
-            (c, _) => out.push(c),
+    let mut out = Vec::new();
+    let mut bytes = text.iter();
+    while let Some(&b) = bytes.next() {
+        match (b, if b == b'%' { bytes.next() } else { None }) {
+            (b'%', Some(b'%')) => out.push(b'%'),
+            (b'%', Some(b'u')) => out.extend(user()?.name.as_bytes()),
+            (b'%', Some(b'd')) => out.extend(user()?.dir.as_os_str().as_bytes()),
+            (b'%', _) => return Err("-d knows %d, %u and %%".into()),
+            (b, _) => out.push(b),
         }
     }
     Ok(out)

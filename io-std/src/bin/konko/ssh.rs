@@ -17,7 +17,7 @@ use crate::connect::Login;
 use crate::destination::Destination;
 use crate::escape::{Action, Escapes};
 use crate::flags::Flags;
-use crate::settings::{self, SessionType, Tty};
+use crate::settings::{self, SessionType, Settings, Tty};
 use crate::streams::{self, say};
 use crate::terminal;
 
@@ -36,6 +36,7 @@ static LEAVING: AtomicBool = AtomicBool::new(false);
 pub struct Args {
     #[command(flatten)]
     flags: Flags,
+    // Where these two stand among the options is for the flags to see.
     /// Port of the server
     #[arg(short, value_name = "PORT")]
     port: Vec<u16>,
@@ -46,10 +47,10 @@ pub struct Args {
     #[arg(short, value_name = "MACS")]
     macs: Vec<String>,
     /// No terminal on the server
-    #[arg(short = 'T')]
+    #[arg(short = 'T', overrides_with = "tty")]
     no_tty: bool,
     /// A terminal on the server; twice: even if there is none here
-    #[arg(short = 't', action = clap::ArgAction::Count)]
+    #[arg(short = 't', action = clap::ArgAction::Count, overrides_with = "no_tty")]
     tty: u8,
     /// Read nothing from standard input
     #[arg(short = 'n')]
@@ -72,6 +73,27 @@ pub struct Args {
     /// What to run; a shell if nothing is given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
+}
+
+impl Args {
+    /// What all flags and options say.
+    pub fn settings(&self) -> Result<Settings, String> {
+        let Destination { user, port, .. } = Destination::ssh(self.destination.as_bytes())?;
+        let mut settings = self.flags.settings(user, port)?;
+        if let Some(list) = self.macs.last() {
+            settings.lists.macs = Some(list.clone());
+        }
+        if let Some(text) = self.escape.last() {
+            settings.escape = Some(settings::escape(text)?);
+        }
+        settings.tty = match (self.no_tty, self.tty) {
+            (true, _) => Some(Tty::No),
+            (_, 0) => settings.tty,
+            (_, 1) => Some(Tty::Yes),
+            _ => Some(Tty::Force),
+        };
+        Ok(settings)
+    }
 }
 
 /// Where to, and how.
@@ -111,41 +133,29 @@ pub fn run(args: Args) -> ExitCode {
 
 impl Plan {
     fn new(args: Args) -> Result<Self, String> {
-        let Destination { user, host, port, .. } = Destination::ssh(args.destination.as_bytes())?;
-        let user = args.login.into_iter().next().map(OsStringExt::into_vec).or(user);
-        let mut settings = args.flags.settings(user, args.port.first().copied().or(port))?;
-        if let Some(list) = args.macs.into_iter().next() {
-            settings.lists.macs = Some(list);
-        }
-        if let Some(text) = args.escape.first() {
-            settings.escape = Some(settings::escape(text)?);
-        }
-        settings.tty = match (args.no_tty, args.tty) {
-            (true, _) => Some(Tty::No),
-            (_, 0) => settings.tty,
-            (_, 1) => Some(Tty::Yes),
-            _ => Some(Tty::Force),
-        };
+        let Destination { host, .. } = Destination::ssh(args.destination.as_bytes())?;
+        let settings = args.settings()?;
+        let kind = settings.session_type.unwrap_or(SessionType::Default);
+        let login = args.flags.login(settings, host)?;
         let words: Vec<&[u8]> = args.command.iter().map(|w| w.as_bytes()).collect();
         let mut command = words.join(&b' ');
-        if let Some(Some(remote)) = &settings.remote_command {
+        if let Some(Some(remote)) = &login.settings.remote_command {
             if !command.is_empty() {
                 return Err("Cannot execute command-line and remote command.".into());
             }
             command.clone_from(remote);
         }
-        let kind = settings.session_type.unwrap_or(SessionType::Default);
         let subsystem = args.subsystem || kind == SessionType::Subsystem;
         if subsystem && command.is_empty() {
             return Err("You must specify a subsystem to invoke.".into());
         }
         Ok(Plan {
-            null_input: args.null_input || settings.null_input == Some(true),
+            null_input: args.null_input || login.settings.null_input == Some(true),
             no_command: args.no_command || kind == SessionType::None,
             print: args.print,
             subsystem,
             command,
-            login: args.flags.login(settings, host)?,
+            login,
         })
     }
 

@@ -7,20 +7,23 @@ use std::os::unix::ffi::OsStrExt;
 use konko::Exit;
 use konko::core::crypto::{Digest, HashAlg};
 use konko::core::provider;
+use konko::core::wire::SshStr;
 use konko::server::{Call, Programs};
+
+use crate::values::parsed;
 
 /// The commands.
 pub fn programs() -> Programs {
     Programs::new()
         .command("true", |_| 0u32)
         .command("false", |_| 1u32)
-        .command("exit", |call| call.argument().parse().unwrap_or(2u32))
+        .command("exit", |call| parsed(call.argument()).unwrap_or(2u32))
         .command("signal", |call| Exit::Signal {
-            signal: call.argument().to_owned(),
+            signal: SshStr::new(call.argument()).to_text(),
             core_dumped: false,
             message: "asked for".into(),
         })
-        .command("echo", |call| status(writeln!(call.channel(), "{}", call.argument())))
+        .command("echo", |call| status(call.channel().write_all(&[call.argument(), b"\n"].concat())))
         .command("whoami", |call| status(writeln!(call.channel(), "{}", call.user())))
         .command("env", |call| {
             let mut lines = call.env().iter().map(|(name, value)| {
@@ -61,7 +64,7 @@ fn sha256(call: &Call<'_>) -> io::Result<()> {
 
 /// Writes as many zero bytes as were asked for; with `both` to standard error too.
 fn source(call: &Call<'_>, both: bool) -> io::Result<()> {
-    let mut left: u64 = call.argument().parse().map_err(io::Error::other)?;
+    let mut left: u64 = parsed(call.argument()).ok_or(io::ErrorKind::InvalidInput)?;
     let zeros = vec![0; 64 * 1024];
     while left > 0 {
         let n = left.min(zeros.len() as u64) as usize;

@@ -115,7 +115,10 @@ impl Settings {
         }
         if let Some(path) = &self.banner {
             let text = std::fs::read(path).map_err(|e| format!("Banner {}: {e}", path.display()))?;
-            options = options.banner(String::from_utf8_lossy(&text));
+            // RFC 4252 §5.4: it is UTF-8.
+            let text = String::from_utf8(text);
+            options =
+                options.banner(text.map_err(|_| format!("Banner {}: it is not UTF-8", path.display()))?);
         }
         if self.alive_interval.is_some() || self.alive_count.is_some() {
             let default = Keepalive::default();

@@ -173,7 +173,7 @@ impl Shell {
             Command::Invalid(text) => return Err(text.clone()),
         };
         let [name, rest @ ..] = &words[..] else { return Ok(Flow::On) };
-        let name = String::from_utf8_lossy(&name.plain()).to_ascii_lowercase();
+        let name = SshStr::new(&name.plain()).to_text().to_ascii_lowercase();
         match name.as_str() {
             "bye" | "exit" | "quit" => return Ok(Flow::End),
             "help" | "?" => streams::line(format_args!("{}", HELP.trim_end())),
@@ -257,10 +257,11 @@ impl Shell {
             });
         };
         ignore(others);
-        let value = String::from_utf8_lossy(&value.plain()).into_owned();
-        let wrong = || format!("{name}: \"{}\" is not such a number", shown(value.as_bytes()));
+        let value = value.plain();
+        let wrong = || format!("{name}: \"{}\" is not such a number", shown(&value));
+        let value = std::str::from_utf8(&value).map_err(|_| wrong())?;
         let number = if name == "chmod" {
-            u32::from_str_radix(&value, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(wrong)?
+            u32::from_str_radix(value, 8).ok().filter(|mode| *mode <= 0o7777).ok_or_else(wrong)?
         } else {
             value.parse().map_err(|_| wrong())?
         };
@@ -578,10 +579,10 @@ fn lumask(rest: &[Word]) -> Outcome {
         return Err("You must supply a numeric argument to the lumask command.".into());
     };
     ignore(others);
-    let mask = String::from_utf8_lossy(&mask.plain()).into_owned();
-    let bits = u32::from_str_radix(&mask, 8).ok().filter(|bits| *bits <= 0o777);
-    let bits =
-        bits.ok_or_else(|| format!("lumask: \"{}\" is no octal number up to 777", shown(mask.as_bytes())))?;
+    let mask = mask.plain();
+    let bits = std::str::from_utf8(&mask).ok().and_then(|mask| u32::from_str_radix(mask, 8).ok());
+    let bits = bits.filter(|bits| *bits <= 0o777);
+    let bits = bits.ok_or_else(|| format!("lumask: \"{}\" is no octal number up to 777", shown(&mask)))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(bits as rustix::fs::RawMode));
     streams::line(format_args!("Local umask: {bits:03o}"));
     Ok(())

@@ -49,7 +49,7 @@ pub struct Args {
     direct: Option<OsString>,
     /// The name of the subsystem, or the path of the server program there
     #[arg(short, value_name = "SUBSYSTEM")]
-    subsystem: Option<String>,
+    subsystem: Option<OsString>,
     /// Go on with files that came over in part
     #[arg(short = 'a')]
     resume: bool,
@@ -75,8 +75,8 @@ pub struct Args {
 pub struct Common {
     #[command(flatten)]
     pub flags: Flags,
-    /// Port of the server
-    #[arg(short = 'P', value_name = "PORT")]
+    /// Port of the server, if neither an option nor the destination says it
+    #[arg(short = 'P', id = "other_port", value_name = "PORT")]
     pub port: Vec<u16>,
     /// At most so many Kbit/s
     #[arg(short, value_name = "KBITS")]
@@ -89,7 +89,7 @@ pub struct Common {
 impl Common {
     /// A login at `host`.
     pub fn login(&self, user: Option<Vec<u8>>, host: String, port: Option<u16>) -> Result<Login, String> {
-        let settings = self.flags.settings(user, self.port.first().copied().or(port))?;
+        let settings = self.flags.settings(user, port.or(self.port.last().copied()))?;
         self.flags.login(settings, host)
     }
 }
@@ -115,9 +115,9 @@ fn session(args: Args) -> Result<u8, String> {
         let most = usize::try_from(kbits.saturating_mul(1000 / 8 / 4)).unwrap_or(usize::MAX);
         options.transfers.max_bytes = options.transfers.max_bytes.min(most.max(32 * 1024));
     }
-    match args.subsystem.as_deref() {
-        Some(path) if path.contains('/') => options.command = Some(path.as_bytes().to_vec()),
-        Some(name) => options.subsystem = name.to_owned(),
+    match args.subsystem.as_ref().map(|name| name.as_bytes()) {
+        Some(path) if path.contains(&b'/') => options.command = Some(path.to_vec()),
+        Some(name) => options.subsystem = name.to_vec(),
         None => {}
     }
     let lines = match args.batch.as_deref() {
