@@ -1,10 +1,10 @@
-//! The table of key types: one row a type. Reading, writing, sizes and the form of signatures are
-//! looked up here and nowhere else.
+//! The table of key types, one row a type: how public keys and OpenSSH key files are read and
+//! written, sizes, signature algorithms and the form of signatures.
 //!
-//! A new type needs: its signature algorithms in [`SigAlg`]; a primitive behind the
-//! [`Provider`](crate::crypto::Provider), unless it signs with one that is there; an implementation
-//! of [`Fields`], unless its fields are those of another; and a row of [`TABLE`]. Key files, key
-//! lines, `authorized_keys` and `known_hosts` follow from the row.
+//! A type whose numbers are those of another needs a row of [`TABLE`], and an implementation of
+//! [`Fields`] where its fields differ. One with numbers of its own also needs its algorithms in
+//! [`SigAlg`], its numbers in [`VerifyKey`], [`SigningKey`] and [`PrivateKey::from_numbers`], a
+//! primitive in each provider, and, to be read from PKCS#8, its identifier in `der.rs`.
 
 use core::fmt;
 
