@@ -36,7 +36,7 @@ fn rate(pair: &mut pair::Pair<link::Mover, link::Store>, up: bool, total: usize)
     pair.drive_until("the file", |p| {
         p.client.app.now = p.now;
         let done = match up {
-            true => p.server.app.fs.content(b"f").map_or(0, |d| d.len()),
+            true => p.server.app.fs.attrs(b"f").and_then(|a| a.size).unwrap_or(0) as usize,
             false => p.client.app.got.values().map(|(n, _)| *n as usize).sum(),
         };
         if done >= total / 2 {
@@ -52,7 +52,7 @@ fn rate(pair: &mut pair::Pair<link::Mover, link::Store>, up: bool, total: usize)
         app.ended.len() == 1 && app.ended.values().all(|r| r.as_ref().is_ok_and(|s| s.bytes == total as u64))
     );
     if up {
-        assert!(pair.server.app.fs.content(b"f") == Some(&data[..]));
+        assert!(pair.server.app.fs.content(b"f").as_deref() == Some(&data[..]));
     } else {
         assert!(app.got.values().all(|g| *g == (total as u64, true)));
     }

@@ -58,9 +58,9 @@ fn message(kind: u8, id: u32, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 #[test]
 fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more() {
-    let mut fs = memory();
+    let fs = memory();
     fs.insert(b"f", pattern(1 << 20)).unwrap();
-    let mut handles = MemoryHandles::default();
+    let mut session = Session::new(fs);
     let (mut server, mut rx) = (Server::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
     let mut bytes = packet(1, &[0, 0, 0, 3]);
     bytes.extend(message(3, 1, |f| {
@@ -68,7 +68,7 @@ fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more(
         f.put_u32(1);
         f.put_u32(0);
     }));
-    server.run(&mut fs.with(&mut handles), &mut rx, &mut &bytes[..]).unwrap();
+    server.run(&mut session, &mut rx, &mut &bytes[..]).unwrap();
     let out = server.tx().pending().to_vec();
     let n = out.len();
     server.tx().consume(n);
@@ -83,7 +83,7 @@ fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more(
     let (held, _) = during(|| {
         let mut input = &flood[..];
         for _ in 0..100 {
-            server.run(&mut fs.with(&mut handles), &mut rx, &mut input).unwrap();
+            server.run(&mut session, &mut rx, &mut input).unwrap();
         }
         left = input.len();
     });
@@ -94,7 +94,7 @@ fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more(
         for _ in 0..10 {
             let mut input = &flood[..];
             while !input.is_empty() {
-                server.run(&mut fs.with(&mut handles), &mut rx, &mut input).unwrap();
+                server.run(&mut session, &mut rx, &mut input).unwrap();
                 let n = server.tx().len();
                 server.tx().consume(n);
             }

@@ -106,15 +106,15 @@ pub fn server(data: &[u8]) {
     let read_only = config.read_only;
     let most = config.max_handles;
     let cut = 1 + steps.below(64);
-    let mut fs = MemoryFs::new(&NULL, 1 << 16);
-    let (mut handles, mut rx) = (MemoryHandles::default(), MsgBuf::new());
+    let fs = MemoryFs::new(&NULL, 1 << 16);
+    let (mut session, mut rx) = (Session::new(&fs), MsgBuf::new());
     fs.insert(b"/d/f", b"content".to_vec()).expect("there is room");
     let mut server = Server::new(config, &Seed::new([1; 32]));
     let mut result = Ok(());
     for piece in bytes.rest().chunks(cut) {
         let mut input = piece;
         while result.is_ok() && !input.is_empty() {
-            result = server.run(&mut fs.with(&mut handles), &mut rx, &mut input);
+            result = server.run(&mut session, &mut rx, &mut input);
             assert!(server.tx().len() <= (1 << 20) + (256 << 10));
             assert!(server.open_handles() <= most);
             assert!(server.unanswered() <= 1, "all is answered but a WRITE that is still coming");
@@ -123,11 +123,11 @@ pub fn server(data: &[u8]) {
         }
     }
     if read_only {
-        assert_eq!(fs.content(b"/d/f"), Some(&b"content"[..]));
+        assert_eq!(fs.content(b"/d/f").as_deref(), Some(&b"content"[..]));
         assert_eq!((fs.list(b"/"), fs.list(b"/d")), (vec![b"d".to_vec()], vec![b"f".to_vec()]));
     }
     for handle in server.finish() {
-        fs.with(&mut handles).abandoned(handle);
+        session.abandoned(handle);
     }
 }
 
@@ -135,9 +135,8 @@ pub fn server(data: &[u8]) {
 /// What ends well is right.
 pub fn pair(data: &[u8]) {
     let mut steps = Input::new(data);
-    let mut fs = MemoryFs::new(&NULL, 1 << 20);
-    let (mut handles, mut server_rx, mut client_rx) =
-        (MemoryHandles::default(), MsgBuf::new(), MsgBuf::new());
+    let fs = MemoryFs::new(&NULL, 1 << 20);
+    let (mut session, mut server_rx, mut client_rx) = (Session::new(&fs), MsgBuf::new(), MsgBuf::new());
     let mut content = vec![0; usize::from(steps.u16())];
     content.iter_mut().enumerate().for_each(|(i, b)| *b = ((i * 7) >> 3) as u8);
     fs.insert(b"f", content.clone()).expect("there is room");
@@ -187,7 +186,7 @@ pub fn pair(data: &[u8]) {
         client.tx().consume(n);
         let n = up.len().min(1 + usize::from(steps.u16()) * 16);
         let mut input = &up[..n];
-        server.run(&mut fs.with(&mut handles), &mut server_rx, &mut input).expect("our client is right");
+        server.run(&mut session, &mut server_rx, &mut input).expect("our client is right");
         let taken = n - input.len();
         up.drain(..taken);
         let n = server.tx().len();
@@ -206,8 +205,8 @@ pub fn pair(data: &[u8]) {
         assert!(ok);
         let right = match job {
             j if j == get => came == content,
-            j if j == put => fs.content(b"g") == Some(&content[..]),
-            _ => fs.content(b"h") == Some(&content[..]),
+            j if j == put => fs.content(b"g").as_deref() == Some(&content[..]),
+            _ => fs.content(b"h").as_deref() == Some(&content[..]),
         };
         assert!(right, "{job:?} ended well and is wrong");
     }

@@ -11,13 +11,14 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
 use konko_mio::core::keys::{KeyKind, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
-use konko_mio::core::sftp::{MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig as SftpConfig};
+use konko_mio::core::sftp::{self, Backend, MemoryFs, MsgBuf, ServerConfig as SftpConfig};
 use konko_mio::core::{
     Rng, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
 };
@@ -28,9 +29,9 @@ const CAPACITY: usize = 1 << 30;
 
 /// One client's SFTP session.
 struct Session {
-    server: Server,
+    server: sftp::Server,
     rx: MsgBuf,
-    handles: MemoryHandles,
+    files: sftp::Session<Rc<MemoryFs>>,
     /// Input that the machine takes when its replies have gone out; the channel's window bounds it.
     held: Vec<u8>,
     eof: bool,
@@ -38,13 +39,13 @@ struct Session {
 
 /// The application.
 pub struct Files {
-    fs: MemoryFs,
+    fs: Rc<MemoryFs>,
     sessions: BTreeMap<(ConnId, ChannelId), Session>,
 }
 
 impl Default for Files {
     fn default() -> Self {
-        Files { fs: MemoryFs::new(provider::best(), CAPACITY), sessions: BTreeMap::new() }
+        Files { fs: Rc::new(MemoryFs::new(provider::best(), CAPACITY)), sessions: BTreeMap::new() }
     }
 }
 
@@ -58,8 +59,7 @@ impl Files {
         let mut input = if held.is_empty() { data } else { &held[..] };
         loop {
             let before = input.len();
-            let mut fs = self.fs.with(&mut session.handles);
-            if session.server.run(&mut fs, &mut session.rx, &mut input).is_err() {
+            if session.server.run(&mut session.files, &mut session.rx, &mut input).is_err() {
                 return exit(conn, channel, 1);
             }
             let _ = conn.consume(channel, before - input.len());
@@ -82,9 +82,9 @@ impl Files {
             return false;
         }
         let session = Session {
-            server: Server::new(SftpConfig::default(), &Seed::new(seed)),
+            server: sftp::Server::new(SftpConfig::default(), &Seed::new(seed)),
             rx: MsgBuf::new(),
-            handles: MemoryHandles::default(),
+            files: sftp::Session::new(Rc::clone(&self.fs)),
             held: Vec::new(),
             eof: false,
         };
@@ -146,14 +146,12 @@ impl App for Files {
 impl Files {
     /// Ends sessions, and lets the file system go of what they left open.
     fn end(&mut self, which: impl Fn(&(ConnId, ChannelId)) -> bool) {
-        use konko_mio::core::sftp::FileSystem;
-        let Files { fs, sessions } = self;
-        sessions.retain(|of, session| {
+        self.sessions.retain(|of, session| {
             if !which(of) {
                 return true;
             }
             for handle in session.server.finish() {
-                fs.with(&mut session.handles).abandoned(handle);
+                session.files.abandoned(handle);
             }
             false
         });

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
 use konko_mio::core::provider;
-use konko_mio::core::sftp::{MemoryFs, MemoryHandles, ServerConfig};
+use konko_mio::core::sftp::{MemoryFs, ServerConfig, Session};
 
 #[tokio::test]
 async fn a_tree_goes_to_a_server_and_comes_back() {
@@ -20,9 +20,9 @@ async fn a_tree_goes_to_a_server_and_comes_back() {
     fs::write(from.join("empty"), b"").unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     let server = std::thread::spawn(move || {
-        let (mut memory, mut handles) = (MemoryFs::new(provider::best(), 1 << 26), MemoryHandles::default());
+        let memory = Box::new(MemoryFs::new(provider::best(), 1 << 26));
         let config = ServerConfig::default();
-        konko::sftp::serve_streams(&theirs, &theirs, config, &mut memory.with(&mut handles))
+        konko::sftp::serve_streams(&theirs, &theirs, config, &mut Session::new(memory))
     });
     ours.set_nonblocking(true).unwrap();
     let (session, ours) = (sftp_tokio::session(), tokio::net::UnixStream::from_std(ours).unwrap());

@@ -140,7 +140,7 @@ impl Channel {
         self.0.timeout.store(micros, Ordering::Relaxed);
     }
 
-    fn deadline(&self) -> Deadline {
+    pub(crate) fn deadline(&self) -> Deadline {
         let micros = self.0.timeout.load(Ordering::Relaxed);
         Deadline::after((micros != u64::MAX).then(|| Duration::from_micros(micros)))
     }
@@ -370,18 +370,6 @@ impl Channel {
         }
     }
 
-    /// Waits for data and takes all that is there, in exchange for the memory of `batch`. False at the end.
-    /// The peer may send more at once: at most a window waits here while another is dealt with.
-    pub(crate) fn receive_batch(&self, batch: &mut Zeroizing<Vec<u8>>) -> io::Result<bool> {
-        let mut state = self.await_data(Wait::Data)?;
-        match inbox(&mut state, self.0.id, Wait::Data) {
-            Some(inbox) if !inbox.is_empty() => inbox.swap(batch),
-            _ => return Ok(false),
-        }
-        self.consumed(state, batch.len());
-        Ok(true)
-    }
-
     /// The peer's identification line.
     pub(crate) fn peer_ident(&self) -> Vec<u8> {
         let state = self.shared().lock();
@@ -389,7 +377,7 @@ impl Channel {
     }
 
     /// Says whether the peer still waits for what is written here. Does not keep the channel open.
-    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + use<> {
+    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
         move || {
             handle.upgrade().is_some_and(|handle| {
@@ -595,6 +583,37 @@ impl Channel {
     /// Ends the wait of [`exchange`](Self::exchange), now or when it is next begun.
     pub(crate) fn nudge(&self) {
         self.shared().with(|state| state.nudge(self.0.id));
+    }
+
+    /// What [`nudge`](Self::nudge)s it. Does not keep the channel open.
+    pub(crate) fn nudger(&self) -> impl Fn() + Send + Sync + use<> {
+        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
+        move || {
+            if let Some(handle) = handle.upgrade() {
+                handle.shared.with(|state| state.nudge(id));
+            }
+        }
+    }
+
+    /// Gives credit back.
+    pub(crate) fn credit(&self, n: usize) {
+        if n > 0 {
+            self.consumed(self.shared().lock(), n);
+        }
+    }
+
+    /// Before something is waited for here.
+    ///
+    /// # Errors
+    /// `WouldDeadlock` on the thread that drives the connection.
+    pub(crate) fn may_wait(&self) -> Result<(), Error> {
+        self.shared().may_wait("data")
+    }
+
+    /// That the time of [`set_timeout`](Self::set_timeout) has passed.
+    pub(crate) fn timed_out(&self, awaited: &'static str) -> io::Error {
+        let state = self.shared().lock();
+        self.shared().timed_out(&state, self.deadline(), awaited).into()
     }
 
     pub(crate) fn reply_timeout(&self) -> Option<Duration> {

@@ -188,7 +188,7 @@ fn directories_links_and_attributes() {
 #[test]
 fn extensions() {
     let memory = Memory::new();
-    memory.lock().names.insert(7, b"seven".to_vec());
+    memory.lock().set_name(7, "seven");
     let sftp = memory.connect();
     assert!(sftp.supports(Extension::CheckFile) && sftp.limits().read > 0);
     sftp.write("f", "hello").unwrap();

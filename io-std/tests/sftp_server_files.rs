@@ -307,7 +307,7 @@ fn s_08_handles_are_limited_and_freed() {
     for handle in rig.server.finish() {
         rig.fs.abandoned(handle);
     }
-    assert_eq!(format!("{:?}", rig.fs), "RootedFs(0 open)");
+    assert_eq!(format!("{:?}", rig.fs), "Session(OpenFiles(0))");
     drop(rig);
     // Other tests of this process open files as well.
     assert!(descriptors() < before + 100);

@@ -593,13 +593,13 @@ fn r_19_s_25_a_session_writes_no_more_than_it_may() {
     assert_eq!(rig.ask(|c| c.write(&file, 994, b"123456")), StatusCode::OK);
     assert_eq!(rig.ask(|c| c.write(&file, 995, b"123456")), StatusCode::FAILURE, "beyond 1000");
     assert_eq!(rig.ask(|c| c.write(&file, 0, b"12345")), StatusCode::FAILURE, "6 + 5");
-    assert_eq!(rig.fs.written(), 6);
+    assert_eq!(rig.fs.file_system().written(), 6);
     // Copies count.
     let other = rig.open("other", OpenFlags::WRITE | OpenFlags::CREATE).unwrap();
     assert_eq!(rig.ask(|c| c.copy_data((&file, 0), 5, (&other, 0))), StatusCode::FAILURE);
     assert_eq!(rig.ask(|c| c.copy_data((&file, 994), 4, (&other, 0))), StatusCode::OK);
     assert_eq!(fs::read(place.root.join("other")).unwrap(), b"1234");
-    assert_eq!(rig.fs.written(), 10);
+    assert_eq!(rig.fs.file_system().written(), 10);
     // Another session has its own allowance; a full disk has none.
     assert_eq!(Rig::new(&root).write("more", b"0123456789"), Ok(()));
     let full = Root::open(&place.root).unwrap().min_free(u64::MAX);

@@ -2,10 +2,14 @@
 
 use alloc::vec::Vec;
 
-use crate::crypto::HashAlg;
+use crate::crypto::{Digest, HashAlg, Provider};
 use crate::wire::{DecodeError, Reader, Sink, SshStr};
 
 use super::message::MAX_DATA;
+use super::status::{Status, StatusCode};
+
+/// Digests of one check-file reply, in bytes.
+const MAX_DIGESTS: usize = 128 * 1024;
 
 /// limits@openssh.com: what a server can take. 0 stands for "not said".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -196,6 +200,66 @@ impl FileHash {
         out.put_string(b"check-file");
         out.put_string(hash_name(self.alg).as_bytes());
         out.put(&self.digests);
+    }
+}
+
+/// What check-file is to hash (draft-ietf-secsh-filexfer-extensions-00 §3).
+#[derive(Clone, Copy, Debug)]
+pub struct CheckFile<'b> {
+    /// The hashes that the client would take, the best first.
+    pub algs: HashList<'b>,
+    /// From where.
+    pub offset: u64,
+    /// How much; 0 is everything to the end.
+    pub len: u64,
+    /// One digest for each so many bytes; 0 is one for all. Otherwise 256 at least.
+    pub block: u32,
+}
+
+impl CheckFile<'_> {
+    /// Hashes a file of about `size` bytes, up to where reading ends. `read` reads from an offset; 0 is the end.
+    ///
+    /// # Errors
+    /// What `read` says; FAILURE if there are too many blocks for one reply.
+    pub fn hash(
+        &self,
+        provider: &dyn Provider,
+        size: u64,
+        mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, Status>,
+    ) -> Result<FileHash, Status> {
+        let alg = self.algs.iter().next().unwrap_or(HashAlg::Sha256);
+        let len = if self.len == 0 { u64::MAX } else { self.len };
+        let block = if self.block == 0 { u64::MAX } else { self.block.into() };
+        let too_many = || Status::with_message(StatusCode::FAILURE, "too many blocks");
+        // Before anything is read of what is too much anyhow.
+        let told = size.saturating_sub(self.offset).min(len).div_ceil(block);
+        if told.saturating_mul(alg.len() as u64) > MAX_DIGESTS as u64 {
+            return Err(too_many());
+        }
+        let (mut digests, mut buffer) = (Vec::new(), Vec::new());
+        buffer.resize(MAX_DATA, 0);
+        let (mut at, mut ended) = (0u64, false);
+        // What is empty has the hash of nothing.
+        while digests.is_empty() || (at < len && !ended) {
+            let mut hash = provider.hash(alg);
+            let (start, end) = (at, len.min(at.saturating_add(block)));
+            while at < end && !ended {
+                let most = usize::try_from(end.saturating_sub(at)).unwrap_or(MAX_DATA);
+                let room = buffer.get_mut(..most.min(MAX_DATA)).unwrap_or_default();
+                let n = read(self.offset.saturating_add(at), room)?;
+                ended = n == 0;
+                hash.update(room.get(..n).unwrap_or_default());
+                at = at.saturating_add(n as u64);
+            }
+            // Nothing stands behind a block that ends where the file does.
+            if at > start || digests.is_empty() {
+                digests.extend_from_slice(Digest::finish(alg, hash).as_bytes());
+            }
+            if digests.len() > MAX_DIGESTS {
+                return Err(too_many());
+            }
+        }
+        Ok(FileHash { alg, digests })
     }
 }
 

@@ -2,124 +2,116 @@
 
 mod tree;
 
-use alloc::collections::{BTreeMap, VecDeque};
-use alloc::vec::Vec;
+use alloc::collections::BTreeMap;
+use alloc::vec::{IntoIter, Vec};
+use core::cell::{Cell, RefCell};
 
-use crate::crypto::{Digest, HashAlg, Provider};
+use crate::crypto::Provider;
 
 use super::attrs::{Attrs, FileType, Times};
 use super::client::OpenFlags;
-use super::error::UsageError;
-use super::extension::{FileHash, StatVfs, UsersGroups};
-use super::longname::LongName;
-use super::server::{CheckFile, FileSystem, HandleId, Op, Request, Server, Ticket};
+use super::extension::{CheckFile, FileHash, StatVfs};
+use super::file_system::{CopyRange, DirItem, FileSystem, Target};
 use super::status::{Status, StatusCode};
 
 use tree::{Kind, Node, Tree};
 
 type Result<T> = core::result::Result<T, Status>;
 
-/// Digests of one check-file reply, in bytes.
-const MAX_DIGESTS: usize = 128 * 1024;
-
-/// Files, directories and links in memory. Share one among sessions; each has its own
-/// [`MemoryHandles`].
+/// Files, directories and links in memory. Sessions can share one on a thread.
 #[derive(Debug)]
 pub struct MemoryFs {
-    tree: Tree,
+    tree: RefCell<Tree>,
     provider: &'static dyn Provider,
-    /// Seconds since 1970 UTC, as the application tells; stamps what is written.
-    pub now: u32,
-    /// What users-groups-by-id says: number and name of a user and of its group.
-    pub names: BTreeMap<u32, Vec<u8>>,
+    now: Cell<u32>,
+    names: RefCell<BTreeMap<u32, Vec<u8>>>,
 }
 
-/// The open files of one session on a [`MemoryFs`].
-#[derive(Debug, Default)]
-pub struct MemoryHandles(BTreeMap<HandleId, Opened>);
-
+/// An open file of a [`MemoryFs`].
 #[derive(Debug)]
-enum Opened {
-    File {
-        node: u64,
-        append: bool,
-    },
-    /// What was not listed yet.
-    Dir(VecDeque<(Vec<u8>, u64)>),
-}
-
-/// A [`MemoryFs`] and the handles of a session: what [`Server::run`] takes.
-#[derive(Debug)]
-pub struct MemorySession<'a> {
-    fs: &'a mut MemoryFs,
-    handles: &'a mut MemoryHandles,
+pub struct MemoryFile {
+    node: u64,
+    append: bool,
 }
 
 impl MemoryFs {
     /// An empty root directory. Files together may have `capacity` bytes.
     pub fn new(provider: &'static dyn Provider, capacity: usize) -> Self {
-        MemoryFs { tree: Tree::new(capacity), provider, now: 0, names: BTreeMap::new() }
+        let tree = RefCell::new(Tree::new(capacity));
+        MemoryFs { tree, provider, now: Cell::new(0), names: RefCell::default() }
     }
 
-    /// With the handles of a session.
-    pub fn with<'a>(&'a mut self, handles: &'a mut MemoryHandles) -> MemorySession<'a> {
-        MemorySession { fs: self, handles }
+    /// Sets the time, in seconds since 1970 UTC; it stamps what is written.
+    pub fn set_now(&self, now: u32) {
+        self.now.set(now);
+    }
+
+    /// Names a user and its group, for users-groups-by-id.
+    pub fn set_name(&self, id: u32, name: impl Into<Vec<u8>>) {
+        self.names.borrow_mut().insert(id, name.into());
     }
 
     /// Puts a file there, with the directories that lead to it.
-    pub fn insert(&mut self, path: &[u8], content: Vec<u8>) -> Result<()> {
+    ///
+    /// # Errors
+    /// What a client would be told.
+    pub fn insert(&self, path: &[u8], content: Vec<u8>) -> Result<()> {
+        let (mut tree, now) = (self.tree.borrow_mut(), self.now.get());
         let mut at = 0usize;
         while let Some(next) = path.get(at..).and_then(|p| p.iter().position(|b| *b == b'/')) {
             let end = at.saturating_add(next);
             let dir = path.get(..end).unwrap_or_default();
-            if !dir.is_empty() && self.tree.find(dir, true).is_err() {
-                self.tree.make(dir, Kind::Dir(BTreeMap::new()), 0o755, self.now)?;
+            if !dir.is_empty() && tree.find(dir, true).is_err() {
+                tree.make(dir, Kind::Dir(BTreeMap::new()), 0o755, now)?;
             }
             at = end.saturating_add(1);
         }
-        let node = match self.tree.find(path, true) {
+        let node = match tree.find(path, true) {
             Ok(node) => node,
-            Err(_) => self.tree.make(path, Kind::File(Vec::new()), 0o644, self.now)?,
+            Err(_) => tree.make(path, Kind::File(Vec::new()), 0o644, now)?,
         };
-        self.tree.resize(node, 0)?;
-        self.tree.write(node, 0, &content, self.now)
+        tree.resize(node, 0)?;
+        tree.write(node, 0, &content, now)
     }
 
     /// What a file holds.
-    pub fn content(&self, path: &[u8]) -> Option<&[u8]> {
-        match &self.tree.node(self.tree.find(path, true).ok()?)?.kind {
-            Kind::File(data) => Some(data),
+    pub fn content(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let tree = self.tree.borrow();
+        match &tree.node(tree.find(path, true).ok()?)?.kind {
+            Kind::File(data) => Some(data.clone()),
             _ => None,
         }
     }
 
     /// Attributes of a path, not following a link.
     pub fn attrs(&self, path: &[u8]) -> Option<Attrs> {
-        self.tree.find(path, false).ok().and_then(|n| self.tree.node(n)).map(Node::attrs)
+        let tree = self.tree.borrow();
+        tree.find(path, false).ok().and_then(|n| tree.node(n)).map(Node::attrs)
     }
 
     /// The names in a directory.
     pub fn list(&self, path: &[u8]) -> Vec<Vec<u8>> {
-        let node = self.tree.find(path, true).ok().and_then(|n| self.tree.node(n));
+        let tree = self.tree.borrow();
+        let node = tree.find(path, true).ok().and_then(|n| tree.node(n));
         match node.map(|n| &n.kind) {
             Some(Kind::Dir(entries)) => entries.keys().cloned().collect(),
             _ => Vec::new(),
         }
     }
 
-    /// Removes a file.
-    pub fn remove(&mut self, path: &[u8]) -> Result<()> {
-        self.tree.unlink(path, false)
+    fn attrs_of(&self, path: &[u8], follow: bool) -> Result<Attrs> {
+        let tree = self.tree.borrow();
+        tree.find(path, follow).and_then(|n| attrs(&tree, n))
     }
 
-    fn set(&mut self, node: u64, set: &Attrs) -> Result<()> {
+    fn set(&self, node: u64, set: &Attrs) -> Result<()> {
+        let mut tree = self.tree.borrow_mut();
         if let Some(size) = set.size {
-            self.tree.resize(node, size)?;
+            tree.resize(node, size)?;
         }
-        let now = self.now;
-        let node = self.tree.node_mut(node).ok_or(Status::new(StatusCode::NO_SUCH_FILE))?;
+        let node = tree.node_mut(node).ok_or(Status::new(StatusCode::NO_SUCH_FILE))?;
         if set.size.is_some() {
-            node.times.modified = now;
+            node.times.modified = self.now.get();
         }
         if let Some(mode) = set.permissions {
             node.mode = mode & 0o7777;
@@ -133,30 +125,13 @@ impl MemoryFs {
         Ok(())
     }
 
-    fn open(&mut self, path: &[u8], flags: OpenFlags, attrs: &Attrs) -> Result<u64> {
-        let found = self.tree.find(path, true);
-        let node = match found {
-            Ok(_) if flags.contains(OpenFlags::EXCLUSIVE) => {
-                return Err(Status::with_message(StatusCode::FAILURE, "file exists"));
-            }
-            Ok(node) => node,
-            Err(_) if flags.contains(OpenFlags::CREATE) => {
-                let mode = attrs.permissions.unwrap_or(0o666);
-                self.tree.make(path, Kind::File(Vec::new()), mode, self.now)?
-            }
-            Err(status) => return Err(status),
-        };
-        if !matches!(self.tree.node(node).map(|n| &n.kind), Some(Kind::File(_))) {
-            return Err(StatusCode::FAILURE.into());
-        }
-        if flags.contains(OpenFlags::TRUNCATE) {
-            self.tree.resize(node, 0)?;
-        }
-        Ok(node)
+    fn set_at(&self, path: &[u8], set: &Attrs, follow: bool) -> Result<()> {
+        let node = self.tree.borrow().find(path, follow)?;
+        self.set(node, set)
     }
 
-    fn statvfs(&self) -> StatVfs {
-        let (used, all) = self.tree.usage();
+    fn figures(&self) -> StatVfs {
+        let (used, all) = self.tree.borrow().usage();
         let blocks = |bytes: usize| (bytes / 4096) as u64;
         let free = blocks(all.saturating_sub(used));
         StatVfs {
@@ -173,233 +148,177 @@ impl MemoryFs {
             name_max: 255,
         }
     }
-
-    fn hash(&self, node: u64, check: &CheckFile<'_>) -> Result<FileHash> {
-        let data = self.tree.file(node)?;
-        let start = usize::try_from(check.offset).unwrap_or(usize::MAX).min(data.len());
-        let data = data.get(start..).unwrap_or_default();
-        let len = if check.len == 0 { usize::MAX } else { usize::try_from(check.len).unwrap_or(usize::MAX) };
-        let data = data.get(..len).unwrap_or(data);
-        let alg = check.algs.iter().next().unwrap_or(HashAlg::Sha256);
-        let block = if check.block == 0 { data.len() } else { check.block as usize }.max(1);
-        let mut digests = Vec::new();
-        let whole = data.is_empty().then_some(data);
-        for piece in data.chunks(block).chain(whole) {
-            if digests.len() >= MAX_DIGESTS {
-                return Err(Status::with_message(StatusCode::FAILURE, "too many blocks"));
-            }
-            digests.extend_from_slice(Digest::of(self.provider, alg, &[piece]).as_bytes());
-        }
-        Ok(FileHash { alg, digests })
-    }
 }
 
-impl MemorySession<'_> {
-    fn node(&self, handle: HandleId) -> Result<u64> {
-        match self.handles.0.get(&handle) {
-            Some(Opened::File { node, .. }) => Ok(*node),
-            _ => Err(StatusCode::FAILURE.into()),
-        }
+fn attrs(tree: &Tree, node: u64) -> Result<Attrs> {
+    tree.node(node).map(Node::attrs).ok_or(StatusCode::NO_SUCH_FILE.into())
+}
+
+/// Copies what a file has from `offset` on.
+fn read(data: &[u8], offset: u64, room: &mut [u8]) -> usize {
+    let data = data.get(usize::try_from(offset).unwrap_or(usize::MAX)..).unwrap_or_default();
+    let n = room.len().min(data.len());
+    if let (Some(to), Some(from)) = (room.get_mut(..n), data.get(..n)) {
+        to.copy_from_slice(from);
+    }
+    n
+}
+
+impl FileSystem for MemoryFs {
+    type File = MemoryFile;
+    type Dir = IntoIter<Result<DirItem>>;
+
+    const RESOLVES: bool = true;
+
+    fn canonical(&self, path: &[u8], _: bool) -> Result<Vec<u8>> {
+        self.tree.borrow().canonical(path)
     }
 
-    /// What is answered with a status.
-    fn change(&mut self, op: &Op<'_>) -> Result<()> {
-        let now = self.fs.now;
-        let tree = &mut self.fs.tree;
-        match op {
-            Op::Close { handle } => {
-                if let Some(Opened::File { node, .. }) = self.handles.0.remove(handle) {
-                    tree.release(node);
-                }
-                Ok(())
-            }
-            Op::Write { handle, offset, data } => {
-                let Some(Opened::File { node, append }) = self.handles.0.get(handle) else {
-                    return Err(StatusCode::FAILURE.into());
-                };
-                let offset = if *append { tree.file(*node)?.len() as u64 } else { *offset };
-                tree.write(*node, offset, data, now)
-            }
-            Op::Setstat { path, attrs } => tree.find(path, true).and_then(|n| self.fs.set(n, attrs)),
-            Op::Lsetstat { path, attrs } => tree.find(path, false).and_then(|n| self.fs.set(n, attrs)),
-            Op::Fsetstat { handle, attrs } => {
-                let node = self.node(*handle)?;
-                self.fs.set(node, attrs)
-            }
-            Op::Remove { path } => tree.unlink(path, false),
-            Op::Rmdir { path } => tree.unlink(path, true),
-            Op::Mkdir { path, attrs } => {
-                let mode = attrs.permissions.unwrap_or(0o777);
-                tree.make(path, Kind::Dir(BTreeMap::new()), mode, now).map(drop)
-            }
-            Op::Rename { from, to } => tree.rename(from, to, false),
-            Op::PosixRename { from, to } => tree.rename(from, to, true),
-            Op::Symlink { target, link } => {
-                tree.make(link, Kind::Link(target.to_vec()), 0o777, now).map(drop)
-            }
-            Op::Hardlink { existing, link } => tree.link(existing, link),
-            Op::Fsync { .. } => Ok(()),
-            Op::CopyData { from, from_offset, len, to, to_offset } => {
-                let (from, to) = (self.node(*from)?, self.node(*to)?);
-                self.fs.tree.copy(from, *from_offset, *len, to, *to_offset, now)
-            }
-            _ => Err(StatusCode::OP_UNSUPPORTED.into()),
-        }
+    fn now(&self) -> u64 {
+        self.now.get().into()
     }
 
-    fn open(&mut self, handle: HandleId, opened: Result<Opened>) -> Result<()> {
-        let opened = opened?;
-        if let Opened::File { node, .. } = opened {
-            self.fs.tree.hold(node);
+    fn open(&self, path: &Target<'_>, flags: OpenFlags, attrs: &Attrs) -> Result<MemoryFile> {
+        let mut tree = self.tree.borrow_mut();
+        let node = match tree.find(path, true) {
+            Ok(_) if flags.contains(OpenFlags::EXCLUSIVE) => {
+                return Err(Status::with_message(StatusCode::FAILURE, "file exists"));
+            }
+            Ok(node) => node,
+            Err(_) if flags.contains(OpenFlags::CREATE) => {
+                let mode = attrs.permissions.unwrap_or(0o666);
+                tree.make(path, Kind::File(Vec::new()), mode, self.now.get())?
+            }
+            Err(status) => return Err(status),
+        };
+        if !matches!(tree.node(node).map(|n| &n.kind), Some(Kind::File(_))) {
+            return Err(StatusCode::FAILURE.into());
         }
-        self.handles.0.insert(handle, opened);
+        if flags.contains(OpenFlags::TRUNCATE) {
+            tree.resize(node, 0)?;
+        }
+        tree.hold(node);
+        Ok(MemoryFile { node, append: flags.contains(OpenFlags::APPEND) })
+    }
+
+    fn read(&self, file: &MemoryFile, offset: u64, room: &mut [u8]) -> Result<usize> {
+        self.tree.borrow().file(file.node).map(|data| read(data, offset, room))
+    }
+
+    fn write(&self, file: &MemoryFile, offset: u64, data: &[u8]) -> Result<()> {
+        let mut tree = self.tree.borrow_mut();
+        let offset = if file.append { tree.file(file.node)?.len() as u64 } else { offset };
+        tree.write(file.node, offset, data, self.now.get())
+    }
+
+    fn close(&self, file: MemoryFile) -> Result<()> {
+        self.tree.borrow_mut().release(file.node);
         Ok(())
     }
 
-    fn list(&self, path: &[u8]) -> Result<Opened> {
-        let node = self.fs.tree.find(path, true)?;
-        match self.fs.tree.node(node).map(|n| &n.kind) {
-            Some(Kind::Dir(entries)) => {
-                let own = [(b".".to_vec(), node), (b"..".to_vec(), node)];
-                let all = own.into_iter().chain(entries.iter().map(|(n, id)| (n.clone(), *id)));
-                Ok(Opened::Dir(all.collect()))
-            }
-            _ => Err(Status::with_message(StatusCode::FAILURE, "not a directory")),
-        }
+    fn stat(&self, path: &Target<'_>) -> Result<Attrs> {
+        self.attrs_of(path, true)
     }
 
-    fn names(
-        &mut self,
-        server: &mut Server,
-        ticket: Ticket,
-        handle: HandleId,
-    ) -> core::result::Result<(), UsageError> {
-        let (fs, handles) = (&*self.fs, &mut *self.handles);
-        server.reply_names(ticket, |out| {
-            let Some(Opened::Dir(left)) = handles.0.get_mut(&handle) else {
-                return Err(StatusCode::FAILURE.into());
-            };
-            while let Some((name, id)) = left.front() {
-                let Some(node) = fs.tree.node(*id) else {
-                    left.pop_front();
-                    continue;
-                };
-                let (attrs, links, now) = (node.attrs(), u64::from(node.links), u64::from(fs.now));
-                let long = LongName { name, attrs: &attrs, links, owner: "user", group: "user", now };
-                if !out.push(name, &long.to_bytes(), &attrs) {
-                    break;
-                }
-                left.pop_front();
-            }
-            Ok(())
-        })
+    fn lstat(&self, path: &Target<'_>) -> Result<Attrs> {
+        self.attrs_of(path, false)
     }
 
-    fn attrs(&self, node: Result<u64>) -> Result<Attrs> {
-        node.and_then(|n| self.fs.tree.node(n).map(Node::attrs).ok_or(StatusCode::NO_SUCH_FILE.into()))
+    fn fstat(&self, file: &MemoryFile) -> Result<Attrs> {
+        attrs(&self.tree.borrow(), file.node)
     }
 
-    fn users(&self, ids: impl Iterator<Item = u32>) -> Vec<Option<Vec<u8>>> {
-        ids.map(|id| self.fs.names.get(&id).cloned()).collect()
+    fn setstat(&self, path: &Target<'_>, attrs: &Attrs) -> Result<()> {
+        self.set_at(path, attrs, true)
     }
 
-    fn answer(&mut self, server: &mut Server, request: Request<'_>) -> core::result::Result<(), UsageError> {
-        let Request { ticket, op } = request;
-        let tree = &self.fs.tree;
-        match op {
-            Op::Open { handle, path, flags, attrs } => {
-                let append = flags.contains(OpenFlags::APPEND);
-                let node = self.fs.open(path, flags, &attrs);
-                let opened = node.map(|node| Opened::File { node, append });
-                match self.open(handle, opened) {
-                    Ok(()) => server.reply_opened(ticket),
-                    Err(status) => server.reply_status(ticket, status),
-                }
-            }
-            Op::Opendir { handle, path } => match self.open(handle, self.list(path)) {
-                Ok(()) => server.reply_opened(ticket),
-                Err(status) => server.reply_status(ticket, status),
-            },
-            Op::Readdir { handle } => self.names(server, ticket, handle),
-            Op::Read { handle, offset, .. } => {
-                let data = self.node(handle).and_then(|n| tree.file(n));
-                server.reply_data(ticket, |room| {
-                    let data = data?;
-                    let start = usize::try_from(offset).unwrap_or(usize::MAX);
-                    let data = data.get(start..).unwrap_or_default();
-                    let n = room.len().min(data.len());
-                    if let (Some(to), Some(from)) = (room.get_mut(..n), data.get(..n)) {
-                        to.copy_from_slice(from);
-                    }
-                    Ok(n)
-                })
-            }
-            Op::Stat { path } => {
-                reply(server, ticket, self.attrs(tree.find(path, true)), Server::reply_attrs)
-            }
-            Op::Lstat { path } => {
-                reply(server, ticket, self.attrs(tree.find(path, false)), Server::reply_attrs)
-            }
-            Op::Fstat { handle } => reply(server, ticket, self.attrs(self.node(handle)), Server::reply_attrs),
-            Op::Realpath { path } => {
-                reply(server, ticket, tree.canonical(path), |s, t, p| s.reply_path(t, p))
-            }
-            Op::ExpandPath { path } => {
-                let path = path.strip_prefix(b"~").map_or(path, |p| p.strip_prefix(b"/").unwrap_or(p));
-                let path = if path.is_empty() { b"/" } else { path };
-                reply(server, ticket, tree.canonical(path), |s, t, p| s.reply_path(t, p))
-            }
-            Op::HomeDirectory { .. } => server.reply_path(ticket, b"/"),
-            Op::Readlink { path } => reply(server, ticket, tree.readlink(path), |s, t, p| s.reply_path(t, p)),
-            Op::Statvfs { path } => match tree.find(path, true) {
-                Ok(_) => server.reply_statvfs(ticket, &self.fs.statvfs()),
-                Err(status) => server.reply_status(ticket, status),
-            },
-            Op::Fstatvfs { .. } => server.reply_statvfs(ticket, &self.fs.statvfs()),
-            Op::UsersGroupsById { uids, gids } => {
-                let names = UsersGroups { users: self.users(uids.iter()), groups: self.users(gids.iter()) };
-                server.reply_users_groups(ticket, &names)
-            }
-            Op::CheckFileHandle { handle, check } => {
-                let hash = self.node(handle).and_then(|n| self.fs.hash(n, &check));
-                reply(server, ticket, hash, Server::reply_file_hash)
-            }
-            Op::CheckFileName { path, check } => {
-                let hash = tree.find(path, true).and_then(|n| self.fs.hash(n, &check));
-                reply(server, ticket, hash, Server::reply_file_hash)
-            }
-            op => {
-                let status = self.change(&op).err().unwrap_or(Status::new(StatusCode::OK));
-                server.reply_status(ticket, status)
-            }
-        }
-    }
-}
-
-/// Answers with what there is, or with why there is nothing.
-fn reply<T>(
-    server: &mut Server,
-    ticket: Ticket,
-    result: Result<T>,
-    with: impl FnOnce(&mut Server, Ticket, &T) -> core::result::Result<(), UsageError>,
-) -> core::result::Result<(), UsageError> {
-    match result {
-        Ok(value) => with(server, ticket, &value),
-        Err(status) => server.reply_status(ticket, status),
-    }
-}
-
-impl FileSystem for MemorySession<'_> {
-    fn request(&mut self, server: &mut Server, request: Request<'_>) {
-        // A ticket that was handed out a moment ago is not stale, and the replies fit.
-        let answered = self.answer(server, request);
-        debug_assert_eq!(answered, Ok(()));
+    fn lsetstat(&self, path: &Target<'_>, attrs: &Attrs) -> Result<()> {
+        self.set_at(path, attrs, false)
     }
 
-    fn abandoned(&mut self, handle: HandleId) {
-        if let Some(Opened::File { node, .. }) = self.handles.0.remove(&handle) {
-            self.fs.tree.release(node);
-        }
+    fn fsetstat(&self, file: &MemoryFile, attrs: &Attrs) -> Result<()> {
+        self.set(file.node, attrs)
+    }
+
+    fn opendir(&self, path: &Target<'_>) -> Result<Self::Dir> {
+        let tree = self.tree.borrow();
+        let node = tree.find(path, true)?;
+        let Some(Kind::Dir(entries)) = tree.node(node).map(|n| &n.kind) else {
+            return Err(Status::with_message(StatusCode::FAILURE, "not a directory"));
+        };
+        let own = [(&b"."[..], node), (b"..", node)].into_iter();
+        let all = own.chain(entries.iter().map(|(name, id)| (&name[..], *id)));
+        let entry = |(name, id)| {
+            let node = tree.node(id)?;
+            let links = u64::from(node.links);
+            Some(Ok(DirItem::new(name, node.attrs()).with_links(links).with_owner("user", "group")))
+        };
+        Ok(all.filter_map(entry).collect::<Vec<_>>().into_iter())
+    }
+
+    fn remove(&self, path: &Target<'_>) -> Result<()> {
+        self.tree.borrow_mut().unlink(path, false)
+    }
+
+    fn mkdir(&self, path: &Target<'_>, attrs: &Attrs) -> Result<()> {
+        let mode = attrs.permissions.unwrap_or(0o777);
+        let dir = Kind::Dir(BTreeMap::new());
+        self.tree.borrow_mut().make(path, dir, mode, self.now.get()).map(drop)
+    }
+
+    fn rmdir(&self, path: &Target<'_>) -> Result<()> {
+        self.tree.borrow_mut().unlink(path, true)
+    }
+
+    fn rename(&self, from: &Target<'_>, to: &Target<'_>) -> Result<()> {
+        self.tree.borrow_mut().rename(from, to, false)
+    }
+
+    fn posix_rename(&self, from: &Target<'_>, to: &Target<'_>) -> Result<()> {
+        self.tree.borrow_mut().rename(from, to, true)
+    }
+
+    fn readlink(&self, path: &Target<'_>) -> Result<Vec<u8>> {
+        self.tree.borrow().readlink(path)
+    }
+
+    fn symlink(&self, text: &[u8], link: &Target<'_>) -> Result<()> {
+        let kind = Kind::Link(text.to_vec());
+        self.tree.borrow_mut().make(link, kind, 0o777, self.now.get()).map(drop)
+    }
+
+    fn hardlink(&self, existing: &Target<'_>, link: &Target<'_>) -> Result<()> {
+        self.tree.borrow_mut().link(existing, link)
+    }
+
+    fn statvfs(&self, path: &Target<'_>) -> Result<StatVfs> {
+        self.tree.borrow().find(path, true).map(|_| self.figures())
+    }
+
+    fn fstatvfs(&self, _: &MemoryFile) -> Result<StatVfs> {
+        Ok(self.figures())
+    }
+
+    fn fsync(&self, _: &MemoryFile) -> Result<()> {
+        Ok(())
+    }
+
+    fn copy_data(&self, from: &MemoryFile, to: &MemoryFile, range: CopyRange) -> Result<u64> {
+        self.tree.borrow_mut().copy(from.node, to.node, range, self.now.get())
+    }
+
+    fn check_file(&self, file: &MemoryFile, check: &CheckFile<'_>) -> Result<FileHash> {
+        let tree = self.tree.borrow();
+        let data = tree.file(file.node)?;
+        check.hash(self.provider, data.len() as u64, |offset, room| Ok(read(data, offset, room)))
+    }
+
+    fn user_name(&self, uid: u32) -> Option<Vec<u8>> {
+        self.names.borrow().get(&uid).cloned()
+    }
+
+    fn group_name(&self, gid: u32) -> Option<Vec<u8>> {
+        self.user_name(gid)
     }
 }
 

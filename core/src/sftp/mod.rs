@@ -11,6 +11,7 @@ mod attrs;
 mod client;
 mod error;
 mod extension;
+mod file_system;
 mod longname;
 mod memory;
 mod message;
@@ -25,13 +26,19 @@ pub mod transfer;
 pub use attrs::{Attrs, FileType, ModeText, Owner, Times};
 pub use client::{Client, ClientConfig, Entry, Event, Handle, Names, OpenFlags, Reply, RequestId};
 pub use error::{Error, Fault, UsageError};
-pub use extension::{FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_from_name, hash_name};
+pub use extension::{
+    CheckFile, FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_from_name, hash_name,
+};
+pub use file_system::{
+    Access, CopyRange, DirItem, Done, FileSystem, Finished, Layer, OpenFiles, Queue, Rules, Session, Target,
+    Task, normalize,
+};
 pub use longname::LongName;
-pub use memory::{MemoryFs, MemoryHandles, MemorySession};
+pub use memory::MemoryFs;
 pub use message::{MAX_DATA, MAX_HANDLE, MAX_MESSAGE, MsgBuf};
 pub use names::{NameRules, UnsafeName, is_safe_name, last_name};
 pub use operation::{Extension, ExtensionSet, Operation, OperationSet};
-pub use server::{CheckFile, FileSystem, HandleId, NameList, Op, Request, Server, ServerConfig, Ticket};
+pub use server::{Answer, Backend, HandleId, NameList, Op, Request, Server, ServerConfig, Ticket};
 pub use status::{Status, StatusCode};
 
 /// The version that both sides speak.

@@ -345,6 +345,11 @@ impl OperationSet {
     /// All, also those that are not in the table.
     pub const ALL: Self = Self(u64::MAX);
 
+    /// Those of the table that change nothing; OPEN is one of them, which depends on its flags.
+    pub fn reading() -> Self {
+        Operation::all().filter(|op| !op.writes()).fold(Self::EMPTY, Self::with)
+    }
+
     /// With one more.
     pub fn with(self, op: Operation) -> Self {
         Self(self.0 | 1 << op as u64)

@@ -9,6 +9,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::task::Waker;
 
 use crate::rng::Seed;
 use crate::slab::{Key, Slab};
@@ -17,14 +18,14 @@ use crate::transport::TxBuf;
 use super::attrs::Attrs;
 use super::client::OpenFlags;
 use super::error::{Error, Fault};
-use super::extension::{HashList, Ids, Limits};
+use super::extension::{CheckFile, Ids, Limits};
 use super::message::{FrameKind, Framer, MAX_DATA, MAX_MESSAGE, MsgBuf};
 use super::operation::{Extension, ExtensionSet, Operation, OperationSet};
 use super::status::{Status, StatusCode};
 
 pub use handles::HandleId;
 use handles::Handles;
-pub use reply::NameList;
+pub use reply::{Answer, NameList};
 
 /// How a server behaves. What it may do for a client is decided here, before its file system is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,8 +114,9 @@ impl ServerConfig {
     }
 }
 
-/// A request that waits for its reply, which consumes it. One that is dropped says no: the client is told
-/// FAILURE at the next [`Server::poll`].
+/// A request that waits for its reply, which consumes it. It can be answered from any thread, at any time. One
+/// that is dropped says no: the session is [woken](Server::wake_with), and the client is told FAILURE at the next
+/// [`Server::poll`].
 #[must_use = "the client is told FAILURE"]
 pub struct Ticket {
     request: Key,
@@ -128,6 +130,11 @@ impl Ticket {
     pub fn operation(&self) -> Operation {
         self.op
     }
+
+    /// Wakes whoever drives the session; `None`: nobody waits there (see [`Server::wake_with`]).
+    pub fn waker(&self) -> Option<&Waker> {
+        self.loss.as_ref()?.waker.as_ref()
+    }
 }
 
 impl Drop for Ticket {
@@ -135,6 +142,7 @@ impl Drop for Ticket {
         if let Some(loss) = self.loss.take() {
             loss.tickets.fetch_add(1, Ordering::Release);
             loss.any.store(true, Ordering::Release);
+            loss.waker.iter().for_each(Waker::wake_by_ref);
         }
     }
 }
@@ -151,6 +159,7 @@ struct Loss {
     tickets: AtomicU32,
     /// Any of the session.
     any: Arc<AtomicBool>,
+    waker: Option<Waker>,
 }
 
 /// What a client wants, with the ticket that its reply takes.
@@ -375,19 +384,6 @@ pub enum Op<'b> {
     },
 }
 
-/// What check-file is to hash (draft-ietf-secsh-filexfer-extensions-00 §3).
-#[derive(Clone, Copy, Debug)]
-pub struct CheckFile<'b> {
-    /// The hashes that the client would take, the best first.
-    pub algs: HashList<'b>,
-    /// From where.
-    pub offset: u64,
-    /// How much; 0 is everything to the end.
-    pub len: u64,
-    /// One digest for each so many bytes; 0 is one for all. Otherwise 256 at least.
-    pub block: u32,
-}
-
 /// A request that was not answered yet.
 #[derive(Debug)]
 struct Open {
@@ -450,6 +446,7 @@ pub struct Server {
     closable: VecDeque<Key>,
     /// A ticket was dropped.
     lost: Arc<AtomicBool>,
+    waker: Option<Waker>,
 }
 
 impl Server {
@@ -467,7 +464,14 @@ impl Server {
             writing: None,
             closable: VecDeque::new(),
             lost: Arc::default(),
+            waker: None,
         }
+    }
+
+    /// Says how the session is woken when there is something to do that no byte of the client brings: tickets carry
+    /// it, so that whoever answers from another thread can. To be said before the first [`poll`](Self::poll).
+    pub fn wake_with(&mut self, waker: Waker) {
+        self.waker = Some(waker);
     }
 
     /// Takes bytes from the front of `input` and returns the next request; call again until `None`.
@@ -537,6 +541,11 @@ impl Server {
         self.requests.len()
     }
 
+    /// Whether tickets are out: replies may come that no input brings.
+    pub fn is_awaited(&self) -> bool {
+        self.requests.iter().any(|(_, open)| open.parts > 0)
+    }
+
     /// Handles that are open.
     pub fn open_handles(&self) -> usize {
         self.handles.len()
@@ -554,15 +563,20 @@ impl Server {
         self.handles.drain()
     }
 
-    /// Takes everything that can be taken from `input` and hands it to `fs`, which answers now or later.
+    /// Hands in what was answered meanwhile, takes everything that can be taken from `input`, and hands it to
+    /// `backend`, which answers now or later.
+    ///
+    /// # Errors
+    /// The client broke the protocol: the session is over.
     pub fn run(
         &mut self,
-        fs: &mut (impl FileSystem + ?Sized),
+        backend: &mut (impl Backend + ?Sized),
         rx: &mut MsgBuf,
         input: &mut &[u8],
     ) -> Result<(), Error> {
+        backend.settle(self);
         while let Some(request) = self.poll(rx, input)? {
-            fs.request(self, request);
+            backend.request(self, request);
         }
         Ok(())
     }
@@ -604,8 +618,8 @@ impl Server {
         self.promised = self.promised.saturating_add(open.promised);
         let request = self.requests.insert(open);
         if request.index() as usize >= self.losses.len() {
-            let any = Arc::clone(&self.lost);
-            self.losses.push(Arc::new(Loss { any, ..Loss::default() }));
+            let (any, waker) = (Arc::clone(&self.lost), self.waker.clone());
+            self.losses.push(Arc::new(Loss { tickets: AtomicU32::new(0), any, waker }));
         }
         request
     }
@@ -623,11 +637,17 @@ impl Server {
     }
 }
 
-/// A file system behind a [`Server`]. Requests come in the client's order; they may be answered at once,
-/// or later and in any order, with the ticket.
-pub trait FileSystem {
+/// What is behind a [`Server`]. Requests come in the client's order; they may be answered at once, or later and in
+/// any order, with the ticket. [`FileSystem`](super::FileSystem) is the comfortable way to be one.
+pub trait Backend {
     /// One request. Answer it with the method of `server` that its [`Op`] names, or keep the ticket.
     fn request(&mut self, server: &mut Server, request: Request<'_>);
+
+    /// Answers what was kept, as far as the answers are there. Called before input is taken, and whenever the
+    /// session is [woken](Ticket::waker). Nothing by default: all is answered at once.
+    fn settle(&mut self, server: &mut Server) {
+        let _ = server;
+    }
 
     /// The session has ended and left this handle open.
     fn abandoned(&mut self, handle: HandleId);

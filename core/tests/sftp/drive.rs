@@ -1,6 +1,7 @@
 //! Transfers between memory and a server, on a virtual clock.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use konko_core::Time;
@@ -35,18 +36,19 @@ impl Far for Fake {
 pub struct Own {
     pub server: Server,
     pub rx: MsgBuf,
-    pub fs: MemoryFs,
-    pub handles: MemoryHandles,
+    pub fs: Rc<MemoryFs>,
+    pub session: Session<Rc<MemoryFs>>,
     input: Vec<u8>,
 }
 
 impl Own {
     pub fn new(config: ServerConfig) -> Self {
+        let fs = super::memory();
         Own {
             server: Server::new(config, &seed(9)),
             rx: MsgBuf::new(),
-            fs: super::memory(),
-            handles: MemoryHandles::default(),
+            session: Session::new(Rc::clone(&fs)),
+            fs,
             input: Vec::new(),
         }
     }
@@ -61,7 +63,7 @@ impl Far for Own {
         let mut out = Vec::new();
         loop {
             let mut input = self.input.as_slice();
-            self.server.run(&mut self.fs.with(&mut self.handles), &mut self.rx, &mut input).unwrap();
+            self.server.run(&mut self.session, &mut self.rx, &mut input).unwrap();
             let taken = self.input.len() - input.len();
             self.input.drain(..taken);
             let tx = self.server.tx();

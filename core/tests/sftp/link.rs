@@ -1,12 +1,13 @@
 //! SFTP through real connections and their channels, on the simulated link.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
 use konko_core::sftp::transfer::{
     Handled, JobId, Local, Notice, Summary, TransferConfig, TransferError, Transfers,
 };
-use konko_core::sftp::{Client, ClientConfig, MemoryFs, MemoryHandles, MsgBuf, Server, ServerConfig};
+use konko_core::sftp::{Client, ClientConfig, MemoryFs, MsgBuf, Server, ServerConfig, Session};
 use konko_core::wire::SshStr;
 use konko_core::{
     ClientAuth, ClientConnection, ClientEvent, ServerAuth, ServerConnection, ServerEvent, Time, client,
@@ -137,8 +138,8 @@ impl App<client::Client> for Mover {
 pub struct Store {
     pub server: Server,
     pub rx: MsgBuf,
-    pub fs: MemoryFs,
-    pub handles: MemoryHandles,
+    pub fs: Rc<MemoryFs>,
+    pub session: Session<Rc<MemoryFs>>,
     pub id: Option<ChannelId>,
     /// Came and was not taken yet: the window shrinks by as much.
     pub input: Vec<u8>,
@@ -147,11 +148,12 @@ pub struct Store {
 
 impl Store {
     pub fn new(config: ServerConfig) -> Self {
+        let fs = Rc::new(MemoryFs::new(konko_core::provider::rustcrypto(), 1 << 30));
         Store {
             server: Server::new(config, &crate::sftp::seed(7)),
             rx: MsgBuf::new(),
-            fs: MemoryFs::new(konko_core::provider::rustcrypto(), 1 << 30),
-            handles: MemoryHandles::default(),
+            session: Session::new(Rc::clone(&fs)),
+            fs,
             id: None,
             input: Vec::new(),
             most_input: 0,
@@ -162,7 +164,7 @@ impl Store {
         let Some(id) = self.id else { return };
         loop {
             let mut input = self.input.as_slice();
-            self.server.run(&mut self.fs.with(&mut self.handles), &mut self.rx, &mut input).unwrap();
+            self.server.run(&mut self.session, &mut self.rx, &mut input).unwrap();
             let taken = self.input.len() - input.len();
             self.input.drain(..taken);
             conn.consume(id, taken).unwrap();

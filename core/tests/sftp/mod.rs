@@ -4,6 +4,8 @@
 pub mod drive;
 pub mod fake;
 
+use std::rc::Rc;
+
 use konko_core::Seed;
 use konko_core::provider;
 use konko_core::sftp::*;
@@ -88,10 +90,10 @@ pub fn seed(n: u8) -> Seed {
     Seed::new([n; 32])
 }
 
-pub fn memory() -> MemoryFs {
-    let mut fs = MemoryFs::new(provider::rustcrypto(), 64 << 20);
-    fs.now = 1_700_000_000;
-    fs
+pub fn memory() -> Rc<MemoryFs> {
+    let fs = MemoryFs::new(provider::rustcrypto(), 64 << 20);
+    fs.set_now(1_700_000_000);
+    Rc::new(fs)
 }
 
 /// Both ends and a file system between them.
@@ -100,8 +102,8 @@ pub struct Joined {
     pub client_rx: MsgBuf,
     pub server: Server,
     pub server_rx: MsgBuf,
-    pub fs: MemoryFs,
-    pub handles: MemoryHandles,
+    pub fs: Rc<MemoryFs>,
+    pub session: Session<Rc<MemoryFs>>,
     /// Pieces in which bytes travel.
     pub chunk: usize,
     /// On their way to the server: what it did not take yet.
@@ -114,13 +116,14 @@ impl Joined {
     }
 
     pub fn with(client: ClientConfig, server: ServerConfig) -> Self {
+        let fs = memory();
         let mut joined = Joined {
             client: Client::new(client),
             client_rx: MsgBuf::new(),
             server: Server::new(server, &seed(1)),
             server_rx: MsgBuf::new(),
-            fs: memory(),
-            handles: MemoryHandles::default(),
+            session: Session::new(Rc::clone(&fs)),
+            fs,
             chunk: 32 << 10,
             to_server: Vec::new(),
         };
@@ -139,9 +142,7 @@ impl Joined {
             let mut taken = 0;
             for piece in self.to_server.chunks(self.chunk) {
                 let mut input = piece;
-                self.server
-                    .run(&mut self.fs.with(&mut self.handles), &mut self.server_rx, &mut input)
-                    .unwrap();
+                self.server.run(&mut self.session, &mut self.server_rx, &mut input).unwrap();
                 taken += piece.len() - input.len();
                 if !input.is_empty() {
                     assert!(self.server.is_full(), "what can be taken is taken");

@@ -1,25 +1,21 @@
-//! Much data at a time: how much a session may write, copies, and hashes.
+//! Much data at a time: how much a session may write, and copies.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use konko_core::crypto::{Digest, HashAlg};
-use konko_core::provider;
-use konko_core::sftp::{CheckFile, FileHash, StatusCode};
+use konko_core::sftp::CopyRange;
 use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::attrs::attrs_of;
+use super::errno::{No, Result, no};
 use super::resolve::{Tree, id, kind};
 use super::root::Rules;
-use super::rooted::{No, Result, no};
 
 /// How much may be written before the free space is looked at again.
 const STEP: u64 = 16 << 20;
-/// How much is copied or hashed between two questions whether anybody waits for it.
+/// How much is copied between two questions whether anybody waits for it.
 const CHUNK: u64 = 16 << 20;
 const BUFFER: usize = 256 << 10;
-/// Digests of one check-file reply, in bytes.
-const MAX_DIGESTS: usize = 128 << 10;
 
 /// What a session may still write.
 #[derive(Debug)]
@@ -72,56 +68,54 @@ impl Budget {
     }
 }
 
-/// Copies `len` bytes, or all of it if that is 0, and says how many it were. `spend` is asked before
-/// something is written, with where it will end and how much it is.
+/// Copies up to where reading ends, and says how many bytes it were. `spend` is asked before something is written, with
+/// where it will end and how much it is.
 ///
 /// The end is where reading ends, whatever size a file has: in /proc that is 0, in /sys always 4096. Only of a file
 /// that grows comes no more than it had: if it grew as fast as it is copied, it would have no end.
 pub(super) fn copy(
-    (from, from_offset): (&OwnedFd, u64),
-    (to, to_offset): (&OwnedFd, u64),
+    from: &OwnedFd,
+    to: &OwnedFd,
     append: bool,
-    len: u64,
+    range: CopyRange,
     is_over: &dyn Fn() -> bool,
     spend: impl FnMut(u64, u64) -> Result<()>,
-) -> (u64, Result<()>) {
+) -> Result<u64> {
+    let len = range.len;
+    let (source, target) = (rustix::fs::fstat(from)?, rustix::fs::fstat(to)?);
+    let apart = len != 0 && range.from.abs_diff(range.to) >= len && !append;
+    // It would go on for ever (S-16).
+    if id(&source) == id(&target) && !apart {
+        return no("the ranges overlap");
+    }
+    let size = |stat: &Stat| attrs_of(stat).size.unwrap_or(0);
+    let regular = kind(&source) == FileType::RegularFile;
+    if len == 0 && !regular {
+        return no("a device has no end");
+    }
+    let there = if regular { size(&source).saturating_sub(range.from) } else { 0 };
+    let wanted = if len == 0 { u64::MAX } else { len };
+    let direct = !append && regular;
+    let mut copying = Copying { from, to, append, direct, paid: 0, buffer: Vec::new(), spend };
     let mut copied = 0;
-    let result = (|| {
-        let (source, target) = (rustix::fs::fstat(from)?, rustix::fs::fstat(to)?);
-        let apart = len != 0 && from_offset.abs_diff(to_offset) >= len && !append;
-        // It would go on for ever (S-16).
-        if id(&source) == id(&target) && !apart {
-            return no("the ranges overlap");
+    while copied < wanted {
+        if is_over() {
+            return no("nobody waits for it");
         }
-        let size = |stat: &Stat| attrs_of(stat).size.unwrap_or(0);
-        let regular = kind(&source) == FileType::RegularFile;
-        if len == 0 && !regular {
-            return no("a device has no end");
+        let told = there.saturating_sub(copied);
+        if told == 0 && len == 0 && size(&rustix::fs::fstat(from)?) > size(&source) {
+            break;
         }
-        let there = if regular { size(&source).saturating_sub(from_offset) } else { 0 };
-        let wanted = if len == 0 { u64::MAX } else { len };
-        let mut copying =
-            Copying { from, to, append, direct: !append && regular, paid: 0, buffer: Vec::new(), spend };
-        while copied < wanted {
-            if is_over() {
-                return no("nobody waits for it");
-            }
-            let told = there.saturating_sub(copied);
-            if told == 0 && len == 0 && size(&rustix::fs::fstat(from)?) > size(&source) {
-                break;
-            }
-            // Beyond the size, nothing is promised that is not read yet.
-            copying.direct &= told > 0;
-            let most = (wanted - copied).min(if told > 0 { told.min(CHUNK) } else { BUFFER as u64 });
-            let n = copying.some(from_offset + copied, to_offset + copied, most)?;
-            if n == 0 {
-                break;
-            }
-            copied += n;
+        // Beyond the size, nothing is promised that is not read yet.
+        copying.direct &= told > 0;
+        let most = (wanted - copied).min(if told > 0 { told.min(CHUNK) } else { BUFFER as u64 });
+        let n = copying.some(range.from + copied, range.to + copied, most)?;
+        if n == 0 {
+            break;
         }
-        if copied < len { Err(StatusCode::EOF.into()) } else { Ok(()) }
-    })();
-    (copied, result)
+        copied += n;
+    }
+    Ok(copied)
 }
 
 struct Copying<'f, S> {
@@ -184,47 +178,4 @@ impl<S: FnMut(u64, u64) -> Result<()>> Copying<'_, S> {
         }
         Ok(n as u64)
     }
-}
-
-/// Hashes what check-file asks for, up to where reading ends.
-pub(super) fn hash(fd: impl AsFd, check: &CheckFile<'_>, is_over: &dyn Fn() -> bool) -> Result<FileHash> {
-    let stat = rustix::fs::fstat(&fd)?;
-    if kind(&stat) != FileType::RegularFile {
-        return no("not a regular file");
-    }
-    let alg = check.algs.iter().next().unwrap_or(HashAlg::Sha256);
-    let len = if check.len == 0 { u64::MAX } else { check.len };
-    let block = if check.block == 0 { u64::MAX } else { check.block.into() };
-    // Before anything is read of what is too much anyhow.
-    let told = attrs_of(&stat).size.unwrap_or(0).saturating_sub(check.offset).min(len);
-    let too_many = |blocks: u64| blocks.saturating_mul(alg.len() as u64) > MAX_DIGESTS as u64;
-    if too_many(told.div_ceil(block)) {
-        return no("too many blocks");
-    }
-    let (mut digests, mut buffer) = (Vec::new(), vec![0; BUFFER]);
-    let (mut at, mut ended) = (0u64, false);
-    // What is empty has the hash of nothing.
-    while digests.is_empty() || (at < len && !ended) {
-        let mut hash = provider::best().hash(alg);
-        let (start, end) = (at, len.min(at.saturating_add(block)));
-        while at < end && !ended {
-            if is_over() {
-                return no("nobody waits for it");
-            }
-            let most = usize::try_from(end - at).unwrap_or(BUFFER).min(BUFFER);
-            let offset = check.offset.saturating_add(at);
-            let n = rustix::io::retry_on_intr(|| rustix::io::pread(&fd, &mut buffer[..most], offset))?;
-            ended = n == 0;
-            hash.update(&buffer[..n]);
-            at += n as u64;
-        }
-        // Nothing stands behind a block that ends where the file does.
-        if at > start || digests.is_empty() {
-            digests.extend_from_slice(Digest::finish(alg, hash).as_bytes());
-        }
-        if digests.len() > MAX_DIGESTS {
-            return no("too many blocks");
-        }
-    }
-    Ok(FileHash { alg, digests })
 }

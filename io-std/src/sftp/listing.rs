@@ -1,69 +1,30 @@
 use std::os::fd::OwnedFd;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use konko_core::sftp::{Attrs, LongName, NameList, Status};
+use konko_core::sftp::{Attrs, DirItem, Status};
 use rustix::fs::{AtFlags, Dir, statat};
 use rustix::io::Errno;
 
 use super::attrs::attrs_of;
+use super::errno::No;
 use super::names::Names;
-use super::rooted::No;
 
 /// A directory that is being read.
-pub(super) struct Listing {
+#[derive(Debug)]
+pub struct Listing {
     dir: Dir,
     /// It is the root of a jail, whose `..` is nobody's business.
     top: bool,
-    /// With names of users and groups.
-    named: bool,
-    path: Vec<u8>,
-    /// What did not fit into the last reply.
-    held: Option<Entry>,
-}
-
-struct Entry {
-    name: Vec<u8>,
-    attrs: Attrs,
-    links: u64,
+    /// Names of users and groups, if they are to be shown.
+    names: Option<Arc<Mutex<Names>>>,
 }
 
 impl Listing {
-    pub(super) fn new(fd: OwnedFd, top: bool, named: bool, path: Vec<u8>) -> Result<Self, Errno> {
-        Ok(Listing { dir: Dir::new(fd)?, top, named, path, held: None })
+    pub(super) fn new(fd: OwnedFd, top: bool, names: Option<Arc<Mutex<Names>>>) -> Result<Self, Errno> {
+        Ok(Listing { dir: Dir::new(fd)?, top, names })
     }
 
-    pub(super) fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    /// Adds entries until the reply is full.
-    pub(super) fn fill(&mut self, out: &mut NameList<'_>, names: &mut Names) -> Result<(), Status> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_secs());
-        loop {
-            let entry = match self.held.take().map_or_else(|| self.next(), |held| Ok(Some(held))) {
-                Ok(Some(entry)) => entry,
-                Ok(None) => return Ok(()),
-                // What there is so far is worth more than the error, which will come again.
-                Err(_) if !out.is_empty() => return Ok(()),
-                Err(errno) => return Err(No::System(errno).status()),
-            };
-            let Entry { name, attrs, links } = &entry;
-            let (mut owner, mut group) = ("", "");
-            let ids = attrs.owner.filter(|_| self.named);
-            let owned;
-            if let Some(ids) = ids {
-                owned = names.user(ids.uid).to_owned();
-                (owner, group) = (&owned, names.group(ids.gid));
-            }
-            let line = LongName { name, attrs, links: *links, owner, group, now }.to_bytes();
-            if !out.push(name, &line, attrs) {
-                self.held = Some(entry);
-                return Ok(());
-            }
-        }
-    }
-
-    fn next(&mut self) -> Result<Option<Entry>, Errno> {
+    fn look_up(&mut self) -> Result<Option<DirItem>, Errno> {
         while let Some(entry) = self.dir.read() {
             let entry = entry?;
             let name = entry.file_name();
@@ -75,8 +36,25 @@ impl Listing {
                 Err(Errno::NOENT) => continue,
                 Err(_) => (Attrs::new(), 0),
             };
-            return Ok(Some(Entry { name: name.to_bytes().to_vec(), attrs, links }));
+            let owner = attrs.owner;
+            let entry = DirItem::new(name.to_bytes(), attrs).with_links(links);
+            return Ok(Some(match (&self.names, owner) {
+                (Some(names), Some(ids)) => {
+                    let mut names = names.lock().unwrap_or_else(PoisonError::into_inner);
+                    let user = names.user(ids.uid).to_owned();
+                    entry.with_owner(user, names.group(ids.gid))
+                }
+                _ => entry,
+            }));
         }
         Ok(None)
+    }
+}
+
+impl Iterator for Listing {
+    type Item = Result<DirItem, Status>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.look_up().map_err(|errno| No::System(errno).status()).transpose()
     }
 }

@@ -1,7 +1,7 @@
 //! SFTP: the client, over a connection or any stream, and a server on directories of this machine.
 //!
 //! [`Sftp`] is the client, [`File`] an open file on the server. On the other side, [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
-//! other [`FileSystem`], on a channel. The protocol itself is [`konko_core::sftp`].
+//! other [`FileSystem`], on a channel: in a [`Session`], which answers at once, or [`Pooled`]. The protocol itself is [`konko_core::sftp`].
 
 mod arguments;
 mod attrs;
@@ -9,12 +9,15 @@ mod bulk;
 mod client;
 mod client_link;
 mod client_session;
+mod errno;
 mod file;
+mod layers;
 mod listing;
 mod local;
 mod names;
 mod object;
 mod observe;
+mod pool;
 mod resolve;
 mod root;
 mod rooted;
@@ -28,10 +31,13 @@ pub use konko_core::sftp::session::{
 };
 pub use konko_core::sftp::transfer::{Summary, Verify};
 pub use konko_core::sftp::*;
+pub use layers::{Audit, AuditLine, Quota};
+pub use listing::Listing;
 pub(crate) use observe::io_kind;
 pub use observe::{Cancel, OnProgress};
-pub use root::{Access, Done, Root};
-pub use rooted::RootedFs;
+pub use pool::{Pooled, Replies, Workers};
+pub use root::Root;
+pub use rooted::{RootedFile, RootedFs};
 pub use serve::{serve, serve_streams};
 
 use std::io::{self, Write};
@@ -47,10 +53,10 @@ pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root
     });
     let served = root.and_then(|root| {
         let waiting = channel.watcher();
-        let mut fs = root.session().cancel_when(move || !waiting());
+        let root = root.cancel_when(move || !waiting());
         let mut config = root.config();
         config.suit(&channel.peer_ident());
-        serve(channel, config, &mut fs).map_err(|e| e.to_string())
+        serve(channel, config, &mut root.session()).map_err(|e| e.to_string())
     });
     match served {
         Ok(()) => 0,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use konko_core::sftp::Target;
+
 use super::object::Object;
 
 pub(super) type Result<T> = std::result::Result<T, Errno>;
@@ -60,20 +62,6 @@ pub(super) fn id(stat: &Stat) -> Id {
 
 pub(super) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
-}
-
-/// A path of a client.
-#[derive(Clone, Debug)]
-pub(super) struct Target<'p> {
-    pub(super) path: Cow<'p, [u8]>,
-    /// It is absolute and was free of links when it was judged: a link on it now is an error.
-    pub(super) judged: bool,
-}
-
-impl<'p> Target<'p> {
-    pub(super) fn new(path: &'p [u8]) -> Self {
-        Target { path: Cow::Borrowed(path), judged: false }
-    }
 }
 
 /// A name in a directory, to be used without following it.
@@ -144,7 +132,7 @@ impl Tree {
 
     pub(super) fn set_start(&mut self, start: &[u8]) -> Result<()> {
         let at = self.canonical(start, true)?;
-        let dir = self.open(&Target::new(&at), LOOK_DIR, Mode::empty())?;
+        let dir = self.open(&Target::new(&at[..]), LOOK_DIR, Mode::empty())?;
         (self.start, self.start_dir) = (at, Arc::new(dir));
         Ok(())
     }
@@ -154,7 +142,7 @@ impl Tree {
     }
 
     fn way(&self, target: &Target<'_>) -> How {
-        if target.judged { self.strict } else { self.how }
+        if target.is_judged() { self.strict } else { self.how }
     }
 
     pub(super) fn is_host(&self) -> bool {
@@ -173,9 +161,9 @@ impl Tree {
     pub(super) fn open(&self, target: &Target<'_>, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
         let flags = flags | OFlags::CLOEXEC;
         match self.way(target) {
-            How::Host => openat(&self.start_dir, here(&target.path), flags, mode),
+            How::Host => openat(&self.start_dir, here(target), flags, mode),
             #[cfg(any(target_os = "linux", target_os = "android"))]
-            How::Kernel => self.openat2(&self.absolute(&target.path), target.judged, flags, mode),
+            How::Kernel => self.openat2(&self.absolute(target), target.is_judged(), flags, mode),
             How::Walk => self.open_walking(target, flags, mode),
         }
     }
@@ -198,14 +186,14 @@ impl Tree {
     pub(super) fn stat(&self, target: &Target<'_>, follow: bool) -> Result<Stat> {
         if self.way(target) == How::Host {
             let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
-            return statat(&self.start_dir, here(&target.path), flags);
+            return statat(&self.start_dir, here(target), flags);
         }
         self.object(target, follow)?.stat()
     }
 
     /// The place that a path names. `folder`: a path with a slash at its end may be meant.
     pub(super) fn place(&self, target: &Target<'_>, folder: bool) -> Result<Place<'_>> {
-        let path = here(&target.path);
+        let path = here(target);
         if self.way(target) == How::Host {
             // The system sees to a slash itself.
             return Ok(Place {
@@ -224,7 +212,8 @@ impl Tree {
         if name.is_empty() || name == b"." || name == b".." {
             return Err(Errno::INVAL);
         }
-        let dir = Target { path: Cow::Borrowed(here(dir)), judged: target.judged };
+        let dir = here(dir);
+        let dir = if target.is_judged() { Target::judged(dir) } else { Target::new(dir) };
         let dir = Dir::Own(self.open(&dir, LOOK_DIR, Mode::empty())?);
         Ok(Place { dir, name: c_string(name)?, folder: end < path.len() })
     }
@@ -292,12 +281,12 @@ impl Tree {
 
     fn walk(&self, target: &Target<'_>, follow: bool) -> Result<Spot> {
         let mut walk = Walk { tree: self, spot: self.spot()?, todo: Vec::new(), links: 0 };
-        let path = here(&target.path);
+        let path = here(target);
         walk.enqueue(path);
         if path.first() != Some(&b'/') {
             walk.enqueue(&self.start);
         }
-        walk.run(follow, !target.judged)
+        walk.run(follow, !target.is_judged())
     }
 
     fn spot(&self) -> Result<Spot> {

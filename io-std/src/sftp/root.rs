@@ -4,50 +4,13 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use konko_core::sftp::{Extension, ExtensionSet, OpenFlags, Operation, ServerConfig, StatusCode};
+use konko_core::sftp::{Access, Done, Extension, ExtensionSet, Layer, ServerConfig, Session};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::layers::{Judge, Witness};
 use super::resolve::{How, Tree};
 use super::rooted::RootedFs;
-
-/// What a client is about to do, for [`Root::authorize`] to judge.
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Access<'a> {
-    /// The request. READ, WRITE, READDIR and CLOSE are not asked about: OPEN and OPENDIR were.
-    pub operation: Operation,
-    /// What it is about: absolute, as the client sees it, without links, `.` or `..`. For requests with a
-    /// handle it is the path that was opened.
-    pub path: &'a [u8],
-    /// The second path: what a rename or a hard link makes, where copied data goes.
-    pub other: Option<&'a [u8]>,
-    /// How a file is to be opened.
-    pub flags: Option<OpenFlags>,
-}
-
-/// What a client has done, for [`Root::on_done`].
-#[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
-pub struct Done<'a> {
-    /// The request. READ, WRITE and READDIR are told about only if they fail.
-    pub operation: Operation,
-    /// What it was about, as the client called it. From the client: escape it.
-    pub path: &'a [u8],
-    /// The second path; what a symbolic link says.
-    pub other: Option<&'a [u8]>,
-    /// How a file was opened.
-    pub flags: Option<OpenFlags>,
-    /// How it ended.
-    pub status: StatusCode,
-    /// Bytes read from a file that is closed now.
-    pub read: u64,
-    /// Bytes written to a file that is closed now.
-    pub written: u64,
-}
-
-pub(super) type Judge = Arc<dyn Fn(&Access<'_>) -> bool + Send + Sync>;
-pub(super) type Witness = Arc<dyn Fn(&Done<'_>) + Send + Sync>;
 
 /// A directory to serve over SFTP, and what clients may do in it. Cheap to clone; one value serves any
 /// number of sessions.
@@ -59,7 +22,7 @@ pub(super) type Witness = Arc<dyn Fn(&Done<'_>) + Send + Sync>;
 /// directory's descriptor to the next. Only regular files, directories and links can be used: opening a
 /// named pipe or a device fails at once. Two things are the administrator's: no process outside should
 /// move directories out of the root while they are served, and programs that are not in the jail follow
-/// the links that clients make ([`ServerConfig::deny`] with [`Operation::Symlink`] forbids making them).
+/// the links that clients make ([`ServerConfig::deny`] with [`Operation::Symlink`](super::Operation::Symlink) forbids making them).
 ///
 /// [`Root::host`] is the whole system with the rights of this process, as OpenSSH's `sftp-server`.
 ///
@@ -87,8 +50,8 @@ pub(super) struct Rules {
     pub(super) min_free: Option<u64>,
     pub(super) names: bool,
     pub(super) devices: bool,
-    pub(super) judge: Option<Judge>,
-    pub(super) witness: Option<Witness>,
+    layers: Vec<Arc<dyn Layer>>,
+    pub(super) over: Option<Arc<dyn Fn() -> bool + Send + Sync>>,
     /// The path of the root on this machine; nobody needs to know.
     pub(super) secret: Option<Vec<u8>>,
 }
@@ -207,15 +170,28 @@ impl Root {
     /// about paths without links, and if a link comes in between, the request fails: what was allowed is
     /// what is done. Runs on the session's thread and may take its time.
     #[must_use]
-    pub fn authorize(mut self, judge: impl Fn(&Access<'_>) -> bool + Send + Sync + 'static) -> Self {
-        self.rules.judge = Some(Arc::new(judge));
+    pub fn authorize(self, judge: impl Fn(&Access<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.layer(Arc::new(Judge(judge)))
+    }
+
+    /// Tells `witness` what clients have done, for a log; READ, WRITE and READDIR only if they fail.
+    #[must_use]
+    pub fn on_done(self, witness: impl Fn(&Done<'_>) + Send + Sync + 'static) -> Self {
+        self.layer(Arc::new(Witness(witness)))
+    }
+
+    /// Puts a layer before the directory, in all sessions, outside of those that are there.
+    #[must_use]
+    pub fn layer(mut self, layer: Arc<dyn Layer>) -> Self {
+        self.rules.layers.push(layer);
         self
     }
 
-    /// Tells `witness` what clients have done, for a log.
+    /// Asks `over` now and then while something long is done, a large copy, and gives up when it says that
+    /// nobody waits for it any more.
     #[must_use]
-    pub fn on_done(mut self, witness: impl Fn(&Done<'_>) + Send + Sync + 'static) -> Self {
-        self.rules.witness = Some(Arc::new(witness));
+    pub fn cancel_when(mut self, over: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.rules.over = Some(Arc::new(over));
         self
     }
 
@@ -231,8 +207,9 @@ impl Root {
     }
 
     /// The file system of one session, in the directory that was opened.
-    pub fn session(&self) -> RootedFs {
-        RootedFs::new(self)
+    pub fn session(&self) -> Session<Arc<RootedFs>> {
+        let session = Session::new(Arc::new(RootedFs::new(self)));
+        self.rules.layers.iter().fold(session, |session, layer| session.layer(Arc::clone(layer)))
     }
 
     /// The directory that relative paths start in, as clients see it.
@@ -272,8 +249,8 @@ impl Rules {
             min_free: None,
             names: false,
             devices: false,
-            judge: None,
-            witness: None,
+            layers: Vec::new(),
+            over: None,
             secret,
         }
     }
@@ -284,7 +261,7 @@ impl fmt::Debug for Root {
         f.debug_struct("Root")
             .field("tree", &self.tree)
             .field("config", &self.rules.config)
-            .field("authorized", &self.rules.judge.is_some())
+            .field("layers", &self.rules.layers.len())
             .finish()
     }
 }

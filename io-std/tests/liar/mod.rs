@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use konko::core::Seed;
 use konko::sftp::{
-    Attrs, FileSystem, HandleId, MsgBuf, Op, Request, Server, ServerConfig, SftpOptions, StatusCode,
+    Attrs, Backend, HandleId, MsgBuf, Op, Request, Server, ServerConfig, SftpOptions, StatusCode,
 };
 use konko::{FdStream, Sftp};
 
@@ -89,7 +89,7 @@ impl Lies {
     }
 }
 
-impl FileSystem for Lies {
+impl Backend for Lies {
     fn request(&mut self, server: &mut Server, request: Request<'_>) {
         let Request { ticket, op } = request;
         let answered = match op {

@@ -7,9 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use konko::core::provider;
-use konko::core::sftp::{
-    FileSystem, HandleId, MemoryFs, MemoryHandles, MsgBuf, Op, Server, ServerConfig, StatusCode,
-};
+use konko::core::sftp::{HandleId, MemoryFs, MsgBuf, Op, OpenFiles, Server, ServerConfig, StatusCode};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server as SshServer, ServerOptions, Service};
 use konko::sftp::SftpOptions;
@@ -27,7 +25,7 @@ struct Late {
 
 impl Late {
     /// False: the request is for the file system.
-    fn takes(&mut self, fs: &mut MemoryFs, op: &Op<'_>) -> bool {
+    fn takes(&mut self, fs: &MemoryFs, op: &Op<'_>) -> bool {
         match op {
             Op::Open { handle, path, .. } => drop(self.open.insert(*handle, (path.to_vec(), Vec::new()))),
             Op::Write { handle, offset, data } => {
@@ -61,7 +59,7 @@ impl Memory {
     }
 
     pub fn content(&self, path: &str) -> Option<Vec<u8>> {
-        self.lock().content(path.as_bytes()).map(<[u8]>::to_vec)
+        self.lock().content(path.as_bytes())
     }
 
     /// Serves one session until the peer closes.
@@ -76,8 +74,11 @@ impl Memory {
         config: ServerConfig,
         mut late: Option<Late>,
     ) {
-        let (mut server, mut handles, mut rx) =
-            (Server::new(config, &konko::core::Seed::new([7; 32])), MemoryHandles::default(), MsgBuf::new());
+        let (mut server, mut open, mut rx) = (
+            Server::new(config, &konko::core::Seed::new([7; 32])),
+            OpenFiles::<MemoryFs>::new(),
+            MsgBuf::new(),
+        );
         let mut buffer = vec![0; 256 * 1024];
         loop {
             let n = match from.read(&mut buffer) {
@@ -86,13 +87,13 @@ impl Memory {
             };
             let mut input = &buffer[..n];
             loop {
-                let mut fs = self.lock();
+                let fs = self.lock();
                 loop {
                     match server.poll(&mut rx, &mut input) {
-                        Ok(Some(request)) if late.as_mut().is_some_and(|l| l.takes(&mut fs, &request.op)) => {
+                        Ok(Some(request)) if late.as_mut().is_some_and(|l| l.takes(&fs, &request.op)) => {
                             server.reply_status(request.ticket, StatusCode::OK).unwrap();
                         }
-                        Ok(Some(request)) => fs.with(&mut handles).request(&mut server, request),
+                        Ok(Some(request)) => open.request(&*fs, &mut server, request),
                         Ok(None) => break,
                         Err(_) => return,
                     }

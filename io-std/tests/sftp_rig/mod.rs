@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::path::Path;
+use std::sync::Arc;
 
 use konko::core::Seed;
 use konko::sftp::*;
@@ -27,7 +28,7 @@ pub struct Rig {
     client_rx: MsgBuf,
     pub server: Server,
     server_rx: MsgBuf,
-    pub fs: RootedFs,
+    pub fs: Session<Arc<RootedFs>>,
     /// Names and lines of the last READDIR.
     pub lines: Vec<(Vec<u8>, Vec<u8>, Attrs)>,
 }

@@ -4,10 +4,11 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 
 use konko::core::Seed;
 use konko::sftp::{
-    FileSystem, HandleId, MsgBuf, Op, Request, Root, RootedFs, Server, SftpOptions, StatusCode,
+    Backend, HandleId, MsgBuf, Op, Request, Root, RootedFs, Server, Session, SftpOptions, StatusCode,
 };
 use konko::{FdStream, Sftp};
 
@@ -126,11 +127,11 @@ fn attrs(bytes: &mut [u8], silence: Silence) -> usize {
 }
 
 struct Quiet {
-    fs: RootedFs,
+    fs: Session<Arc<RootedFs>>,
     silence: Silence,
 }
 
-impl FileSystem for Quiet {
+impl Backend for Quiet {
     fn request(&mut self, server: &mut Server, request: Request<'_>) {
         let asks = matches!(request.op, Op::Stat { .. } | Op::Lstat { .. } | Op::Fstat { .. });
         if asks && self.silence == Silence::Stat {

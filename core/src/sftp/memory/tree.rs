@@ -4,6 +4,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::sftp::attrs::{Owner, Times};
+use crate::sftp::file_system::CopyRange;
 use crate::sftp::status::{Status, StatusCode};
 
 type Result<T> = core::result::Result<T, Status>;
@@ -303,24 +304,19 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn copy(
-        &mut self,
-        from: u64,
-        from_offset: u64,
-        len: u64,
-        to: u64,
-        to_offset: u64,
-        now: u32,
-    ) -> Result<()> {
+    /// How many bytes were copied.
+    pub(super) fn copy(&mut self, from: u64, to: u64, range: CopyRange, now: u32) -> Result<u64> {
         let data = self.file(from)?;
-        let start = usize::try_from(from_offset).unwrap_or(usize::MAX).min(data.len());
+        let start = usize::try_from(range.from).unwrap_or(usize::MAX).min(data.len());
         let left = data.len().saturating_sub(start);
-        let len = if len == 0 { left } else { usize::try_from(len).unwrap_or(usize::MAX).min(left) };
-        if from == to && from_offset.abs_diff(to_offset) < len as u64 {
+        let len =
+            if range.len == 0 { left } else { usize::try_from(range.len).unwrap_or(usize::MAX).min(left) };
+        if from == to && range.from.abs_diff(range.to) < len as u64 {
             return Err(failure("the ranges overlap"));
         }
         let bytes = data.get(start..).and_then(|d| d.get(..len)).unwrap_or_default().to_vec();
-        self.write(to, to_offset, &bytes, now)
+        self.write(to, range.to, &bytes, now)?;
+        Ok(len as u64)
     }
 }
 

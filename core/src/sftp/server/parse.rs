@@ -4,14 +4,14 @@ use crate::sftp::VERSION;
 use crate::sftp::attrs::Attrs;
 use crate::sftp::client::OpenFlags;
 use crate::sftp::error::{Error, Fault};
-use crate::sftp::extension::{HASH_NAMES, HashList, Ids};
+use crate::sftp::extension::{CheckFile, HASH_NAMES, HashList, Ids};
 use crate::sftp::message::{MAX_DATA, MAX_HANDLE, Plan, number, send};
 use crate::sftp::operation::{Extension, Operation};
 use crate::sftp::status::{Status, StatusCode};
 use crate::wire::{DecodeError, Reader};
 
 use super::handles::Kind;
-use super::{CheckFile, HandleId, Op, Open, Request, Server, State, Writing};
+use super::{HandleId, Op, Open, Request, Server, State, Writing};
 
 /// Number, request id, length of the handle.
 const WRITE_START: usize = 9;

@@ -1,12 +1,13 @@
 //! Replies: one method a kind, each consumes the ticket.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::sftp::attrs::Attrs;
 use crate::sftp::error::UsageError;
 use crate::sftp::extension::{FileHash, StatVfs, UsersGroups};
 use crate::sftp::message::{MAX_DATA, number, patch, publish, send};
-use crate::sftp::operation::{Answer, Operation};
+use crate::sftp::operation::{Answer as Kind, Operation};
 use crate::sftp::status::{Status, StatusCode};
 use crate::slab::Key;
 use crate::wire::Sink;
@@ -15,6 +16,36 @@ use super::{Server, Ticket};
 
 /// Most bytes of a NAME: every client takes packets of 34000 bytes (draft §3).
 const MAX_NAMES: usize = 33_000;
+
+/// A reply as a value, so that it can come from another thread: [`Server::reply`] gives it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Answer {
+    /// Any error, and the success of what answers with a status.
+    Status(Status),
+    /// OPEN, OPENDIR: it is open under the handle of the request.
+    Opened,
+    /// READ: what was read; nothing is the end of the file.
+    Data(Vec<u8>),
+    /// REALPATH, READLINK, expand-path, home-directory: one path.
+    Path(Vec<u8>),
+    /// STAT, LSTAT, FSTAT.
+    Attrs(Attrs),
+    /// statvfs and fstatvfs.
+    StatVfs(StatVfs),
+    /// users-groups-by-id.
+    UsersGroups(UsersGroups),
+    /// check-file.
+    FileHash(FileHash),
+    /// An extension that konko does not know: what stands behind the request's number.
+    Extended(Vec<u8>),
+}
+
+impl<S: Into<Status>> From<S> for Answer {
+    fn from(status: S) -> Self {
+        Answer::Status(status.into())
+    }
+}
 
 /// Entries being put into a reply to READDIR.
 pub struct NameList<'s> {
@@ -64,10 +95,28 @@ impl Sink for Count {
 /// Replies. `StaleTicket`: the session has ended, or the ticket is of another one. `ReplyMismatch`: this is
 /// no answer to that request; the client was told FAILURE.
 impl Server {
+    /// Any reply but that to READDIR, which is [`reply_names`](Self::reply_names).
+    ///
+    /// # Errors
+    /// As said above.
+    pub fn reply(&mut self, ticket: Ticket, answer: impl Into<Answer>) -> Result<(), UsageError> {
+        match answer.into() {
+            Answer::Status(status) => self.reply_status(ticket, status),
+            Answer::Opened => self.reply_opened(ticket),
+            Answer::Data(data) => self.reply_bytes(ticket, &data),
+            Answer::Path(path) => self.reply_path(ticket, &path),
+            Answer::Attrs(attrs) => self.reply_attrs(ticket, &attrs),
+            Answer::StatVfs(figures) => self.reply_statvfs(ticket, &figures),
+            Answer::UsersGroups(names) => self.reply_users_groups(ticket, &names),
+            Answer::FileHash(hash) => self.reply_file_hash(ticket, &hash),
+            Answer::Extended(fields) => self.reply_extended(ticket, &fields),
+        }
+    }
+
     /// Any error, and the success of what answers with a status.
     pub fn reply_status(&mut self, ticket: Ticket, status: impl Into<Status>) -> Result<(), UsageError> {
         let status = status.into();
-        let plain = ticket.op.answer() == Answer::Status || ticket.op == Operation::Extended;
+        let plain = ticket.op.answer() == Kind::Status || ticket.op == Operation::Extended;
         if status.is_ok() && !plain {
             self.settle(ticket, &StatusCode::FAILURE.into())?;
             return Err(UsageError::ReplyMismatch);
@@ -77,7 +126,7 @@ impl Server {
 
     /// OPEN, OPENDIR: it is open under the handle of the request.
     pub fn reply_opened(&mut self, mut ticket: Ticket) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Answer::Handle)?;
+        let request = self.expect(&mut ticket, Kind::Handle)?;
         let handle = self.requests.get_mut(request).and_then(|o| o.handles[0]);
         let wire = handle.and_then(|h| self.handles.publish(h)).ok_or(UsageError::StaleTicket)?;
         self.answer(request, number::HANDLE, |out| out.put_string(&wire));
@@ -91,7 +140,7 @@ impl Server {
         mut ticket: Ticket,
         fill: impl FnOnce(&mut [u8]) -> Result<usize, Status>,
     ) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Answer::Data)?;
+        let request = self.expect(&mut ticket, Kind::Data)?;
         let (id, len) = self.requests.get_mut(request).map_or((0, 0), |o| (o.id, o.len as usize));
         let mut draft = self.tx.draft();
         draft.put_u32(0);
@@ -134,7 +183,7 @@ impl Server {
         mut ticket: Ticket,
         fill: impl FnOnce(&mut NameList<'_>) -> Result<(), Status>,
     ) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Answer::Names)?;
+        let request = self.expect(&mut ticket, Kind::Names)?;
         let id = self.requests.get_mut(request).map_or(0, |o| o.id);
         let mut draft = self.tx.draft();
         draft.put_u32(0);
@@ -162,7 +211,7 @@ impl Server {
 
     /// REALPATH, READLINK, expand-path, home-directory: one path.
     pub fn reply_path(&mut self, mut ticket: Ticket, path: &[u8]) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Answer::Path)?;
+        let request = self.expect(&mut ticket, Kind::Path)?;
         if path.len() > MAX_NAMES / 2 {
             self.conclude(request, &StatusCode::FAILURE.into());
             return Ok(());
@@ -178,7 +227,7 @@ impl Server {
 
     /// STAT, LSTAT, FSTAT.
     pub fn reply_attrs(&mut self, mut ticket: Ticket, attrs: &Attrs) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Answer::Attrs)?;
+        let request = self.expect(&mut ticket, Kind::Attrs)?;
         self.answer(request, number::ATTRS, |out| attrs.put(out));
         Ok(())
     }
@@ -236,7 +285,7 @@ impl Server {
     }
 
     /// The same, if the request is answered in this way; else the client is told FAILURE.
-    fn expect(&mut self, ticket: &mut Ticket, answer: Answer) -> Result<Key, UsageError> {
+    fn expect(&mut self, ticket: &mut Ticket, answer: Kind) -> Result<Key, UsageError> {
         let request = self.live(ticket)?;
         if ticket.op.answer() == answer {
             return Ok(request);

@@ -15,12 +15,12 @@ use konko::core::authorized_keys::AuthorizedKeys;
 use konko::core::crypto::{Digest, Hash, HashAlg};
 use konko::core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko::core::provider;
-use konko::core::sftp::{MemoryFs, MemoryHandles, ServerConfig};
+use konko::core::sftp::{MemoryFs, ServerConfig};
 use konko::core::transport::limits::RekeyLimit;
 use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Call, Programs, Server, ServerOptions, Service};
-use konko::sftp::{GetOptions, PutOptions, serve};
+use konko::sftp::{GetOptions, PutOptions, Session, serve};
 use konko::{Auth, Client, ClientOptions, ErrorKind, Exit, HostKeys};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -76,9 +76,8 @@ fn listen(host_key: &Arc<KeyPair>, user_key: &KeyPair) -> Outcome<Server> {
         .command("sha256", |call| status(digest_of_input(call)))
         .command("pattern", |call| status(pattern_to_output(call)))
         .subsystem("sftp", |call| {
-            let mut fs = MemoryFs::new(provider::best(), 1 << 28);
-            let mut handles = MemoryHandles::default();
-            status(serve(call.channel(), ServerConfig::default(), &mut fs.with(&mut handles)))
+            let fs = MemoryFs::new(provider::best(), 1 << 28);
+            status(serve(call.channel(), ServerConfig::default(), &mut Session::new(&fs)))
         });
     let service = Service::new(Arc::new(users), Arc::new(programs));
     let options = ServerOptions::new([Arc::clone(host_key)]).methods(service.users().methods());
