@@ -224,6 +224,25 @@ fn every_cited_row_is_in_the_catalogue() {
     assert!(count > known.len(), "only {count} citations were found");
 }
 
+/// ARCHITECTURE.md names rooms, files and functions: `file.rs::item`, and folders and files by themselves.
+#[test]
+fn every_place_on_the_architectures_page_exists() {
+    let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let mut places = 0;
+    for place in page.lines().flat_map(quoted).filter(|place| place.contains('/') || place.contains(".rs")) {
+        let (path, item) = place.split_once("::").unwrap_or((place, ""));
+        let found = [root().join("core/src").join(path), root().join(path)];
+        let found = found.iter().find(|path| path.exists());
+        let found = found.unwrap_or_else(|| panic!("ARCHITECTURE.md names {path}, which is not there any more"));
+        if !item.is_empty() {
+            let text = fs::read_to_string(found).unwrap();
+            assert!(defines(&text, item), "ARCHITECTURE.md: {path} has no `{item}`");
+            places += 1;
+        }
+    }
+    assert!(places > 20, "only {places} functions are named");
+}
+
 /// With `--nocapture`: how much of each page is proven.
 #[test]
 fn counts() {
