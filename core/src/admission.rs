@@ -13,7 +13,8 @@ use core::fmt;
 use core::net::IpAddr;
 
 use self::penalties::{Outside, Table};
-pub use self::penalties::{Overflow, Penalties, Penalty};
+pub use self::penalties::{Overflow, Penalties};
+pub use crate::auth::Penalty;
 use crate::authorized_keys::Sources;
 use crate::rng::{Rng, Seed};
 use crate::time::Time;

@@ -4,13 +4,16 @@
 //! byte of input is looked at. The DISCONNECT that fits is already in the output when the error is
 //! returned. A [`UsageError`] is different: the call did nothing and the connection lives on.
 
+mod negotiation;
+
 use alloc::boxed::Box;
 use alloc::string::String;
 use core::fmt;
 
 use crate::msg::{self, DisconnectCode};
-use crate::transport::negotiate::NegotiationFailure;
 use crate::wire::{DecodeError, SshStr};
+
+pub use negotiation::{AlgorithmCategory, Mismatch, NegotiationFailure};
 
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

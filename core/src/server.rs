@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::admission::Penalty;
+use crate::auth::Penalty;
 pub use crate::auth::server::{
     Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, ServerAuth,
     Verdict, VerifiedKey,

@@ -233,7 +233,8 @@ fn every_place_on_the_architectures_page_exists() {
         let (path, item) = place.split_once("::").unwrap_or((place, ""));
         let found = [root().join("core/src").join(path), root().join(path)];
         let found = found.iter().find(|path| path.exists());
-        let found = found.unwrap_or_else(|| panic!("ARCHITECTURE.md names {path}, which is not there any more"));
+        let found =
+            found.unwrap_or_else(|| panic!("ARCHITECTURE.md names {path}, which is not there any more"));
         if !item.is_empty() {
             let text = fs::read_to_string(found).unwrap();
             assert!(defines(&text, item), "ARCHITECTURE.md: {path} has no `{item}`");

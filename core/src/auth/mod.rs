@@ -2,11 +2,13 @@
 
 pub(crate) mod client;
 mod lists;
+mod penalty;
 pub(crate) mod server;
 
 use core::fmt;
 
 pub use lists::{BadMethodLists, MethodLists, Needs};
+pub use penalty::Penalty;
 
 use crate::wire::NameListBuilder;
 

@@ -7,6 +7,7 @@
 pub mod algorithms;
 pub mod groups;
 pub mod kex;
+mod policy;
 mod secret;
 
 use alloc::boxed::Box;
@@ -14,6 +15,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac, SigAlg};
+pub use policy::Policy;
 pub(crate) use secret::{Scrubbed, grow};
 pub use secret::{Secret, SharedSecret};
 

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
 
+pub use crate::crypto::Policy;
 use crate::crypto::{Cipher, Compression, HashAlg, Kex, Mac, Protection, SigAlg};
-use crate::error::Failure;
-use crate::error::Fault;
+pub use crate::error::{AlgorithmCategory, Mismatch, NegotiationFailure};
+use crate::error::{Failure, Fault};
 use crate::msg::KexInit;
 use crate::wire::{NameList, NameListBuilder, SshStr};
 
@@ -30,25 +30,7 @@ impl Role {
     }
 }
 
-/// Named sets of algorithms. A later version of konko may only add to a policy, never take away
-/// within a major version.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum Policy {
-    /// What is sound today. The default.
-    #[default]
-    Modern,
-    /// Adds what servers of the last decade need: group14-sha1, ssh-rsa, AES-CBC, HMAC-SHA1.
-    Compat,
-    /// Adds what only devices need: group1-sha1, group-exchange-sha1, 3des-cbc, HMAC-MD5,
-    /// HMAC-SHA1-96, compression before authentication. No DSA.
-    LegacyDevice,
-}
-
 impl Policy {
-    /// All policies, strictest first.
-    pub const ALL: [Policy; 3] = [Policy::Modern, Policy::Compat, Policy::LegacyDevice];
-
     /// The algorithms of the policy in order of preference. `fast_aes` says whether AES runs in
     /// hardware; elsewhere ChaCha20-Poly1305 goes first.
     pub fn algorithms(self, fast_aes: bool) -> Algorithms {
@@ -103,15 +85,6 @@ impl Policy {
             cipher: [cipher.clone(), cipher],
             mac: [mac.clone(), mac],
             compression: [compression.clone(), compression],
-        }
-    }
-
-    /// The name, as in configuration.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Policy::Modern => "Modern",
-            Policy::Compat => "Compat",
-            Policy::LegacyDevice => "LegacyDevice",
         }
     }
 }
@@ -220,83 +193,6 @@ pub struct Negotiated {
     pub protection: [Protection; 2],
     /// Compression, likewise.
     pub compression: [Compression; 2],
-}
-
-/// A category of algorithms that are negotiated on their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AlgorithmCategory {
-    /// Key exchange.
-    Kex,
-    /// Host key.
-    HostKey,
-    /// Cipher, client to server.
-    CipherClientToServer,
-    /// Cipher, server to client.
-    CipherServerToClient,
-    /// MAC, client to server.
-    MacClientToServer,
-    /// MAC, server to client.
-    MacServerToClient,
-    /// Compression, client to server.
-    CompressionClientToServer,
-    /// Compression, server to client.
-    CompressionServerToClient,
-}
-
-impl AlgorithmCategory {
-    /// Words for a person, and the option that sets it.
-    const fn words(self) -> (&'static str, &'static str) {
-        match self {
-            Self::Kex => ("key exchange method", "KexAlgorithms"),
-            Self::HostKey => ("host key algorithm", "HostKeyAlgorithms"),
-            Self::CipherClientToServer => ("cipher (client to server)", "Ciphers"),
-            Self::CipherServerToClient => ("cipher (server to client)", "Ciphers"),
-            Self::MacClientToServer => ("MAC (client to server)", "MACs"),
-            Self::MacServerToClient => ("MAC (server to client)", "MACs"),
-            Self::CompressionClientToServer => ("compression (client to server)", "Compression"),
-            Self::CompressionServerToClient => ("compression (server to client)", "Compression"),
-        }
-    }
-}
-
-/// One category without an algorithm in common.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mismatch {
-    /// Which one.
-    pub category: AlgorithmCategory,
-    /// Our names, joined by commas.
-    pub ours: String,
-    /// The peer's names, joined by commas, escaped.
-    pub theirs: String,
-    /// The strictest policy that has one of theirs.
-    pub policy_that_would_match: Option<Policy>,
-}
-
-/// Every category that failed, at once.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NegotiationFailure {
-    /// At least one.
-    pub mismatches: Vec<Mismatch>,
-}
-
-impl fmt::Display for NegotiationFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, m) in self.mismatches.iter().enumerate() {
-            let (what, option) = m.category.words();
-            if i > 0 {
-                writeln!(f)?;
-            }
-            writeln!(f, "  no {what} in common")?;
-            writeln!(f, "    ours:   {}", m.ours)?;
-            writeln!(f, "    theirs: {}", m.theirs)?;
-            match m.policy_that_would_match {
-                Some(p) => write!(f, "    the policy {} would match; or set {option}", p.name())?,
-                None => write!(f, "    no policy of konko has any of these")?,
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Picks the algorithms: the first of the client's that the server has too, category by category.
