@@ -1,0 +1,227 @@
+//! Keys: those that are here, in files, and elsewhere.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+use alloc::sync::Arc;
+use core::mem;
+
+use crate::auth::Method;
+use crate::auth::client::{AuthMethod, SignTicket};
+use crate::client::ClientConnection;
+use crate::crypto::SigAlg;
+use crate::error::UsageError;
+use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
+use crate::login::{Answer, LockedKey, Outcome, PASSPHRASES, Question, Way};
+
+use super::{Doing, Login, Offered};
+
+impl Login {
+    /// The best algorithm for the key; and RSA with SHA-1, if the policy has it, for servers that do
+    /// not say what they take. `None`, and a line in the report, if there is no algorithm at all.
+    pub(super) fn offered(
+        &mut self,
+        conn: &ClientConnection,
+        way: usize,
+        key: PublicKey,
+        origin: Option<String>,
+    ) -> Option<Offered> {
+        let mut all = conn.signature_algorithms(&key).into_iter();
+        let Some(alg) = all.next() else {
+            let why = "neither side's policy has an algorithm for it (PubkeyAcceptedAlgorithms)";
+            let key = (Some(&key), origin, None);
+            self.record(Method::PublicKey, Some(key), Outcome::Skipped(why.to_owned()));
+            return None;
+        };
+        let rest = all.filter(|a| *a == SigAlg::RsaSha1).collect();
+        Some(Offered { way, key, pair: None, origin, alg, rest, locked: None })
+    }
+
+    pub(super) fn offer_pair(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        pair: Arc<KeyPair>,
+        origin: Option<String>,
+    ) -> Result<(), UsageError> {
+        let Some(offered) = self.offered(conn, way, pair.public().clone(), origin) else { return Ok(()) };
+        self.sign(conn, Offered { pair: Some(pair), ..offered })
+    }
+
+    pub(super) fn probe(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        key: PublicKey,
+        origin: String,
+        locked: Option<LockedKey>,
+    ) -> Result<(), UsageError> {
+        let Some(offered) = self.offered(conn, way, key, Some(origin)) else { return Ok(()) };
+        let offered = Offered { locked, ..offered };
+        self.send(conn, AuthMethod::ProbeKey { key: &offered.key, alg: offered.alg })?;
+        self.doing = Doing::Probing(offered);
+        Ok(())
+    }
+
+    /// Sends the signed request, or asks for the signature first.
+    pub(super) fn sign(&mut self, conn: &mut ClientConnection, offered: Offered) -> Result<(), UsageError> {
+        match &offered.pair {
+            Some(pair) if !self.sign_elsewhere => {
+                self.send(conn, AuthMethod::PublicKey { key: pair, alg: offered.alg })?;
+                self.doing = Doing::Signed(offered);
+            }
+            _ => {
+                self.send(conn, AuthMethod::ExternalKey { key: &offered.key, alg: offered.alg })?;
+                self.doing = Doing::Signing { offered, ticket: None };
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_file(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        answer: Answer,
+    ) -> Result<(), UsageError> {
+        let name = match self.candidates.get(way).map(|c| &c.way) {
+            Some(Way::File { name }) => name.clone(),
+            _ => String::new(),
+        };
+        let why = match answer {
+            Answer::File(Ok(bytes)) => {
+                let bytes = zeroize::Zeroizing::new(bytes);
+                match self.load(conn, &bytes) {
+                    Ok(pair) => {
+                        self.offer_pair(conn, way, pair, Some(name))?;
+                        return self.unless_waiting(conn);
+                    }
+                    Err(KeyError::Encrypted) => match PrivateKey::public_of(&bytes) {
+                        // No passphrase for a key that the server would not take.
+                        Ok(public) => {
+                            let locked = LockedKey { bytes, public: public.clone() };
+                            self.probe(conn, way, public, name, Some(locked))?;
+                            return self.unless_waiting(conn);
+                        }
+                        Err(error) => format!("{error}"),
+                    },
+                    Err(error) => format!("{error}"),
+                }
+            }
+            Answer::File(Err(why)) => why,
+            _ => "it was not read".to_owned(),
+        };
+        self.record(Method::PublicKey, Some((None, Some(name), None)), Outcome::Skipped(why));
+        self.choose(conn)
+    }
+
+    pub(super) fn load(&self, conn: &ClientConnection, bytes: &[u8]) -> Result<Arc<KeyPair>, KeyError> {
+        let key = PrivateKey::load(bytes, None)?;
+        Ok(Arc::new(key.key_pair(conn.config().provider)?))
+    }
+
+    /// Goes on with the next way if the last one came to nothing before anything was sent.
+    pub(super) fn unless_waiting(&mut self, conn: &mut ClientConnection) -> Result<(), UsageError> {
+        if matches!(self.doing, Doing::Nothing) { self.choose(conn) } else { Ok(()) }
+    }
+
+    pub(super) fn on_key_accepted(&mut self, conn: &mut ClientConnection) -> Result<(), UsageError> {
+        match mem::replace(&mut self.doing, Doing::Nothing) {
+            Doing::Probing(offered) if offered.locked.is_some() => {
+                self.ask_passphrase(offered, 1);
+                Ok(())
+            }
+            Doing::Probing(offered) => self.sign(conn, offered),
+            other => {
+                self.doing = other;
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn ask_passphrase(&mut self, offered: Offered, attempt: u32) {
+        if let Some(key) = offered.locked.clone() {
+            let way = offered.way;
+            self.doing = Doing::Passphrase { offered, attempt };
+            self.ask(way, Question::Passphrase { key, attempt });
+        }
+    }
+
+    pub(super) fn on_unlocked(
+        &mut self,
+        conn: &mut ClientConnection,
+        offered: Offered,
+        attempt: u32,
+        answer: Answer,
+    ) -> Result<(), UsageError> {
+        let error = match answer {
+            Answer::Unlocked(Ok(pair)) => {
+                return self.sign(conn, Offered { pair: Some(pair), locked: None, ..offered });
+            }
+            Answer::Unlocked(Err(KeyError::WrongPassphrase)) if attempt < PASSPHRASES => {
+                self.ask_passphrase(offered, attempt.saturating_add(1));
+                return Ok(());
+            }
+            Answer::Unlocked(Err(error)) => error,
+            // What the last one came to.
+            _ if attempt > 1 => KeyError::WrongPassphrase,
+            _ => KeyError::Encrypted,
+        };
+        let file = (None, offered.origin, None);
+        self.record(Method::PublicKey, Some(file), Outcome::Skipped(format!("{error}")));
+        self.choose(conn)
+    }
+
+    pub(super) fn on_sign(&mut self, conn: &ClientConnection, new: SignTicket) {
+        let Doing::Signing { offered, ticket } = &mut self.doing else { return };
+        let Some(request) = conn.sign_request(&new) else { return };
+        let (key, alg, message) = (request.key.clone(), request.alg, request.message.to_vec());
+        let (way, pair) = (offered.way, offered.pair.clone());
+        *ticket = Some(new);
+        self.ask(way, Question::Sign { key, pair, alg, message });
+    }
+
+    pub(super) fn on_signature(
+        &mut self,
+        conn: &mut ClientConnection,
+        offered: Offered,
+        ticket: SignTicket,
+        answer: Answer,
+    ) -> Result<(), UsageError> {
+        let Answer::Signature(signature) = answer else {
+            conn.cancel_signature(ticket)?;
+            let why = Outcome::Skipped("the signer gave up".to_owned());
+            self.record(
+                Method::PublicKey,
+                Some((Some(&offered.key), offered.origin, Some(offered.alg))),
+                why,
+            );
+            return self.choose(conn);
+        };
+        conn.provide_signature(ticket, &signature)?;
+        self.doing = Doing::Signed(offered);
+        Ok(())
+    }
+
+    /// The server said no to a key: the same with another algorithm, or the next way.
+    pub(super) fn next_algorithm(
+        &mut self,
+        conn: &mut ClientConnection,
+        offered: Offered,
+        probing: bool,
+        outcome: Outcome,
+    ) -> Result<(), UsageError> {
+        let rejected = outcome == Outcome::Rejected;
+        let key = (Some(&offered.key), offered.origin.clone(), Some(offered.alg));
+        self.record(Method::PublicKey, Some(key), outcome);
+        let mut offered = offered;
+        let Some(alg) = offered.rest.pop_front().filter(|_| rejected) else { return self.choose(conn) };
+        offered.alg = alg;
+        if !probing {
+            return self.sign(conn, offered);
+        }
+        self.send(conn, AuthMethod::ProbeKey { key: &offered.key, alg })?;
+        self.doing = Doing::Probing(offered);
+        Ok(())
+    }
+}

@@ -1,0 +1,148 @@
+//! Lines and files that cannot be read, and may revoke any key.
+
+use super::*;
+
+/// A damaged line marked `@revoked`, and which lookups (host, key) it refuses.
+#[test]
+fn a4_a_damaged_line_refuses_what_it_may_revoke_and_nothing_else() {
+    let (k, rsa) = (text("ed25519"), text("rsa"));
+    let blob = k.split(' ').nth(1).unwrap();
+    let nul = |at: usize, line: &str| format!("{}\0{}", &line[..at], &line[at..]);
+    let whole = format!("@revoked h {k}");
+    let utf16 = |line: &str| line.chars().flat_map(|c| [c, '\0']).collect::<String>();
+    // Who is refused: h with Ed25519, h with RSA, another host with Ed25519.
+    let table = [
+        (format!("@revoked h {}", &k[..k.len() - 4]), [true, false, false], "the key's type is sure"),
+        (format!("@revoked h {}!", &k[..k.len() - 1]), [true, false, false], "not base64"),
+        (format!("@revoked h,*.x {}", &k[..k.len() - 4]), [true, false, false], "a list"),
+        (format!("@revoked !h,* {}", &k[..k.len() - 4]), [false, false, true], "a negation"),
+        (format!("@revoked h ssh-rsa {blob}"), [true, true, false], "one of the types is wrong"),
+        ("@revoked h ssh-ed25519 AAAA".into(), [true, true, false], "hardly a key"),
+        ("@revoked h ssh-ed25519".into(), [true, true, false], "no key"),
+        ("@revoked h".into(), [true; 3], "the name may go on"),
+        ("@revoked".into(), [true; 3], "no name"),
+        ("@revo".into(), [true; 3], "cut"),
+        ("@revok h".into(), [false; 3], "another word"),
+        ("@cert-authority".into(), [false; 3], "an authority alone vouches for nobody"),
+        (format!("@Revoked h {k}"), [true, false, false], "another case"),
+        (format!("@revoked @cert-authority h {k}"), [true, false, false], "two markers"),
+        (format!("@cert-authority @revoked h {k}"), [true, false, false], "two markers"),
+        (format!("@revoked |1|AAAA|AAAA {k}"), [true, false, true], "any name may be hashed there"),
+        (
+            format!("@revoked |1|{0}|{0} {k}", "!".repeat(28)),
+            [true, false, true],
+            "the same, of the right length",
+        ),
+        (nul(3, &whole), [true, false, false], "NUL in the marker"),
+        (nul(10, &whole), [true, false, true], "NUL in the name"),
+        (nul(20, &whole), [true, true, false], "NUL in the type"),
+        (nul(40, &whole), [true, true, false], "NUL in the key"),
+        (format!("{whole} c\0"), [true, false, false], "NUL in the comment"),
+        (utf16(&whole), [true; 3], "UTF-16"),
+        (format!("\u{feff}{whole}"), [true, false, false], "a byte order mark"),
+        (format!("{whole} {}", "c".repeat(70_000)), [true, false, false], "too long"),
+        (format!("@revoked h ssh-dss {}", &rsa[8..]), [true, true, false], "the key says another type"),
+        ("@revoked h ssh-dss AAAAB3NzaC1kc3MAAACB".into(), [false; 3], "a type that no host shows"),
+        (format!("#@revoked h {}", &k[..k.len() - 4]), [false; 3], "a comment"),
+        (format!("h {}", &k[..k.len() - 4]), [false; 3], "no marker"),
+    ];
+    for (line, refused, why) in table {
+        for file in [format!("first line\n{line}"), format!("\n\u{a0}\n{line}\r\n").replace('\u{a0}', "#")] {
+            let known = hosts(&file);
+            let asked = [("h", "ed25519"), ("h", "rsa"), ("other", "ed25519")];
+            let got = asked.map(|(host, name)| {
+                let verdict = known.lookup(host, 22, None, &key(name));
+                matches!(verdict, Verdict::Unreadable { what } if what.line.is_some_and(|n| n > 1))
+            });
+            assert_eq!(got, refused, "{why}: {line:.80}");
+            let said = known.warnings().iter().any(|w| w.revokes);
+            assert_eq!(said, refused.contains(&true), "{why}: {line:.80}");
+        }
+    }
+    // Wherever a line is cut that revokes, the key is refused.
+    for cut in 2..whole.len() {
+        let verdict = verdict(&format!("h {k}\n{}", &whole[..cut]), "h", 22, "ed25519");
+        assert!(verdict.starts_with("unreadable") || cut == whole.trim_end().len(), "{cut}: {verdict}");
+    }
+}
+
+#[test]
+fn a4_a_file_that_cannot_be_read_may_revoke_any_key() {
+    let k = text("ed25519");
+    let mut known = hosts(&format!("h {k}\n@revoked r {k}\n"));
+    known.add_unreadable("global", "permission denied\n\x1b[2J");
+    let Verdict::Unreadable { what } = known.lookup("h", 22, None, &key("ed25519")) else { panic!() };
+    assert_eq!(what.line, None);
+    assert!(what.to_string().starts_with("global: permission denied") && !what.to_string().contains('\x1b'));
+    assert_eq!(short(&known.lookup("r", 22, None, &key("ed25519"))), "revoked kh:2", "this is sure");
+    let mut known = hosts("");
+    assert!(known.add_file("big", &vec![b'\n'; 16 * 1024 * 1024 + 1]).is_err());
+    assert_eq!(short(&known.lookup("h", 22, None, &key("ed25519"))), "unreadable big");
+    // Damaged lines are not kept without end, and those that may revoke are not forgotten.
+    let many = format!("h {k}\n{}", "@revoked x\0y\n".repeat(1001));
+    let start = std::time::Instant::now();
+    assert_eq!(verdict(&many, "h", 22, "ed25519"), "unreadable kh");
+    let rubbish = format!("{}@revoked h {}", "x\n".repeat(1_000_000), &k[..k.len() - 4]);
+    assert_eq!(verdict(&rubbish, "h", 22, "ed25519"), "unreadable kh:1000001");
+    assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());
+}
+
+/// Spellings of an address and what OpenSSH 9.2 makes of them (`ssh -G`), but for its letters' case.
+const ADDRESSES: [(&str, &str); 56] = [
+    ("::1", "::1"),
+    ("0::1", "::1"),
+    ("0:0:0:0:0:0:0:1", "::1"),
+    ("0000::0001", "::1"),
+    ("::0.0.0.1", "::1"),
+    ("::", "::"),
+    ("00000::1", "00000::1"),
+    ("127.1", "127.0.0.1"),
+    ("127.0.1", "127.0.0.1"),
+    ("2130706433", "127.0.0.1"),
+    ("0x7f.1", "127.0.0.1"),
+    ("0X7F.1", "127.0.0.1"),
+    ("0x7f000001", "127.0.0.1"),
+    ("0177.0.0.01", "127.0.0.1"),
+    ("017700000001", "127.0.0.1"),
+    ("127.000.000.001", "127.0.0.1"),
+    ("0x7f.0x0.0x0.0x1", "127.0.0.1"),
+    ("010.0.0.1", "8.0.0.1"),
+    ("1", "0.0.0.1"),
+    ("0", "0.0.0.0"),
+    ("0x", "0x"),
+    ("08", "08"),
+    ("256", "0.0.1.0"),
+    ("1.256", "1.0.1.0"),
+    ("1.16777215", "1.255.255.255"),
+    ("1.16777216", "1.16777216"),
+    ("1.2.65536", "1.2.65536"),
+    ("1.2.3.256", "1.2.3.256"),
+    ("256.1", "256.1"),
+    ("4294967295", "255.255.255.255"),
+    ("4294967296", "4294967296"),
+    ("1.2.3.4.5", "1.2.3.4.5"),
+    ("1..2", "1..2"),
+    (".1", ".1"),
+    ("+1", "+1"),
+    ("1e3", "1e3"),
+    ("0x-1", "0x-1"),
+    ("::ffff:127.0.0.1", "::ffff:127.0.0.1"),
+    ("::FFFF:7f00:1", "::ffff:127.0.0.1"),
+    ("::ffff:0:1", "::ffff:0.0.0.1"),
+    ("::ffff:127.1", "::ffff:127.1"),
+    ("::102:304", "::1.2.3.4"),
+    ("::1:0", "::0.1.0.0"),
+    ("64:ff9b::1.2.3.4", "64:ff9b::102:304"),
+    ("2001:DB8::A", "2001:db8::a"),
+    ("2001:db8:0:0:1:0:0:1", "2001:db8::1:0:0:1"),
+    ("1:0:2:0:0:3:0:0", "1:0:2::3:0:0"),
+    ("1:2:3:4:5:6:7::", "1:2:3:4:5:6:7:0"),
+    ("FE80:0::1%lo", "fe80::1%lo"),
+    ("fe80::1%0", "fe80::1"),
+    ("::1%1", "::1%1"),
+    ("::1%001", "::1%1"),
+    ("fe80::1%", "fe80::1%"),
+    ("127.0.0.1%1", "127.0.0.1%1"),
+    ("1.example", "1.example"),
+    ("10.0.0.0.example", "10.0.0.0.example"),
+];
