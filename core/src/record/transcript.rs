@@ -127,7 +127,7 @@ impl SecretTranscript {
         self.role
     }
 
-    /// How many records there are; a [`Divergence`](super::Divergence) counts them from 1.
+    /// How many records there are; a [`Divergence`](crate::replay::Divergence) counts them from 1.
     pub fn len(&self) -> usize {
         self.records
     }

@@ -17,7 +17,7 @@ const STEP: u64 = 128 * 1024;
 pub enum Event<'a, F> {
     /// A question about local directories and names.
     Asked(Asked),
-    /// Open this local file for reading, put it into `file`, and say [`Session::source`].
+    /// Open this local file for reading, put it into `file`, and say [`Session::source`](super::Session::source).
     Open {
         /// Whose.
         job: JobId,
@@ -27,7 +27,7 @@ pub enum Event<'a, F> {
         file: &'a mut Option<F>,
     },
     /// Write this to a local file: open it if `file` is empty, say [`Target::opened`], and write unless
-    /// [`Target::takes`] says no. What fails goes to [`Session::failed`].
+    /// [`Target::takes`] says no. What fails goes to [`Session::failed`](super::Session::failed).
     Data {
         /// Whose.
         job: JobId,
@@ -40,7 +40,7 @@ pub enum Event<'a, F> {
         /// The data.
         data: Cow<'a, [u8]>,
     },
-    /// Local data is wanted: say [`Session::fill`].
+    /// Local data is wanted: say [`Session::fill`](super::Session::fill).
     Fill {
         /// Whose.
         job: JobId,
@@ -48,7 +48,7 @@ pub enum Event<'a, F> {
         offset: u64,
     },
     /// All has come: open the file if `file` is empty, as for data, do what [`Target::finish`] says, and say
-    /// [`Session::finished`].
+    /// [`Session::finished`](super::Session::finished).
     Finish {
         /// Whose.
         job: JobId,
@@ -61,7 +61,7 @@ pub enum Event<'a, F> {
     Went,
 }
 
-/// What [`Session::fill`] got.
+/// What [`Session::fill`](super::Session::fill) got.
 #[derive(Clone, Copy, Debug)]
 pub struct Filled {
     /// Bytes that were put into the room; fewer than fit only where the file ends.
