@@ -147,6 +147,10 @@ fn an_object_store_serves_64_reads_at_once() {
     let data = std::fs::read(folder.path().join("large")).unwrap();
     let wrong = data.iter().zip(0..).position(|(byte, at)| *byte != object_store::made(at));
     assert_eq!((data.len(), wrong), (16 << 20, None));
+    // And in order, from replies that come in any.
+    let data = sftp.read("/public/large").unwrap();
+    let wrong = data.iter().zip(0..).position(|(byte, at)| *byte != object_store::made(at));
+    assert_eq!((data.len(), wrong), (16 << 20, None));
 
     let file = sftp.open("/public/large").unwrap();
     *open.lock().unwrap() = false;

@@ -88,9 +88,17 @@ impl Intake {
         offset: u64,
         data: &[u8],
     ) -> bool {
-        let in_turn = self.order.as_mut().is_none_or(|order| order.take(offset, data));
+        let mut in_turn = self.order.as_mut().is_none_or(|order| order.take(offset, data));
         if in_turn && let Some(hash) = &mut hash {
             hash.update(data);
+        }
+        // What came before may still wait to be fetched: nothing overtakes it.
+        if in_turn
+            && self.order.is_some()
+            && let Some(job) = job.filter(|job| lane.owes(*job))
+        {
+            lane.notices.push_back(Notice::Data { job, offset, data: data.to_vec() });
+            in_turn = false;
         }
         while let Some((offset, data)) = self.order.as_mut().and_then(Reorder::ready) {
             if let Some(hash) = &mut hash {

@@ -105,6 +105,11 @@ pub(super) struct Lane {
 }
 
 impl Lane {
+    /// Whether data of a job waits to be fetched.
+    pub(super) fn owes(&self, job: JobId) -> bool {
+        self.notices.iter().any(|notice| matches!(notice, Notice::Data { job: of, .. } if *of == job))
+    }
+
     pub(super) fn new(config: TransferConfig) -> Self {
         Lane {
             window: Window::new(&config),
