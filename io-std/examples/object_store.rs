@@ -206,8 +206,11 @@ impl Database {
     /// Opens or makes one; `:memory:` is in memory.
     pub fn open(path: &str) -> rusqlite::Result<Self> {
         let connection = Connection::open(path)?;
+        // A line of the audit does not wait for the disk: a power cut may cost the last ones, and breaks nothing.
         connection.execute_batch(
-            "CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, key TEXT NOT NULL, may_write INTEGER NOT NULL,
+            "PRAGMA journal_mode = WAL;
+             PRAGMA synchronous = NORMAL;
+             CREATE TABLE IF NOT EXISTS users (name TEXT PRIMARY KEY, key TEXT NOT NULL, may_write INTEGER NOT NULL,
                  max_written INTEGER NOT NULL);
              CREATE TABLE IF NOT EXISTS audit (user TEXT, operation TEXT, path BLOB, bytes INTEGER, status TEXT,
                  micros INTEGER, line TEXT);",
