@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use konko_core::UsageError;
 use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind, PtyModes, PtyRequest};
 use konko_core::session::Pty;
 use konko_core::wire::SshStr;
-use konko_core::{TxBuf, UsageError};
 use zeroize::Zeroizing;
 
 use crate::blocking::BlockingFd;
@@ -81,6 +81,7 @@ impl From<u32> for Exit {
     }
 }
 
+pub(crate) use protocol::{Await, Exchange};
 pub use streams::Stderr;
 
 /// A channel: standard input and output of a program, or a forwarded connection.
@@ -608,26 +609,6 @@ impl Asked {
         let chan = state.channels.get(&self.channel.0.id)?;
         chan.answers.iter().find(|(n, _)| Some(*n) == self.number).map(|(_, ok)| *ok)
     }
-}
-
-/// What a turn of [`Channel::exchange`] waits for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Await {
-    /// Nothing.
-    Nothing,
-    /// Until some of the output is taken; there is more to do then.
-    Output(Deadline),
-    /// Until something comes, or output that had to wait is taken.
-    Input(Deadline),
-}
-
-/// How a turn of [`Channel::exchange`] went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Exchange {
-    /// Something moved, or there was nothing to move yet.
-    Went,
-    /// Nothing more will come.
-    Over,
 }
 
 fn usage(error: UsageError) -> ErrorKind {

@@ -1,6 +1,37 @@
 //! A channel for a protocol on top: SFTP.
 
-use super::*;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use konko_core::TxBuf;
+use konko_core::channel::Stream;
+use zeroize::Zeroizing;
+
+use super::{Channel, SLICE, inbox};
+use crate::error::Error;
+use crate::shared::{Deadline, Guard, Patience};
+use crate::state::Wait;
+
+/// What a turn of [`Channel::exchange`] waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Await {
+    /// Nothing.
+    Nothing,
+    /// Until some of the output is taken; there is more to do then.
+    Output(Deadline),
+    /// Until something comes, or output that had to wait is taken.
+    Input(Deadline),
+}
+
+/// How a turn of [`Channel::exchange`] went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exchange {
+    /// Something moved, or there was nothing to move yet.
+    Went,
+    /// Nothing more will come.
+    Over,
+}
 
 impl Channel {
     /// One turn of a protocol that runs over the channel: gives credit back for `credit` bytes, writes what
@@ -75,7 +106,7 @@ impl Channel {
                 _ => break,
             }
             let slice = &out.pending()[..out.len().min(SLICE)];
-            let written = state.end.conn_mut().write(self.0.id, core_channel::Stream::Data, slice);
+            let written = state.end.conn_mut().write(self.0.id, Stream::Data, slice);
             let n = written.unwrap_or(0);
             out.consume(n);
             state = self.shared().flush(state, patience);

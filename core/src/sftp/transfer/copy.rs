@@ -9,7 +9,7 @@ use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
 
-use super::check::{is_special, is_unchanged};
+use super::check::is_special;
 use super::intake::Intake;
 use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::Ranges;
@@ -292,22 +292,10 @@ impl Copy {
         match (sent.ask, reply) {
             (Ask::Open | Ask::OpenTarget, Reply::Handle(handle)) => self.on_handle(go, handle),
             (Ask::Stat, Reply::Attrs(attrs)) => {
-                self.intake.ranges.size_pending = false;
-                self.intake.ranges.size = attrs.size;
                 self.in_place = self.there.as_ref().is_some_and(|there| there.may_be_same_file(&attrs));
-                let special = is_special(&attrs);
-                go.task.summary.attrs = Some(attrs);
-                // A pipe makes one wait for ever, a device has no end.
-                if special {
-                    return Err(TransferError::NotRegular);
-                }
+                return self.intake.on_attrs(go.task, attrs);
             }
-            // It was not cut meanwhile: that is all there is. Files of /sys have a size of 4096.
-            (Ask::Restat, Reply::Attrs(attrs))
-                if is_unchanged(go.task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
-            {
-                self.intake.ranges.size = None;
-            }
+            (Ask::Restat, Reply::Attrs(attrs)) => self.intake.on_attrs_at_end(go.task, &attrs),
             (Ask::Look, Reply::Attrs(attrs)) => self.there = Some(attrs),
             // The size of a device says nothing of what was written to it.
             (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {

@@ -8,7 +8,7 @@ use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
 
-use super::check::{Running, Second, is_special, is_unchanged};
+use super::check::{Running, Second};
 use super::intake::Intake;
 use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::{Ranges, Reorder};
@@ -240,22 +240,8 @@ impl Download {
                     go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset });
                 }
             }
-            (Ask::Stat, Reply::Attrs(attrs)) => {
-                self.intake.ranges.size_pending = false;
-                self.intake.ranges.size = attrs.size;
-                let special = is_special(&attrs);
-                go.task.summary.attrs = Some(attrs);
-                // A pipe makes one wait for ever, a device has no end.
-                if special {
-                    return Err(TransferError::NotRegular);
-                }
-            }
-            // It was not cut meanwhile: that is all there is. Files of /sys have a size of 4096.
-            (Ask::Restat, Reply::Attrs(attrs))
-                if is_unchanged(go.task.summary.attrs.as_ref(), self.intake.ranges.size, &attrs) =>
-            {
-                self.intake.ranges.size = None;
-            }
+            (Ask::Stat, Reply::Attrs(attrs)) => return self.intake.on_attrs(go.task, attrs),
+            (Ask::Restat, Reply::Attrs(attrs)) => self.intake.on_attrs_at_end(go.task, &attrs),
             (Ask::HashHandle, Reply::FileHash(told)) => {
                 self.hash.take().ok_or(TransferError::HashMismatch)?.compare(&told)?;
                 go.task.summary.hash_verified = true;

@@ -3,11 +3,11 @@
 use crate::sftp::attrs::Attrs;
 use crate::sftp::client::Handle;
 
-use super::check::Running;
+use super::check::{Running, is_special, is_unchanged};
 use super::lane::{Drive, Halt, Lane, Task, Turn};
 use super::ranges::{Ranges, Reorder};
 use super::requests::{Ask, Sent};
-use super::{JobId, Notice};
+use super::{JobId, Notice, TransferError};
 
 /// Replies shorter than this teach nothing about a server.
 const LEAST_READ: u32 = 4096;
@@ -111,6 +111,24 @@ impl Intake {
         in_turn
     }
 
+    /// What the server told of the file before it was read.
+    pub(super) fn on_attrs(&mut self, task: &mut Task, attrs: Attrs) -> Result<(), TransferError> {
+        self.ranges.size_pending = false;
+        self.ranges.size = attrs.size;
+        let special = is_special(&attrs);
+        task.summary.attrs = Some(attrs);
+        // A pipe makes one wait for ever, a device has no end.
+        if special { Err(TransferError::NotRegular) } else { Ok(()) }
+    }
+
+    /// What it tells now that the file has ended before its size: if it was not cut meanwhile, that is all there
+    /// is. Files of /sys have a size of 4096.
+    pub(super) fn on_attrs_at_end(&mut self, task: &Task, attrs: &Attrs) {
+        if is_unchanged(task.summary.attrs.as_ref(), self.ranges.size, attrs) {
+            self.ranges.size = None;
+        }
+    }
+
     /// Whether the file has ended before the size that was told, with the times to judge that by.
     pub(super) fn is_short(&self, attrs: Option<&Attrs>) -> bool {
         self.ranges.is_short() && attrs.is_some_and(|a| a.times.is_some())
@@ -122,7 +140,7 @@ impl Intake {
     }
 
     /// Everything that came well: bytes, and where they end.
-    pub(super) fn finish(&self, task: &mut Task) -> Result<(), super::TransferError> {
+    pub(super) fn finish(&self, task: &mut Task) -> Result<(), TransferError> {
         task.summary.bytes = self.ranges.verdict()?;
         task.summary.size = self.ranges.done();
         task.summary.size_verified = self.ranges.size.is_some();
