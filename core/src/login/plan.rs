@@ -146,7 +146,7 @@ struct Conversation {
 
 impl Login {
     /// A login of `user`, by these ways in this order. [`begin`](Self::begin) it when the connection is
-    /// ready, or give it the first `AuthNeeded`.
+    /// ready, or give it the first [`Needed`](ClientAuth::Needed).
     pub fn new(user: impl Into<Vec<u8>>, ways: impl IntoIterator<Item = Way>) -> Self {
         let candidates = ways.into_iter().map(|way| Candidate { way, used: 0, done: false }).collect();
         Login {
@@ -169,7 +169,7 @@ impl Login {
         self
     }
 
-    /// Begins, on a connection that has said `AuthNeeded`.
+    /// Begins, on a connection that has said [`Needed`](ClientAuth::Needed).
     pub fn begin(&mut self, conn: &mut ClientConnection) {
         if matches!(self.doing, Doing::Nothing) && self.result.is_none() {
             self.go_on(conn);
