@@ -121,6 +121,7 @@ pub mod client;
 pub mod config;
 mod connection;
 pub mod crypto;
+mod date;
 pub mod dial;
 pub mod error;
 pub mod hosts;

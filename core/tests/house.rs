@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of `core/src`, floor by floor, the lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "time", "rng", "slab"],
+    &["wire", "time", "date", "rng", "slab"],
     &["crypto", "provider"],
     &["msg", "keys", "error"],
     &["transport"],

@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::attrs::{Attrs, ModeText};
+use crate::date::Date;
 
 /// Builds the long name of a directory entry. Clients show it; none may parse it.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +47,8 @@ fn push_time(out: &mut impl Write, time: u64, now: u64) {
     const HALF_YEAR: u64 = 365 * 24 * 3600 / 2;
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let (year, month, day) = date(time / 86_400);
-    let name = usize::try_from(month).ok().and_then(|m| MONTHS.get(m)).copied().unwrap_or("???");
+    let Date { year, month, day } = Date::from_days(time / 86_400);
+    let name = MONTHS.iter().zip(1u64..).find(|(_, number)| *number == month).map_or("???", |(name, _)| name);
     let recent = time <= now && now.saturating_sub(time) < HALF_YEAR;
     let _ = if recent {
         let minutes = time % 86_400 / 60;
@@ -57,32 +58,9 @@ fn push_time(out: &mut impl Write, time: u64, now: u64) {
     };
 }
 
-/// Year, month from 0, day from 1, of so many days since 1970-01-01 (Gregorian calendar).
-fn date(days: u64) -> (u64, u64, u64) {
-    // Years that start in March have their leap day at the end.
-    let days = days.saturating_add(719_468);
-    let era = days / 146_097;
-    let of_era = days % 146_097;
-    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = (from_march + 2) % 12;
-    (year + era * 400 + u64::from(month < 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates() {
-        assert_eq!(date(0), (1970, 0, 1));
-        assert_eq!(date(11_016), (2000, 1, 29));
-        assert_eq!(date(11_017), (2000, 2, 1));
-        assert_eq!(date(19_723), (2024, 0, 1));
-        assert_eq!(date(49_709), (2106, 1, 6));
-    }
 
     #[test]
     fn a_line_as_ls_has_it() {
