@@ -8,6 +8,7 @@ use crate::transport::{Open, Transport};
 
 impl Channels {
     /// Sends control output that is due, as far as the gate and the output allow.
+    #[inline]
     pub(crate) fn flush(&mut self, open: &mut Open<'_>, now: Time) {
         self.globals.flush(open);
         while !open.clogged()

@@ -89,6 +89,7 @@ impl Globals {
     }
 
     /// Sends the replies whose turn it is.
+    #[inline]
     pub(crate) fn flush(&mut self, open: &mut Open<'_>) {
         while let Some(Slot::Decided(ok, port)) = self.replies.front().copied() {
             self.replies.pop_front();

@@ -57,7 +57,16 @@ impl Machine {
         }
     }
 
+    /// Notes what a poll found, if there is a recorder.
+    #[inline]
     pub(super) fn note_found<S: Side>(&mut self, found: &Result<Next<S>, Error>, rx: &RxBuf) {
+        if self.recorder.is_some() {
+            self.record_found(found, rx);
+        }
+    }
+
+    #[cold]
+    fn record_found<S: Side>(&mut self, found: &Result<Next<S>, Error>, rx: &RxBuf) {
         let Some(recorder) = &mut self.recorder else { return };
         let deadline = self.transport.deadline();
         match found {

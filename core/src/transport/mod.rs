@@ -196,9 +196,12 @@ impl Transport {
     }
 
     /// Starts a key exchange, if it is time for new keys.
+    #[inline]
     pub(crate) fn renew_keys_if_due(&mut self, now: Time) {
-        let (handshake, mut ground) = self.parts(now);
-        handshake.renew_if_due(&mut ground);
+        if self.handshake.due(&self.sender, &self.receiver, now) {
+            let (handshake, mut ground) = self.parts(now);
+            handshake.renew(&mut ground);
+        }
     }
 
     /// Server: goes on with the computed reply. False: no such job is awaited.

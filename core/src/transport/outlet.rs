@@ -24,18 +24,24 @@ pub(crate) struct Open<'t>(&'t mut Transport);
 
 impl Transport {
     /// The gate, if it is open. Sends what was kept while it was shut.
+    #[inline]
     pub(crate) fn open(&mut self) -> Option<Open<'_>> {
         if !self.handshake.gate_open() {
             return None;
         }
         if !self.kept.0.is_empty() {
-            let kept = core::mem::take(&mut self.kept.0);
-            let mut r = Reader::new(&kept);
-            while let Ok(payload) = r.string() {
-                self.sender.send_payload(payload);
-            }
+            self.send_kept();
         }
         Some(Open(self))
+    }
+
+    #[cold]
+    fn send_kept(&mut self) {
+        let kept = core::mem::take(&mut self.kept.0);
+        let mut r = Reader::new(&kept);
+        while let Ok(payload) = r.string() {
+            self.sender.send_payload(payload);
+        }
     }
 
     /// Whether messages of the floors above may be sent now.

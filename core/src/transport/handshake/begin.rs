@@ -11,8 +11,9 @@ use crate::crypto::kex::{Ephemeral, PublicValue};
 use crate::crypto::{Cipher, Hash, Kex, Protection};
 use crate::error::{Failure, Fault};
 use crate::msg::{DhInit, EcdhInit, GexRequest, KexInit, Message};
-use crate::transport::limits::MAX_PACKETS_PER_KEY;
-use crate::transport::packets::parse;
+use crate::time::Time;
+use crate::transport::limits::{MAX_PACKETS_PER_KEY, RekeyLimit};
+use crate::transport::packets::{Receiver, Sender, parse};
 use crate::wire::Sink;
 
 /// What a peer announces in its first KEXINIT only.
@@ -43,6 +44,14 @@ impl Markers {
     }
 }
 
+/// Where the keys in force end: by what went through in either direction, or by the clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Renewal {
+    packets: u64,
+    bytes: u64,
+    at: Time,
+}
+
 impl Handshake {
     // ---- new keys ----
 
@@ -56,29 +65,38 @@ impl Handshake {
         self.storm.progressed();
     }
 
-    /// Starts an exchange of our own, if it is time for new keys.
-    pub(in crate::transport) fn renew_if_due(&mut self, ground: &mut Ground<'_>) {
-        if !self.due(ground) {
-            return;
-        }
-        if let State::Idle { session } = self.take() {
-            self.wanted = false;
-            let ours = self.send_kexinit(ground, false);
-            self.state = State::Init { ours, session: Some(session) };
-            ground.liveness.exchange_goes_on(ground.now);
+    /// Starts an exchange of our own, unless one is running.
+    #[cold]
+    pub(in crate::transport) fn renew(&mut self, ground: &mut Ground<'_>) {
+        match self.take() {
+            State::Idle { session } => {
+                self.wanted = false;
+                let ours = self.send_kexinit(ground, false);
+                self.state = State::Init { ours, session: Some(session) };
+                ground.liveness.exchange_goes_on(ground.now);
+            }
+            other => self.state = other,
         }
     }
 
-    fn due(&self, ground: &Ground<'_>) -> bool {
+    /// Whether it is time for new keys, and no exchange is running. Asked with every packet.
+    #[inline]
+    pub(in crate::transport) fn due(&self, sender: &Sender, receiver: &Receiver, now: Time) -> bool {
         let State::Idle { session } = &self.state else { return false };
-        let limit = &ground.config.rekey;
-        let bytes = limit.bytes.min(self.cipher_limit());
-        let packets = limit.packets.min(MAX_PACKETS_PER_KEY);
-        session.stage == Stage::Connected
-            && (self.wanted
-                || ground.sender.used().reaches(packets, bytes)
-                || ground.receiver.used().reaches(packets, bytes)
-                || ground.now >= self.keyed_at + limit.time)
+        let old = self.wanted
+            || now >= self.renewal.at
+            || sender.used().reaches(self.renewal.packets, self.renewal.bytes)
+            || receiver.used().reaches(self.renewal.packets, self.renewal.bytes);
+        old && session.stage == Stage::Connected
+    }
+
+    /// When the keys that come into force now are to be renewed.
+    pub(super) fn renewal(&self, limit: &RekeyLimit, now: Time) -> Renewal {
+        Renewal {
+            packets: limit.packets.min(MAX_PACKETS_PER_KEY),
+            bytes: limit.bytes.min(self.cipher_limit()),
+            at: now + limit.time,
+        }
     }
 
     /// Bytes after which a cipher's blocks begin to collide: 2^32 blocks of 16 bytes, 1 GiB for

@@ -35,7 +35,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use self::begin::Markers;
+use self::begin::{Markers, Renewal};
 use self::ident::IdentReader;
 use self::method::{Exchange, Step};
 use self::negotiate::{Negotiated, Role};
@@ -143,8 +143,8 @@ pub(crate) struct Handshake {
     jobs: u32,
     /// Exchanges completed.
     completed: u64,
-    /// When the last one was.
-    keyed_at: Time,
+    /// When the keys that came of the last one are old.
+    renewal: Renewal,
     /// The application wants new keys.
     wanted: bool,
     storm: Storm,
@@ -175,7 +175,7 @@ impl Handshake {
             negotiated: None,
             jobs: 0,
             completed: 0,
-            keyed_at: ground.now,
+            renewal: Renewal::default(),
             wanted: false,
             storm: Storm::new(ground.now),
             state: State::Ident { reader: IdentReader::default(), ours: None },

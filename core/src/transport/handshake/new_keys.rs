@@ -71,7 +71,7 @@ impl Handshake {
         ground.receiver.rekey(opener, self.markers.strict);
         ground.receiver.compress(self.compresses(self.role.peer()));
         ground.liveness.keyed(ground.now);
-        self.keyed_at = ground.now;
+        self.renewal = self.renewal(&ground.config.rekey, ground.now);
         self.completed = self.completed.saturating_add(1);
         Ok(Some(if self.completed == 1 { Milestone::Keyed } else { Milestone::Rekeyed }))
     }

@@ -64,6 +64,7 @@ impl Liveness {
     }
 
     /// Takes the first timer that is due.
+    #[inline]
     pub(crate) fn expired(&mut self, now: Time) -> Option<TimerKind> {
         self.timers.expired(now)
     }

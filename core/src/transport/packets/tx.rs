@@ -108,11 +108,8 @@ impl TxBuf {
     }
 
     /// Makes room for a draft of `len` bytes, of which `built` stand already.
+    #[cold]
     fn reserve(&mut self, built: usize, len: usize) {
-        let need = self.tail.saturating_add(len);
-        if need <= self.buf.len() {
-            return;
-        }
         if self.head > 0 {
             let end = self.tail.saturating_add(built).min(self.buf.len());
             self.buf.copy_within(self.head..end, 0);
@@ -159,10 +156,13 @@ impl<'t> Draft<'t> {
     }
 
     /// Room for `n` more bytes, to be filled by the caller. Holds bytes of earlier packets.
+    #[inline]
     pub(crate) fn extend(&mut self, n: usize) -> &mut [u8] {
         let start = self.len;
         self.len = start.saturating_add(n);
-        self.tx.reserve(start, self.len);
+        if self.tx.tail.saturating_add(self.len) > self.tx.buf.len() {
+            self.tx.reserve(start, self.len);
+        }
         let tail = self.tx.tail;
         self.tx.buf.get_mut(tail.saturating_add(start)..tail.saturating_add(self.len)).unwrap_or_default()
     }
@@ -173,6 +173,19 @@ impl Sink for Draft<'_> {
         let room = self.extend(bytes.len());
         if room.len() == bytes.len() {
             room.copy_from_slice(bytes);
+        }
+    }
+
+    // Most of a message is numbers: without a call for four bytes.
+    fn put_u8(&mut self, v: u8) {
+        if let Some(room) = self.extend(1).first_chunk_mut() {
+            *room = [v];
+        }
+    }
+
+    fn put_u32(&mut self, v: u32) {
+        if let Some(room) = self.extend(4).first_chunk_mut() {
+            *room = v.to_be_bytes();
         }
     }
 }
