@@ -136,6 +136,7 @@ pub mod server;
 pub mod session;
 pub mod sftp;
 pub mod slab;
+pub mod text;
 pub mod time;
 pub mod transport;
 pub mod wire;

@@ -4,10 +4,9 @@ mod property;
 
 use std::net::IpAddr;
 
-use konko_core::authorized_keys::{
-    AuthorizedKeys, CommandConflict, KeyOptions, OptionProblem, Problem, TooLarge,
-};
+use konko_core::authorized_keys::{AuthorizedKeys, CommandConflict, KeyOptions, OptionProblem, Problem};
 use konko_core::keys::PublicKey;
+use konko_core::text::{BadLine, OpenQuote, TooLarge};
 use proptest::prelude::*;
 
 fn key(name: &str) -> PublicKey {
@@ -231,8 +230,8 @@ fn f14_what_is_not_understood_lets_nobody_in() {
         (format!("command {k}"), quoting("command")),
         (format!("command=x {k}"), quoting("command")),
         (format!("command=\"x\"y {k}"), unknown("y")),
-        (format!("command=\"x\\\" {k}"), Problem::Quotes),
-        (format!("command=\"x {k}"), Problem::Quotes),
+        (format!("command=\"x\\\" {k}"), Problem::Quotes(OpenQuote)),
+        (format!("command=\"x {k}"), Problem::Quotes(OpenQuote)),
         (format!("command=\"x\",command=\"x\" {k}"), Problem::Option(OptionProblem::Twice("command"))),
         (format!("from=\"*\",from=\"*\" {k}"), Problem::Option(OptionProblem::Twice("from"))),
         (format!("environment=\"A\" {k}"), value("environment")),
@@ -243,8 +242,8 @@ fn f14_what_is_not_understood_lets_nobody_in() {
         ("restrict".into(), Problem::Fields),
         ("restrict ssh-ed25519".into(), Problem::Fields),
         ("ssh-ed25519".into(), Problem::Fields),
-        (format!("restrict\0 {k}"), Problem::Nul),
-        (format!("{k} {}", "x".repeat(16 * 1024)), Problem::TooLong),
+        (format!("restrict\0 {k}"), Problem::Line(BadLine::Nul)),
+        (format!("{k} {}", "x".repeat(16 * 1024)), Problem::Line(BadLine::TooLong(16 * 1024))),
         (format!("cert-authority {k}"), Problem::Authority),
         (format!("cert-authority,principals=\"root\" {k}"), Problem::Authority),
     ];
@@ -278,7 +277,10 @@ fn f14_a_file_is_bounded() {
     let file: Vec<u8> = line.iter().copied().cycle().take(1024 * 1024).collect();
     let keys = AuthorizedKeys::parse("ak", &file).unwrap();
     assert_eq!(keys.warnings().len(), 1000);
-    assert_eq!(AuthorizedKeys::parse("ak", &[file, vec![b'\n']].concat()).unwrap_err(), TooLarge);
+    assert_eq!(
+        AuthorizedKeys::parse("ak", &[file, vec![b'\n']].concat()).unwrap_err(),
+        TooLarge { max: 1024 * 1024 }
+    );
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 mod property;
 
-use konko_core::config::{Line, LineError, arguments};
+use konko_core::config::{Line, LineError};
+use konko_core::text::{BadLine, OpenQuote, arguments};
 use proptest::prelude::*;
 
 fn words(line: &[u8]) -> (String, Vec<String>) {
@@ -44,11 +45,14 @@ fn c11_lines_that_are_none() {
         assert_eq!(Line::parse(empty.as_bytes()), Ok(None), "{empty}");
     }
     for open in ["user \"r", "user 'r", "user r\"", "\"user bob"] {
-        assert_eq!(Line::parse(open.as_bytes()), Err(LineError::Quote), "{open}");
+        assert_eq!(Line::parse(open.as_bytes()), Err(LineError::Quote(OpenQuote)), "{open}");
     }
     for nothing in ["user", "user=", "user = ", "User # bob"] {
         assert_eq!(Line::parse(nothing.as_bytes()), Err(LineError::NoArgument("user".into())), "{nothing}");
     }
+    assert_eq!(Line::parse(b"user a\0b"), Err(LineError::Line(BadLine::Nul)));
+    let long = [b"user ", &b"x".repeat(128 * 1024)[..]].concat();
+    assert_eq!(Line::parse(&long), Err(LineError::Line(BadLine::TooLong(128 * 1024))));
     for wrong in [&b"=x"[..], b"\xff x", b"us-er x", b"\"\" x", b"user\"r o\""] {
         assert_eq!(Line::parse(wrong), Err(LineError::Keyword));
     }

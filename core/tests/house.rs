@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// The rooms of `core/src`, floor by floor, the lowest first.
 const FLOORS: &[&[&str]] = &[
     &["wire", "time", "date", "rng", "slab"],
-    &["crypto", "provider"],
+    &["crypto", "provider", "text"],
     &["msg", "keys", "error"],
     &["transport"],
     &["channel", "auth"],

@@ -2,9 +2,9 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
-use super::MAX_LINE;
 use super::options::{KeyOptions, OptionProblem, Parsed};
-use crate::keys::{KeyError, PublicKey, next_field, sig_algs_of};
+use crate::keys::{KeyError, PublicKey, sig_algs_of};
+use crate::text::{BadLine, Line as Text, OpenQuote, next_field, split_quoted};
 use crate::wire::Reader;
 
 /// A line in its fields: `[options] type key [comment]`.
@@ -18,12 +18,10 @@ pub(super) struct Line<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The line is longer than 16 KiB.
-    TooLong,
-    /// The line holds a NUL byte.
-    Nul,
+    /// No line is like that.
+    Line(BadLine),
     /// Quotes are opened and not closed.
-    Quotes,
+    Quotes(OpenQuote),
     /// There is no key type and key where they belong.
     Fields,
     /// An option is not known, or its value makes no sense.
@@ -37,9 +35,8 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooLong => f.write_str("the line is longer than 16 KiB"),
-            Self::Nul => f.write_str("the line holds a NUL byte"),
-            Self::Quotes => f.write_str("a quote is not closed"),
+            Self::Line(problem) => problem.fmt(f),
+            Self::Quotes(problem) => problem.fmt(f),
             Self::Fields => f.write_str("the line is not `[options] type key [comment]`"),
             Self::Option(problem) => problem.fmt(f),
             Self::Key(error) => error.fmt(f),
@@ -52,25 +49,14 @@ impl fmt::Display for Problem {
 impl core::error::Error for Problem {}
 
 impl<'a> Line<'a> {
-    /// Reads a line, without its line feed. `None` for an empty line or a comment.
-    pub(super) fn parse(line: &'a [u8]) -> Result<Option<Self>, Problem> {
-        if line.len() > MAX_LINE {
-            return Err(Problem::TooLong);
-        }
-        let line = line.trim_ascii_end();
-        let start = line.iter().position(|b| !blank(b)).unwrap_or(line.len());
-        let line = line.get(start..).unwrap_or_default();
-        if line.is_empty() || line.starts_with(b"#") {
-            return Ok(None);
-        }
-        if line.contains(&0) {
-            return Err(Problem::Nul);
-        }
+    /// Reads a line of a file.
+    pub(super) fn read(line: Text<'a>) -> Result<Self, Problem> {
+        let line = line.read().map_err(Problem::Line)?;
         let (first, rest) = next_field(line);
         if let Some((key, comment)) = plain_key(first, rest)? {
-            return Ok(Some(Line { options: KeyOptions::default(), key, comment }));
+            return Ok(Line { options: KeyOptions::default(), key, comment });
         }
-        let (options, rest) = split_options(line).ok_or(Problem::Quotes)?;
+        let (options, rest) = split_quoted(line).map_err(Problem::Quotes)?;
         let Parsed { options, authority } = Parsed::parse(options).map_err(Problem::Option)?;
         let (declared, rest) = next_field(rest);
         let (encoded, comment) = next_field(rest);
@@ -81,7 +67,7 @@ impl<'a> Line<'a> {
         if authority {
             return Err(Problem::Authority);
         }
-        Ok(Some(Line { options, key, comment }))
+        Ok(Line { options, key, comment })
     }
 }
 
@@ -108,23 +94,4 @@ fn names_itself(declared: &[u8], encoded: &[u8]) -> bool {
     let characters = declared.len().saturating_add(4).div_ceil(3).saturating_mul(4);
     let head = encoded.get(..characters).unwrap_or(encoded);
     Base64::decode(head, &mut buffer).is_ok_and(|head| Reader::new(head).string() == Ok(declared))
-}
-
-/// Splits off the options, which end at the first blank outside of quotes.
-fn split_options(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (mut quoted, mut escaped) = (false, false);
-    for (at, byte) in line.iter().enumerate() {
-        match byte {
-            b'"' if escaped => {}
-            b'"' => quoted = !quoted,
-            byte if !quoted && blank(byte) => return line.split_at_checked(at),
-            _ => {}
-        }
-        escaped = *byte == b'\\';
-    }
-    (!quoted).then_some((line, &[]))
-}
-
-fn blank(byte: &u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }

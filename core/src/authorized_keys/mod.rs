@@ -18,17 +18,16 @@ pub use line::Problem;
 pub use options::{CommandConflict, KeyOptions, OptionProblem};
 pub(crate) use source::Sources;
 
-pub use crate::hosts::Location;
 use crate::keys::PublicKey;
+use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
 use crate::wire::SshStr;
 use line::Line;
 
-/// The largest authorized_keys file that is read, in bytes (F-15).
-pub const MAX_FILE: usize = 1024 * 1024;
-/// The longest line that is read, in bytes (F-14).
-pub const MAX_LINE: usize = 16 * 1024;
-/// Lines that are remembered as unusable; a file of nothing else should not cost more than itself.
-const MAX_WARNINGS: usize = 1000;
+/// How large an authorized_keys file may be (F-14, F-15).
+pub const LIMITS: Limits = Limits { file: 1024 * 1024, line: 16 * 1024 };
+
+/// A line that lets nobody in, and why.
+pub type Warning = crate::text::Warning<Problem>;
 
 /// The keys that users may log in with, from one or several files.
 ///
@@ -84,33 +83,6 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// A line that was not used, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// Where it stands.
-    pub at: Location,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.problem)
-    }
-}
-
-/// A file over [`MAX_FILE`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooLarge;
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the authorized_keys file is larger than 1 MiB; is it the right file?")
-    }
-}
-
-impl core::error::Error for TooLarge {}
-
 impl AuthorizedKeys {
     /// No key may log in.
     pub fn new() -> Self {
@@ -122,7 +94,7 @@ impl AuthorizedKeys {
     /// # Errors
     /// [`TooLarge`]; lines that are not understood in full are skipped, see
     /// [`warnings`](Self::warnings).
-    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, TooLarge> {
+    pub fn parse(name: impl AsRef<[u8]>, bytes: &[u8]) -> Result<Self, TooLarge> {
         let mut keys = Self::new();
         keys.add_file(name, bytes)?;
         Ok(keys)
@@ -132,21 +104,16 @@ impl AuthorizedKeys {
     ///
     /// # Errors
     /// As [`parse`](Self::parse); nothing is added then.
-    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TooLarge> {
-        if bytes.len() > MAX_FILE {
-            return Err(TooLarge);
-        }
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let file: Arc<str> = name.into();
-        for (text, number) in bytes.split(|b| *b == b'\n').zip(1u32..) {
-            let at = Location { file: file.clone(), line: number };
-            match Line::parse(text) {
-                Ok(None) => {}
-                Ok(Some(Line { options, key, comment })) => {
+    pub fn add_file(&mut self, name: impl AsRef<[u8]>, bytes: &[u8]) -> Result<(), TooLarge> {
+        let file: Arc<[u8]> = name.as_ref().into();
+        for line in lines(bytes, LIMITS)? {
+            let at = Location::new(file.clone(), line.number());
+            match Line::read(line) {
+                Ok(Line { options, key, comment }) => {
                     self.entries.push(Entry { options, at, key, comment: comment.into() });
                 }
                 Err(problem) if self.warnings.len() < MAX_WARNINGS => {
-                    self.warnings.push(Warning { at, problem });
+                    self.warnings.push(Warning::new(at, problem));
                 }
                 Err(_) => {}
             }

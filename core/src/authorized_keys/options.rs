@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use super::source::Sources;
 use super::time;
-use crate::hosts::pattern;
+use crate::text::{pattern, unquote};
 use crate::wire::SshStr;
 
 /// What somebody may do who came in with a key. The default is everything.
@@ -352,26 +352,6 @@ impl Permit {
         let meant = |b: u8| b.is_ascii_graphic() && !b"[],".contains(&b);
         let host = Some(host.as_bytes()).filter(|h| !h.is_empty() && h.iter().all(|b| meant(*b)))?;
         Some(Permit { host: host.into(), port })
-    }
-}
-
-/// Reads a value in quotes, in which `\"` stands for a quote, and what follows.
-fn unquote(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let mut rest = text.strip_prefix(b"\"")?;
-    let mut value = Vec::new();
-    loop {
-        rest = match rest {
-            [b'\\', b'"', rest @ ..] => {
-                value.push(b'"');
-                rest
-            }
-            [b'"', rest @ ..] => return Some((value, rest)),
-            [byte, rest @ ..] => {
-                value.push(*byte);
-                rest
-            }
-            [] => return None,
-        };
     }
 }
 

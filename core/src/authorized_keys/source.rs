@@ -3,8 +3,8 @@ use alloc::string::ToString;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::hosts::address::ip;
-use crate::hosts::pattern;
+use crate::text::address::ip;
+use crate::text::pattern::{ListMatch, Sign, is_wild, matches_host};
 
 /// Where a key may come from: the patterns of `from` (ssh_config(5), PATTERNS, with CIDR).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(crate) struct Sources(Vec<Source>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Source {
-    negated: bool,
+    sign: Sign,
     what: Pattern,
 }
 
@@ -36,23 +36,19 @@ impl Sources {
     pub(crate) fn admit(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let text = address.to_string();
-        let hit = |source: &&Source| source.what.matches(address, text.as_bytes());
-        let (out, into): (Vec<_>, Vec<_>) = self.0.iter().filter(hit).partition(|source| source.negated);
-        out.is_empty() && !into.is_empty()
+        let hit = |source: &Source| (source.sign, source.what.matches(address, text.as_bytes()));
+        ListMatch::of(self.0.iter().map(hit)) == ListMatch::Yes
     }
 }
 
 impl Source {
     fn parse(text: &[u8]) -> Option<Self> {
-        let (negated, text) = match text.strip_prefix(b"!") {
-            Some(text) => (true, text),
-            None => (false, text),
-        };
+        let (sign, text) = Sign::split(text);
         let what = Pattern::parse(text)?;
         match &what {
             // Whole addresses are networks by now: what has no wildcard is a name or a slip of the pen.
-            Pattern::Text(name) if negated && !(is_wild(name) && is_address(name)) => None,
-            _ => Some(Source { negated, what }),
+            Pattern::Text(name) if sign == Sign::Negated && !(is_wild(name) && is_address(name)) => None,
+            _ => Some(Source { sign, what }),
         }
     }
 }
@@ -82,13 +78,9 @@ impl Pattern {
             Pattern::Network(of, bits) => {
                 of.is_ipv4() == address.is_ipv4() && network(*of, *bits) == network(address, *bits)
             }
-            Pattern::Text(pattern) => pattern::matches_host(pattern, text),
+            Pattern::Text(pattern) => matches_host(pattern, text),
         }
     }
-}
-
-fn is_wild(pattern: &[u8]) -> bool {
-    pattern.iter().any(|b| b"*?".contains(b))
 }
 
 /// Whether a pattern with wildcards can mean an address.

@@ -1,14 +1,12 @@
+use super::Place;
 use super::line::{Problem, are_for, check_type, damaged_hash};
-use crate::keys::next_field;
+use crate::text::next_field;
 
 const REVOKED: &[u8] = b"@revoked";
 
 /// A damaged line: where it is, and what is wrong with it.
 pub(super) struct Broken {
-    pub(super) file: usize,
-    pub(super) line: u32,
-    pub(super) start: usize,
-    pub(super) end: usize,
+    pub(super) place: Place,
     pub(super) problem: Problem,
     /// It is marked `@revoked`, so it may be the line that a key must be refused for.
     pub(super) revokes: bool,
@@ -25,7 +23,6 @@ pub(super) struct Remains<'a> {
 
 impl<'a> Remains<'a> {
     pub(super) fn of(line: &'a [u8]) -> Self {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         let (mut revokes, mut rest) = (false, line);
         let (names, after) = loop {
             let (word, after) = next_field(rest);

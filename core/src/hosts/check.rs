@@ -39,9 +39,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{BadHostName, Hints, Known, KnownHosts, Location, Problem, Verdict, canonical, learn_line};
+use super::{BadHostName, Hints, Known, KnownHosts, Problem, Verdict, canonical, learn_line};
 use crate::crypto::{HashAlg, SigAlg};
 use crate::keys::{Fingerprint, PublicKey};
+use crate::text::Location;
 use crate::wire::SshStr;
 
 /// Damaged lines that somebody is told of.
@@ -226,7 +227,7 @@ impl HostKeyCheck {
             return Vec::new();
         }
         let mut lines = self.known.warnings();
-        lines.retain(|warning| warning.problem != Problem::UnknownType);
+        lines.retain(|warning| warning.problem.what != Problem::UnknownType);
         let more = lines.len().saturating_sub(WARNINGS);
         let shown = lines.iter().take(WARNINGS).map(ToString::to_string);
         let rest = (more > 0).then(|| alloc::format!("{more} more lines of known hosts are damaged"));

@@ -6,11 +6,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::name::canonical_entry;
-use super::pattern::matches_host;
-use crate::keys::{PublicKey, next_field, sig_algs_of};
+use crate::keys::{PublicKey, sig_algs_of};
+use crate::text::next_field;
+use crate::text::pattern::{ListMatch, Sign, is_wild, matches_host};
+use crate::text::{BadLine, Line as Text};
 
-/// The longest line that is read: a key of 16,384 bits and hundreds of names fit.
-const MAX_LINE: usize = 64 * 1024;
 /// RFC 4251 §6: the longest algorithm name.
 const MAX_TYPE: usize = 64;
 
@@ -35,10 +35,8 @@ pub(super) enum Marker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// The line is longer than 64 KiB.
-    TooLong,
-    /// The line holds a NUL byte.
-    Nul,
+    /// No line is like that.
+    Line(BadLine),
     /// The line does not have names, a key type and a key.
     Fields,
     /// A marker other than one `@cert-authority` or one `@revoked`.
@@ -56,8 +54,7 @@ pub enum Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::TooLong => "the line is too long",
-            Self::Nul => "the line holds a NUL byte",
+            Self::Line(problem) => return problem.fmt(f),
             Self::Fields => "the line is not `names type key`",
             Self::Marker => "a marker is either @cert-authority or @revoked, and one at most",
             Self::HashedName => "the hashed name is damaged",
@@ -69,21 +66,14 @@ impl fmt::Display for Problem {
 }
 
 impl<'a> Line<'a> {
-    /// Reads a line, without its line feed. `None` for an empty line or a comment.
-    ///
-    /// Spaces and tabs separate fields, and nothing else does (H-12).
-    pub(super) fn parse(line: &'a [u8]) -> Result<Option<Self>, Problem> {
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
+    /// Reads a line of a file.
+    pub(super) fn read(line: Text<'a>) -> Result<Self, Problem> {
+        Self::parse(line.read().map_err(Problem::Line)?)
+    }
+
+    /// Reads what a line says. Spaces and tabs separate fields, and nothing else does (H-12).
+    pub(super) fn parse(line: &'a [u8]) -> Result<Self, Problem> {
         let (mut names, mut rest) = next_field(line);
-        if names.is_empty() || names.starts_with(b"#") {
-            return Ok(None);
-        }
-        if line.len() > MAX_LINE {
-            return Err(Problem::TooLong);
-        }
-        if line.contains(&0) {
-            return Err(Problem::Nul);
-        }
         let mut marker = Marker::None;
         if names.starts_with(b"@") {
             marker = match names {
@@ -108,7 +98,7 @@ impl<'a> Line<'a> {
         }
         let key_type = core::str::from_utf8(key_type).map_err(|_| Problem::Fields)?;
         check_type(key_type.as_bytes(), key)?;
-        Ok(Some(Line { marker, names, key_type, key }))
+        Ok(Line { marker, names, key_type, key })
     }
 
     /// Checks what [`parse`](Self::parse) left unchecked, and decodes the key.
@@ -133,34 +123,19 @@ pub(super) fn are_for(names: &[u8], name: &[u8]) -> bool {
     if let Some(hashed) = Hashed::parse(names) {
         return hashed.matches(name);
     }
-    let mut found = false;
-    for pattern in names.split(|b| *b == b',') {
-        let (negated, pattern) = match pattern.strip_prefix(b"!") {
-            Some(pattern) => (true, pattern),
-            None => (false, pattern),
-        };
-        if !is_one(pattern, name) {
-            continue;
-        }
-        // A negation outweighs all others wherever it stands.
-        if negated {
-            return false;
-        }
-        found = true;
-    }
-    found
+    let patterns = names.split(|b| *b == b',').map(Sign::split);
+    ListMatch::of(patterns.map(|(sign, pattern)| (sign, is_one(pattern, name)))) == ListMatch::Yes
 }
 
 /// Whether one name or pattern is for `name`. What is not a pattern is canonical in both; in
 /// `[host]:*` that is the host.
 fn is_one(pattern: &[u8], name: &[u8]) -> bool {
-    let wild = |part: &[u8]| part.iter().any(|b| matches!(b, b'*' | b'?'));
-    if !wild(pattern) {
+    if !is_wild(pattern) {
         return canonical_entry(pattern).eq(name.iter().copied());
     }
     let host = pattern.strip_prefix(b"[").and_then(|rest| rest.split(|b| *b == b']').next());
     match host {
-        Some(host) if !wild(host) => matches_host(&canonical_entry(pattern).collect::<Vec<_>>(), name),
+        Some(host) if !is_wild(host) => matches_host(&canonical_entry(pattern).collect::<Vec<_>>(), name),
         _ => matches_host(pattern, name),
     }
 }
@@ -172,7 +147,7 @@ pub(super) fn damaged_hash(names: &[u8]) -> bool {
 
 /// Whether a name is more than itself: a wildcard, a negation or a hash.
 pub(super) fn is_pattern(name: &[u8]) -> bool {
-    name.iter().any(|b| matches!(b, b'*' | b'?')) || name.starts_with(b"!") || name.starts_with(b"|")
+    is_wild(name) || name.starts_with(b"!") || name.starts_with(b"|")
 }
 
 /// How keys begin: the base64 of the type and of the next byte, which is the first of a length that

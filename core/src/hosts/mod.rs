@@ -4,12 +4,10 @@
 //! ([`KnownHosts::add_unreadable`]) and appends what [`learn_line`] makes. Loading only splits lines
 //! and indexes plain names; keys are decoded and hashed names computed when a host is looked up.
 
-pub(crate) mod address;
 mod broken;
 mod check;
 mod line;
 mod name;
-pub mod pattern;
 mod verdict;
 
 use alloc::boxed::Box;
@@ -26,20 +24,19 @@ pub use check::{
 };
 pub use line::Problem;
 pub use name::{BadHostName, canonical};
-pub use verdict::{Hints, Known, Location, Unreadable, Verdict, Warning};
+pub use verdict::{Damage, Hints, Known, Unreadable, Verdict, Warning};
 
 use crate::crypto::{HashAlg, SigAlg};
 use crate::keys::{PublicKey, sig_algs_of};
+use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
 use broken::{Broken, Remains};
 use line::{Line, Marker, is_pattern};
 use name::canonical_entry;
 
-/// The largest known_hosts file that is read, in bytes (H-15).
-pub const MAX_FILE: usize = 16 * 1024 * 1024;
+/// How large a known_hosts file may be (H-15); a line of a key of 16,384 bits and hundreds of names fits.
+pub const LIMITS: Limits = Limits { file: 16 * 1024 * 1024, line: 64 * 1024 };
 /// A line of more names is searched rather than indexed, so that the index stays small.
 const MAX_INDEXED_NAMES: usize = 64;
-/// Damaged lines that are remembered; a file of nothing else should not cost more than itself.
-const MAX_BROKEN: usize = 1000;
 /// Key types by preference, for [`KnownHosts::known_algorithms`].
 const PREFERENCE: [&str; 5] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
@@ -61,42 +58,32 @@ const PREFERENCE: [&str; 5] =
 #[derive(Default)]
 pub struct KnownHosts {
     files: Vec<File>,
-    entries: Vec<Entry>,
+    entries: Vec<Place>,
     /// Plain names by their hash, sorted; what a hash finds is compared in full.
     index: Vec<(u64, u32)>,
     /// Lines with wildcards, negations or hashed names: these are tried one by one.
     scan: Vec<u32>,
+    /// Damaged lines: all that may revoke, and of the others the first [`MAX_WARNINGS`].
     broken: Vec<Broken>,
-    /// How many of these may revoke.
-    revoking: usize,
+    /// How many of these do not revoke.
+    harmless: usize,
     /// Files that cannot be read: any key may be revoked in them.
     unreadable: Vec<Unreadable>,
 }
 
 struct File {
-    name: Arc<str>,
+    name: Arc<[u8]>,
     text: Box<[u8]>,
 }
 
-/// Where a line is; its fields are found again when it is needed.
-struct Entry {
-    file: usize,
+/// Where a line is; its fields are found again when it is needed. Files are long, and so is their index.
+#[derive(Clone, Copy)]
+struct Place {
+    file: u32,
     line: u32,
-    start: usize,
-    end: usize,
+    start: u32,
+    end: u32,
 }
-
-/// A file over [`MAX_FILE`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TooLarge;
-
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the file is larger than 16 MiB; is it the right one for known hosts?")
-    }
-}
-
-impl core::error::Error for TooLarge {}
 
 impl KnownHosts {
     /// No host is known.
@@ -108,7 +95,7 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`TooLarge`]; lines that make no sense are skipped, see [`warnings`](Self::warnings).
-    pub fn parse(name: &str, bytes: &[u8]) -> Result<Self, TooLarge> {
+    pub fn parse(name: impl AsRef<[u8]>, bytes: &[u8]) -> Result<Self, TooLarge> {
         let mut hosts = Self::new();
         hosts.add_file(name, bytes)?;
         Ok(hosts)
@@ -118,32 +105,29 @@ impl KnownHosts {
     ///
     /// # Errors
     /// As [`parse`](Self::parse); the file counts as [unreadable](Self::add_unreadable) then.
-    pub fn add_file(&mut self, name: &str, bytes: &[u8]) -> Result<(), TooLarge> {
-        if bytes.len() > MAX_FILE {
-            self.add_unreadable(name, &TooLarge.to_string());
-            return Err(TooLarge);
-        }
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let file = File { name: name.into(), text: bytes.into() };
-        let mut start = 0usize;
-        for (text, number) in bytes.split(|b| *b == b'\n').zip(1u32..) {
-            let end = start.saturating_add(text.len());
-            match Line::parse(text) {
-                Ok(None) => {}
-                Ok(Some(line)) => {
+    pub fn add_file(&mut self, name: impl AsRef<[u8]>, bytes: &[u8]) -> Result<(), TooLarge> {
+        let name = name.as_ref();
+        let lines = lines(bytes, LIMITS).inspect_err(|e| self.add_unreadable(name, &e.to_string()))?;
+        let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let file = small(self.files.len());
+        for text in lines {
+            let place =
+                Place { file, line: text.number(), start: small(text.start()), end: small(text.end()) };
+            match Line::read(text) {
+                Ok(line) => {
                     self.index_line(&line);
-                    self.entries.push(Entry { file: self.files.len(), line: number, start, end });
+                    self.entries.push(place);
                 }
                 Err(problem) => {
-                    let revokes = Remains::of(text).revokes;
-                    let broken =
-                        Broken { file: self.files.len(), line: number, start, end, problem, revokes };
-                    self.add_broken(name, broken);
+                    let revokes = Remains::of(text.text()).revokes;
+                    if revokes || self.harmless < MAX_WARNINGS {
+                        self.harmless = self.harmless.saturating_add(usize::from(!revokes));
+                        self.broken.push(Broken { place, problem, revokes });
+                    }
                 }
             }
-            start = end.saturating_add(1);
         }
-        self.files.push(file);
+        self.files.push(File { name: name.into(), text: bytes.into() });
         self.index.sort_unstable();
         Ok(())
     }
@@ -151,19 +135,8 @@ impl KnownHosts {
     /// Says that a file is there and cannot be read whole: `why` completes `name:`. Since any key may
     /// be revoked in it, every [`lookup`](Self::lookup) is [`Verdict::Unreadable`] from now on, unless
     /// another file revokes the key. A file that is not there needs no word.
-    pub fn add_unreadable(&mut self, name: &str, why: &str) {
-        self.unreadable.push(Unreadable { file: name.into(), line: None, why: why.to_string() });
-    }
-
-    fn add_broken(&mut self, name: &str, broken: Broken) {
-        let others = self.broken.len().saturating_sub(self.revoking);
-        let kept = if broken.revokes { self.revoking } else { others };
-        if kept < MAX_BROKEN {
-            self.revoking = self.revoking.saturating_add(usize::from(broken.revokes));
-            self.broken.push(broken);
-        } else if broken.revokes && self.unreadable.last().is_none_or(|last| *last.file != *name) {
-            self.add_unreadable(name, "more than 1000 lines marked @revoked are damaged");
-        }
+    pub fn add_unreadable(&mut self, name: impl AsRef<[u8]>, why: &str) {
+        self.unreadable.push(Unreadable { at: Location::new(name.as_ref(), 0), why: why.to_string() });
     }
 
     fn index_line(&mut self, line: &Line<'_>) {
@@ -252,20 +225,15 @@ impl KnownHosts {
     ///
     /// Decodes every key, so it takes longer than loading; ask for it when somebody wants to know.
     pub fn warnings(&self) -> Vec<Warning> {
-        let broken = self.broken.iter().map(|b| Warning {
-            at: self.at(b.file, b.line),
-            problem: b.problem,
-            revokes: b.revokes,
+        let broken = self.broken.iter().map(|b| (b.place, b.problem, b.revokes));
+        let keys = self.entries.iter().filter_map(|place| {
+            let line = self.line(place)?;
+            let problem = line.public_key().err()?;
+            Some((*place, problem, line.marker == Marker::Revoked && problem != Problem::UnknownType))
         });
-        let mut all: Vec<_> = broken.collect();
-        for entry in &self.entries {
-            let Some(line) = self.line(entry) else { continue };
-            if let Err(problem) = line.public_key() {
-                let revokes = line.marker == Marker::Revoked && problem != Problem::UnknownType;
-                all.push(Warning { at: self.location(entry), problem, revokes });
-            }
-        }
-        all
+        let all = broken.chain(keys);
+        all.map(|(place, what, revokes)| Warning::new(self.location(&place), Damage { what, revokes }))
+            .collect()
     }
 
     /// How many lines hold a key.
@@ -310,10 +278,10 @@ impl KnownHosts {
             }
         }
         for broken in &self.broken {
-            let Some(text) = self.text(broken.file, broken.start, broken.end) else { continue };
+            let Some(text) = self.text(&broken.place) else { continue };
             let remains = Remains::of(text);
             if remains.is_for(name.as_bytes()) {
-                let at = self.at(broken.file, broken.line);
+                let at = self.location(&broken.place);
                 if !broken.revokes {
                     found.unreadable.push(at);
                 } else if remains.may_be(key.key_type()) {
@@ -325,7 +293,7 @@ impl KnownHosts {
     }
 
     /// The lines for a canonical name, in the order of the files.
-    fn lines_for(&self, name: &[u8]) -> impl Iterator<Item = (&Entry, Line<'_>)> {
+    fn lines_for(&self, name: &[u8]) -> impl Iterator<Item = (&Place, Line<'_>)> {
         let hash = name_hash(name.iter().copied());
         let from = self.index.partition_point(|(h, _)| *h < hash);
         let indexed = self.index.iter().skip(from).take_while(|(h, _)| *h == hash).map(|(_, id)| *id);
@@ -339,24 +307,25 @@ impl KnownHosts {
         })
     }
 
-    fn entry(&self, id: u32) -> Option<&Entry> {
+    fn entry(&self, id: u32) -> Option<&Place> {
         self.entries.get(usize::try_from(id).ok()?)
     }
 
-    fn line(&self, entry: &Entry) -> Option<Line<'_>> {
-        Line::parse(self.text(entry.file, entry.start, entry.end)?).ok()?
+    fn line(&self, place: &Place) -> Option<Line<'_>> {
+        Line::parse(self.text(place)?).ok()
     }
 
-    fn text(&self, file: usize, start: usize, end: usize) -> Option<&[u8]> {
-        self.files.get(file)?.text.get(start..end)
+    fn file(&self, place: &Place) -> Option<&File> {
+        self.files.get(usize::try_from(place.file).ok()?)
     }
 
-    fn location(&self, entry: &Entry) -> Location {
-        self.at(entry.file, entry.line)
+    fn text(&self, place: &Place) -> Option<&[u8]> {
+        let (start, end) = (usize::try_from(place.start).ok()?, usize::try_from(place.end).ok()?);
+        self.file(place)?.text.get(start..end)
     }
 
-    fn at(&self, file: usize, line: u32) -> Location {
-        Location { file: self.files.get(file).map(|f| f.name.clone()).unwrap_or_default(), line }
+    fn location(&self, place: &Place) -> Location {
+        Location::new(self.file(place).map(|f| f.name.clone()).unwrap_or_default(), place.line)
     }
 }
 
@@ -367,11 +336,7 @@ impl fmt::Debug for KnownHosts {
 }
 
 fn unreadable(at: Location, problem: Problem) -> Unreadable {
-    Unreadable {
-        file: at.file,
-        line: Some(at.line),
-        why: alloc::format!("{problem}, and it is marked @revoked"),
-    }
+    Unreadable { at, why: alloc::format!("{problem}, and it is marked @revoked") }
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@ use alloc::borrow::ToOwned;
 use alloc::string::String;
 use core::fmt;
 
-use super::address::Address;
+use crate::text::address::Address;
 
 /// The longest host name that is written, in bytes (`NI_MAXHOST`).
 const MAX_NAME: usize = 1024;

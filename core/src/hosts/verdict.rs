@@ -1,32 +1,11 @@
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::Problem;
 use crate::keys::Fingerprint;
+use crate::text::Location;
 use crate::wire::SshStr;
-
-/// A line of a file; `Display` is `file:line`.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Location {
-    /// The file's name, as it was given.
-    pub file: Arc<str>,
-    /// The line's number, from 1.
-    pub line: u32,
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", SshStr::new(self.file.as_bytes()), self.line)
-    }
-}
-
-impl fmt::Debug for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
 
 /// A key that is known for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,21 +62,15 @@ pub enum Verdict {
 /// What may revoke a key and cannot be read; `Display` is `file: why` or `file:line: why`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The file's name, as it was given.
-    pub file: Arc<str>,
-    /// The line, from 1; `None` for the whole file.
-    pub line: Option<u32>,
+    /// The line, or the whole file.
+    pub at: Location,
     /// What is wrong with it.
     pub why: String,
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", SshStr::new(self.file.as_bytes()))?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        write!(f, ": {}", SshStr::new(self.why.as_bytes()))
+        write!(f, "{}: {}", self.at, SshStr::new(self.why.as_bytes()))
     }
 }
 
@@ -115,20 +88,22 @@ pub struct Hints {
 }
 
 /// A line that was not used, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// Where it stands.
-    pub at: Location,
-    /// What is wrong with it.
-    pub problem: Problem,
-    /// It is marked `@revoked`: the hosts that it may be for are refused until it is mended.
+pub type Warning = crate::text::Warning<Damage>;
+
+/// What is wrong with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damage {
+    /// What is wrong.
+    pub what: Problem,
+    /// The line is marked `@revoked`: the hosts that it may be for are refused until it is mended.
     pub revokes: bool,
 }
 
-impl fmt::Display for Warning {
+impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.at, self.problem)?;
-        f.write_str(match self.problem {
+        self.what.fmt(f)?;
+        f.write_str(match self.what {
             Problem::UnknownType => "; the line matches no key",
             _ if self.revokes => "; what it may revoke is refused",
             _ => "; the line is ignored",

@@ -7,6 +7,7 @@ use base64ct::{Base64, Encoding};
 use zeroize::Zeroizing;
 
 use super::{KeyError, PrivateKey, PublicKey, der, openssh};
+use crate::text::{Limits, lines, next_field, without_mark};
 
 /// The largest key file that is read, in bytes (F-12).
 pub const MAX_FILE: usize = 1024 * 1024;
@@ -82,54 +83,34 @@ impl Block<'_> {
 
 /// The first private key among the blocks of a file; otherwise an error that tells what it is.
 fn private_block(bytes: &[u8]) -> Result<Block<'_>, KeyError> {
-    if bytes.len() > MAX_FILE {
-        return Err(KeyError::TooLarge);
-    }
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(KeyError::UnsupportedFormat("of UTF-16 text"));
     }
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut rest = bytes;
+    let limits = Limits { file: MAX_FILE, line: MAX_FILE };
+    // The label of a BEGIN line without its END line so far, and where its body begins.
+    let mut open: Option<(&[u8], usize)> = None;
     let mut other = None;
-    while let Some((block, after)) = next_block(rest)? {
-        if block.label.ends_with(b"PRIVATE KEY") {
-            return Ok(block);
-        }
-        other = other.or(Some(block.label));
-        rest = after;
-    }
-    Err(what_else(bytes, other))
-}
-
-/// Finds the next BEGIN line and its END line. Lines may be indented.
-fn next_block(text: &[u8]) -> Result<Option<(Block<'_>, &[u8])>, KeyError> {
-    let mut rest = text;
-    while !rest.is_empty() {
-        let (line, after) = split_line(rest);
-        rest = after;
-        let Some(label) = boundary(line, b"-----BEGIN ") else { continue };
-        let start = after;
-        let mut at = 0usize;
-        while !rest.is_empty() {
-            let (line, after) = split_line(rest);
-            if boundary(line, b"-----END ") == Some(label) {
-                let body = start.get(..at).unwrap_or_default();
-                return Ok(Some((Block { label, body }, after)));
+    for line in lines(bytes, limits).map_err(|_| KeyError::TooLarge)? {
+        let text = line.text();
+        match open {
+            None => open = boundary(text, b"-----BEGIN ").map(|label| (label, line.end())),
+            Some((label, start)) if boundary(text, b"-----END ") == Some(label) => {
+                if label.ends_with(b"PRIVATE KEY") {
+                    return Ok(Block { label, body: bytes.get(start..line.start()).unwrap_or_default() });
+                }
+                other = other.or(Some(label));
+                open = None;
             }
-            at = start.len().saturating_sub(after.len());
-            rest = after;
+            Some(_) => {}
         }
+    }
+    if open.is_some() {
         return Err(KeyError::Malformed("there is no END line"));
     }
-    Ok(None)
+    Err(what_else(without_mark(bytes), other))
 }
 
-fn split_line(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = text.iter().position(|b| *b == b'\n').unwrap_or(text.len());
-    let (line, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
-    (line, rest.get(1..).unwrap_or_default())
-}
-
+/// The label of a BEGIN or END line. It may be indented.
 fn boundary<'a>(line: &'a [u8], start: &[u8]) -> Option<&'a [u8]> {
     line.trim_ascii().strip_prefix(start)?.strip_suffix(b"-----")
 }
@@ -156,7 +137,7 @@ fn what_else(bytes: &[u8], label: Option<&[u8]>) -> KeyError {
         return KeyError::UnsupportedFormat("of SSH version 1");
     }
     // A `.pub` file begins with the name of a key type.
-    let (name, _) = super::public::next_field(text);
+    let (name, _) = next_field(text);
     let is = |prefix: &[u8]| name.starts_with(prefix);
     if is(b"ssh-") || is(b"ecdsa-sha2-") || is(b"sk-ssh-") || is(b"sk-ecdsa-") {
         return if name.windows(8).any(|w| w == b"-cert-v0") {

@@ -24,5 +24,5 @@ pub use key_type::KeyType;
 pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
 pub use pair::KeyPair;
 pub use private::{KeyKind, PrivateKey};
+pub(crate) use public::sig_algs_of;
 pub use public::{DEFAULT_MIN_RSA_BITS, PublicKey};
-pub(crate) use public::{next_field, sig_algs_of};

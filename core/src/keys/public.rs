@@ -8,6 +8,7 @@ use base64ct::{Base64, Encoding};
 
 use super::{Fingerprint, KeyError, KeyType};
 use crate::crypto::{HashAlg, SigAlg, VerifyKey};
+use crate::text::{next_field, without_mark};
 use crate::wire::{Reader, Sink, SshStr, minimal};
 
 /// Longest public key blob: two numbers of 16,384 bits with their names fit well.
@@ -140,7 +141,7 @@ impl PublicKey {
         if line.len() > 4 * MAX_BLOB {
             return Err(KeyError::TooLarge);
         }
-        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line).trim_ascii();
+        let line = without_mark(line).trim_ascii();
         if line.iter().any(|b| matches!(b, b'\n' | b'\r' | 0)) {
             return Err(KeyError::Malformed("more than one line"));
         }
@@ -191,17 +192,6 @@ impl fmt::Debug for PublicKey {
 /// The signature algorithms of a key type, best first; empty for a type we do not have.
 pub(crate) fn sig_algs_of(key_type: &str) -> &'static [SigAlg] {
     KeyType::from_name(key_type).map_or(&[], KeyType::signature_algorithms)
-}
-
-/// Splits off the next field and the spaces and tabs around it; no other byte separates (H-12).
-pub(crate) fn next_field(text: &[u8]) -> (&[u8], &[u8]) {
-    let blank = |b: &u8| matches!(b, b' ' | b'\t');
-    let start = text.iter().position(|b| !blank(b)).unwrap_or(text.len());
-    let text = text.get(start..).unwrap_or_default();
-    let end = text.iter().position(blank).unwrap_or(text.len());
-    let (field, rest) = text.split_at_checked(end).unwrap_or((text, &[]));
-    let next = rest.iter().position(|b| !blank(b)).unwrap_or(rest.len());
-    (field, rest.get(next..).unwrap_or_default())
 }
 
 pub(super) fn bit_length(magnitude: &[u8]) -> usize {

@@ -38,7 +38,7 @@ use core::mem;
 pub use wish::{ChannelKind, Control, Program, Pty, Wish};
 
 use crate::channel::ChannelId;
-use crate::hosts::pattern;
+use crate::text::pattern;
 
 /// A name and a value, as bytes.
 pub type Variable = (Vec<u8>, Vec<u8>);

@@ -52,10 +52,10 @@ fn a4_a_damaged_line_refuses_what_it_may_revoke_and_nothing_else() {
             let asked = [("h", "ed25519"), ("h", "rsa"), ("other", "ed25519")];
             let got = asked.map(|(host, name)| {
                 let verdict = known.lookup(host, 22, None, &key(name));
-                matches!(verdict, Verdict::Unreadable { what } if what.line.is_some_and(|n| n > 1))
+                matches!(verdict, Verdict::Unreadable { what } if what.at.line > 1)
             });
             assert_eq!(got, refused, "{why}: {line:.80}");
-            let said = known.warnings().iter().any(|w| w.revokes);
+            let said = known.warnings().iter().any(|w| w.problem.revokes);
             assert_eq!(said, refused.contains(&true), "{why}: {line:.80}");
         }
     }
@@ -72,16 +72,28 @@ fn a4_a_file_that_cannot_be_read_may_revoke_any_key() {
     let mut known = hosts(&format!("h {k}\n@revoked r {k}\n"));
     known.add_unreadable("global", "permission denied\n\x1b[2J");
     let Verdict::Unreadable { what } = known.lookup("h", 22, None, &key("ed25519")) else { panic!() };
-    assert_eq!(what.line, None);
+    assert_eq!(what.at.line, 0, "the whole file");
     assert!(what.to_string().starts_with("global: permission denied") && !what.to_string().contains('\x1b'));
     assert_eq!(short(&known.lookup("r", 22, None, &key("ed25519"))), "revoked kh:2", "this is sure");
     let mut known = hosts("");
     assert!(known.add_file("big", &vec![b'\n'; 16 * 1024 * 1024 + 1]).is_err());
     assert_eq!(short(&known.lookup("h", 22, None, &key("ed25519"))), "unreadable big");
-    // Damaged lines are not kept without end, and those that may revoke are not forgotten.
-    let many = format!("h {k}\n{}", "@revoked x\0y\n".repeat(1001));
+}
+
+/// Damaged lines are not kept without end, but for those that may revoke: each refuses what it may, however
+/// many there are, and nothing else.
+#[test]
+fn a4_however_many_damaged_lines_there_are() {
+    let k = text("ed25519");
     let start = std::time::Instant::now();
-    assert_eq!(verdict(&many, "h", 22, "ed25519"), "unreadable kh");
+    for lines in [1000, 1001, 500_000] {
+        let many =
+            format!("h {k}\n{}@revoked z {}\n", "@revoked x ssh-ed25519 AAAA\n".repeat(lines), &k[..40]);
+        let known = hosts(&many);
+        let got = ["h", "x", "z"].map(|host| short(&known.lookup(host, 22, None, &key("ed25519"))));
+        let last = format!("unreadable kh:{}", lines + 2);
+        assert_eq!(got, ["match kh:1", "unreadable kh:2", &last]);
+    }
     let rubbish = format!("{}@revoked h {}", "x\n".repeat(1_000_000), &k[..k.len() - 4]);
     assert_eq!(verdict(&rubbish, "h", 22, "ed25519"), "unreadable kh:1000001");
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());

@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use konko_core::hosts::{KnownHosts, MAX_FILE, TooLarge};
+use konko_core::hosts::{KnownHosts, LIMITS};
+use konko_core::text::TooLarge;
 use rustix::fs::OFlags;
 
 /// Reads the files. What is not there is empty; what is there and cannot be read whole is noted, and
@@ -45,8 +46,8 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
         return Ok(Vec::new());
     }
     let mut bytes = Vec::new();
-    file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > MAX_FILE { Err(io::Error::other(TooLarge)) } else { Ok(bytes) }
+    file.take(LIMITS.file as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > LIMITS.file { Err(io::Error::other(TooLarge { max: LIMITS.file })) } else { Ok(bytes) }
 }
 
 /// Opens without waiting for the other end of a FIFO or for a line.
@@ -93,8 +94,8 @@ pub(super) fn append(path: &Path, line: &str) -> io::Result<()> {
     text.push_str(line);
     text.push('\n');
     // What is larger than that could not be read again, and would refuse every host.
-    if meta.len().saturating_add(text.len() as u64) > MAX_FILE as u64 {
-        return Err(io::Error::other(TooLarge));
+    if meta.len().saturating_add(text.len() as u64) > LIMITS.file as u64 {
+        return Err(io::Error::other(TooLarge { max: LIMITS.file }));
     }
     file.write_all(text.as_bytes())
 }

@@ -1,11 +1,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use konko_core::authorized_keys::{AuthorizedKeys, MAX_FILE};
+use konko_core::authorized_keys::{AuthorizedKeys, LIMITS};
 use rustix::fs::OFlags;
 use zeroize::Zeroizing;
 
@@ -108,8 +109,8 @@ impl KeyFile {
         if known.stamp.as_ref() == Some(&stamp) && !known.fresh {
             return Ok(None);
         }
-        let bytes = read_to_end(file, MAX_FILE)?;
-        let keys = AuthorizedKeys::parse(&self.path.display().to_string(), &bytes);
+        let bytes = read_to_end(file, LIMITS.file)?;
+        let keys = AuthorizedKeys::parse(self.path.as_os_str().as_bytes(), &bytes);
         Ok(Some((stamp, keys.map_err(io::Error::other)?)))
     }
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use konko_core::auth::{Method, MethodLists, MethodSet, Needs};
 use konko_core::authorized_keys::{AuthorizedKeys, Entry};
 use konko_core::keys::PublicKey;
+use konko_core::text::{Limits, Location, TooLarge, lines};
 use konko_core::wire::SshStr;
 
 pub use super::key_file::KeyFile;
@@ -18,8 +20,8 @@ use super::key_file::{open, read_to_end};
 pub use super::password::BadHash;
 use super::password::{Checker, Password};
 
-/// The largest password file that is read, in bytes.
-const MAX_FILE: usize = 1024 * 1024;
+/// How large a password file may be.
+const LIMITS: Limits = Limits { file: 1024 * 1024, line: 1024 * 1024 };
 
 /// Who may log in, and how. Filled first, then shared by the connections in an `Arc`.
 ///
@@ -148,14 +150,12 @@ impl fmt::Display for BadUser {
 
 impl std::error::Error for BadUser {}
 
-/// Why a password file was not read. Nothing of it is used.
+/// Why a password file was not read. Nothing of it is used. `Display` is `file:line: problem`.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PasswordFileError {
-    /// The file.
-    pub path: PathBuf,
-    /// The line, from 1; 0 for the file as a whole.
-    pub line: usize,
+    /// The line, or the file as a whole.
+    pub at: Location,
     /// What is wrong.
     pub problem: PasswordFileProblem,
 }
@@ -167,7 +167,7 @@ pub enum PasswordFileProblem {
     /// It cannot be read, or cannot be trusted.
     Io(std::io::Error),
     /// It is larger than 1 MiB.
-    TooLarge,
+    TooLarge(TooLarge),
     /// A line that is neither `user:argon2-hash` nor `user:plain:PASSWORD`.
     Line,
     /// The user of a line.
@@ -176,16 +176,10 @@ pub enum PasswordFileProblem {
 
 impl fmt::Display for PasswordFileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if self.line > 0 {
-            write!(f, ":{}", self.line)?;
-        }
-        f.write_str(": ")?;
+        write!(f, "{}: ", self.at)?;
         match &self.problem {
             PasswordFileProblem::Io(e) => e.fmt(f),
-            PasswordFileProblem::TooLarge => {
-                f.write_str("the password file is larger than 1 MiB; is it the right file?")
-            }
+            PasswordFileProblem::TooLarge(e) => e.fmt(f),
             PasswordFileProblem::Line => {
                 f.write_str("the line is neither `user:argon2-hash` nor `user:plain:PASSWORD`")
             }
@@ -245,29 +239,28 @@ impl Users {
     }
 
     /// Adds the users of a password file: lines `user:argon2-hash`, or `user:plain:PASSWORD` with a
-    /// warning; empty lines and those that begin with `#` are passed over.
+    /// warning; empty lines and those that begin with `#` are passed over (see
+    /// [`core::text`](crate::core::text)).
     ///
     /// # Errors
     /// A file that others can write, and the first line that makes no sense; nothing of the file is
     /// added then.
     pub fn add_password_file(&mut self, path: impl AsRef<Path>) -> Result<(), PasswordFileError> {
         let path = path.as_ref();
-        let failed = |line, problem| PasswordFileError { path: path.into(), line, problem };
+        let failed = |line, problem| {
+            let at = Location::new(path.as_os_str().as_bytes(), line);
+            PasswordFileError { at, problem }
+        };
         let io = |e| failed(0, PasswordFileProblem::Io(e));
         let (file, meta) = open(path, true).map_err(io)?;
-        let bytes = read_to_end(file, MAX_FILE).map_err(io)?;
-        if bytes.len() > MAX_FILE {
-            return Err(failed(0, PasswordFileProblem::TooLarge));
-        }
+        let bytes = read_to_end(file, LIMITS.file).map_err(io)?;
+        let lines = lines(&bytes, LIMITS).map_err(|e| failed(0, PasswordFileProblem::TooLarge(e)))?;
         let mut added: Vec<&str> = Vec::new();
         let before = self.passwords.len();
         let mut plain = 0;
-        for (line, number) in bytes.split(|b| *b == b'\n').zip(1..) {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            if line.is_empty() || line.starts_with(b"#") {
-                continue;
-            }
-            let result = password_line(line).and_then(|(name, user)| {
+        for line in lines {
+            // A password may end with blanks.
+            let result = password_line(line.whole()).and_then(|(name, user)| {
                 plain += usize::from(matches!(user.password, Some(Given::Plain(_))));
                 self.add(name, user).map_err(PasswordFileProblem::User)?;
                 added.push(name);
@@ -276,7 +269,7 @@ impl Users {
             if let Err(problem) = result {
                 added.iter().for_each(|name| drop(self.users.remove(name.as_bytes())));
                 self.passwords.truncate(before);
-                return Err(failed(number, problem));
+                return Err(failed(line.number(), problem));
             }
         }
         if plain > 0 {

@@ -2,7 +2,7 @@
 //! `-a` removes, `^a` puts in front. Names may hold `*` and `?`.
 
 use konko::core::crypto::{Cipher, Kex, Mac, SigAlg};
-use konko::core::hosts::pattern;
+use konko::core::text::pattern;
 use konko::core::transport::negotiate::{Algorithms, Policy};
 
 /// Applies `list` to `default`. `all` is what konko has at all, which may be more than any policy.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use konko::AddressFamily;
 use konko::core::config::Line;
-use konko::core::hosts::pattern;
+use konko::core::text::pattern;
 use konko::core::transport::limits::RekeyLimit;
 
 use crate::algorithms::Lists;

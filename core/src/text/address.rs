@@ -29,7 +29,7 @@ fn read(text: &[u8]) -> Option<(IpAddr, &[u8])> {
 
 /// An address: its canonical text, and its zone without the `%`.
 #[derive(Debug)]
-pub(super) struct Address<'a> {
+pub(crate) struct Address<'a> {
     text: [u8; MAX_TEXT],
     len: usize,
     zone: &'a [u8],
@@ -37,7 +37,7 @@ pub(super) struct Address<'a> {
 
 impl<'a> Address<'a> {
     /// `None` for anything that is not an address.
-    pub(super) fn parse(host: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(host: &'a [u8]) -> Option<Self> {
         let mut address = Address { text: [0; MAX_TEXT], len: 0, zone: b"" };
         let (ip, zone) = read(host)?;
         match compatible(ip) {
@@ -48,7 +48,7 @@ impl<'a> Address<'a> {
         Some(address)
     }
 
-    pub(super) fn bytes(self) -> impl Iterator<Item = u8> {
+    pub(crate) fn bytes(self) -> impl Iterator<Item = u8> {
         let percent: &[u8] = if self.zone.is_empty() { b"" } else { b"%" };
         self.text.into_iter().take(self.len).chain(percent.iter().chain(self.zone).copied())
     }

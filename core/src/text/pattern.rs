@@ -5,12 +5,48 @@
 /// What a list of patterns says about a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListMatch {
-    /// No pattern matches.
+    /// No pattern matches. A list of nothing but negations never says anything else, as in OpenSSH.
     No,
     /// A pattern matches and no negated one does.
     Yes,
     /// A negated pattern matches, which outweighs all others wherever it stands.
     Negated,
+}
+
+impl ListMatch {
+    /// What a list says, whose patterns are each negated or not, and match or do not.
+    pub fn of(patterns: impl IntoIterator<Item = (Sign, bool)>) -> Self {
+        let mut found = ListMatch::No;
+        for (sign, matches) in patterns {
+            match sign {
+                Sign::Negated if matches => return ListMatch::Negated,
+                Sign::Plain if matches => found = ListMatch::Yes,
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// Whether a `!` stands before a pattern.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sign {
+    /// It does not.
+    Plain,
+    /// It does.
+    Negated,
+}
+
+impl Sign {
+    /// Takes the `!` off.
+    pub fn split(pattern: &[u8]) -> (Self, &[u8]) {
+        pattern.strip_prefix(b"!").map_or((Sign::Plain, pattern), |pattern| (Sign::Negated, pattern))
+    }
+}
+
+/// Whether a pattern has wildcards, so that it may be for more than one text.
+pub fn is_wild(pattern: &[u8]) -> bool {
+    pattern.iter().any(|b| matches!(b, b'*' | b'?'))
 }
 
 /// Whether `pattern` matches all of `text`: `*` stands for any bytes, `?` for one, every other byte for
@@ -50,22 +86,6 @@ fn matches_by(pattern: &[u8], text: &[u8], same: impl Fn(u8, u8) -> bool) -> boo
             }
         }
     }
-}
-
-/// Matches a host against a list of patterns, of which those that begin with `!` are negated; as
-/// [`matches_host`], whatever the case.
-///
-/// A list of nothing but negations never says [`ListMatch::Yes`], as in OpenSSH.
-pub fn match_hosts<'p>(patterns: impl IntoIterator<Item = &'p [u8]>, host: &[u8]) -> ListMatch {
-    let mut found = ListMatch::No;
-    for pattern in patterns {
-        match pattern.strip_prefix(b"!") {
-            Some(negated) if matches_host(negated, host) => return ListMatch::Negated,
-            None if matches_host(pattern, host) => found = ListMatch::Yes,
-            _ => {}
-        }
-    }
-    found
 }
 
 #[cfg(test)]
@@ -137,8 +157,10 @@ mod tests {
 
     #[test]
     fn h14_negation_outweighs_wherever_it_stands() {
-        let list =
-            |list: &str, text: &str| match_hosts(list.as_bytes().split(|b| *b == b','), text.as_bytes());
+        let list = |list: &str, text: &str| {
+            let patterns = list.as_bytes().split(|b| *b == b',').map(Sign::split);
+            ListMatch::of(patterns.map(|(sign, pattern)| (sign, matches_host(pattern, text.as_bytes()))))
+        };
         for patterns in ["!a.ex,*.ex", "*.ex,!a.ex"] {
             assert_eq!(list(patterns, "a.ex"), ListMatch::Negated);
             assert_eq!(list(patterns, "A.EX"), ListMatch::Negated);
