@@ -1,7 +1,5 @@
 //! Whole sessions with every algorithm, and what is said when there is none in common.
 
-mod pair;
-
 use std::sync::Arc;
 
 use konko_core::crypto::{Cipher, Compression, Curve, Kex, Mac, SigAlg};
@@ -9,8 +7,8 @@ use konko_core::error::{Error, Fault};
 use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko_core::transport::negotiate::{AlgorithmCategory, Algorithms, Policy};
 use konko_core::*;
-use pair::apps::{Host, Proof, Shell, all_methods, source_byte};
-use pair::{Pair, host_key, key_of, transport_config};
+use konko_test::apps::{Host, Proof, Shell, all_methods, source_byte};
+use konko_test::{Pair, host_key, key_of, transport_config};
 
 fn rsa() -> Arc<KeyPair> {
     let path = format!("{}/tests/data/keys/rsa", env!("CARGO_MANIFEST_DIR"));

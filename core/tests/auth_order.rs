@@ -1,7 +1,5 @@
 //! In which order a server looks at what strangers send, what it costs, and when it answers.
 
-mod raw;
-
 use std::time::{Duration, Instant};
 
 use konko_core::crypto::{Curve, SigAlg};
@@ -11,8 +9,9 @@ use konko_core::server::Verdict;
 use konko_core::transport::negotiate::Policy;
 use konko_core::wire::Sink;
 use konko_core::{ServerConfig, UsageError};
-use raw::rig::{server_config, transport};
-use raw::*;
+use konko_test::raw::rig::{server_config, transport};
+use konko_test::raw::*;
+use konko_test::{key_of, rsa_key};
 
 const METHODS: &[u8] = b"password,publickey,keyboard-interactive";
 

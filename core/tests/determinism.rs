@@ -1,8 +1,6 @@
 //! The same configuration, seed, input and calls give the same output and events, however the
 //! input is cut and in whatever order independent calls are made.
 
-mod pair;
-
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +11,8 @@ use konko_core::crypto::{Cipher, Compression, Mac};
 use konko_core::server::Verdict;
 use konko_core::*;
 
-use pair::apps::{Host, Proof, Shell, all_methods};
-use pair::{App, Pair, host_key, transport_config};
+use konko_test::apps::{Host, Proof, Shell, all_methods};
+use konko_test::{App, Pair, host_key, transport_config};
 
 /// How input is cut into pieces.
 #[derive(Clone, Copy, Debug)]

@@ -1,8 +1,5 @@
 //! Flow control: long fat links, stubborn peers, and the ends of channels.
 
-mod pair;
-mod raw;
-
 use std::time::Duration;
 
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
@@ -11,9 +8,9 @@ use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
 use konko_core::*;
-use pair::apps::{Host, Shell, all_methods};
-use pair::{App, Pair, host_key, transport_config};
-use raw::Rig;
+use konko_test::apps::{Host, Shell, all_methods};
+use konko_test::raw::Rig;
+use konko_test::{App, Pair, host_key, transport_config};
 
 /// Sends or receives without looking at the bytes.
 #[derive(Default)]
@@ -393,7 +390,7 @@ fn expected(acts: &[Act]) -> Outcome {
 
 fn perform(rig: &mut Rig, number: u32, act: Act) {
     let request = |kind: &'static [u8], fields: &'static [u8]| {
-        raw::payload(&msg::ChannelRequest::new(number, SshStr::new(kind), false, fields))
+        konko_test::raw::payload(&msg::ChannelRequest::new(number, SshStr::new(kind), false, fields))
     };
     match act {
         Act::Data => rig.peer.put(&msg::ChannelData::new(number, b"x")),

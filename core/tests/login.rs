@@ -1,7 +1,5 @@
 //! How a user gets in: what is asked, in which order, and what stands in the report.
 
-mod pair;
-
 use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
@@ -9,8 +7,8 @@ use konko_core::client::Password;
 use konko_core::keys::{KeyError, KeyKind, KeyPair};
 use konko_core::login::{Answer, Asked, AuthFailure, LoggedIn, Login, Outcome, Question, Way};
 use konko_core::*;
-use pair::apps::Host;
-use pair::{App, Pair, host_key, key_of, transport_config};
+use konko_test::apps::Host;
+use konko_test::{App, Pair, host_key, key_of, transport_config};
 
 /// What somebody says to a question.
 type Answers = Box<dyn FnMut(&Question) -> Answer>;

@@ -1,8 +1,6 @@
 //! What a connection allocates: nothing for a packet in flight, little for a stranger, and nothing
 //! is left behind.
 
-mod raw;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -13,7 +11,7 @@ use konko_core::crypto::Kex;
 use konko_core::msg;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Sink, SshStr};
-use raw::{Machine, PASSWORD, Rig, strings};
+use konko_test::raw::{Machine, PASSWORD, Rig, strings};
 
 struct Counting;
 
@@ -80,8 +78,9 @@ fn a_packet_of_data_allocates_nothing_in_either_direction() {
         rig.login();
         let (id, number) = rig.opened(5, u32::MAX, 32 << 10);
         let data = vec![7; 32 << 10];
-        let packets: Vec<Vec<u8>> =
-            (0..60).map(|_| rig.peer.packet(&raw::payload(&msg::ChannelData::new(number, &data)))).collect();
+        let packets: Vec<Vec<u8>> = (0..60)
+            .map(|_| rig.peer.packet(&konko_test::raw::payload(&msg::ChannelData::new(number, &data))))
+            .collect();
         let Rig { machine, rx, now, .. } = &mut rig;
         let mut exchange = |packet: &[u8]| {
             rx.push(packet);
@@ -351,7 +350,8 @@ fn c14_refused_and_closed_channels_leave_nothing() {
     let mut rig = Rig::new(Role::Server);
     rig.login();
     rig.app.hold_opens = true;
-    let open = raw::payload(&msg::ChannelOpen::new(SshStr::new(b"session"), 3, 1 << 20, 1 << 15, &[]));
+    let open =
+        konko_test::raw::payload(&msg::ChannelOpen::new(SshStr::new(b"session"), 3, 1 << 20, 1 << 15, &[]));
     let mut refuse = |n: usize| {
         for _ in 0..n {
             rig.send(&open);
@@ -387,7 +387,8 @@ fn c14_refused_and_closed_channels_leave_nothing() {
 #[test]
 fn an_idle_poll_does_not_look_at_channels() {
     let time = |channels: usize| {
-        let mut config = raw::rig::server_config(raw::rig::transport(Default::default()));
+        let mut config =
+            konko_test::raw::rig::server_config(konko_test::raw::rig::transport(Default::default()));
         std::sync::Arc::make_mut(&mut config.transport).limits.channels = 2000;
         let mut rig = Rig::server(config);
         rig.login();

@@ -1,8 +1,6 @@
 //! A key is the same key however its blob is spelt (A1): a second spelling is the key itself or no
 //! key at all, wherever keys are looked up, stored or compared.
 
-mod raw;
-
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +14,8 @@ use konko_core::keys::{KeyKind, KeyPair, PublicKey};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::Sink;
 
-use raw::*;
+use konko_test::raw::*;
+use konko_test::{key_of, rsa_key};
 
 /// A key of each kind.
 fn keys() -> Vec<Arc<KeyPair>> {

@@ -1,8 +1,5 @@
 //! Keys are renewed in the middle of everything, and nobody notices.
 
-mod pair;
-mod raw;
-
 use std::time::Duration;
 
 use konko_core::channel::{ChannelRequest, OpenKind, Stream};
@@ -14,9 +11,9 @@ use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
 use konko_core::*;
-use pair::apps::{Host, Shell, all_methods, source_byte};
-use pair::{Pair, host_key, transport_config};
-use raw::{PASSWORD, Rig, strings};
+use konko_test::apps::{Host, Shell, all_methods, source_byte};
+use konko_test::raw::{PASSWORD, Rig, strings};
+use konko_test::{Pair, host_key, transport_config};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Who {
@@ -40,7 +37,7 @@ fn session(load: Load, size: usize, adjust: impl Fn(&mut TransportConfig)) -> Pa
     server.methods = all_methods();
     let input = || (0..size as u64).map(source_byte).collect();
     let shell = match load {
-        Load::Idle => Shell::login([pair::apps::Proof::Password("wonderland")]),
+        Load::Idle => Shell::login([konko_test::apps::Proof::Password("wonderland")]),
         Load::Up => Shell::new("count").with_input(input()),
         Load::Down => Shell::new(&format!("source {size}")),
         Load::BothWays => Shell::new("echo").with_input(input()),

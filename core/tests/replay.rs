@@ -1,8 +1,6 @@
 //! Sessions are recorded on both ends and replayed: everything comes out the same, and the first
 //! place where it does not is found.
 
-mod pair;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,8 +10,8 @@ use konko_core::keys::{KeyKind, KeyPair};
 use konko_core::replay::{Divergence, Report, SecretTranscript, Setup, TranscriptError, replay};
 use konko_core::*;
 
-use pair::apps::{Host, Proof, Shell, all_methods};
-use pair::{Pair, host_key, key_of, transport_config};
+use konko_test::apps::{Host, Proof, Shell, all_methods};
+use konko_test::{Pair, host_key, key_of, transport_config};
 
 struct Story {
     client: ClientConfig,
@@ -129,7 +127,7 @@ fn a_key_that_is_not_in_the_setup_is_named() {
 
 #[test]
 fn data_both_ways_replays_with_rekeys_compression_and_slots() {
-    let input: Vec<u8> = (0..1_000_000u64).map(pair::apps::source_byte).collect();
+    let input: Vec<u8> = (0..1_000_000u64).map(konko_test::apps::source_byte).collect();
     for compressed in [false, true] {
         for command in ["echo", "source 300000", "count"] {
             let mut configs = configs();

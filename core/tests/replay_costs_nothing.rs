@@ -1,8 +1,6 @@
 //! A connection that is not recorded allocates nothing for the recorder: data goes both ways, is
 //! consumed and acknowledged, without one allocation.
 
-mod pair;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +10,7 @@ use konko_core::client::{AuthMethod, Password};
 use konko_core::server::Verdict;
 use konko_core::*;
 
-use pair::{host_key, transport_config};
+use konko_test::{host_key, transport_config};
 
 struct Counting;
 

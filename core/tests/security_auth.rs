@@ -1,8 +1,6 @@
 //! User authentication of our server against hostile clients. Each test carries its row of the
 //! security facts (AS).
 
-mod raw;
-
 #[path = "security_auth/keys.rs"]
 mod keys;
 
@@ -18,8 +16,9 @@ use konko_core::server::{Challenge, Verdict};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::{Blocked, ServerConfig, UsageError};
-use raw::rig::{server_config, transport};
-use raw::*;
+use konko_test::key_of;
+use konko_test::raw::rig::{server_config, transport};
+use konko_test::raw::*;
 
 fn failure(methods: &str, partial: bool) -> Vec<u8> {
     let mut m = strings(51, &[methods.as_bytes()]);

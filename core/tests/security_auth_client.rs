@@ -1,8 +1,6 @@
 //! User authentication of our client against hostile servers. Each test carries its row of the
 //! security facts (AC).
 
-mod raw;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +12,9 @@ use konko_core::keys::{KeyKind, KeyPair, signature};
 use konko_core::server::Verdict;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink};
-use raw::rig::Proof;
-use raw::*;
+use konko_test::raw::rig::Proof;
+use konko_test::raw::*;
+use konko_test::{key_of, rsa_key};
 
 fn failure(methods: &str, partial: bool) -> Vec<u8> {
     let mut m = strings(51, &[methods.as_bytes()]);

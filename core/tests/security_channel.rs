@@ -1,7 +1,6 @@
 //! Channels against hostile peers. Each test carries its row of the security facts.
 
 mod property;
-mod raw;
 
 #[path = "security_channel/sessions.rs"]
 mod sessions;
@@ -14,9 +13,9 @@ use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::{Blocked, ClientConfig};
+use konko_test::raw::rig::transport;
+use konko_test::raw::*;
 use proptest::prelude::*;
-use raw::rig::transport;
-use raw::*;
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 const WINDOW: u32 = 2 << 20;

@@ -1,8 +1,6 @@
 //! Generators over whole classes of hostile input: every message in every state (G1), every damage
 //! to a valid message (G2), every flipped bit (G4), every reordering of a handshake (G8).
 
-mod raw;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +11,9 @@ use konko_core::transport::legal;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::*;
-use raw::rig::{Proof, prove, server_config, transport};
-use raw::*;
+use konko_test::raw::rig::{Proof, prove, server_config, transport};
+use konko_test::raw::*;
+use konko_test::{host_key, key_of};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 

@@ -1,7 +1,5 @@
 //! Key exchange against hostile peers. Each test carries its row of the security facts.
 
-mod raw;
-
 #[path = "security_kex/host_key.rs"]
 mod host_key;
 
@@ -12,8 +10,9 @@ use konko_core::keys::KeyKind;
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
-use raw::rig::{Proof, transport};
-use raw::*;
+use konko_test::key_of;
+use konko_test::raw::rig::{Proof, transport};
+use konko_test::raw::*;
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 

@@ -1,15 +1,14 @@
 //! Public values and groups of a key exchange from hostile peers. Each test carries its row of the
 //! security facts.
 
-mod raw;
-
 use konko_core::crypto::{Curve, Kex, groups};
 use konko_core::error::Fault;
 use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::Sink;
 use konko_core::{Rng, Seed};
-use raw::*;
+use konko_test::host_key;
+use konko_test::raw::*;
 
 // ---- public values ----
 

@@ -1,9 +1,10 @@
 //! What a server promises beside the layers' own rules. Each test carries its row of the security facts.
 
-mod raw;
+mod counting;
 
 use std::time::Duration;
 
+use counting::{Broken, VERIFIED};
 use konko_core::TransportConfig;
 use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::Fault;
@@ -11,9 +12,9 @@ use konko_core::keys::KeyKind;
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use raw::counting::{Broken, VERIFIED};
-use raw::rig::{server_config, transport};
-use raw::{Rig, key_of, payload, provider, rsa_key, strings};
+use konko_test::raw::rig::{server_config, transport};
+use konko_test::raw::{Rig, payload, provider, strings};
+use konko_test::{key_of, rsa_key};
 
 const WINDOW: u32 = 2 << 20;
 const PACKET: u32 = 32 * 1024;

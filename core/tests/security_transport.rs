@@ -1,8 +1,6 @@
 //! Identification, packets and their protection against hostile peers. Each test carries its row of
 //! the security facts.
 
-mod raw;
-
 #[path = "security_transport/packets.rs"]
 mod packets;
 
@@ -18,8 +16,8 @@ use konko_core::error::{EndedBy, Error, Fault, Phase, TimerKind};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use raw::rig::transport;
-use raw::*;
+use konko_test::raw::rig::transport;
+use konko_test::raw::*;
 use sha2::Sha256;
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];

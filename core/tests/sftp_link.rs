@@ -2,7 +2,6 @@
 
 #[path = "sftp/link.rs"]
 mod link;
-mod pair;
 mod sftp;
 
 use std::time::Duration;
@@ -20,7 +19,7 @@ fn big(len: usize) -> Vec<u8> {
 }
 
 /// Bytes a second that arrive at the other end, once half of the file has. All of it has to arrive unchanged.
-fn rate(pair: &mut pair::Pair<link::Mover, link::Store>, up: bool, total: usize) -> f64 {
+fn rate(pair: &mut konko_test::Pair<link::Mover, link::Store>, up: bool, total: usize) -> f64 {
     (pair.link.bandwidth, pair.link.chunk) = (GIGABIT, 64 * 1024);
     let data = big(total);
     let app = &mut pair.client.app;

@@ -1,14 +1,12 @@
 //! Loops of many connections read into one buffer: a connection keeps only what it could not take.
 
-mod pair;
-
 use std::sync::Arc;
 
 use konko_core::replay::{Report, Setup, replay};
 use konko_core::*;
 
-use pair::apps::{Host, Shell, source_byte};
-use pair::{App, host_key, transport_config};
+use konko_test::apps::{Host, Shell, source_byte};
+use konko_test::{App, host_key, transport_config};
 
 /// Gives `bytes` to a connection as such a loop does: into its own buffer if it has something in
 /// there, else into the shared one.

@@ -1,9 +1,7 @@
 //! Whole sessions between our client and our server, on a virtual clock.
 
-mod pair;
-
-use pair::apps::{Host, Proof, Shell, all_methods, source_byte};
-use pair::{Pair, host_key, key_of, transport_config};
+use konko_test::apps::{Host, Proof, Shell, all_methods, source_byte};
+use konko_test::{Pair, host_key, key_of, transport_config};
 
 use konko_core::keys::KeyKind;
 use konko_core::*;

@@ -1,10 +1,11 @@
 //! What a stranger can have a server compute before anybody has authenticated (K-21).
 
-mod raw;
+mod counting;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use counting::{Broken, EXPONENT, RAISED};
 use konko_core::crypto::kex::{Ephemeral, PublicValue};
 use konko_core::crypto::{Curve, Kex, Provider, SigAlg};
 use konko_core::error::Fault;
@@ -12,9 +13,9 @@ use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko_core::provider::{best, rustcrypto};
 use konko_core::transport::negotiate::Policy;
 use konko_core::{Blocked, Rng, Seed, ServerConfig, TransportConfig, msg};
-use raw::counting::{Broken, EXPONENT, RAISED};
-use raw::rig::{server_config, transport};
-use raw::{Rig, host_key, payload, provider};
+use konko_test::host_key;
+use konko_test::raw::rig::{server_config, transport};
+use konko_test::raw::{Rig, payload, provider};
 
 #[test]
 fn k21_a_server_offers_no_diffie_hellman_over_finite_fields_unless_it_is_told_to() {

@@ -1,6 +1,5 @@
 //! Questions whose ticket is dropped: the answer is no.
 
-mod raw;
 mod sftp;
 
 use std::time::Duration;
@@ -13,7 +12,7 @@ use konko_core::sftp::{
 };
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
-use raw::*;
+use konko_test::raw::*;
 use sftp::*;
 
 const WINDOW: u32 = 2 << 20;

@@ -1,8 +1,5 @@
 //! Silence and broken links end in the named error, at the right time, in every state.
 
-mod pair;
-mod raw;
-
 use std::time::Duration;
 
 use konko_core::channel::ChannelRequest;
@@ -12,10 +9,10 @@ use konko_core::transport::Keepalive;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
 use konko_core::{Blocked, Connection, RxBuf, ServerConfig, Side, Step, Time};
-use pair::apps::{Host, Shell, all_methods};
-use pair::{Pair, host_key, transport_config};
-use raw::rig::{Proof, server_config, transport};
-use raw::{Rig, strings};
+use konko_test::apps::{Host, Shell, all_methods};
+use konko_test::raw::rig::{Proof, server_config, transport};
+use konko_test::raw::{Rig, strings};
+use konko_test::{Pair, host_key, transport_config};
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
 
@@ -395,8 +392,8 @@ fn u04_the_end_of_input_at_any_byte_is_an_error_with_its_phase() {
 }
 
 /// What an end says that gets this input and nothing more.
-fn cut_off<S: Side, A: pair::App<S>>(
-    end: &mut pair::End<Connection<S>, A>,
+fn cut_off<S: Side, A: konko_test::App<S>>(
+    end: &mut konko_test::End<Connection<S>, A>,
     now: Time,
     input: &[u8],
 ) -> Error {

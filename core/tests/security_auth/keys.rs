@@ -1,5 +1,7 @@
 //! Our server: keys.
 
+use konko_test::rsa_key;
+
 use super::*;
 
 #[test]

@@ -1,6 +1,18 @@
 //! The host key.
 
+use std::sync::Arc;
+
+use konko_core::keys::{KeyPair, PrivateKey};
+use konko_core::provider;
+use konko_test::rsa_key;
+
 use super::*;
+
+/// An RSA key of 1024 bits.
+fn weak_key() -> Arc<KeyPair> {
+    let key = PrivateKey::load(include_bytes!("../data/keys/rsa1024"), None).unwrap();
+    Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
+}
 
 #[test]
 fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
@@ -101,7 +113,7 @@ fn k25_the_host_key_stays_the_same_in_later_exchanges() {
 fn h18_weak_rsa_host_keys_are_refused() {
     let mut rig = Rig::new(Role::Client);
     rig.peer.offer.host_key = "rsa-sha2-256".into();
-    rig.peer.host_key = fixture("rsa1024");
+    rig.peer.host_key = weak_key();
     rig.app.accept_host = None;
     rig.kexinit().method();
     rig.assert_fault(Fault::WeakHostKey);
@@ -116,7 +128,7 @@ fn c18_weak_host_keys_are_taken_when_asked_for() {
         config.allow_terrapin = !taken;
         let mut rig = Rig::with(Role::Client, config);
         rig.peer.offer.host_key = "rsa-sha2-256".into();
-        rig.peer.host_key = fixture("rsa1024");
+        rig.peer.host_key = weak_key();
         if taken {
             rig.login();
         } else {

@@ -14,7 +14,7 @@ use konko_core::{
     server,
 };
 
-use crate::pair::{App, Pair, host_key, transport_config};
+use konko_test::{App, Pair, host_key, transport_config};
 
 /// A client that moves files.
 pub struct Mover {

@@ -8,11 +8,8 @@ use std::time::Duration;
 use konko::core::transport::negotiate::Role;
 use konko::core::wire::Reader;
 
-#[path = "../../../core/tests/raw/mod.rs"]
-mod raw;
-
-#[allow(unused_imports)]
-pub use raw::{RawPeer, key_of, rsa_key, strings};
+pub use konko_test::raw::{RawPeer, strings};
+pub use konko_test::{key_of, rsa_key};
 
 /// What stands behind the length: the tag of AES-GCM, whose lengths are in clear.
 const TAG: usize = 16;

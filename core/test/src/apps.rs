@@ -1,4 +1,4 @@
-//! Applications for the two ends of a [`Pair`](super::Pair).
+//! Applications for the two ends of a [`Pair`](crate::Pair).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::server::{Attempt, Challenge, Verdict};
 use konko_core::*;
 
-use super::App;
+use crate::App;
 
 /// One way for the client to authenticate.
 #[derive(Clone)]

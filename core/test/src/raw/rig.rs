@@ -13,7 +13,8 @@ use konko_core::server::{Attempt, AuthTicket, Challenge, ProbeTicket, Server, Ve
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::*;
 
-use super::{PASSWORD, RawPeer, host_key, provider, strings};
+use super::{PASSWORD, RawPeer, provider, strings};
+use crate::host_key;
 
 #[allow(clippy::large_enum_variant)]
 pub enum Machine {

@@ -2,17 +2,12 @@
 //!
 //! Everything is decided by the seed: latency, bandwidth and how the bytes are cut. A test tells
 //! what the two applications do and drives the pair until something has happened.
-#![allow(dead_code)]
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
-use konko_core::provider;
 use konko_core::*;
-
-pub mod apps;
 
 /// How bytes travel in one direction.
 #[derive(Clone, Debug)]
@@ -67,20 +62,6 @@ pub struct Pair<C, S> {
     to_server: Wire,
     to_client: Wire,
     pub steps: u64,
-}
-
-pub fn host_key() -> Arc<KeyPair> {
-    key_of(KeyKind::Ed25519, 7)
-}
-
-pub fn key_of(kind: KeyKind, seed: u8) -> Arc<KeyPair> {
-    let mut rng = Rng::from_seed(&Seed::new([seed; 32]));
-    let key = PrivateKey::generate(kind, &mut rng).unwrap();
-    Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
-}
-
-pub fn transport_config() -> TransportConfig {
-    TransportConfig::new(provider::rustcrypto())
 }
 
 impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {

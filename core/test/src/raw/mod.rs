@@ -2,9 +2,7 @@
 //! stops it from sending any bytes or messages in any state, skipping, repeating or reordering.
 //!
 //! It computes exchange hashes and keys by itself, so it also checks the core's.
-#![allow(dead_code)]
 
-pub mod counting;
 pub mod rig;
 
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use konko_core::crypto::{
     Cipher, Compression, Digest, DirectionKeys, HashAlg, Kex, Mac, PacketOpener, PacketSealer, Protection,
     Provider, Secret, SharedSecret, SigAlg,
 };
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::KeyPair;
 use konko_core::msg::{self, KexInit, Message};
 use konko_core::provider;
 use konko_core::transport::negotiate::Role;
@@ -22,31 +20,10 @@ use konko_core::wire::{NameList, Reader, Sink};
 use konko_core::{Rng, Seed};
 use zlib_rs::{Deflate, DeflateFlush, Inflate, InflateFlush};
 
-#[allow(unused_imports)]
 pub use rig::{Machine, Rig};
 
 /// The password that the rig's server takes.
 pub const PASSWORD: &str = "wonderland";
-
-pub fn key_of(kind: KeyKind, seed: u8) -> Arc<KeyPair> {
-    let mut rng = Rng::from_seed(&Seed::new([seed; 32]));
-    Arc::new(PrivateKey::generate(kind, &mut rng).unwrap().key_pair(provider::rustcrypto()).unwrap())
-}
-
-pub fn host_key() -> Arc<KeyPair> {
-    key_of(KeyKind::Ed25519, 7)
-}
-
-pub fn rsa_key() -> Arc<KeyPair> {
-    fixture("rsa")
-}
-
-pub fn fixture(name: &str) -> Arc<KeyPair> {
-    // From wherever this module is taken into a test.
-    let path = format!("{}/../core/tests/data/keys/{name}", env!("CARGO_MANIFEST_DIR"));
-    let key = PrivateKey::load(&std::fs::read(path).unwrap(), None).unwrap();
-    Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
-}
 
 /// A message as its payload.
 pub fn payload<'m>(message: &impl Message<'m>) -> Vec<u8> {
@@ -219,7 +196,7 @@ impl RawPeer {
             out_seq: 0,
             in_seq: 0,
             session_id: Vec::new(),
-            host_key: host_key(),
+            host_key: crate::host_key(),
             host_blob: None,
             host_zeros: [0, 0],
             chosen: None,
