@@ -301,55 +301,6 @@ impl RawPeer {
         }
     }
 
-    /// The next message of the machine; handles its ident line and its NEWKEYS.
-    pub fn next(&mut self) -> Option<Vec<u8>> {
-        if self.their_ident.is_empty() {
-            let end = self.rx.windows(2).position(|w| w == b"\r\n")?;
-            self.their_ident = self.rx[..end].to_vec();
-            self.rx.drain(..end + 2);
-        }
-        let shape = self.opener.as_ref().map_or(konko_core::crypto::Shape::PLAIN, |o| o.shape());
-        if self.rx.len() < shape.head.max(4) {
-            return None;
-        }
-        let mut head = self.rx[..shape.head].to_vec();
-        // Asking for the length changes the state of some ciphers, so look at the whole input first.
-        let length = match &mut self.opener {
-            Some(opener) => opener.length(self.in_seq, &mut head),
-            None => u32::from_be_bytes(head[..4].try_into().unwrap()),
-        } as usize;
-        let total = 4 + length + shape.tag;
-        assert!(self.rx.len() >= total, "the machine sends whole packets");
-        self.rx[..shape.head].copy_from_slice(&head);
-        let mut packet: Vec<u8> = self.rx.drain(..total).collect();
-        if let Some(opener) = &mut self.opener {
-            opener.open(self.in_seq, &mut packet).expect("the machine's packets are genuine");
-        }
-        self.in_seq = self.in_seq.wrapping_add(1);
-        let pad = packet[4] as usize;
-        let mut body = packet[5..4 + length - pad].to_vec();
-        if let Some(paddings) = &mut self.paddings {
-            paddings.push(packet[4 + length - pad..4 + length].to_vec());
-        }
-        if let Some(inflate) = &mut self.inflate {
-            body = inflated(inflate, &body);
-        }
-        match body[0] {
-            20 => self.their_init = body.clone(),
-            21 => {
-                self.opener = Some(self.next_opener.take().expect("NEWKEYS after the keys were derived"));
-                if self.strict {
-                    self.in_seq = 0;
-                }
-                let way = usize::from(self.role == Role::Client);
-                self.inflate = self.zips(way).then(new_inflate);
-            }
-            52 if self.role == Role::Client => self.login_done(),
-            _ => {}
-        }
-        Some(body)
-    }
-
     /// The number of the machine's next message. What answers a KEXINIT or a reply made up by hand is
     /// only looked at, where it stands in clear.
     pub fn next_unless_newkeys(&mut self, sent: u8) -> Option<u8> {
@@ -575,6 +526,59 @@ impl RawPeer {
         let signature = key.sign(alg, &signed, &mut self.rng).unwrap();
         request.put_string(&signature);
         request
+    }
+}
+
+/// The messages of the machine, opened; its identification line and its NEWKEYS take effect on the way.
+impl Iterator for RawPeer {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if self.their_ident.is_empty() {
+            let end = self.rx.windows(2).position(|w| w == b"\r\n")?;
+            self.their_ident = self.rx[..end].to_vec();
+            self.rx.drain(..end + 2);
+        }
+        let shape = self.opener.as_ref().map_or(konko_core::crypto::Shape::PLAIN, |o| o.shape());
+        if self.rx.len() < shape.head.max(4) {
+            return None;
+        }
+        let mut head = self.rx[..shape.head].to_vec();
+        // Asking for the length changes the state of some ciphers, so look at the whole input first.
+        let length = match &mut self.opener {
+            Some(opener) => opener.length(self.in_seq, &mut head),
+            None => u32::from_be_bytes(head[..4].try_into().unwrap()),
+        } as usize;
+        let total = 4 + length + shape.tag;
+        assert!(self.rx.len() >= total, "the machine sends whole packets");
+        self.rx[..shape.head].copy_from_slice(&head);
+        let mut packet: Vec<u8> = self.rx.drain(..total).collect();
+        if let Some(opener) = &mut self.opener {
+            opener.open(self.in_seq, &mut packet).expect("the machine's packets are genuine");
+        }
+        self.in_seq = self.in_seq.wrapping_add(1);
+        let pad = packet[4] as usize;
+        let mut body = packet[5..4 + length - pad].to_vec();
+        if let Some(paddings) = &mut self.paddings {
+            paddings.push(packet[4 + length - pad..4 + length].to_vec());
+        }
+        if let Some(inflate) = &mut self.inflate {
+            body = inflated(inflate, &body);
+        }
+        match body[0] {
+            20 => self.their_init = body.clone(),
+            21 => {
+                self.opener = Some(self.next_opener.take().expect("NEWKEYS after the keys were derived"));
+                if self.strict {
+                    self.in_seq = 0;
+                }
+                let way = usize::from(self.role == Role::Client);
+                self.inflate = self.zips(way).then(new_inflate);
+            }
+            52 if self.role == Role::Client => self.login_done(),
+            _ => {}
+        }
+        Some(body)
     }
 }
 

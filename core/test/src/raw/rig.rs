@@ -288,7 +288,7 @@ impl Rig {
 
     /// All messages of the machine that have arrived.
     pub fn messages(&mut self) -> Vec<Vec<u8>> {
-        std::iter::from_fn(|| self.peer.next()).collect()
+        self.peer.by_ref().collect()
     }
 
     /// The numbers of all messages that have arrived.
