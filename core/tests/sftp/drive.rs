@@ -105,6 +105,8 @@ pub struct Local<F> {
     pub most_held: usize,
     /// What comes of this job is not kept.
     pub busy: Option<JobId>,
+    /// Hands in all that came before it asks what there is to be said.
+    pub hasty: bool,
 }
 
 impl<F: Far> Local<F> {
@@ -131,6 +133,7 @@ impl<F: Far> Local<F> {
             patience: 100_000,
             most_held: 0,
             busy: None,
+            hasty: false,
         };
         local.round();
         local
@@ -212,7 +215,9 @@ impl<F: Far> Local<F> {
                             Handled::Done | Handled::Other(_) => {}
                         }
                         self.most_held = self.most_held.max(self.transfers.held());
-                        self.notices();
+                        if !self.hasty {
+                            self.notices();
+                        }
                     }
                 }
             }

@@ -9,8 +9,8 @@ use super::TransferConfig;
 /// Latency that is never taken for a queue: what a busy local machine has.
 const GRACE: Duration = Duration::from_millis(5);
 
-/// A window in bytes and requests. It opens by what is acknowledged as long as replies are not much
-/// slower than the fastest one, so it doubles each round trip until something on the way is full; it
+/// A window in bytes and requests. It opens by what is acknowledged as long as it is used and replies are not
+/// much slower than the fastest one, so it doubles each round trip until something on the way is full; it
 /// closes when a server stalls, and then stays below what stalled it.
 #[derive(Debug)]
 pub(super) struct Window {
@@ -23,6 +23,10 @@ pub(super) struct Window {
     /// Most requests that ever were.
     pub(super) peak: usize,
     fastest: Option<Duration>,
+    /// Most bytes in flight in this round trip and in the one before, and when this one began. Replies often
+    /// come many at a time: how much is in flight while they are taken says nothing.
+    crests: (usize, usize),
+    round: Time,
     /// The last sign of progress.
     progress: Time,
     stall: Duration,
@@ -41,6 +45,8 @@ impl Window {
             in_requests: 0,
             peak: 0,
             fastest: None,
+            crests: (0, 0),
+            round: Time::ZERO,
             progress: Time::ZERO,
             stall: config.stall,
             stalls: 0,
@@ -75,6 +81,7 @@ impl Window {
         self.in_bytes = self.in_bytes.saturating_add(len);
         self.in_requests = self.in_requests.saturating_add(1);
         self.peak = self.peak.max(self.in_requests);
+        self.crests.0 = self.crests.0.max(self.in_bytes);
     }
 
     /// A request is over without a word about how fast the server is.
@@ -85,14 +92,17 @@ impl Window {
 
     /// The reply to a request of `len` bytes that was sent at `sent`.
     pub(super) fn acked(&mut self, len: usize, sent: Time, now: Time) {
-        let was_full = !self.has_room();
         self.forget(len);
         (self.progress, self.stalls) = (now, 0);
         let took = now.since(sent);
         let fastest = self.fastest.map_or(took, |f| f.min(took));
         self.fastest = Some(fastest);
         let quick = took <= fastest.saturating_mul(4).saturating_add(GRACE);
-        if quick && (was_full || self.in_bytes.saturating_mul(2) > self.bytes) {
+        if sent >= self.round {
+            (self.crests, self.round) = ((self.in_bytes, self.crests.0), now);
+        }
+        let used = self.crests.0.max(self.crests.1);
+        if quick && used.saturating_mul(2) > self.bytes {
             self.bytes = self.bytes.saturating_add(len).min(self.max_bytes);
         }
     }
@@ -137,25 +147,27 @@ mod tests {
 
     #[test]
     fn it_doubles_each_round_trip_and_stops_at_the_limit() {
-        let mut w = Window::new(&TransferConfig::default());
-        let mut flying = alloc::collections::VecDeque::new();
-        for round in 0..10 {
-            // Each reply makes room, which is used at once.
-            for _ in 0..flying.len() {
-                flying.pop_front();
-                w.acked(32 << 10, at(round * 100 - 100), at(round * 100));
-                while w.has_room() {
-                    w.sent(32 << 10, at(round * 100));
-                    flying.push_back(());
+        // Replies come one by one, each making room that is used at once; or all of them before anything is sent.
+        for at_once in [false, true] {
+            let mut w = Window::new(&TransferConfig::default());
+            for round in 0..10u64 {
+                let (before, now) = (at((round * 100).saturating_sub(100)), at(round * 100));
+                let mut fresh = 0;
+                for _ in 0..w.in_flight() {
+                    w.acked(32 << 10, before, now);
+                    while !at_once && w.has_room() {
+                        w.sent(32 << 10, now);
+                        fresh += 1;
+                    }
                 }
+                while w.has_room() {
+                    w.sent(32 << 10, now);
+                    fresh += 1;
+                }
+                assert_eq!((w.in_flight(), fresh), ((8 << round).min(1024), w.in_flight()), "{at_once}");
             }
-            while w.has_room() {
-                w.sent(32 << 10, at(round * 100));
-                flying.push_back(());
-            }
-            assert_eq!(w.in_flight(), (8 << round).min(1024));
+            assert_eq!((w.bytes, w.peak), (32 << 20, 1024));
         }
-        assert_eq!((w.bytes, w.peak), (32 << 20, 1024));
     }
 
     #[test]
