@@ -23,7 +23,7 @@ use konko::sftp::{
 };
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// Answers at once. Room for so many of the largest reads is what a session may hold.
+/// Answers at once, of all sessions.
 pub const AT_ONCE: usize = 64;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -276,8 +276,9 @@ fn session(call: &Call<'_>, store: &Arc<ObjectStore>, workers: &Workers, databas
         .layer(Arc::new(rules))
         .layer(Arc::clone(&quota) as Arc<_>)
         .layer(Arc::new(audit));
-    // A read of the largest size is kept room for before it is answered.
-    let config = ServerConfig { max_backlog: (AT_ONCE + 1) << 18, ..ServerConfig::default() };
+    // Room is kept for the answer of each read, a quarter of a MiB at most: for those that are under way, and as many
+    // that wait for a worker or are on their way to the client.
+    let config = ServerConfig { max_backlog: (2 * AT_ONCE) << 18, ..ServerConfig::default() };
     let served = serve(call.channel(), config, &mut files);
     eprintln!(
         "{user}: {} operations, {} bytes read, {} written",

@@ -146,7 +146,7 @@ impl fmt::Debug for Workers {
 type Results<F> = Arc<Mutex<Vec<(u64, Option<Finished<F>>)>>>;
 
 /// A client's session on a file system that takes its time: a [`Backend`] whose calls go to [`Workers`], as many at
-/// once as they are, in the order that the protocol wants.
+/// once as they are and as many more that wait for them, in the order that the protocol wants.
 ///
 /// ```no_run
 /// # use konko::core::sftp::{FileSystem, ServerConfig};
@@ -155,8 +155,8 @@ type Results<F> = Arc<Mutex<Vec<(u64, Option<Finished<F>>)>>>;
 /// # struct Store;
 /// # impl FileSystem for Store { type File = (); type Dir = std::vec::IntoIter<Result<konko::sftp::DirItem, konko::sftp::Status>>; }
 /// # fn example(channel: &Channel, store: Arc<Store>, workers: &Workers) -> std::io::Result<()> {
-/// // Room for 64 of the largest reads at once.
-/// let config = ServerConfig { max_backlog: 64 << 18, ..ServerConfig::default() };
+/// // Room for the largest reads: for 64 at once, and 64 that wait or are on their way to the client.
+/// let config = ServerConfig { max_backlog: 128 << 18, ..ServerConfig::default() };
 /// serve(channel, config, &mut Pooled::new(store, workers))
 /// # }
 /// ```
@@ -174,7 +174,8 @@ where
 {
     /// A session with nothing open.
     pub fn new(fs: Arc<F>, workers: &Workers) -> Self {
-        let queue = Queue::new(workers.0.most);
+        // While answers are on their way to the session, the workers have the next calls already.
+        let queue = Queue::new(workers.0.most.saturating_mul(2));
         Pooled { fs, open: OpenFiles::new(), queue, workers: workers.clone(), results: Arc::default() }
     }
 
