@@ -103,6 +103,7 @@
 //! The same configuration, seed and sequence of poll times, input and calls gives the same output
 //! bytes, events and deadlines, on every machine and with every [provider].
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),

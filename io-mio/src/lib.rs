@@ -109,6 +109,7 @@
 //! from anywhere, as a message.
 //!
 //! To have the connections in an event loop of your own, see [`Driver`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod app;

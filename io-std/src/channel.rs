@@ -1,4 +1,6 @@
 mod protocol;
+#[cfg(feature = "server")]
+mod serving;
 mod streams;
 
 use std::fmt;
@@ -120,15 +122,6 @@ impl Channel {
             .await_control(deadline, "the answer to the channel open", |chan| chan.opened.take())?
             .map_err(|kind| shared.error(kind))?;
         Ok(channel)
-    }
-
-    /// One that the peer opened and that was accepted.
-    pub(crate) fn accepted(handle: &Arc<Handle>, id: ChannelId) -> Self {
-        let timeout = handle.io_timeout;
-        let channel =
-            Channel(Arc::new(Inner { handle: Arc::clone(handle), id, timeout: AtomicU64::new(u64::MAX) }));
-        channel.set_timeout(timeout);
-        channel
     }
 
     /// The channel's identifier.
@@ -373,23 +366,6 @@ impl Channel {
         let chan = state.channels.get_mut(&self.0.id);
         if let Some(direct) = chan.and_then(|chan| chan.direct[wait as usize].as_mut()) {
             direct.copier_writes = writes;
-        }
-    }
-
-    /// The peer's identification line.
-    pub(crate) fn peer_ident(&self) -> Vec<u8> {
-        let state = self.shared().lock();
-        state.end.conn().peer_ident().map(|ident| ident.as_bytes().to_vec()).unwrap_or_default()
-    }
-
-    /// Says whether the peer still waits for what is written here. Does not keep the channel open.
-    pub(crate) fn watcher(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
-        move || {
-            handle.upgrade().is_some_and(|handle| {
-                let state = handle.shared.lock();
-                state.ended.is_none() && state.channels.get(&id).is_some_and(|c| !c.closed)
-            })
         }
     }
 

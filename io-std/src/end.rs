@@ -1,12 +1,23 @@
 //! One end of a connection, client or server, for what drives both.
 
+use konko_core::channel::{ChannelId, ChannelRequest, RequestTicket};
 use konko_core::client::HostKeyTicket;
 use konko_core::login::Login;
-use konko_core::{
-    ClientAuth, ClientConnection, Connection, Error, Event, RxBuf, ServerConnection, Side, Step, Time,
-};
+use konko_core::{ClientAuth, ClientConnection, Connection, Error, Event, RxBuf, Side, Step, Time};
 
-use crate::server::ask::Ask;
+#[cfg(feature = "server")]
+pub(crate) use crate::server::ask::Ask;
+
+/// What an application is asked. A client's is asked nothing.
+#[cfg(not(feature = "server"))]
+pub(crate) enum Ask {}
+
+#[cfg(not(feature = "server"))]
+impl Ask {
+    pub(crate) fn notice(&self) -> Option<crate::Notice> {
+        match *self {}
+    }
+}
 
 /// One end: a connection, and what only its role keeps.
 pub(crate) trait End: Send {
@@ -18,6 +29,17 @@ pub(crate) trait End: Send {
 
     /// What both roles can do.
     fn conn_mut(&mut self) -> &mut Connection<dyn Side>;
+
+    /// The peer requests something of a channel. What is no question to an application is refused here.
+    fn requested(
+        &mut self,
+        channel: ChannelId,
+        ticket: Option<RequestTicket>,
+        request: &ChannelRequest<'_>,
+    ) -> Option<Ask>;
+
+    /// A channel is closed; what tells the application so.
+    fn closed(&mut self, channel: ChannelId) -> Option<Ask>;
 }
 
 /// A client's.
@@ -66,21 +88,20 @@ impl End for ClientEnd {
     fn conn_mut(&mut self) -> &mut Connection<dyn Side> {
         &mut self.conn
     }
-}
 
-impl End for ServerConnection {
-    fn poll<'b>(&mut self, now: Time, rx: &'b mut RxBuf) -> Result<Step<Event<'b, Option<Ask>>>, Error> {
-        Ok(match ServerConnection::poll(self, now, rx)? {
-            Step::Event(event) => Step::Event(event.map_auth(Ask::of)),
-            Step::Blocked(why) => Step::Blocked(why),
-        })
+    fn requested(
+        &mut self,
+        _: ChannelId,
+        ticket: Option<RequestTicket>,
+        _: &ChannelRequest<'_>,
+    ) -> Option<Ask> {
+        if let Some(ticket) = ticket {
+            let _ = self.conn.reply(ticket, false);
+        }
+        None
     }
 
-    fn conn(&self) -> &Connection<dyn Side> {
-        self
-    }
-
-    fn conn_mut(&mut self) -> &mut Connection<dyn Side> {
-        self
+    fn closed(&mut self, _: ChannelId) -> Option<Ask> {
+        None
     }
 }

@@ -19,6 +19,16 @@
 //! by itself when the connection does. Dropping a handle closes what it owns, without
 //! blocking; but a remote file waits for what was written to it.
 //! Every call that waits takes its deadline from [`ClientOptions`] or from the handle.
+//!
+//! # Features
+//!
+//! - `server` (default): [`server`] and the serving half of [`sftp`]. A program that is only a client does without, and
+//!   without the crates that hash passwords and start programs: `default-features = false`.
+//! - `aws-lc`: the native cryptography provider.
+//! - `cli`: the program `konko`, for `cargo install`; nothing in the library depends on it.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+// Pages speak of the server too.
+#![cfg_attr(not(feature = "server"), allow(rustdoc::broken_intra_doc_links))]
 // Allowed in one place, `server/child.rs`.
 #![deny(unsafe_code)]
 
@@ -34,6 +44,7 @@ mod hosts;
 pub mod modes;
 mod notice;
 mod options;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod sftp;
 mod shared;
@@ -67,6 +78,6 @@ pub(crate) fn seed() -> std::io::Result<core::Seed> {
 }
 
 /// The examples of the front page are compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

@@ -1,9 +1,6 @@
 use std::fmt;
 
-use konko_core::auth::Method;
-use konko_core::crypto::HashAlg;
 use konko_core::keys::Fingerprint;
-use konko_core::server::{AuthOutcome, AuthRejection, AuthResult};
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::wire::SshStr;
 
@@ -79,31 +76,6 @@ pub enum Notice {
     GlobalRequest(String),
     /// The connection ended.
     Ended(String),
-}
-
-impl Notice {
-    /// What a log has of an attempt. Everybody asks with `none` what there is; that is no news.
-    pub(crate) fn of_login(outcome: &AuthOutcome) -> Option<Self> {
-        let text = |bytes, most| SshStr::new(bytes).excerpt(most);
-        let result = match outcome.result {
-            AuthResult::Accepted => Outcome::Accepted,
-            AuthResult::Partial => Outcome::Partial,
-            AuthResult::Rejected(_) if !outcome.counted => return None,
-            AuthResult::Rejected(AuthRejection::Decision) => Outcome::Rejected,
-            AuthResult::Rejected(why) => {
-                let what = [&outcome.method[..], &outcome.user].map(|bytes| text(bytes, 100));
-                let algorithm = text(&outcome.algorithm, 60);
-                let space = if algorithm.is_empty() { "" } else { " " };
-                let [method, user] = what;
-                return Some(Notice::Refused(format!("{method} for \"{user}\"{space}{algorithm}: {why}")));
-            }
-            _ => return None,
-        };
-        let method = std::str::from_utf8(&outcome.method).ok().and_then(Method::from_name)?;
-        let key = outcome.key.as_ref().map(|key| (key.key_type(), key.fingerprint(HashAlg::Sha256)));
-        let user = SshStr::new(&outcome.user).to_text();
-        Some(Notice::Login { user, method: method.name(), key, outcome: result })
-    }
 }
 
 impl fmt::Display for Notice {

@@ -16,10 +16,10 @@ use konko_core::msg::DisconnectCode;
 use konko_core::{RxBuf, Time, TxBuf};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use crate::end::End;
+use crate::end::{Ask, End};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
-use crate::state::{Ask, Plan, State, Stepped, Wait, Waits};
+use crate::state::{Plan, State, Stepped, Wait, Waits};
 use crate::stream::Stream;
 
 /// How long the last bytes may take when the connection has ended.
@@ -153,6 +153,7 @@ impl<E: End + ?Sized> Shared<E> {
     }
 
     /// Ends the connection at once, whatever it was doing.
+    #[cfg(feature = "server")]
     pub(crate) fn abandon(&self, why: &str) {
         self.disconnect(why);
         self.with(|state| {
@@ -164,6 +165,7 @@ impl<E: End + ?Sized> Shared<E> {
     }
 
     /// Ends the stream under the connection.
+    #[cfg(feature = "server")]
     pub(crate) fn cut(&self) {
         self.stream.shutdown();
     }

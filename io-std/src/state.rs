@@ -7,16 +7,14 @@ use std::sync::Arc;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
 use konko_core::error::Phase;
 use konko_core::msg::DisconnectCode;
-use konko_core::transport::negotiate::Role;
 use konko_core::{Blocked, Event, RxBuf, Step, Time, TxBuf};
 use parking_lot::Condvar;
 use zeroize::Zeroizing;
 
 use crate::channel::Exit;
-use crate::end::End;
+use crate::end::{Ask, End};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
-pub(crate) use crate::server::ask::Ask;
 use crate::sparing::{Say, Sparing};
 use crate::watch::Watch;
 
@@ -535,11 +533,6 @@ impl<E: End + ?Sized> State<E> {
         }
     }
 
-    /// Whether there is an application that what the peer wants can be put to. A client's peer gets nothing.
-    fn asks_application(&self) -> bool {
-        self.end.conn().role() == Role::Server
-    }
-
     fn on_event(&mut self, event: Event<'_, Option<Ask>>) {
         match event {
             Event::Opened(id) => self.on_opened(id, Ok(())),
@@ -550,30 +543,20 @@ impl<E: End + ?Sized> State<E> {
             Event::Negotiated => self.on_negotiated(),
             Event::Rekeyed => self.note_at_will(|s| Notice::Rekeyed(s.end.conn().key_exchanges())),
             Event::Auth(ask) => {
-                if let Some(Ask::Outcome(outcome)) = &ask
-                    && let Some(notice) = Notice::of_login(outcome)
-                {
+                if let Some(notice) = ask.as_ref().and_then(Ask::notice) {
                     self.note(|_| notice);
                 }
                 self.asks.extend(ask);
             }
-            Event::Authenticated { .. } if self.asks_application() => {
-                self.asks.push_back(Ask::Authenticated);
-            }
             Event::Authenticated { method, trivial } => {
                 self.note(|_| Notice::Authenticated { method: method.name(), trivial });
             }
-            Event::Open { ticket, kind } if self.asks_application() => {
-                self.asks.push_back(Ask::open(ticket, kind));
-            }
+            // A server's end asks its application instead; a client's peer gets nothing.
             Event::Open { ticket, kind } => {
                 let kind = kind.kind().excerpt(100);
                 self.note_at_will(|_| Notice::OpenRefused(kind));
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
                 let _ = self.end.conn_mut().refuse_channel(ticket, why, "not asked for");
-            }
-            Event::GlobalRequest { ticket, request } if self.asks_application() => {
-                self.asks.push_back(Ask::global(ticket, &request));
             }
             Event::GlobalRequest { ticket, request } => {
                 let name = request.name.excerpt(100);
@@ -645,11 +628,7 @@ impl<E: End + ?Sized> State<E> {
                     chan.eow = true;
                     wake(wakes, chan, Wait::Write);
                 }
-                if self.asks_application() {
-                    self.asks.push_back(Ask::request(id, ticket, &request));
-                } else if let Some(ticket) = ticket {
-                    let _ = self.end.conn_mut().reply(ticket, false);
-                }
+                self.asks.extend(self.end.requested(id, ticket, &request));
             }
             ChannelEvent::Closed => {
                 chan.closed = true;
@@ -657,9 +636,7 @@ impl<E: End + ?Sized> State<E> {
                 if chan.abandoned {
                     self.channels.remove(&id);
                 }
-                if self.asks_application() {
-                    self.asks.push_back(Ask::Closed(id));
-                }
+                self.asks.extend(self.end.closed(id));
                 self.note_at_will(|_| Notice::Closed(id.to_string()));
             }
             _ => {}

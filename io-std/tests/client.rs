@@ -1,4 +1,5 @@
 //! The blocking client against the core's own server on a loopback socket.
+#![cfg(feature = "server")]
 
 mod support;
 

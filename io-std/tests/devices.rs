@@ -1,4 +1,5 @@
 //! Sessions with servers that answer requests as they like, or not at all.
+#![cfg(feature = "server")]
 
 mod device;
 mod odd_server;

@@ -1,4 +1,5 @@
 //! Whom the client trusts by its known_hosts files, whatever state they are in.
+#![cfg(feature = "server")]
 
 #[allow(dead_code, reason = "other tests use the rest")]
 mod support;

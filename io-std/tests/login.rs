@@ -1,4 +1,5 @@
 //! Logging in to servers with their own ideas of authentication.
+#![cfg(feature = "server")]
 
 mod odd_server;
 #[allow(dead_code)]

@@ -1,5 +1,6 @@
 //! A14: no memory that the blocking binding frees still holds a secret of a session, on either side: passwords,
 //! passphrases, answers, and what went through channels. In a file of its own, because it needs its own allocator.
+#![cfg(feature = "server")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

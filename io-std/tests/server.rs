@@ -1,4 +1,5 @@
 //! The blocking server, with the blocking client.
+#![cfg(feature = "server")]
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

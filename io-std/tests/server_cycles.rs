@@ -2,6 +2,7 @@
 //! that what is counted is ours. `KONKO_FULL=1` does it 10,000 times; figures are worth something in
 //! a release build on a quiet machine:
 //! `KONKO_FULL=1 cargo test --release -p konko --features aws-lc --test server_cycles -- --nocapture`
+#![cfg(feature = "server")]
 
 mod census;
 

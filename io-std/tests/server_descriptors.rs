@@ -1,4 +1,5 @@
 //! A server that runs out of descriptors waits for better times. In a child process, which has few.
+#![cfg(feature = "server")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};

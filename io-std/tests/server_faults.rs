@@ -1,4 +1,5 @@
 //! Applications that do what they should not, at the worst of times.
+#![cfg(feature = "server")]
 
 mod raw_client;
 

@@ -1,5 +1,6 @@
 //! Programs get nothing of what started the server: no descriptors, no ignored and no blocked signals. In a
 //! child process, which is started with such things.
+#![cfg(feature = "server")]
 #![cfg(target_os = "linux")]
 
 use std::fs;

@@ -1,4 +1,5 @@
 //! Programs on pipes and on pseudo-terminals: what they get, how they end, and that nothing is left.
+#![cfg(feature = "server")]
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -1,4 +1,5 @@
 //! Alone in its program, since it counts what the program holds.
+#![cfg(feature = "server")]
 
 use std::fs;
 use std::io::Read;

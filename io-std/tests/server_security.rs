@@ -1,4 +1,5 @@
 //! Rows of the security facts that a whole server has to keep.
+#![cfg(feature = "server")]
 
 mod raw_client;
 

@@ -1,4 +1,5 @@
 //! When the sessions of the system's programs end, and what their clients can tell them.
+#![cfg(feature = "server")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! Hundreds of clients that stop anywhere. A good one gets in and works meanwhile, and nothing is
 //! left of the bad ones. A process of its own, so that what is counted is ours; one storm at a time.
+#![cfg(feature = "server")]
 
 mod census;
 mod raw_client;

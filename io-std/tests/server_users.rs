@@ -1,4 +1,5 @@
 //! The table of users and its files.
+#![cfg(feature = "server")]
 
 use std::fs::{self, Permissions};
 use std::net::IpAddr;

@@ -1,4 +1,5 @@
 //! Users and programs put together, with the blocking client.
+#![cfg(feature = "server")]
 
 use std::io::{Read, Write};
 use std::sync::Arc;

@@ -1,4 +1,5 @@
 //! The blocking SFTP client, against a file system in memory.
+#![cfg(feature = "server")]
 
 mod liar;
 mod memory;

@@ -1,4 +1,5 @@
 //! Copies, hashes and limits of the file system behind the SFTP server.
+#![cfg(feature = "server")]
 
 #[path = "../../core/tests/property/mod.rs"]
 mod property;

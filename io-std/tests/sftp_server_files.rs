@@ -1,4 +1,5 @@
 //! Every operation on real files.
+#![cfg(feature = "server")]
 
 mod sftp_rig;
 

@@ -1,4 +1,5 @@
 //! No path, no link and no race leads out of the root (group S of the flaw catalogue).
+#![cfg(feature = "server")]
 
 mod sftp_rig;
 

@@ -1,4 +1,5 @@
 //! Backends that answer late, from other threads and in any order.
+#![cfg(feature = "server")]
 
 #[path = "../examples/object_store.rs"]
 mod object_store;

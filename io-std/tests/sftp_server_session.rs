@@ -1,4 +1,5 @@
 //! SFTP as clients meet it: the subsystem of a server, a forced command, two streams.
+#![cfg(feature = "server")]
 
 use std::fs;
 use std::io::{self, Read, Write};

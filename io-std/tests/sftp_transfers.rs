@@ -1,4 +1,5 @@
 //! Files to servers of every temper, and from files that are not what they say.
+#![cfg(feature = "server")]
 
 mod memory;
 

@@ -1,4 +1,5 @@
 //! Dropped handles leave no threads behind. In a process of its own, so that the count is ours.
+#![cfg(feature = "server")]
 
 mod support;
 

@@ -1,7 +1,5 @@
 //! A channel for a protocol on top: SFTP.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::TxBuf;
@@ -139,37 +137,6 @@ impl Channel {
     /// Ends the wait of [`exchange`](Self::exchange), now or when it is next begun.
     pub(crate) fn nudge(&self) {
         self.shared().with(|state| state.nudge(self.0.id));
-    }
-
-    /// What [`nudge`](Self::nudge)s it. Does not keep the channel open.
-    pub(crate) fn nudger(&self) -> impl Fn() + Send + Sync + use<> {
-        let (handle, id) = (Arc::downgrade(&self.0.handle), self.id());
-        move || {
-            if let Some(handle) = handle.upgrade() {
-                handle.shared.with(|state| state.nudge(id));
-            }
-        }
-    }
-
-    /// Gives credit back.
-    pub(crate) fn credit(&self, n: usize) {
-        if n > 0 {
-            self.consumed(self.shared().lock(), n);
-        }
-    }
-
-    /// Before something is waited for here.
-    ///
-    /// # Errors
-    /// `WouldDeadlock` on the thread that drives the connection.
-    pub(crate) fn may_wait(&self) -> Result<(), Error> {
-        self.shared().may_wait("data")
-    }
-
-    /// That the time of [`set_timeout`](Self::set_timeout) has passed.
-    pub(crate) fn timed_out(&self, awaited: &'static str) -> io::Error {
-        let state = self.shared().lock();
-        self.shared().timed_out(&state, self.deadline(), awaited).into()
     }
 
     pub(crate) fn reply_timeout(&self) -> Option<Duration> {

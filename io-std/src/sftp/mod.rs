@@ -3,24 +3,39 @@
 //! [`Sftp`] is the client, [`File`] an open file on the server. On the other side, [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
 //! other [`FileSystem`], on a channel: in a [`Session`], which answers at once, or [`Pooled`]. The protocol itself is [`konko_core::sftp`].
 
+#[cfg(feature = "server")]
 mod arguments;
+#[cfg(feature = "server")]
 mod attrs;
+#[cfg(feature = "server")]
 mod bulk;
 mod client;
 mod client_link;
 mod client_session;
+#[cfg(feature = "server")]
 mod errno;
 mod file;
+#[cfg(feature = "server")]
 mod layers;
+#[cfg(feature = "server")]
 mod listing;
 mod local;
+#[cfg(feature = "server")]
 mod names;
+#[cfg(feature = "server")]
 mod object;
 mod observe;
+#[cfg(feature = "server")]
 mod pool;
+#[cfg(feature = "server")]
+mod program;
+#[cfg(feature = "server")]
 mod resolve;
+#[cfg(feature = "server")]
 mod root;
+#[cfg(feature = "server")]
 mod rooted;
+#[cfg(feature = "server")]
 mod serve;
 
 pub use client::{ReadDir, Sftp, SftpOptions, Walk};
@@ -31,38 +46,19 @@ pub use konko_core::sftp::session::{
 };
 pub use konko_core::sftp::transfer::{Summary, Verify};
 pub use konko_core::sftp::*;
+#[cfg(feature = "server")]
 pub use layers::{Audit, AuditLine, Quota};
+#[cfg(feature = "server")]
 pub use listing::Listing;
 pub(crate) use observe::io_kind;
 pub use observe::{Cancel, OnProgress};
+#[cfg(feature = "server")]
 pub use pool::{Pooled, Replies, Workers};
+#[cfg(feature = "server")]
+pub(crate) use program::run;
+#[cfg(feature = "server")]
 pub use root::Root;
+#[cfg(feature = "server")]
 pub use rooted::{RootedFile, RootedFs};
+#[cfg(feature = "server")]
 pub use serve::{serve, serve_streams};
-
-use std::io::{self, Write};
-
-use crate::server::Call;
-
-/// The program that serves a session: the subsystem `sftp`, and `internal-sftp` with its options.
-pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root>) -> u32 {
-    let channel = call.channel();
-    let root = choose(call).map_err(|e| e.to_string()).and_then(|root| {
-        let arguments = arguments::parse(call.argument(), call.user())?;
-        arguments.apply(root)
-    });
-    let served = root.and_then(|root| {
-        let waiting = channel.watcher();
-        let root = root.cancel_when(move || !waiting());
-        let mut config = root.config();
-        config.suit(&channel.peer_ident());
-        serve(channel, config, &mut root.session()).map_err(|e| e.to_string())
-    });
-    match served {
-        Ok(()) => 0,
-        Err(text) => {
-            let _ = writeln!(channel.stderr(), "sftp: {text}\r");
-            1
-        }
-    }
-}
