@@ -3,9 +3,10 @@
 
 use konko_conformance::{OpenSsh, Sshd, not_run, sshd};
 use konko_core::client::AuthMethod;
-use konko_core::crypto::{Curve, VerifyKey};
+use konko_core::crypto::Curve;
 use konko_core::keys::{KeyKind, PrivateKey, PublicKey};
 use konko_core::transport::limits::Limits;
+use konko_core::wire::Sink;
 use konko_core::{
     ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
     provider,
@@ -29,7 +30,11 @@ fn keys(rng: &mut Rng) -> Vec<PublicKey> {
     let mut n: [u8; 256] = rng.array();
     n[0] |= 0x80;
     n[255] |= 1;
-    keys.push(PublicKey::from_numbers(VerifyKey::Rsa { e: &[1, 0, 1], n: &n }).expect("a key"));
+    let mut blob = Vec::new();
+    blob.put_string(b"ssh-rsa");
+    blob.put_mpint(&[1, 0, 1]);
+    blob.put_mpint(&n);
+    keys.push(PublicKey::from_blob(&blob).expect("a key"));
     keys
 }
 

@@ -4,19 +4,26 @@
 
 mod watcher;
 
-use konko_core::crypto::{Curve, SigningKey};
+use konko_core::crypto::Curve;
 use konko_core::keys::{KeyKind, PrivateKey};
 use konko_core::provider::rustcrypto;
+use konko_core::wire::Reader;
 use konko_core::{Rng, Seed};
 use watcher::{MARK, leaks, look_for, places};
 
 /// Pieces of the secret numbers, as they stand in a key and as big integers hold them.
 fn marks(key: &PrivateKey) -> Vec<[u8; MARK]> {
-    let numbers = match key.signing_key() {
-        SigningKey::Ed25519(seed) => vec![&seed[..]],
-        SigningKey::Ecdsa(_, d) => vec![d],
-        SigningKey::Rsa { d, p, q, .. } => vec![d, p, q],
+    let mut fields = Reader::new(key.expose_fields());
+    let secret: &[usize] = match key.public().key_type() {
+        "ssh-ed25519" => &[1],
+        "ssh-rsa" => &[2, 4, 5],
+        _ => &[2],
     };
+    let mut all = Vec::new();
+    while !fields.is_empty() {
+        all.push(fields.string().unwrap());
+    }
+    let numbers: Vec<&[u8]> = secret.iter().map(|at| all[*at]).collect();
     let forward = numbers.iter().map(|number| *number[4..].first_chunk::<MARK>().unwrap());
     let limbs = forward.clone().map(|mut mark| {
         mark.reverse();

@@ -4,7 +4,7 @@
 mod crypto_support;
 
 use crypto_support::*;
-use konko_core::crypto::{Curve, Kex, Provider, SigAlg, SigningKey, VerifyKey, kex};
+use konko_core::crypto::{Curve, Kex, Provider, SigAlg, kex};
 use konko_core::provider::{aws_lc, best, rustcrypto};
 
 #[test]
@@ -99,22 +99,22 @@ fn whole_key_exchanges_are_the_same_bytes() {
 #[test]
 fn signatures_are_the_same_bytes_and_take_the_same_from_the_generator() {
     let fixtures = RsaFixture::all();
-    let scalar = [pattern(66, 1), vec![0; 0]].concat();
-    let mut keys: Vec<(SigningKey<'_>, Vec<SigAlg>)> = vec![
-        (SigningKey::Ed25519(&[5; 32]), vec![SigAlg::Ed25519]),
-        (SigningKey::Ecdsa(Curve::P256, &scalar[..32]), vec![SigAlg::EcdsaNistp256]),
-        (SigningKey::Ecdsa(Curve::P384, &scalar[..48]), vec![SigAlg::EcdsaNistp384]),
-        (SigningKey::Ecdsa(Curve::P521, &scalar[..65]), vec![SigAlg::EcdsaNistp521]),
+    let scalar = pattern(66, 1);
+    let mut keys = vec![
+        (ed25519_private(&[5; 32]), vec![SigAlg::Ed25519]),
+        (ecdsa_private(Curve::P256, &scalar[..32]), vec![SigAlg::EcdsaNistp256]),
+        (ecdsa_private(Curve::P384, &scalar[..48]), vec![SigAlg::EcdsaNistp384]),
+        (ecdsa_private(Curve::P521, &scalar[..65]), vec![SigAlg::EcdsaNistp521]),
     ];
     let rsa = vec![SigAlg::RsaSha512, SigAlg::RsaSha256, SigAlg::RsaSha1];
-    keys.extend(fixtures.iter().map(|key| (key.signing_key(), rsa.clone())));
+    keys.extend(fixtures.iter().map(|key| (key.private(), rsa.clone())));
     for (key, algs) in keys {
-        let [a, b] = [rustcrypto(), aws_lc()].map(|p| p.signer(key).unwrap());
+        let [a, b] = [rustcrypto(), aws_lc()].map(|p| p.signer(key.kind, &key.fields).unwrap());
         for alg in algs {
             let (mut left, mut right) = (rng(6), rng(6));
             for message in [&b""[..], b"m", &[7; 5000]] {
-                let signature = a.sign(alg, message, &mut left).unwrap();
-                assert_eq!(signature, b.sign(alg, message, &mut right).unwrap(), "{alg}");
+                let signature = a.sign(alg.hash(), message, &mut left).unwrap();
+                assert_eq!(signature, b.sign(alg.hash(), message, &mut right).unwrap(), "{alg}");
             }
             assert_eq!(left.array::<8>(), right.array::<8>(), "{alg}");
         }
@@ -124,28 +124,29 @@ fn signatures_are_the_same_bytes_and_take_the_same_from_the_generator() {
 #[test]
 fn flipped_and_misshapen_signatures_are_judged_the_same() {
     let key = &RsaFixture::all()[1];
-    let judge = |alg, key: VerifyKey<'_>, signature: &[u8]| {
-        let [a, b] = [rustcrypto(), aws_lc()].map(|p| p.verify(alg, key, b"konko", signature));
+    let judge = |alg, key: &Key, signature: &[u8]| {
+        let [a, b] = [rustcrypto(), aws_lc()].map(|p| verify(p, alg, key, b"konko", signature));
         assert_eq!(a, b, "{alg} {} bytes", signature.len());
         a
     };
     for byte in (0..key.sha256.len()).step_by(17) {
         let mut signature = key.sha256.clone();
         signature[byte] ^= 1;
-        assert!(judge(SigAlg::RsaSha256, key.verify_key(), &signature).is_err());
+        assert!(judge(SigAlg::RsaSha256, &key.public(), &signature).is_err());
     }
-    assert!(judge(SigAlg::RsaSha512, key.verify_key(), &key.sha256).is_err());
+    assert!(judge(SigAlg::RsaSha512, &key.public(), &key.sha256).is_err());
     let longer = [&[0], &key.sha256[..]].concat();
-    assert!(judge(SigAlg::RsaSha256, key.verify_key(), &longer).is_err());
-    assert!(judge(SigAlg::RsaSha256, key.verify_key(), &[]).is_err());
+    assert!(judge(SigAlg::RsaSha256, &key.public(), &longer).is_err());
+    assert!(judge(SigAlg::RsaSha256, &key.public(), &[]).is_err());
 
     for curve in [Curve::P256, Curve::P384, Curve::P521] {
         let (secret, point) = rustcrypto().ecdh_generate(curve, &mut rng(8));
-        let signer = rustcrypto().signer(SigningKey::Ecdsa(curve, secret.expose())).unwrap();
-        let alg = curve.sig_alg();
-        let good = signer.sign(alg, b"konko", &mut rng(0)).unwrap();
-        let key = VerifyKey::Ecdsa(curve, &point);
-        assert!(judge(alg, key, &good).is_ok());
+        let signer =
+            rustcrypto().signer(curve.key_type(), &ecdsa_private(curve, secret.expose()).fields).unwrap();
+        let alg = SigAlg::from_name(curve.key_type()).unwrap();
+        let good = signer.sign(alg.hash(), b"konko", &mut rng(0)).unwrap();
+        let key = ecdsa(curve, &point);
+        assert!(judge(alg, &key, &good).is_ok());
         let width = curve.width();
         let zero = vec![0; width];
         let full = vec![0xff; width];
@@ -159,11 +160,11 @@ fn flipped_and_misshapen_signatures_are_judged_the_same() {
             vec![],
         ];
         for case in cases {
-            assert!(judge(alg, key, &case).is_err());
+            assert!(judge(alg, &key, &case).is_err());
         }
         let mut compressed = point[..=width].to_vec();
         compressed[0] = 2 + (point[2 * width] & 1);
-        assert!(judge(alg, VerifyKey::Ecdsa(curve, &compressed), &good).is_err());
-        assert!(judge(alg, VerifyKey::Ecdsa(curve, &[0]), &good).is_err());
+        assert!(judge(alg, &ecdsa(curve, &compressed), &good).is_err());
+        assert!(judge(alg, &ecdsa(curve, &[0]), &good).is_err());
     }
 }

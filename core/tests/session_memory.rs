@@ -84,11 +84,8 @@ impl Provider for Telling {
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {
         inner().modexp(p, base, exponent)
     }
-    fn verify(&self, a: SigAlg, k: VerifyKey<'_>, m: &[u8], s: &[u8]) -> Result<(), BadSignature> {
-        inner().verify(a, k, m, s)
-    }
-    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
-        inner().signer(key)
+    fn schemes(&self) -> &'static [&'static dyn Scheme] {
+        inner().schemes()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use konko_core::crypto::{
     BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
-    PacketSealer, Protection, Provider, Secret, Shape, SigAlg, Signer, SigningKey, VerifyKey,
+    PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
 use konko_core::{Rng, provider};
 
@@ -40,19 +40,12 @@ impl PacketOpener for Clear {
     }
 }
 
-struct NullSigner;
+/// Of signatures of so many bytes.
+struct NullSigner(usize);
 
 impl Signer for NullSigner {
-    fn sign(&self, alg: SigAlg, _message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
-        Ok(vec![
-            1;
-            match alg {
-                SigAlg::EcdsaNistp384 => 96,
-                SigAlg::EcdsaNistp521 => 132,
-                SigAlg::RsaSha1 | SigAlg::RsaSha256 | SigAlg::RsaSha512 => 256,
-                _ => 64,
-            }
-        ])
+    fn sign(&self, _: Option<HashAlg>, _message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+        Ok(vec![1; self.0])
     }
 }
 
@@ -119,11 +112,21 @@ impl Provider for NullProvider {
         Ok(secret())
     }
 
-    fn verify(&self, _: SigAlg, _: VerifyKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+    fn schemes(&self) -> &'static [&'static dyn Scheme] {
+        &[]
+    }
+
+    fn verify(&self, _: &str, _: Option<HashAlg>, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
         Ok(())
     }
 
-    fn signer(&self, _: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
-        Ok(Box::new(NullSigner))
+    fn signer(&self, key_type: &str, _: &[u8]) -> Result<Box<dyn Signer>, BadKey> {
+        let length = match key_type {
+            "ecdsa-sha2-nistp384" => 96,
+            "ecdsa-sha2-nistp521" => 132,
+            "ssh-rsa" => 256,
+            _ => 64,
+        };
+        Ok(Box::new(NullSigner(length)))
     }
 }

@@ -213,12 +213,21 @@ impl Curve {
         [Self::P256, Self::P384, Self::P521].into_iter().find(|c| c.name() == name)
     }
 
-    /// The signature algorithm on this curve.
-    pub const fn sig_alg(self) -> SigAlg {
+    /// The name of the key type on this curve, which is that of its signature algorithm (RFC 5656 §3.1).
+    pub const fn key_type(self) -> &'static str {
         match self {
-            Self::P256 => SigAlg::EcdsaNistp256,
-            Self::P384 => SigAlg::EcdsaNistp384,
-            Self::P521 => SigAlg::EcdsaNistp521,
+            Self::P256 => "ecdsa-sha2-nistp256",
+            Self::P384 => "ecdsa-sha2-nistp384",
+            Self::P521 => "ecdsa-sha2-nistp521",
+        }
+    }
+
+    /// The hash that is signed on this curve (RFC 5656 §6.2.1).
+    pub const fn hash(self) -> HashAlg {
+        match self {
+            Self::P256 => HashAlg::Sha256,
+            Self::P384 => HashAlg::Sha384,
+            Self::P521 => HashAlg::Sha512,
         }
     }
 }

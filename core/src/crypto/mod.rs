@@ -5,6 +5,7 @@
 //! replays exactly, whichever provider it runs on.
 
 pub mod algorithms;
+pub(crate) mod fields;
 pub mod groups;
 pub mod kex;
 mod policy;
@@ -16,7 +17,7 @@ use core::fmt;
 
 pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac, SigAlg};
 pub use policy::Policy;
-pub(crate) use secret::{Scrubbed, grow};
+pub(crate) use secret::{Scrubbed, exact, grow};
 pub use secret::{Secret, SharedSecret};
 
 use crate::rng::Rng;
@@ -190,53 +191,47 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The numbers of a public key, as they stand in an SSH key blob.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VerifyKey<'a> {
-    /// RFC 8709.
-    Ed25519(&'a [u8; 32]),
-    /// RFC 5656: an uncompressed point.
-    Ecdsa(Curve, &'a [u8]),
-    /// RFC 4253 §6.6: big-endian magnitudes without leading zeros.
-    Rsa {
-        /// Public exponent.
-        e: &'a [u8],
-        /// Modulus.
-        n: &'a [u8],
-    },
-}
+/// A kind of signature: verifies, and makes private keys ready to sign.
+///
+/// Keys are their fields as SSH writes them behind the name of their type, so that a kind needs no
+/// place but a provider's list: public ones as in a key blob (RFC 4253 §6.6, RFC 5656 §3.1, RFC 8709
+/// §4), private ones as in OpenSSH's key files (`sshkey_private_serialize`).
+pub trait Scheme: Sync {
+    /// The name of the type of keys that it takes, such as `ssh-rsa`.
+    fn key_type(&self) -> &'static str;
 
-/// The numbers of a private key. Borrowed from something that zeroizes itself.
-#[derive(Clone, Copy)]
-pub enum SigningKey<'a> {
-    /// The 32-byte seed of RFC 8032.
-    Ed25519(&'a [u8; 32]),
-    /// Private scalar, big-endian, any leading zeros.
-    Ecdsa(Curve, &'a [u8]),
-    /// Big-endian magnitudes.
-    Rsa {
-        /// Modulus.
-        n: &'a [u8],
-        /// Public exponent.
-        e: &'a [u8],
-        /// Private exponent.
-        d: &'a [u8],
-        /// First prime.
-        p: &'a [u8],
-        /// Second prime.
-        q: &'a [u8],
-    },
+    /// Verifies a raw signature, as [`Signer::sign`] makes them, over `message`.
+    ///
+    /// # Errors
+    /// [`BadSignature`] for a signature that is wrong, and for fields or a hash that are none of its own.
+    fn verify(
+        &self,
+        hash: Option<HashAlg>,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature>;
+
+    /// Prepares a private key for signing.
+    ///
+    /// # Errors
+    /// [`BadKey`] for fields that are out of range or do not fit together.
+    fn signer(&'static self, key: &[u8]) -> Result<Box<dyn Signer>, BadKey>;
 }
 
 /// A private key that is ready to sign.
 pub trait Signer: Send + Sync {
     /// Signs `message` and returns the raw signature: 64 bytes for Ed25519, `r || s` of fixed
     /// width for ECDSA, as long as the modulus for RSA. The SSH encoding is the caller's work
-    /// ([`crate::keys`]). ECDSA nonces are RFC 6979; `rng` only blinds.
+    /// ([`crate::keys`]). `hash` is that of the signature algorithm: an RSA key signs with any of three.
+    /// ECDSA nonces are RFC 6979; `rng` only blinds.
     ///
     /// The signature was verified before it is returned, so that a faulty one never leaves
     /// (lattice and CRT fault attacks).
-    fn sign(&self, alg: SigAlg, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
+    ///
+    /// # Errors
+    /// [`BadKey`] for a hash that the key does not sign with, and when signing fails.
+    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
 }
 
 /// A Diffie-Hellman group: safe prime and generator, big-endian.
@@ -297,15 +292,31 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// `p` is odd and at most 8192 bits; `base < p`.
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue>;
 
-    /// Verifies a raw signature (as [`Signer::sign`] makes them) over `message`.
+    /// The kinds of signature that it computes.
+    fn schemes(&self) -> &'static [&'static dyn Scheme];
+
+    /// Verifies a raw signature over `message` with a key of type `key_type`; see [`Scheme::verify`].
+    ///
+    /// # Errors
+    /// [`BadSignature`], also where no scheme has that type.
     fn verify(
         &self,
-        alg: SigAlg,
-        key: VerifyKey<'_>,
+        key_type: &str,
+        hash: Option<HashAlg>,
+        key: &[u8],
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), BadSignature>;
+    ) -> Result<(), BadSignature> {
+        let scheme = self.schemes().iter().find(|scheme| scheme.key_type() == key_type);
+        scheme.ok_or(BadSignature)?.verify(hash, key, message, signature)
+    }
 
-    /// Prepares a private key for signing. Its numbers are checked against each other.
-    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey>;
+    /// Prepares a private key of type `key_type` for signing; see [`Scheme::signer`].
+    ///
+    /// # Errors
+    /// [`BadKey`], also where no scheme has that type.
+    fn signer(&self, key_type: &str, key: &[u8]) -> Result<Box<dyn Signer>, BadKey> {
+        let scheme = self.schemes().iter().find(|scheme| scheme.key_type() == key_type);
+        scheme.ok_or(BadKey)?.signer(key)
+    }
 }

@@ -1,7 +1,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::wire::Sink;
 
@@ -20,6 +20,11 @@ impl Secret {
         Secret(bytes.to_vec())
     }
 
+    /// The bytes that `write` writes, which it does twice: a growing `Vec` would leave copies (F-34).
+    pub fn written(write: impl Fn(&mut dyn Sink)) -> Self {
+        Secret(core::mem::take(&mut *exact(write)))
+    }
+
     /// No bytes.
     pub fn empty() -> Self {
         Secret(Vec::new())
@@ -35,6 +40,21 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Secret({} bytes)", self.0.len())
     }
+}
+
+/// Counts first and writes then, so that a secret is never copied by a growing `Vec` (F-34).
+pub(crate) fn exact(write: impl Fn(&mut dyn Sink)) -> Zeroizing<Vec<u8>> {
+    struct Count(usize);
+    impl Sink for Count {
+        fn put(&mut self, bytes: &[u8]) {
+            self.0 = self.0.saturating_add(bytes.len());
+        }
+    }
+    let mut count = Count(0);
+    write(&mut count);
+    let mut out = Zeroizing::new(Vec::with_capacity(count.0));
+    write(&mut *out);
+    out
 }
 
 /// Bytes that may be secret, in memory that grows: what it leaves when it does, and when it goes, is

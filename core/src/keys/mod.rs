@@ -6,23 +6,28 @@
 //! [`Provider`](crate::crypto::Provider) signs and verifies.
 
 mod der;
+mod ecdsa;
+mod ed25519;
 mod error;
 mod file_cipher;
 mod fingerprint;
 mod key_type;
 mod load;
-mod numbers;
 mod openssh;
 mod pair;
 mod private;
 mod public;
+mod rsa;
 pub mod signature;
 
 pub use error::KeyError;
 pub use fingerprint::Fingerprint;
-pub use key_type::KeyType;
+pub use key_type::{Halves, KeyFormat, KeyType};
 pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
 pub use pair::KeyPair;
 pub use private::{KeyKind, PrivateKey};
 pub(crate) use public::sig_algs_of;
 pub use public::{DEFAULT_MIN_RSA_BITS, PublicKey};
+
+/// Of files in every format.
+const FOREIGN: KeyError = KeyError::Inconsistent("the public half is not the private one's");

@@ -9,7 +9,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::file_cipher::FileCipher;
-use super::{KeyError, KeyType, PrivateKey, PublicKey};
+use super::{FOREIGN, KeyError, KeyType, PrivateKey, PublicKey};
+use crate::crypto::exact;
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
 
@@ -56,7 +57,7 @@ pub(super) fn read(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> 
             KeyError::Malformed("the check numbers differ")
         });
     }
-    let mut key = KeyType::named(r.string()?)?.read_private(&mut r)?;
+    let mut key = PrivateKey::read(KeyType::named(r.string()?)?, &mut r)?;
     key.set_comment(r.string()?);
     check_padding(r.rest())?;
     // F-08: what a file shows as public and what it signs with are one key.
@@ -65,8 +66,6 @@ pub(super) fn read(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> 
     }
     Ok(key)
 }
-
-const FOREIGN: KeyError = KeyError::Inconsistent("the public half is not the private one's");
 
 impl<'a> Container<'a> {
     fn parse(bytes: &'a [u8]) -> Result<Self, KeyError> {
@@ -177,7 +176,8 @@ impl PrivateKey {
         let fields = exact(|out| {
             out.put(&check);
             out.put(&check);
-            self.put_private(out);
+            out.put_string(self.public().key_type().as_bytes());
+            out.put(self.expose_fields());
             out.put_string(self.comment().as_bytes());
         });
         exact(|out| {
@@ -186,27 +186,6 @@ impl PrivateKey {
             (1u8..).take(padding).for_each(|byte| out.put_u8(byte));
         })
     }
-
-    /// The type's name and the private fields.
-    fn put_private(&self, out: &mut dyn Sink) {
-        out.put_string(self.public().key_type().as_bytes());
-        self.public().kind().write_private(self.public().verify_key(), self.numbers(), out);
-    }
-}
-
-/// Counts first and writes then, so that a secret is never copied by a growing `Vec` (F-34).
-fn exact(write: impl Fn(&mut dyn Sink)) -> Zeroizing<Vec<u8>> {
-    struct Count(usize);
-    impl Sink for Count {
-        fn put(&mut self, bytes: &[u8]) {
-            self.0 = self.0.saturating_add(bytes.len());
-        }
-    }
-    let mut count = Count(0);
-    write(&mut count);
-    let mut out = Zeroizing::new(Vec::with_capacity(count.0));
-    write(&mut *out);
-    out
 }
 
 fn to_pem(container: &[u8]) -> Result<Zeroizing<String>, KeyError> {

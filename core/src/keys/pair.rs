@@ -37,7 +37,7 @@ impl KeyPair {
         if !self.public.fits(alg) {
             return Err(BadKey);
         }
-        Ok(signature::encode(alg, &self.signer.sign(alg, message, rng)?))
+        Ok(signature::encode(alg, &self.signer.sign(alg.hash(), message, rng)?))
     }
 }
 

@@ -1,13 +1,11 @@
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use zeroize::Zeroizing;
-
-use super::{KeyError, KeyPair, PublicKey, numbers};
-use crate::crypto::{BadKey, Curve, Provider, Secret, SigningKey, VerifyKey};
+use super::key_type::Halves;
+use super::{KeyError, KeyPair, KeyType, PublicKey};
+use crate::crypto::{BadKey, Curve, Provider, Secret};
 use crate::rng::Rng;
-use crate::wire::{SshStr, minimal};
+use crate::wire::{Reader, SshStr};
 
 /// Longest comment that is kept, in bytes; OpenSSH has no limit, people's are below 100.
 const MAX_COMMENT: usize = 1024;
@@ -21,13 +19,8 @@ const MAX_COMMENT: usize = 1024;
 pub struct PrivateKey {
     public: PublicKey,
     comment: Vec<u8>,
-    numbers: Numbers,
-}
-
-pub(super) enum Numbers {
-    Ed25519(Box<Zeroizing<[u8; 32]>>),
-    Ecdsa(Curve, Secret),
-    Rsa { d: Secret, p: Secret, q: Secret, iqmp: Secret },
+    /// The private fields, in their canonical encoding.
+    fields: Secret,
 }
 
 /// What [`PrivateKey::generate`] makes.
@@ -51,51 +44,37 @@ impl PrivateKey {
     /// # Errors
     /// [`KeyError::RsaSize`] for an RSA modulus outside 2048 to 8192 bits.
     pub fn generate(kind: KeyKind, rng: &mut Rng) -> Result<Self, KeyError> {
-        match kind {
-            KeyKind::Ed25519 => {
-                let mut seed = Box::new(Zeroizing::new([0; 32]));
-                rng.fill(&mut seed[..]);
-                Self::from_numbers(SigningKey::Ed25519(&seed))
-            }
-            KeyKind::Ecdsa(curve) => {
-                let d = numbers::random_scalar(curve, rng);
-                Self::from_numbers(SigningKey::Ecdsa(curve, d.expose()))
-            }
-            KeyKind::Rsa { bits } => numbers::generate_rsa(bits, rng),
-        }
+        let (name, bits) = match kind {
+            KeyKind::Ed25519 => ("ssh-ed25519", None),
+            KeyKind::Ecdsa(curve) => (curve.key_type(), None),
+            KeyKind::Rsa { bits } => ("ssh-rsa", Some(bits)),
+        };
+        let kind = KeyType::named(name.as_bytes())?;
+        Ok(Self::from_halves(kind, kind.format().generate(bits, rng)?))
     }
 
-    /// A key from its numbers.
+    /// A key from its private fields, which are what stands behind the type's name in OpenSSH's key files
+    /// (`sshkey_private_serialize`) and in what an agent is given.
     ///
     /// # Errors
-    /// The public half is recomputed, for RSA compared: an ECDSA scalar lies in 1..n, an RSA modulus
-    /// is the product of two odd primes of at most 8192 bits and `d` inverts `e` for both (primality
-    /// is not tested).
-    pub fn from_numbers(key: SigningKey<'_>) -> Result<Self, KeyError> {
-        let (public, numbers) = match key {
-            SigningKey::Ed25519(seed) => {
-                let public = PublicKey::from_numbers(VerifyKey::Ed25519(&numbers::ed25519_public(seed)))?;
-                let mut own = Box::new(Zeroizing::new([0; 32]));
-                own.copy_from_slice(seed);
-                (public, Numbers::Ed25519(own))
-            }
-            SigningKey::Ecdsa(curve, d) => {
-                let d = numbers::scalar(curve, d)?;
-                let point = numbers::ecdsa_public(curve, &d)?;
-                (PublicKey::from_numbers(VerifyKey::Ecdsa(curve, &point))?, Numbers::Ecdsa(curve, d))
-            }
-            SigningKey::Rsa { n, e, d, p, q } => {
-                return Self::from_rsa(&numbers::Rsa { n, e, d, p, q, iqmp: None });
-            }
-        };
-        Ok(PrivateKey { public, comment: Vec::new(), numbers })
+    /// The public half is recomputed and compared: an ECDSA scalar lies in 1..n, an RSA modulus is the
+    /// product of two odd primes of at most 8192 bits and `d` inverts `e` for both (primality is not
+    /// tested).
+    pub fn from_fields(kind: KeyType, fields: &[u8]) -> Result<Self, KeyError> {
+        let mut r = Reader::new(fields);
+        let key = Self::read(kind, &mut r)?;
+        r.end()?;
+        Ok(key)
     }
 
-    pub(super) fn from_rsa(rsa: &numbers::Rsa<'_>) -> Result<Self, KeyError> {
-        let public = PublicKey::from_numbers(VerifyKey::Rsa { e: rsa.e, n: rsa.n })?;
-        let iqmp = numbers::check_rsa(rsa)?;
-        let [d, p, q] = [rsa.d, rsa.p, rsa.q].map(|x| Secret::copy_of(minimal(x)));
-        Ok(PrivateKey { public, comment: Vec::new(), numbers: Numbers::Rsa { d, p, q, iqmp } })
+    /// A key whose private fields are the next ones.
+    pub(super) fn read(kind: KeyType, r: &mut Reader<'_>) -> Result<Self, KeyError> {
+        Ok(Self::from_halves(kind, kind.format().read_private(r)?))
+    }
+
+    pub(super) fn from_halves(kind: KeyType, halves: Halves) -> Self {
+        let public = PublicKey::from_fields(kind, halves.public);
+        PrivateKey { public, comment: Vec::new(), fields: halves.private }
     }
 
     /// The public half.
@@ -113,20 +92,10 @@ impl PrivateKey {
         self.comment = comment.get(..MAX_COMMENT).unwrap_or(comment).to_vec();
     }
 
-    /// The key's numbers, for a [`Provider`].
-    pub fn signing_key(&self) -> SigningKey<'_> {
-        match (&self.numbers, self.public.verify_key()) {
-            (Numbers::Ed25519(seed), _) => SigningKey::Ed25519(seed),
-            (Numbers::Ecdsa(curve, d), _) => SigningKey::Ecdsa(*curve, d.expose()),
-            (Numbers::Rsa { d, p, q, .. }, public) => {
-                // The public half of an RSA key is an RSA key: `from_numbers` made both.
-                let (e, n): (&[u8], &[u8]) = match public {
-                    VerifyKey::Rsa { e, n } => (e, n),
-                    _ => (&[], &[]),
-                };
-                SigningKey::Rsa { n, e, d: d.expose(), p: p.expose(), q: q.expose() }
-            }
-        }
+    /// The private fields, as [`from_fields`](Self::from_fields) reads them; for a [`Provider`]. Keep them
+    /// where they are.
+    pub fn expose_fields(&self) -> &[u8] {
+        self.fields.expose()
     }
 
     /// The key ready to sign, independent of this one.
@@ -134,11 +103,8 @@ impl PrivateKey {
     /// # Errors
     /// [`BadKey`] when the provider refuses the numbers.
     pub fn key_pair(&self, provider: &dyn Provider) -> Result<KeyPair, BadKey> {
-        Ok(KeyPair::from_signer(self.public.clone(), provider.signer(self.signing_key())?))
-    }
-
-    pub(super) fn numbers(&self) -> &Numbers {
-        &self.numbers
+        let signer = provider.signer(self.public.key_type(), self.fields.expose())?;
+        Ok(KeyPair::from_signer(self.public.clone(), signer))
     }
 }
 

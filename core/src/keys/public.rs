@@ -7,9 +7,9 @@ use core::fmt;
 use base64ct::{Base64, Encoding};
 
 use super::{Fingerprint, KeyError, KeyType};
-use crate::crypto::{HashAlg, SigAlg, VerifyKey};
+use crate::crypto::{HashAlg, SigAlg};
 use crate::text::{next_field, without_mark};
-use crate::wire::{Reader, Sink, SshStr, minimal};
+use crate::wire::{Reader, Sink, SshStr};
 
 /// Longest public key blob: two numbers of 16,384 bits with their names fit well.
 const MAX_BLOB: usize = 8 * 1024;
@@ -44,27 +44,15 @@ impl PublicKey {
             return Err(KeyError::TooLarge);
         }
         let mut r = Reader::new(blob);
-        let name = r.string()?;
-        let kind = KeyType::named(name)?;
-        let key = kind.read(&mut r)?;
-        kind.check(key)?;
-        r.end()?;
-        Ok(Self::canonical(kind, key))
-    }
-
-    /// A key from its numbers, with the checks of [`from_blob`](Self::from_blob).
-    ///
-    /// # Errors
-    /// The check that failed; [`KeyError::Malformed`] for numbers of no known type.
-    pub fn from_numbers(key: VerifyKey<'_>) -> Result<Self, KeyError> {
-        let kind = KeyType::of_numbers(key).ok_or(KeyError::Malformed("numbers of no known type"))?;
-        kind.check(key)?;
-        Ok(Self::canonical(kind, key))
-    }
-
-    fn canonical(kind: KeyType, key: VerifyKey<'_>) -> Self {
+        let kind = KeyType::named(r.string()?)?;
         let mut fields = Vec::new();
-        kind.write(key, &mut fields);
+        kind.format().read(&mut r, &mut fields)?;
+        r.end()?;
+        Ok(Self::from_fields(kind, fields))
+    }
+
+    /// A key from its canonical fields.
+    pub(super) fn from_fields(kind: KeyType, fields: Vec<u8>) -> Self {
         PublicKey { kind, fields: fields.into() }
     }
 
@@ -92,11 +80,10 @@ impl PublicKey {
         self.kind.name()
     }
 
-    /// The key's numbers, for a [`Provider`](crate::crypto::Provider).
-    pub fn verify_key(&self) -> VerifyKey<'_> {
-        // What the type wrote it reads; no provider takes numbers that are not there.
-        let nothing = VerifyKey::Rsa { e: &[], n: &[] };
-        self.kind.read(&mut Reader::new(&self.fields)).unwrap_or(nothing)
+    /// The key's fields, which are what stands in its blob behind the type's name; for a
+    /// [`Provider`](crate::crypto::Provider).
+    pub fn fields(&self) -> &[u8] {
+        &self.fields
     }
 
     /// The signature algorithms that a key of this type can make and verify, best first.
@@ -111,7 +98,7 @@ impl PublicKey {
 
     /// The strength people speak of: bits of the modulus for RSA, of the curve otherwise.
     pub fn bits(&self) -> usize {
-        self.kind.bits(self.verify_key())
+        self.kind.format().bits(&self.fields)
     }
 
     /// Whether the key is strong enough: an RSA modulus has at least `min_rsa_bits`
@@ -122,10 +109,7 @@ impl PublicKey {
 
     /// Bits of an RSA key's modulus and public exponent.
     pub(crate) fn rsa_size(&self) -> Option<[usize; 2]> {
-        match self.verify_key() {
-            VerifyKey::Rsa { e, n } => Some([bit_length(n), bit_length(e)]),
-            _ => None,
-        }
+        self.kind.format().rsa_size(&self.fields)
     }
 
     /// The hash of the key blob, for people to compare. Use [`HashAlg::Sha256`].
@@ -192,10 +176,4 @@ impl fmt::Debug for PublicKey {
 /// The signature algorithms of a key type, best first; empty for a type we do not have.
 pub(crate) fn sig_algs_of(key_type: &str) -> &'static [SigAlg] {
     KeyType::from_name(key_type).map_or(&[], KeyType::signature_algorithms)
-}
-
-pub(super) fn bit_length(magnitude: &[u8]) -> usize {
-    let magnitude = minimal(magnitude);
-    let top = magnitude.first().map_or(0, |b| b.leading_zeros());
-    magnitude.len().saturating_mul(8).saturating_sub(usize::try_from(top).unwrap_or(0))
 }

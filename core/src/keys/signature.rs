@@ -1,47 +1,38 @@
 //! The SSH form of signatures: `string algorithm, string signature` (RFC 4253 §6.6).
 //!
-//! Inside: 64 bytes for Ed25519 (RFC 8709 §6), two mpints for ECDSA (RFC 5656 §3.1.2), the number as
-//! bytes for RSA (RFC 8332 §3). On both levels nothing may follow the last field.
+//! What is inside says the type of the key. On both levels nothing may follow the last field.
 
-use alloc::vec;
 use alloc::vec::Vec;
+use core::ops::RangeInclusive;
 
-use super::key_type::Form;
 use super::{KeyType, PublicKey};
-use crate::crypto::{BadSignature, Provider, SigAlg, VerifyKey};
+use crate::crypto::{BadSignature, Provider, SigAlg};
 use crate::wire::{Reader, Sink};
 
 /// Encodes a raw signature, as [`Signer::sign`](crate::crypto::Signer::sign) makes them.
 pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(raw.len().saturating_add(48));
     blob.put_string(alg.name().as_bytes());
-    if let Some(Form::Pair(_)) = form(alg) {
-        let (r, s) = raw.split_at_checked(raw.len() / 2).unwrap_or((raw, &[]));
-        let mut inner = Vec::with_capacity(raw.len().saturating_add(10));
-        inner.put_mpint(r);
-        inner.put_mpint(s);
-        blob.put_string(&inner);
-    } else {
-        blob.put_string(raw);
+    if let Some(kind) = KeyType::of_algorithm(alg) {
+        kind.format().write_signature(raw, &mut blob);
     }
     blob
 }
 
 /// Decodes a signature that must be of `expected`, and returns it raw: 64 bytes for Ed25519,
 /// `r || s` of curve width for ECDSA (positive mpints, surplus zeros in front dropped), as sent for RSA.
+///
+/// # Errors
+/// [`BadSignature`] for another algorithm, and for a form that is not exact.
 pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
     let mut r = Reader::new(blob);
     // K-13, AS-07: the name says exactly what was agreed on, ssh-rsa is not rsa-sha2-512.
     if r.string().map_err(bad)? != expected.name().as_bytes() {
         return Err(BadSignature);
     }
-    let inner = r.string().map_err(bad)?;
+    let raw = KeyType::of_algorithm(expected).ok_or(BadSignature)?.format().read_signature(&mut r)?;
     r.end().map_err(bad)?;
-    match form(expected) {
-        Some(Form::Pair(width)) => decode_pair(inner, width),
-        Some(form) if form.allows(inner.len()) => Ok(inner.to_vec()),
-        _ => Err(BadSignature),
-    }
+    Ok(raw)
 }
 
 /// The algorithm that a signature blob names, whatever it is; for logs and for agents that choose.
@@ -65,40 +56,16 @@ pub fn verify(
     if !key.fits(alg) {
         return Err(BadSignature);
     }
-    let mut raw = decode(blob, alg)?;
-    if let VerifyKey::Rsa { n, .. } = key.verify_key() {
-        raw = pad_left(&raw, n.len())?;
-    }
-    provider.verify(alg, key.verify_key(), message, &raw)
+    let raw = decode(blob, alg)?;
+    key.kind().format().verify(provider, key.fields(), alg, message, &raw)
 }
 
-fn decode_pair(inner: &[u8], width: usize) -> Result<Vec<u8>, BadSignature> {
-    let mut fields = Reader::new(inner);
-    let r = positive(&mut fields)?;
-    let s = positive(&mut fields)?;
-    fields.end().map_err(bad)?;
-    let mut raw = pad_left(r, width)?;
-    raw.extend_from_slice(&pad_left(s, width)?);
-    Ok(raw)
+/// A signature that is a string of so many bytes.
+pub(super) fn bytes(r: &mut Reader<'_>, length: RangeInclusive<usize>) -> Result<Vec<u8>, BadSignature> {
+    let bytes = r.string().map_err(bad)?;
+    if length.contains(&bytes.len()) { Ok(bytes.to_vec()) } else { Err(BadSignature) }
 }
 
-/// An mpint above zero. Zeros in front that it need not have are dropped, as in OpenSSH: Huawei's devices
-/// and hardware that pads to the curve's width send them. The numbers decide, so nothing else changes.
-fn positive<'a>(fields: &mut Reader<'a>) -> Result<&'a [u8], BadSignature> {
-    fields.mpint().ok().filter(|number| !number.is_empty()).ok_or(BadSignature)
-}
-
-fn pad_left(number: &[u8], width: usize) -> Result<Vec<u8>, BadSignature> {
-    let zeros = width.checked_sub(number.len()).ok_or(BadSignature)?;
-    let mut padded = vec![0; zeros];
-    padded.extend_from_slice(number);
-    Ok(padded)
-}
-
-fn form(alg: SigAlg) -> Option<Form> {
-    KeyType::of_algorithm(alg).map(KeyType::signature)
-}
-
-fn bad<E>(_: E) -> BadSignature {
+pub(super) fn bad<E>(_: E) -> BadSignature {
     BadSignature
 }

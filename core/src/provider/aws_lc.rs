@@ -19,16 +19,16 @@ use aws_lc_rs::{agreement, signature};
 
 use super::framing::{Blocks, CHACHA_SHAPE, GCM_SHAPE, GcmNonces, SeqNonces, WithMac, clear_length, refuse};
 use super::rustcrypto::{
-    RUSTCRYPTO, RsaKey, blinding, check_keys, curve_signer, draw_scalar, full_length, rsa_numbers,
-    uncompressed,
+    Ed25519, PortableRsa, RUSTCRYPTO, RsaKey, blinding, check_keys, draw_scalar, ecdsa_signer, full_length,
+    point, rsa_numbers, uncompressed,
 };
-use super::signer::{CheckedSigner, RawSigner};
+use super::signer::{RawSigner, checked};
+use crate::crypto::fields::{RsaPrivate, RsaPublic};
 use crate::crypto::{
     BadKey, BadPublicValue, BadSignature, BadTag, Cipher, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
-    PacketSealer, Protection, Provider, Secret, Shape, SigAlg, Signer, SigningKey, VerifyKey,
+    PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
 use crate::rng::Rng;
-use crate::wire::minimal;
 
 /// The native provider (feature `aws-lc`).
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,31 +120,8 @@ impl Provider for AwsLc {
         RUSTCRYPTO.modexp(p, base, exponent)
     }
 
-    fn verify(
-        &self,
-        alg: SigAlg,
-        key: VerifyKey<'_>,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), BadSignature> {
-        match key {
-            VerifyKey::Ecdsa(curve, point) if curve.sig_alg() == alg => {
-                verify_ecdsa(curve, point, message, signature)
-            }
-            VerifyKey::Rsa { e, n } => verify_rsa(alg, e, n, message, signature),
-            _ => RUSTCRYPTO.verify(alg, key, message, signature),
-        }
-    }
-
-    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
-        match key {
-            SigningKey::Rsa { n, e, d, p, q } => {
-                let key = Rsa::new(n, e, d, p, q)?;
-                let public = key.portable.public();
-                Ok(Box::new(CheckedSigner { key, public, provider: &AWS_LC }))
-            }
-            _ => curve_signer(key, &AWS_LC),
-        }
+    fn schemes(&self) -> &'static [&'static dyn Scheme] {
+        &[&Ed25519, &Ecdsa(Curve::P256), &Ecdsa(Curve::P384), &Ecdsa(Curve::P521), &Rsa]
     }
 }
 
@@ -325,64 +302,104 @@ fn agree(
     agreement::agree(&key, peer, BadPublicValue, |shared| Ok(Secret::copy_of(shared)))
 }
 
-fn verify_ecdsa(curve: Curve, point: &[u8], message: &[u8], sig: &[u8]) -> Result<(), BadSignature> {
-    let algorithm = match curve {
-        Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED,
-        Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED,
-        Curve::P521 => &signature::ECDSA_P521_SHA512_FIXED,
-    };
-    if !uncompressed(curve, point) {
-        return Err(BadSignature);
+/// Signing stays with the portable provider, whose nonces are RFC 6979.
+struct Ecdsa(Curve);
+
+impl Scheme for Ecdsa {
+    fn key_type(&self) -> &'static str {
+        self.0.key_type()
     }
-    signature::UnparsedPublicKey::new(algorithm, point).verify(message, sig).map_err(|_| BadSignature)
+
+    fn verify(
+        &self,
+        hash: Option<HashAlg>,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let algorithm = match self.0 {
+            Curve::P256 => &signature::ECDSA_P256_SHA256_FIXED,
+            Curve::P384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Curve::P521 => &signature::ECDSA_P521_SHA512_FIXED,
+        };
+        let point = point(self.0, hash, key).ok_or(BadSignature)?;
+        signature::UnparsedPublicKey::new(algorithm, point)
+            .verify(message, signature)
+            .map_err(|_| BadSignature)
+    }
+
+    fn signer(&'static self, key: &[u8]) -> Result<Box<dyn Signer>, BadKey> {
+        ecdsa_signer(self.0, key, self)
+    }
 }
 
-fn verify_rsa(alg: SigAlg, e: &[u8], n: &[u8], message: &[u8], sig: &[u8]) -> Result<(), BadSignature> {
-    let (e, n) = rsa_numbers(e, n).ok_or(BadSignature)?;
-    let parameters = match alg {
-        SigAlg::RsaSha512 => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-        SigAlg::RsaSha256 => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-        SigAlg::RsaSha1 => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
-        _ => return Err(BadSignature),
-    };
-    if n.len() > 8192 / 8 {
-        return RUSTCRYPTO.verify(alg, VerifyKey::Rsa { e, n }, message, sig);
+struct Rsa;
+
+impl Scheme for Rsa {
+    fn key_type(&self) -> &'static str {
+        PortableRsa.key_type()
     }
-    let sig = full_length(sig, n.len()).ok_or(BadSignature)?;
-    PublicKeyComponents { n, e }.verify(parameters, message, &sig).map_err(|_| BadSignature)
+
+    fn verify(
+        &self,
+        hash: Option<HashAlg>,
+        key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), BadSignature> {
+        let parameters = match hash {
+            Some(HashAlg::Sha512) => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+            Some(HashAlg::Sha256) => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+            Some(HashAlg::Sha1) => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            _ => return Err(BadSignature),
+        };
+        let RsaPublic { e, n } = rsa_numbers(key).ok_or(BadSignature)?;
+        if n.len() > 8192 / 8 {
+            return PortableRsa.verify(hash, key, message, signature);
+        }
+        let signature = full_length(signature, n.len()).ok_or(BadSignature)?;
+        PublicKeyComponents { n, e }.verify(parameters, message, &signature).map_err(|_| BadSignature)
+    }
+
+    fn signer(&'static self, key: &[u8]) -> Result<Box<dyn Signer>, BadKey> {
+        let key = RsaSigner::new(key)?;
+        let public = key.portable.public();
+        Ok(checked(key, public, self))
+    }
 }
 
 /// An RSA key, native where the library takes it.
-struct Rsa {
+struct RsaSigner {
     native: Option<KeyPair>,
     portable: RsaKey,
 }
 
-impl Rsa {
-    fn new(n: &[u8], e: &[u8], d: &[u8], p: &[u8], q: &[u8]) -> Result<Self, BadKey> {
-        let portable = RsaKey::new(n, e, d, p, q)?;
+impl RsaSigner {
+    fn new(key: &[u8]) -> Result<Self, BadKey> {
+        let fields = RsaPrivate::parse(key).ok_or(BadKey)?;
+        let portable = RsaKey::new(&fields)?;
         let [dp, dq, q_inv] = portable.crt().ok_or(BadKey)?;
         let native = KeyPair::from_components(&KeyPairComponents {
-            public_key: PublicKeyComponents { n: minimal(n), e: minimal(e) },
-            d,
-            p,
-            q,
+            public_key: PublicKeyComponents { n: fields.n, e: fields.e },
+            d: fields.d,
+            p: fields.p,
+            q: fields.q,
             dP: &dp[..],
             dQ: &dq[..],
             qInv: &q_inv[..],
         });
-        Ok(Rsa { native: native.ok(), portable })
+        Ok(RsaSigner { native: native.ok(), portable })
     }
 }
 
-impl RawSigner for Rsa {
-    fn sign(&self, alg: SigAlg, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
-        let padding = match alg {
-            SigAlg::RsaSha512 => &signature::RSA_PKCS1_SHA512,
-            SigAlg::RsaSha256 => &signature::RSA_PKCS1_SHA256,
-            _ => return self.portable.sign(alg, message, rng),
+impl RawSigner for RsaSigner {
+    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+        let padding = match hash {
+            Some(HashAlg::Sha512) => &signature::RSA_PKCS1_SHA512,
+            Some(HashAlg::Sha256) => &signature::RSA_PKCS1_SHA256,
+            _ => return self.portable.sign(hash, message, rng),
         };
-        let Some(native) = &self.native else { return self.portable.sign(alg, message, rng) };
+        let Some(native) = &self.native else { return self.portable.sign(hash, message, rng) };
         // The library blinds with its own generator, which does not show in the signature.
         drop(blinding(rng));
         let mut out = alloc::vec![0; native.public_modulus_len()];

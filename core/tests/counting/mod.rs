@@ -5,7 +5,7 @@ use std::cell::Cell;
 use konko_core::Rng;
 use konko_core::crypto::{
     BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlg, PacketOpener, PacketSealer,
-    Protection, Provider, Secret, SigAlg, Signer, SigningKey, VerifyKey,
+    Protection, Provider, Scheme, Secret,
 };
 
 use super::provider;
@@ -76,11 +76,11 @@ impl Provider for Broken {
         EXPONENT.set(EXPONENT.get().max(exponent.expose().len()));
         provider().modexp(p, base, exponent)
     }
-    fn verify(&self, _: SigAlg, _: VerifyKey<'_>, _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+    fn schemes(&self) -> &'static [&'static dyn Scheme] {
+        provider().schemes()
+    }
+    fn verify(&self, _: &str, _: Option<HashAlg>, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
         VERIFIED.set(VERIFIED.get() + 1);
         Err(BadSignature)
-    }
-    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
-        provider().signer(key)
     }
 }

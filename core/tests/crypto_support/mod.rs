@@ -4,6 +4,10 @@
 use konko_core::crypto::{Cipher, DirectionKeys, Mac, Protection, Provider, Secret, Shape};
 use konko_core::{Rng, Seed};
 
+#[path = "../key_fields/mod.rs"]
+mod key_fields;
+pub use key_fields::*;
+
 /// Every provider of this build.
 pub fn providers() -> Vec<&'static dyn Provider> {
     #[cfg(feature = "aws-lc")]
@@ -92,12 +96,13 @@ impl RsaFixture {
             .collect()
     }
 
-    pub fn signing_key(&self) -> konko_core::crypto::SigningKey<'_> {
+    /// No provider needs `iqmp`.
+    pub fn private(&self) -> Key {
         let RsaFixture { n, e, d, p, q, .. } = self;
-        konko_core::crypto::SigningKey::Rsa { n, e, d, p, q }
+        rsa_private([n, e, d, &[], p, q])
     }
 
-    pub fn verify_key(&self) -> konko_core::crypto::VerifyKey<'_> {
-        konko_core::crypto::VerifyKey::Rsa { e: &self.e, n: &self.n }
+    pub fn public(&self) -> Key {
+        rsa(&self.e, &self.n)
     }
 }

@@ -3,31 +3,32 @@
 mod aead;
 mod blocks;
 mod curves;
+mod ecdsa;
+mod ed25519;
 mod hash;
 mod mlkem;
 mod modexp;
 mod rsa;
-mod sign;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::framing::{Blocks, WithMac};
 use crate::crypto::{
-    BadKey, BadPublicValue, BadSignature, Cipher, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
-    PacketSealer, Protection, Provider, Secret, SigAlg, Signer, SigningKey, VerifyKey,
+    BadKey, BadPublicValue, Cipher, Curve, DirectionKeys, Hash, HashAlg, PacketOpener, PacketSealer,
+    Protection, Provider, Scheme, Secret,
 };
 use crate::rng::Rng;
 
 // What the native provider shares, so that it draws and refuses the same.
-use sign::plain_signer;
-#[cfg(feature = "aws-lc")]
-pub(super) use sign::plain_signer as curve_signer;
+pub(super) use ed25519::Ed25519;
 #[cfg(feature = "aws-lc")]
 pub(super) use {
     curves::{draw_scalar, uncompressed},
-    rsa::{RsaKey, blinding, full_length, rsa_numbers},
+    ecdsa::{point, signer as ecdsa_signer},
+    rsa::{Rsa as PortableRsa, RsaKey, blinding, full_length, rsa_numbers},
 };
+use {ecdsa::Ecdsa, rsa::Rsa};
 
 /// The portable provider: pure Rust, no_std.
 #[derive(Clone, Copy, Debug, Default)]
@@ -139,27 +140,7 @@ impl Provider for RustCrypto {
         modexp::modexp(p, base, exponent)
     }
 
-    fn verify(
-        &self,
-        alg: SigAlg,
-        key: VerifyKey<'_>,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<(), BadSignature> {
-        match (alg, key) {
-            (SigAlg::Ed25519, VerifyKey::Ed25519(key)) => sign::verify_ed25519(key, message, signature),
-            (_, VerifyKey::Ecdsa(curve, point)) if curve.sig_alg() == alg => {
-                sign::verify_ecdsa(curve, point, message, signature)
-            }
-            (_, VerifyKey::Rsa { e, n }) => rsa::verify(alg, e, n, message, signature),
-            _ => Err(BadSignature),
-        }
-    }
-
-    fn signer(&self, key: SigningKey<'_>) -> Result<Box<dyn Signer>, BadKey> {
-        match key {
-            SigningKey::Rsa { n, e, d, p, q } => rsa::signer(n, e, d, p, q),
-            _ => plain_signer(key, &RUSTCRYPTO),
-        }
+    fn schemes(&self) -> &'static [&'static dyn Scheme] {
+        &[&Ed25519, &Ecdsa(Curve::P256), &Ecdsa(Curve::P384), &Ecdsa(Curve::P521), &Rsa]
     }
 }
