@@ -58,6 +58,12 @@ impl<'a> SshStr<'a> {
     }
 }
 
+impl<'a> From<&'a str> for SshStr<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(text.as_bytes())
+    }
+}
+
 impl fmt::Display for SshStr<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.escaped(false).fmt(f)

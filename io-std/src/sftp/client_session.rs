@@ -184,7 +184,7 @@ impl Session {
         if machine.session.ended().is_none() {
             machine.exchange(&*self.link, wait, self.now());
         }
-        machine.settle(self.now());
+        local::settle(&mut machine.session, self.now());
         let mut state = self.lock();
         state.ended = machine.session.ended().is_some();
         state.machine = Some(machine);
@@ -195,7 +195,7 @@ impl Machine {
     /// Fills the output. True: there is more to do as soon as it is taken.
     fn pump(&mut self, now: Time) -> bool {
         loop {
-            self.settle(now);
+            local::settle(&mut self.session, now);
             let full = self.session.is_full();
             if !self.out.is_empty() || self.session.tx().is_empty() {
                 return full;
@@ -208,22 +208,12 @@ impl Machine {
         }
     }
 
-    /// Answers what the session asks about local files.
-    fn settle(&mut self, now: Time) {
-        while let Some(event) = self.session.poll(now) {
-            local::answer(event).give(&mut self.session, now);
-        }
-    }
-
     /// Sends what can be sent, and deals with what came.
     fn exchange(&mut self, link: &dyn Link, wait: Await, now: Time) {
         let result = link.exchange(&mut self.out, &mut self.batch, wait);
         self.session.stderr(&self.batch.stderr);
         self.batch.stderr.clear();
-        let mut input = self.batch.bytes();
-        while let Some(event) = self.session.receive(&mut input, now) {
-            local::answer(event).give(&mut self.session, now);
-        }
+        local::receive(&mut self.session, self.batch.bytes(), now);
         self.batch.clear();
         match result {
             Ok(Exchange::Went) => {}

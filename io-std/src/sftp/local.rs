@@ -1,4 +1,5 @@
-//! The local files of a session.
+//! The local files of a session, for whoever drives a [`Session`] of the core without [`Sftp`](super::Sftp): an event
+//! loop, an async runtime. All is done on the calling thread.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -15,8 +16,22 @@ use konko_core::sftp::{Attrs, Times};
 
 use super::Error;
 
+/// Gives what came to a session, and does what it asks for.
+pub fn receive(session: &mut Session<fs::File>, mut input: &[u8], now: Time) {
+    while let Some(event) = session.receive(&mut input, now) {
+        answer(event).give(session, now);
+    }
+}
+
+/// Does what a session asks for, until it wants nothing more; see [`Session::poll`].
+pub fn settle(session: &mut Session<fs::File>, now: Time) {
+    while let Some(event) = session.poll(now) {
+        answer(event).give(session, now);
+    }
+}
+
 /// What a session is to be told.
-pub(super) enum Reply {
+enum Reply {
     Nothing,
     Source(JobId, Result<Attrs, Error>),
     Fill(JobId, u64),
@@ -24,8 +39,7 @@ pub(super) enum Reply {
     Finished(JobId, Result<(), Error>),
 }
 
-/// Does what a session asks for.
-pub(super) fn answer(event: Event<'_, fs::File>) -> Reply {
+fn answer(event: Event<'_, fs::File>) -> Reply {
     match event {
         Event::Asked(asked) => {
             let path = path_of(asked.question());
@@ -49,7 +63,7 @@ pub(super) fn answer(event: Event<'_, fs::File>) -> Reply {
 }
 
 impl Reply {
-    pub(super) fn give(self, session: &mut Session<fs::File>, now: Time) {
+    fn give(self, session: &mut Session<fs::File>, now: Time) {
         match self {
             Reply::Nothing => {}
             Reply::Source(job, result) => session.source(job, result),

@@ -19,7 +19,7 @@ mod file;
 mod layers;
 #[cfg(feature = "server")]
 mod listing;
-mod local;
+pub mod local;
 #[cfg(feature = "server")]
 mod names;
 #[cfg(feature = "server")]
