@@ -156,6 +156,10 @@ impl Admission {
 
     /// A connection has come. Without an address (a pipe, a Unix socket) it has no source. Time may
     /// start anywhere, and must be that of one clock in all calls.
+    ///
+    /// # Errors
+    ///
+    /// Why it may not come in: close its socket, and tell nobody more than that.
     pub fn admit(&mut self, address: Option<IpAddr>, now: Time) -> Result<Admitted, Refused> {
         let source = address.map(|address| self.block(address));
         if self.connections >= self.limits.connections {

@@ -82,6 +82,10 @@ impl Connection<Client> {
     }
 
     /// Accepts the host key, or ends the connection.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`; `Closed` when the connection has ended.
     pub fn decide_host_key(&mut self, ticket: HostKeyTicket, accept: bool) -> Result<(), UsageError> {
         self.core.note(&Call::DecideHostKey { number: ticket.number, accept });
         self.core.usable()?;
@@ -145,6 +149,10 @@ impl Connection<Client> {
     }
 
     /// Gives up on a signature. Nothing was sent; another `authenticate` may follow.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`; `Closed` when the connection has ended.
     pub fn cancel_signature(&mut self, ticket: SignTicket) -> Result<(), UsageError> {
         self.core.note(&Call::CancelSignature { number: ticket.number });
         self.core.usable()?;
@@ -152,6 +160,11 @@ impl Connection<Client> {
     }
 
     /// Answers questions, as many answers as there were prompts.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`, `AnswerCount` if there are more or fewer answers than prompts, `InvalidText` if one is too long;
+    /// `Closed` when the connection has ended.
     pub fn answer_prompts(
         &mut self,
         ticket: PromptTicket,

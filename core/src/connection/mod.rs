@@ -105,12 +105,21 @@ impl<S: Side + ?Sized> Connection<S> {
     // ---- channels ----
 
     /// Opens a channel with the configured window. `Opened` or `OpenFailed` follows.
+    ///
+    /// # Errors
+    ///
+    /// `Full` with as many channels as the limits allow, or too much output waiting; `InvalidText` for fields that do
+    /// not fit into a packet; `NotAuthenticated` before the user is in; `Closed` when the connection has ended.
     pub fn open(&mut self, kind: OpenKind<'_>) -> Result<ChannelId, UsageError> {
         let window = self.core.channels.window;
         self.open_with(kind, window)
     }
 
     /// Opens a channel with a window of its own.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
     pub fn open_with(&mut self, kind: OpenKind<'_>, window: WindowConfig) -> Result<ChannelId, UsageError> {
         self.core.note(&Call::OpenWith { window, kind });
         self.core.connected()?;
@@ -120,6 +129,11 @@ impl<S: Side + ?Sized> Connection<S> {
     }
 
     /// Accepts a channel that the peer opens, with the configured window.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`; `Full` while too much output is waiting, and the question stays open; `Closed` when the connection
+    /// has ended.
     pub fn accept_channel(&mut self, ticket: OpenTicket) -> Result<ChannelId, UsageError> {
         self.core.note(&Call::AcceptChannel { channel: ticket.channel });
         self.core.connected()?;
@@ -128,6 +142,10 @@ impl<S: Side + ?Sized> Connection<S> {
     }
 
     /// Refuses a channel that the peer opens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`accept_channel`](Self::accept_channel).
     pub fn refuse_channel(
         &mut self,
         ticket: OpenTicket,
@@ -142,6 +160,12 @@ impl<S: Side + ?Sized> Connection<S> {
     /// Sends a request on an open channel. With `want_reply`, `RequestDone` follows, in the order
     /// of the requests. [`ChannelRequest::Eow`] goes only to peers whose identification says that they
     /// know it, OpenSSH's and konko's; to others nothing is sent (OpenSSH PROTOCOL §2.1).
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchChannel`; `ChannelState` before the channel is open and after it was closed; `Full` with 64 requests
+    /// unanswered, or too much output waiting; `InvalidText` for a NUL in a name, or fields that do not fit into a packet;
+    /// `Closed` when the connection has ended.
     pub fn request(
         &mut self,
         channel: ChannelId,
@@ -155,6 +179,10 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Answers a request of the peer. Replies go out in the order of the requests, whatever the
     /// order of the calls.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`; `Closed` when the connection has ended.
     pub fn reply(&mut self, ticket: RequestTicket, ok: bool) -> Result<(), UsageError> {
         let RequestTicket { channel, number } = ticket;
         self.core.note(&Call::Reply { channel, number, ok });
@@ -166,6 +194,10 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Writes data and says how many bytes were taken: less than given when the peer's window, the
     /// output or a key exchange does not allow more now. `Writable` follows then, once.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchChannel`; `ChannelState` after EOF or CLOSE of this side; `Closed` when the connection has ended.
     pub fn write(&mut self, channel: ChannelId, stream: Stream, data: &[u8]) -> Result<usize, UsageError> {
         self.core.note(&Call::Write { channel, stream, data: Rest(data) });
         let mut written = 0usize;
@@ -184,6 +216,10 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Lends room for up to `want` bytes of data in the next packet, so that a file or a pipe can be
     /// read straight into it. `None`: not now, `Writable` follows. What is not committed is not sent.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`write`](Self::write).
     pub fn slot(
         &mut self,
         channel: ChannelId,
@@ -214,6 +250,10 @@ impl<S: Side + ?Sized> Connection<S> {
 
     /// Says that the application is done with `n` bytes of received data. The peer may send as
     /// many more; the next `poll` tells it so.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchChannel`; `Closed` when the connection has ended.
     pub fn consume(&mut self, channel: ChannelId, n: usize) -> Result<(), UsageError> {
         self.core.note(&Call::Consume { channel, n: n as u64 });
         self.core.connected()?;
@@ -221,6 +261,11 @@ impl<S: Side + ?Sized> Connection<S> {
     }
 
     /// Sends EOF: no more data will be written. Reading goes on.
+    ///
+    /// # Errors
+    ///
+    /// `NoSuchChannel`; `ChannelState` for a channel of the peer that was not accepted yet; `Closed` when the connection
+    /// has ended.
     pub fn finish(&mut self, channel: ChannelId) -> Result<(), UsageError> {
         self.core.note(&Call::Finish { channel });
         self.core.connected()?;
@@ -230,6 +275,10 @@ impl<S: Side + ?Sized> Connection<S> {
     }
 
     /// Closes a channel. Data that still comes is dropped; `Closed` follows when the peer agrees.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`finish`](Self::finish).
     pub fn close_channel(&mut self, channel: ChannelId) -> Result<(), UsageError> {
         self.core.note(&Call::CloseChannel { channel });
         self.core.connected()?;
@@ -241,6 +290,11 @@ impl<S: Side + ?Sized> Connection<S> {
     // ---- global requests ----
 
     /// Sends a global request. With `want_reply`, `GlobalReply` follows, in order.
+    ///
+    /// # Errors
+    ///
+    /// `Full` with 64 requests unanswered, or too much output waiting; `InvalidText` for a NUL in the name, or fields that
+    /// do not fit into a packet; `NotAuthenticated` before the user is in; `Closed` when the connection has ended.
     pub fn request_global(&mut self, name: &str, fields: &[u8], want_reply: bool) -> Result<(), UsageError> {
         self.core.note(&Call::RequestGlobal { want_reply, name, fields: Rest(fields) });
         self.core.connected()?;
@@ -248,6 +302,10 @@ impl<S: Side + ?Sized> Connection<S> {
     }
 
     /// Answers a global request of the peer; `port` is for a granted `tcpip-forward` of port 0.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`; `Closed` when the connection has ended.
     pub fn reply_global(
         &mut self,
         ticket: GlobalTicket,
@@ -264,6 +322,10 @@ impl<S: Side + ?Sized> Connection<S> {
     // ---- the connection ----
 
     /// Renews the keys as soon as no key exchange is running. `Rekeyed` follows.
+    ///
+    /// # Errors
+    ///
+    /// `NotAuthenticated` before the user is in; `Closed` when the connection has ended.
     pub fn rekey(&mut self) -> Result<(), UsageError> {
         self.core.note(&Call::Rekey {});
         self.core.connected()?;

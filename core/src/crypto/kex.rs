@@ -51,6 +51,10 @@ impl PublicValue {
 
 impl Ephemeral {
     /// Starts the client's side of a method without group exchange.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a provider that cannot compute in the group.
     pub fn client(
         kex: Kex,
         rng: &mut Rng,
@@ -79,6 +83,10 @@ impl Ephemeral {
     }
 
     /// Starts one side of finite-field Diffie-Hellman in a given group.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a group that the provider cannot compute in: an even or too large prime.
     pub fn dh(
         p: &[u8],
         g: &[u8],
@@ -102,6 +110,11 @@ impl Ephemeral {
     }
 
     /// Completes the exchange with the peer's public value.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a value of the peer that is out of range, not on the curve, of the wrong length, or that
+    /// gives a shared secret which is no secret.
     pub fn finish(self, peer: &PublicValue, provider: &dyn Provider) -> Result<SharedSecret, BadPublicValue> {
         match (self.0, peer) {
             (Inner::X25519(x), PublicValue::String(point)) => {
@@ -132,6 +145,10 @@ impl Ephemeral {
 }
 
 /// The server's side of a method without group exchange: its public value and the secret.
+///
+/// # Errors
+///
+/// Those of [`Ephemeral::finish`].
 pub fn respond(
     kex: Kex,
     client: &PublicValue,

@@ -113,6 +113,10 @@ pub trait PacketOpener: Send {
     /// everything before the tag is plaintext, the length included.
     ///
     /// On failure the buffer is zeroed.
+    ///
+    /// # Errors
+    ///
+    /// [`BadTag`] for a packet that is not genuine.
     fn open(&mut self, seq: u32, packet: &mut [u8]) -> Result<(), BadTag>;
 }
 
@@ -255,9 +259,17 @@ pub trait Provider: Send + Sync + fmt::Debug {
     fn fast_aes(&self) -> bool;
 
     /// A sealer for `protection`; keys have the lengths the algorithms ask for.
+    ///
+    /// # Errors
+    ///
+    /// [`BadKey`] for a protection that the provider lacks, or keys of another length.
     fn sealer(&self, protection: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketSealer>, BadKey>;
 
     /// An opener for `protection`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`sealer`](Self::sealer).
     fn opener(&self, protection: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey>;
 
     /// Starts a hash.
@@ -267,6 +279,10 @@ pub trait Provider: Send + Sync + fmt::Debug {
     fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32];
 
     /// X25519 with a peer's point; an all-zero result is refused (RFC 8731 §3).
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a point that gives zero.
     fn x25519(&self, secret: &[u8; 32], peer: &[u8; 32]) -> Result<Secret, BadPublicValue>;
 
     /// A scalar for `curve` (big-endian, curve width) drawn from `rng`, and its public point,
@@ -275,6 +291,10 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// ECDH: the x coordinate (curve width). The peer's point must be uncompressed, on the curve
     /// and not infinity.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a point that is compressed, not on the curve, or infinity.
     fn ecdh(&self, curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue>;
 
     /// ML-KEM-768 key generation from the 64-byte seed `d || z` (FIPS 203): the 1184-byte
@@ -283,13 +303,25 @@ pub trait Provider: Send + Sync + fmt::Debug {
 
     /// ML-KEM-768 encapsulation with the 32 random bytes `m`: 1088-byte ciphertext and 32-byte
     /// secret. The key's length and coefficients are checked.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a key of the wrong length, or with coefficients out of range.
     fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue>;
 
     /// ML-KEM-768 decapsulation (implicit rejection; only a wrong length is an error).
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a ciphertext of the wrong length.
     fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue>;
 
     /// `base ^ exponent mod p`, constant time in the exponent, as a minimal big-endian magnitude.
     /// `p` is odd and at most 8192 bits; `base < p`.
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a modulus that is even or too large, or a base out of range.
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue>;
 
     /// The kinds of signature that it computes.

@@ -259,6 +259,10 @@ impl Login {
 
     /// What came of it. A login that is not over, because its connection is or because nobody wanted to
     /// wait, has failed.
+    ///
+    /// # Errors
+    ///
+    /// [`AuthFailure`], with all that was tried or skipped, when the user is not in.
     pub fn finish(self) -> Result<LoggedIn, AuthFailure> {
         let usage = match self.result {
             Some(Ok((method, trivial))) => return Ok(LoggedIn { method, trivial, attempts: self.attempts }),

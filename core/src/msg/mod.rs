@@ -21,12 +21,20 @@ pub trait Message<'a>: Sized {
     const NUMBER: u8;
 
     /// Reads the fields after the number.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for fields that are cut off or not what their types allow.
     fn read(r: &mut Reader<'a>) -> Result<Self, DecodeError>;
 
     /// Writes the fields after the number.
     fn write(&self, out: &mut dyn Sink);
 
     /// Parses a whole payload; bytes after the last field are an error.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for another number, fields that are cut off or wrong, and bytes left over.
     fn parse(payload: &'a [u8]) -> Result<Self, DecodeError> {
         let mut r = Reader::new(payload);
         if r.u8()? != Self::NUMBER {

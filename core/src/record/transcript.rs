@@ -86,6 +86,10 @@ impl SecretTranscript {
     }
 
     /// Reads the file format. All of it is checked here.
+    ///
+    /// # Errors
+    ///
+    /// [`TranscriptError`] for what is no transcript, of another version, or damaged.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, TranscriptError> {
         let mut r = Reader::new(bytes);
         if r.array() != Ok(MAGIC) {

@@ -20,6 +20,10 @@ impl<'a> NameList<'a> {
     pub const MAX_BYTES: usize = 16 * 1024;
 
     /// Checks the bytes of a list. Empty names are refused, an empty list is fine.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError::Invalid`] for an empty or unprintable name, one of more than 64 bytes, or too many (RFC 4251 §5, §6).
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         if bytes.len() > Self::MAX_BYTES {
             return Err(DecodeError::Invalid);

@@ -45,6 +45,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `n` bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn bytes(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(n).ok_or(DecodeError::Truncated)?;
         self.rest = rest;
@@ -52,6 +56,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `N` bytes as an array.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         let (taken, rest) = self.rest.split_first_chunk::<N>().ok_or(DecodeError::Truncated)?;
         self.rest = rest;
@@ -59,26 +67,46 @@ impl<'a> Reader<'a> {
     }
 
     /// `byte`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn u8(&mut self) -> Result<u8, DecodeError> {
         self.array::<1>().map(|[b]| b)
     }
 
     /// `boolean`: any value but 0 is true (RFC 4251 §5).
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         self.u8().map(|b| b != 0)
     }
 
     /// `uint32`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.array().map(u32::from_be_bytes)
     }
 
     /// `uint64`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn u64(&mut self) -> Result<u64, DecodeError> {
         self.array().map(u64::from_be_bytes)
     }
 
     /// `string`: arbitrary bytes behind a 32-bit length.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn string(&mut self) -> Result<&'a [u8], DecodeError> {
         let before = *self;
         let n = self.u32()?;
@@ -90,6 +118,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A `string` meant as text. Peers do not always send UTF-8, so this stays bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes.
     pub fn text(&mut self) -> Result<SshStr<'a>, DecodeError> {
         self.string().map(SshStr::new)
     }
@@ -97,6 +129,10 @@ impl<'a> Reader<'a> {
     /// `mpint` that is not negative, as minimal big-endian bytes (zero is empty).
     ///
     /// Superfluous leading zeros are tolerated, as OpenSSH does; more than 16,384 bits are not.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes, and for a number that is negative or has more than 16,384 bits.
     pub fn mpint(&mut self) -> Result<&'a [u8], DecodeError> {
         let mut ahead = *self;
         let raw = ahead.string()?;
@@ -112,6 +148,10 @@ impl<'a> Reader<'a> {
     }
 
     /// `name-list`.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for too few bytes, and for what is no list of names.
     pub fn name_list(&mut self) -> Result<NameList<'a>, DecodeError> {
         let mut ahead = *self;
         let list = NameList::parse(ahead.string()?)?;
@@ -130,6 +170,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Every parser ends here: bytes after the last field are an error.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] for bytes that nobody has read.
     pub fn end(self) -> Result<(), DecodeError> {
         if self.rest.is_empty() { Ok(()) } else { Err(DecodeError::Trailing) }
     }
