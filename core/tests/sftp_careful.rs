@@ -73,10 +73,13 @@ fn d3_a_file_put_onto_itself_is_not_cut() {
         let mut l = own();
         l.far.fs.insert(b"f", data.clone()).unwrap();
         let mut attrs = attrs.clone();
-        attrs.times = changed.map(|by| {
-            let times = attrs.times.unwrap();
-            Times { modified: times.modified.wrapping_add(by), ..times }
-        });
+        attrs = match changed {
+            Some(by) => {
+                let times = attrs.times().unwrap();
+                attrs.with_times(times.accessed, times.modified.wrapping_add(by))
+            }
+            None => Attrs::new().with_size(attrs.size().unwrap()).with_permissions(attrs.permissions().unwrap()),
+        };
         let job = l.put("f", vec![1; 200_000], careful());
         l.known.insert(job, Some(attrs));
         let mut cut = false;

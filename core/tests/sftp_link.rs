@@ -35,7 +35,7 @@ fn rate(pair: &mut konko_test::Pair<link::Mover, link::Store>, up: bool, total: 
     pair.drive_until("the file", |p| {
         p.client.app.now = p.now;
         let done = match up {
-            true => p.server.app.fs.attrs(b"f").and_then(|a| a.size).unwrap_or(0) as usize,
+            true => p.server.app.fs.attrs(b"f").and_then(|a| a.size()).unwrap_or(0) as usize,
             false => p.client.app.got.values().map(|(n, _)| *n as usize).sum(),
         };
         if done >= total / 2 {

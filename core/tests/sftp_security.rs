@@ -365,17 +365,17 @@ fn s_13_flags_and_modes_that_cannot_be_meant() {
     assert_eq!(j.fs.list(b"/").len(), 0);
     let mode = Attrs::new().with_permissions(0o7777);
     j.call(|c| c.open(b"f", OpenFlags(0x0a), &mode)).handle();
-    assert_eq!(j.fs.attrs(b"f").unwrap().permissions, Some(0o100_755), "no setuid, and the umask");
+    assert_eq!(j.fs.attrs(b"f").unwrap().permissions(), Some(0o100_755), "no setuid, and the umask");
     // What is there already is changed as it was asked, or not at all.
     for special in [0o7777, 0o4755, 0o2775, 0o1777, 0o104_755] {
         let denied = Got::Status(StatusCode::PERMISSION_DENIED);
         assert_eq!(j.call(|c| c.setstat(b"f", &Attrs::new().with_permissions(special))), denied);
-        assert_eq!(j.fs.attrs(b"f").unwrap().permissions, Some(0o100_755));
+        assert_eq!(j.fs.attrs(b"f").unwrap().permissions(), Some(0o100_755));
     }
     assert_eq!(j.call(|c| c.setstat(b"f", &Attrs::new().with_permissions(0o100_777))), OK);
-    assert_eq!(j.fs.attrs(b"f").unwrap().permissions, Some(0o100_777));
+    assert_eq!(j.fs.attrs(b"f").unwrap().permissions(), Some(0o100_777));
     assert_eq!(j.call(|c| c.mkdir(b"d", &mode)), OK);
-    assert_eq!(j.fs.attrs(b"d").unwrap().permissions, Some(0o040_755));
+    assert_eq!(j.fs.attrs(b"d").unwrap().permissions(), Some(0o040_755));
 }
 
 #[test]
@@ -613,7 +613,7 @@ fn s_32_owners_change_only_where_that_is_allowed() {
     let mut j = Joined::new();
     let root = Attrs::new().with_owner(0, 0);
     let h = j.call(|c| c.open(b"f", OpenFlags(0x0a), &root)).handle();
-    assert_eq!(j.fs.attrs(b"f").unwrap().owner, Some(Owner { uid: 1000, gid: 1000 }));
+    assert_eq!(j.fs.attrs(b"f").unwrap().owner(), Some(Owner { uid: 1000, gid: 1000 }));
     let denied = Got::Status(StatusCode::PERMISSION_DENIED);
     assert_eq!(j.call(|c| c.setstat(b"f", &root)), denied);
     assert_eq!(j.call(|c| c.fsetstat(&h, &root)), denied);
@@ -622,7 +622,7 @@ fn s_32_owners_change_only_where_that_is_allowed() {
         Joined::with(ClientConfig::default(), ServerConfig { allow_chown: true, ..ServerConfig::default() });
     j.open("f", OpenFlags(0x0a));
     assert_eq!(j.call(|c| c.setstat(b"f", &root)), OK);
-    assert_eq!(j.fs.attrs(b"f").unwrap().owner, Some(Owner { uid: 0, gid: 0 }));
+    assert_eq!(j.fs.attrs(b"f").unwrap().owner(), Some(Owner { uid: 0, gid: 0 }));
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn answer(event: Event<'_, Vec<u8>>, local: &mut Local) -> Told {
                     Ok(Answer::Made(made))
                 }
                 Question::SetAttrs { path, attrs } => {
-                    local.get_mut(path).unwrap().0 = DIR | attrs.permissions.unwrap();
+                    local.get_mut(path).unwrap().0 = DIR | attrs.permissions().unwrap();
                     Ok(Answer::Done)
                 }
                 // Dropped: nobody can say.

@@ -94,7 +94,7 @@ fn an_upload_takes_its_place_when_it_is_whole_and_leaves_nothing_when_it_is_not(
     assert!(summary.synced && summary.attrs_set && summary.size_verified);
     assert_eq!(l.far.fs.content(b"f").as_deref(), Some(&data[..]));
     assert_eq!(l.far.fs.list(b"/"), [b"f"]);
-    assert_eq!(l.far.fs.attrs(b"f").unwrap().times, Some(Times { accessed: 1, modified: 2 }));
+    assert_eq!(l.far.fs.attrs(b"f").unwrap().times(), Some(Times { accessed: 1, modified: 2 }));
     // The local side fails in the middle.
     let job = l.put("f", pattern(10 << 20), options);
     (0..3).for_each(|_| {

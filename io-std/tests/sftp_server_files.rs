@@ -52,7 +52,7 @@ fn files_of_all_sizes_come_back_as_they_went() {
             }
             assert_eq!(rig.read_at(&from, len as u64, 10), Err(StatusCode::EOF));
             assert!(back == content, "{len} bytes read");
-            assert_eq!(rig.attrs(|c| c.fstat(&from)).unwrap().size, Some(len as u64));
+            assert_eq!(rig.attrs(|c| c.fstat(&from)).unwrap().size(), Some(len as u64));
             rig.close(&from);
         }
     });
@@ -65,7 +65,7 @@ fn sparse_files_stay_sparse_and_offsets_go_beyond_4_gib() {
         let file = rig.open("sparse", NEW | OpenFlags::READ).unwrap();
         assert_eq!(rig.ask(|c| c.write(&file, far, b"end")), OK);
         assert_eq!(rig.read_at(&file, far - 2, 100), Ok(b"\0\0end".to_vec()));
-        assert_eq!(rig.stat("sparse").unwrap().size, Some(far + 3));
+        assert_eq!(rig.stat("sparse").unwrap().size(), Some(far + 3));
         assert!(fs::metadata(dir.join("sparse")).unwrap().blocks() < 1000);
         assert_eq!(rig.ask(|c| c.fsetstat(&file, &Attrs::new().with_size(5 << 30))), OK);
         assert_eq!(rig.ask(|c| c.setstat(b"sparse", &Attrs::new().with_size(3))), OK);
@@ -130,7 +130,7 @@ fn long_directories_come_in_parts_and_whole() {
         assert_eq!(listed, names);
         let (name, line, attrs) = &rig.lines[5];
         assert!(line.ends_with(name) && line.starts_with(b"-rw"));
-        assert!(attrs.is_file() && attrs.size == Some(0));
+        assert!(attrs.is_file() && attrs.size() == Some(0));
         assert_eq!(rig.server.open_handles(), 0);
         assert_eq!(rig.list("missing"), Err(StatusCode::NO_SUCH_FILE));
         assert_eq!(rig.list("many/0"), Err(StatusCode::NO_SUCH_FILE));
@@ -144,10 +144,10 @@ fn attributes_are_set_and_told() {
         let set = Attrs::new().with_permissions(0o604).with_times(1_000_000_000, 4_000_000_000);
         assert_eq!(rig.ask(|c| c.setstat(b"f", &set)), OK);
         let attrs = rig.stat("f").unwrap();
-        assert_eq!(attrs.permissions, Some(0o100_604));
-        assert_eq!(attrs.times, set.times);
+        assert_eq!(attrs.permissions(), Some(0o100_604));
+        assert_eq!(attrs.times(), set.times());
         let stat = fs::metadata(dir.join("f")).unwrap();
-        assert_eq!(attrs.owner, Some(Owner { uid: stat.uid(), gid: stat.gid() }));
+        assert_eq!(attrs.owner(), Some(Owner { uid: stat.uid(), gid: stat.gid() }));
         assert_eq!((stat.mode() & 0o777, stat.mtime()), (0o604, 4_000_000_000));
         // Without any permission, the owner still can.
         assert_eq!(rig.ask(|c| c.setstat(b"f", &Attrs::new().with_permissions(0))), OK);
@@ -156,13 +156,13 @@ fn attributes_are_set_and_told() {
         let set = Attrs::new().with_permissions(0o640).with_times(5, 6).with_size(2);
         assert_eq!(rig.ask(|c| c.fsetstat(&file, &set)), OK);
         let attrs = rig.attrs(|c| c.fstat(&file)).unwrap();
-        assert_eq!((attrs.size, attrs.permissions, attrs.times), (Some(2), Some(0o100_640), set.times));
+        assert_eq!((attrs.size(), attrs.permissions(), attrs.times()), (Some(2), Some(0o100_640), set.times()));
         assert_eq!(rig.ask(|c| c.setstat(b".", &Attrs::new().with_permissions(0o711))), OK);
         assert_eq!(fs::metadata(dir).unwrap().mode() & 0o777, 0o711);
         // Times before 1970 cannot be told.
         let old = fs::File::open(dir.join("f")).unwrap();
         old.set_modified(std::time::UNIX_EPOCH - std::time::Duration::from_secs(99)).unwrap();
-        assert_eq!(rig.stat("f").unwrap().times.unwrap().modified, 0);
+        assert_eq!(rig.stat("f").unwrap().times().unwrap().modified, 0);
         assert_eq!(rig.ask(|c| c.setstat(b"missing", &Attrs::new())), StatusCode::NO_SUCH_FILE);
         assert_eq!(rig.ask(|c| c.lsetstat(b"f", &Attrs::new().with_size(0))), StatusCode::BAD_MESSAGE);
     });

@@ -51,7 +51,7 @@ fn e3_attributes_that_a_server_does_not_take_are_a_warning_with_preserve_and_not
     let report = sftp.put_tree(dir.path(), "plain.d", &PutOptions::new(), false).unwrap();
     assert!(report.is_complete() && report.warnings.is_empty(), "{report:?}");
     // The mode goes with OPEN.
-    assert_eq!(memory.lock().attrs(b"/plain").unwrap().permissions.unwrap() & 0o777, 0o640);
+    assert_eq!(memory.lock().attrs(b"/plain").unwrap().permissions().unwrap() & 0o777, 0o640);
     // Somebody did.
     let preserve = PutOptions { preserve: true, ..PutOptions::new() };
     let summary = sftp.put_with(dir.path().join("one"), "kept", &preserve).unwrap();

@@ -18,16 +18,11 @@ const MAX_EXTENDED: usize = 64;
 /// be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attrs {
-    /// Bytes.
-    pub size: Option<u64>,
-    /// Numeric user and group.
-    pub owner: Option<Owner>,
-    /// POSIX mode: file type and permission bits.
-    pub permissions: Option<u32>,
-    /// Access and modification time.
-    pub times: Option<Times>,
-    /// Vendor extensions: name and value.
-    pub extended: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) size: Option<u64>,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) permissions: Option<u32>,
+    pub(crate) times: Option<Times>,
+    pub(crate) extended: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Numeric user and group of a file.
@@ -107,27 +102,63 @@ impl Attrs {
     }
 
     /// With a size.
+    #[must_use]
     pub fn with_size(mut self, size: u64) -> Self {
         self.size = Some(size);
         self
     }
 
     /// With a mode.
+    #[must_use]
     pub fn with_permissions(mut self, mode: u32) -> Self {
         self.permissions = Some(mode);
         self
     }
 
     /// With a user and a group.
+    #[must_use]
     pub fn with_owner(mut self, uid: u32, gid: u32) -> Self {
         self.owner = Some(Owner { uid, gid });
         self
     }
 
     /// With times, in seconds since 1970 UTC.
+    #[must_use]
     pub fn with_times(mut self, accessed: u32, modified: u32) -> Self {
         self.times = Some(Times { accessed, modified });
         self
+    }
+
+    /// With one more vendor extension.
+    #[must_use]
+    pub fn with_extended(mut self, name: impl Into<Vec<u8>>, value: impl Into<Vec<u8>>) -> Self {
+        self.extended.push((name.into(), value.into()));
+        self
+    }
+
+    /// Bytes.
+    pub fn size(&self) -> Option<u64> {
+        self.size
+    }
+
+    /// POSIX mode: file type and permission bits.
+    pub fn permissions(&self) -> Option<u32> {
+        self.permissions
+    }
+
+    /// Numeric user and group.
+    pub fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
+    /// Access and modification time.
+    pub fn times(&self) -> Option<Times> {
+        self.times
+    }
+
+    /// Vendor extensions: names and values.
+    pub fn extended(&self) -> &[(Vec<u8>, Vec<u8>)] {
+        &self.extended
     }
 
     /// True when nothing is set.
@@ -168,7 +199,7 @@ impl Attrs {
     }
 
     /// Appends the fields as they stand on the wire.
-    pub fn put(&self, out: &mut (impl Sink + ?Sized)) {
+    pub(crate) fn put(&self, out: &mut (impl Sink + ?Sized)) {
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
         out.put_u32(
             flag(self.size.is_some(), SIZE)
@@ -202,7 +233,7 @@ impl Attrs {
 
     /// Reads the fields. Bits that this version does not have are an error when `strict` (S-14), else
     /// they are passed over: some servers set them and send nothing for them.
-    pub fn read(r: &mut Reader<'_>, strict: bool) -> Result<Self, DecodeError> {
+    pub(crate) fn read(r: &mut Reader<'_>, strict: bool) -> Result<Self, DecodeError> {
         let flags = r.u32()?;
         if strict && flags & !KNOWN != 0 {
             return Err(DecodeError::Invalid);

@@ -88,7 +88,7 @@ pub(super) fn copy(
     if id(&source) == id(&target) && !apart {
         return no("the ranges overlap");
     }
-    let size = |stat: &Stat| attrs_of(stat).size.unwrap_or(0);
+    let size = |stat: &Stat| attrs_of(stat).size().unwrap_or(0);
     let regular = kind(&source) == FileType::RegularFile;
     if len == 0 && !regular {
         return no("a device has no end");
@@ -161,7 +161,7 @@ impl<S: FnMut(u64, u64) -> Result<()>> Copying<'_, S> {
         let most = usize::try_from(len).unwrap_or(BUFFER).min(BUFFER);
         let n = rustix::io::retry_on_intr(|| rustix::io::pread(self.from, &mut self.buffer[..most], from))?;
         // What is appended ends where the file has got to, which is not what the client says.
-        let start = if self.append { attrs_of(&rustix::fs::fstat(self.to)?).size.unwrap_or(0) } else { to };
+        let start = if self.append { attrs_of(&rustix::fs::fstat(self.to)?).size().unwrap_or(0) } else { to };
         self.pay(start.saturating_add(n as u64), n as u64)?;
         self.paid -= n as u64;
         let mut left = &self.buffer[..n];

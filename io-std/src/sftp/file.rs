@@ -263,7 +263,8 @@ impl File {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub fn set_times(&self, accessed: SystemTime, modified: SystemTime) -> Result<(), Error> {
-        self.change("set_times", &Attrs { times: Some(times(accessed, modified)), ..Attrs::new() })
+        let times = times(accessed, modified);
+        self.change("set_times", &Attrs::new().with_times(times.accessed, times.modified))
     }
 
     /// Cuts the file, or lengthens it with zeros.

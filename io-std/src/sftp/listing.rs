@@ -36,7 +36,7 @@ impl Listing {
                 Err(Errno::NOENT) => continue,
                 Err(_) => (Attrs::new(), 0),
             };
-            let owner = attrs.owner;
+            let owner = attrs.owner();
             let entry = DirItem::new(name.to_bytes(), attrs).with_links(links);
             return Ok(Some(match (&self.names, owner) {
                 (Some(names), Some(ids)) => {

@@ -107,10 +107,10 @@ fn look(question: &Question) -> io::Result<Answer> {
             Err(e) => return Err(e),
         },
         Question::SetAttrs { path: of, attrs } => {
-            if let Some(mode) = attrs.permissions {
+            if let Some(mode) = attrs.permissions() {
                 fs::set_permissions(path(of), fs::Permissions::from_mode(mode))?;
             }
-            if let Some(times) = attrs.times {
+            if let Some(times) = attrs.times() {
                 set_times(&fs::File::open(path(of))?, times)?;
             }
             Answer::Done

@@ -114,7 +114,7 @@ impl RootedFs {
     fn write_all(&self, file: &RootedFile, offset: u64, mut data: &[u8]) -> Result<()> {
         let total = data.len() as u64;
         let start = match file.append && self.rules.max_file.is_some() {
-            true => attrs_of(&rustix::fs::fstat(&file.fd)?).size.unwrap_or(0),
+            true => attrs_of(&rustix::fs::fstat(&file.fd)?).size().unwrap_or(0),
             false => offset,
         };
         self.budget().spend(&self.tree, start.saturating_add(total), total)?;
@@ -138,7 +138,7 @@ impl RootedFs {
     /// Changes what is to be changed; goes on after an error, and reports the first.
     fn set(&self, target: &Target<'_>, attrs: &Attrs, follow: bool) -> Result<()> {
         let mut first = Ok(());
-        if let Some(size) = attrs.size {
+        if let Some(size) = attrs.size() {
             if !follow {
                 return Err(StatusCode::BAD_MESSAGE.into());
             }
@@ -146,25 +146,25 @@ impl RootedFs {
             let fd = self.open_checked(target, OFlags::WRONLY, 0, false)?;
             first = rustix::fs::ftruncate(&fd, size);
         }
-        if attrs.permissions.is_none() && attrs.times.is_none() && attrs.owner.is_none() {
+        if attrs.permissions().is_none() && attrs.times().is_none() && attrs.owner().is_none() {
             // What is not there cannot be changed, not even not at all.
-            if attrs.size.is_none() {
+            if attrs.size().is_none() {
                 self.tree.stat(target, follow)?;
             }
             return Ok(first?);
         }
         let object = self.tree.object(target, follow)?;
-        if let Some(bits) = attrs.permissions {
+        if let Some(bits) = attrs.permissions() {
             let change = object.stat().and_then(|stat| self.changes(&stat, bits));
             first = first.and(match change {
                 Ok(true) => self.chmod(target, follow, &object, bits),
                 other => other.map(drop),
             });
         }
-        if let Some(times) = attrs.times {
+        if let Some(times) = attrs.times() {
             first = first.and(object.set_times(times));
         }
-        if let Some(owner) = attrs.owner {
+        if let Some(owner) = attrs.owner() {
             first = first.and(object.chown(owner));
         }
         Ok(first?)
@@ -209,21 +209,21 @@ impl RootedFs {
 
     fn set_open(&self, fd: &OwnedFd, attrs: &Attrs) -> Result<()> {
         let mut first = Ok(());
-        if let Some(size) = attrs.size {
+        if let Some(size) = attrs.size() {
             self.fits(size)?;
             first = first.and(rustix::fs::ftruncate(fd, size));
         }
-        if let Some(bits) = attrs.permissions {
+        if let Some(bits) = attrs.permissions() {
             let change = rustix::fs::fstat(fd).and_then(|stat| self.changes(&stat, bits));
             first = first.and(match change {
                 Ok(true) => rustix::fs::fchmod(fd, object::mode(bits)),
                 other => other.map(drop),
             });
         }
-        if let Some(times) = attrs.times {
+        if let Some(times) = attrs.times() {
             first = first.and(rustix::fs::futimens(fd, &object::timestamps(times)));
         }
-        if let Some(owner) = attrs.owner {
+        if let Some(owner) = attrs.owner() {
             let (uid, gid) = object::owner(owner)?;
             first = first.and(rustix::fs::fchown(fd, uid, gid));
         }
@@ -270,7 +270,7 @@ impl FileSystem for RootedFs {
         how.set(OFlags::CREATE, has(OpenFlags::CREATE));
         how.set(OFlags::TRUNC, has(OpenFlags::TRUNCATE));
         how.set(OFlags::EXCL, has(OpenFlags::EXCLUSIVE));
-        let mode = attrs.permissions.unwrap_or(0o666) & self.rules.modes(FileType::RegularFile);
+        let mode = attrs.permissions().unwrap_or(0o666) & self.rules.modes(FileType::RegularFile);
         told(|| Ok(RootedFile { fd: self.open_checked(path, how, mode, self.rules.devices)?, append }))
     }
 
@@ -327,7 +327,7 @@ impl FileSystem for RootedFs {
     fn mkdir(&self, path: &Target<'_>, attrs: &Attrs) -> Told<()> {
         told(|| {
             let place = self.place(path, true)?;
-            let mode = attrs.permissions.unwrap_or(0o777) & self.rules.modes(FileType::Directory);
+            let mode = attrs.permissions().unwrap_or(0o777) & self.rules.modes(FileType::Directory);
             Ok(rustix::fs::mkdirat(place.dir(), &place.name, object::mode(mode))?)
         })
     }
@@ -389,7 +389,7 @@ impl FileSystem for RootedFs {
         let size = told(|| {
             let stat = rustix::fs::fstat(&file.fd)?;
             let regular = kind(&stat) == FileType::RegularFile;
-            if regular { Ok(attrs_of(&stat).size.unwrap_or(0)) } else { no("not a regular file") }
+            if regular { Ok(attrs_of(&stat).size().unwrap_or(0)) } else { no("not a regular file") }
         })?;
         check.hash(provider::best(), size, |offset, room| match self.is_over() {
             true => told(|| no("nobody waits for it")),

@@ -10,7 +10,7 @@ use crate::wire::SshStr;
 /// Attributes of a remote file, in the words of the standard library. What the server did not send is
 /// `None`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Metadata(pub Attrs);
+pub struct Metadata(pub(crate) Attrs);
 
 impl Metadata {
     /// Bytes; 0 if the server did not say.
@@ -46,6 +46,11 @@ impl Metadata {
     /// Whether it is known to be a symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.0.is_symlink()
+    }
+
+    /// As the protocol has them.
+    pub fn attrs(&self) -> &Attrs {
+        &self.0
     }
 
     /// Permission bits, without the type.

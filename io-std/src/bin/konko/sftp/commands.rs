@@ -267,7 +267,7 @@ impl Shell {
         };
         let link = set.contains(&'h');
         self.each(path, |path, meta| {
-            let attrs = match (name, meta.0.owner) {
+            let attrs = match (name, meta.attrs().owner()) {
                 ("chmod", _) => Attrs::new().with_permissions(number),
                 ("chown", Some(owner)) => Attrs::new().with_owner(number, owner.gid),
                 (_, Some(owner)) => Attrs::new().with_owner(owner.uid, number),

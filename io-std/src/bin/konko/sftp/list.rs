@@ -98,7 +98,7 @@ fn inner(words: &[Word], path: &[u8]) -> Vec<Word> {
 }
 
 fn sort(rows: &mut [Row], by_size: bool, by_time: bool, backwards: bool) {
-    let time = |row: &Row| row.meta.0.times.map(|times| times.modified);
+    let time = |row: &Row| row.meta.attrs().times().map(|times| times.modified);
     rows.sort_by(|a, b| {
         let first = match (by_time, by_size) {
             (true, _) => time(b).cmp(&time(a)),
@@ -136,7 +136,7 @@ fn long(sftp: &Sftp, rows: &[Row], numeric: bool, human: bool) {
         let of = |ids: &BTreeMap<u32, String>, id: Option<u32>| id.and_then(|id| ids.get(&id).cloned());
         let owner = of(&names.0, row.meta.uid()).unwrap_or_default();
         let group = of(&names.1, row.meta.gid()).unwrap_or_default();
-        let (attrs, links) = (&row.meta.0, 1);
+        let (attrs, links) = (row.meta.attrs(), 1);
         let (owner, group) = (owner.as_str(), group.as_str());
         let line = LongName { name: &row.name, attrs, links, owner, group, now }.to_bytes();
         let mut line = SshStr::new(&line).to_string();
