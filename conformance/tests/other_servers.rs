@@ -91,7 +91,7 @@ fn trees(peer: &Peer, root: &Path, here: &Path) {
     }
     let sftp = peer.sftp();
     for (name, preserve) in [("plain", false), ("kept", true)] {
-        let put = PutOptions { preserve, ..PutOptions::new() };
+        let put = PutOptions::new().preserve(preserve);
         let report = sftp.put_tree(&tree, name, &put, false).unwrap();
         assert!(report.is_complete(), "{name}: {report:?}");
         assert_eq!(report.files, 3, "{name}: {report:?}");

@@ -69,7 +69,7 @@ fn files(sftp: &Sftp, here: &Path, there: &Path) {
         write_pattern(&from, pattern);
         sftp.put(&from, "f").unwrap();
         assert_eq!(checksum(&there.join("f")), pattern.checksum(), "put of {len}");
-        let verify = GetOptions { verify: Verify::Reread(HashAlg::Sha256), ..GetOptions::new() };
+        let verify = GetOptions::new().verify(Verify::Reread(HashAlg::Sha256));
         sftp.get_with("f", &back, &verify).unwrap();
         assert_eq!(checksum(&back), pattern.checksum(), "get of {len}");
         let mut bytes = Vec::new();
@@ -84,9 +84,9 @@ fn files(sftp: &Sftp, here: &Path, there: &Path) {
     let bytes = fs::read(here.join("whole")).unwrap();
     fs::write(there.join("half"), &bytes[..1_000_001]).unwrap();
     fs::write(here.join("half"), &bytes[..2_000_001]).unwrap();
-    let put = PutOptions { resume: true, ..PutOptions::new() };
+    let put = PutOptions::new().resume(true);
     assert_eq!(sftp.put_with(here.join("whole"), "half", &put).unwrap().bytes, 1_999_999);
-    let get = GetOptions { resume: true, ..GetOptions::new() };
+    let get = GetOptions::new().resume(true);
     assert_eq!(sftp.get_with("half", here.join("half"), &get).unwrap().bytes, 999_999);
     assert_eq!(checksum(&there.join("half")), pattern.checksum());
     assert_eq!(checksum(&here.join("half")), pattern.checksum());
@@ -94,11 +94,11 @@ fn files(sftp: &Sftp, here: &Path, there: &Path) {
     let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     fs::set_permissions(here.join("whole"), fs::Permissions::from_mode(0o640)).unwrap();
     fs::File::options().write(true).open(here.join("whole")).unwrap().set_modified(time).unwrap();
-    let put = PutOptions { preserve: true, ..PutOptions::new() };
+    let put = PutOptions::new().preserve(true);
     sftp.put_with(here.join("whole"), "kept", &put).unwrap();
     let meta = fs::metadata(there.join("kept")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.modified().unwrap()), (0o640, time));
-    sftp.get_with("kept", here.join("kept"), &GetOptions { preserve: true, ..GetOptions::new() }).unwrap();
+    sftp.get_with("kept", here.join("kept"), &GetOptions::new().preserve(true)).unwrap();
     let meta = fs::metadata(here.join("kept")).unwrap();
     assert_eq!((meta.mode() & 0o7777, meta.modified().unwrap()), (0o640, time));
 }
@@ -281,7 +281,7 @@ fn more_than_4_gib() {
     let sftp = Sftp::spawn(Command::new(openssh.sftp_server()), SftpOptions::default()).unwrap();
     sftp.put(&from, &to).unwrap();
     assert_eq!(checksum(&to), checksum(&from));
-    sftp.get_with(&to, &back, &GetOptions { sparse: true, ..GetOptions::new() }).unwrap();
+    sftp.get_with(&to, &back, &GetOptions::new().sparse(true)).unwrap();
     assert_eq!(checksum(&back), checksum(&from));
     assert!(fs::metadata(&back).unwrap().blocks() < 1 << 20, "it has holes");
 }

@@ -68,13 +68,11 @@ fn local(habits: Habits, file: Vec<u8>, sequential: bool) -> Local<Fake> {
     let (len, most) = (file.len(), habits.most);
     let mut far = Fake::new(habits);
     far.files.insert(b"f".to_vec(), file);
-    let config = TransferConfig {
-        sequential,
-        request_len: Some(8192),
-        provider: Some(provider::rustcrypto()),
-        ..TransferConfig::default()
-    };
-    let mut local = Local::with(far, config, ClientConfig { skip_preamble: 16, ..ClientConfig::default() });
+    let config = TransferConfig::new()
+        .sequential(sequential)
+        .request_len(Some(8192))
+        .provider(Some(provider::rustcrypto()));
+    let mut local = Local::with(far, config, ClientConfig::new().skip_preamble(16));
     // Each reply that a miserly server makes takes a round trip, and the WRITE of a copy another; twice,
     // where everything is read again.
     local.patience = 5_000 + 6 * len.checked_div(most).unwrap_or(0);
@@ -122,8 +120,8 @@ impl Get {
         let Get { habits, len, ordered, sequential, hint, verify } = self;
         let file = pattern(len);
         let mut l = local(habits.clone(), file.clone(), sequential);
-        let options = GetOptions { ordered, size: hint, verify, ..GetOptions::default() };
-        let job = l.transfers.get(b"f", options);
+        let options = DownloadOptions::new().ordered(ordered).size(hint).verify(verify);
+        let job = l.transfers.download(b"f", options);
         l.run();
         let came = l.files.get(&job).cloned().unwrap_or_default();
         if let Ok(summary) = l.result(job) {
@@ -153,11 +151,9 @@ fn put_is_right_or_an_error(
     let data = pattern(len);
     // Changes come with reads, of which there are none here.
     let mut l = local(habits.clone(), Vec::new(), sequential);
-    let options = PutOptions {
-        temporary: temporary.then(|| b"g.part".to_vec()),
-        attrs: preserve.then(|| Attrs::new().with_permissions(0o600)),
-        ..PutOptions::default()
-    };
+    let options = UploadOptions::new()
+        .temporary(temporary.then(|| b"g.part".to_vec()))
+        .attrs(preserve.then(|| Attrs::new().with_permissions(0o600)));
     let job = l.put("g", data.clone(), options);
     l.run();
     let written = l.far.files.get(&b"g"[..]);
@@ -176,7 +172,7 @@ fn put_is_right_or_an_error(
 fn copy_is_right_or_an_error(habits: Habits, len: usize, sequential: bool) -> Result<(), TestCaseError> {
     let file = pattern(len);
     let mut l = local(habits.clone(), file.clone(), sequential);
-    let job = l.transfers.copy(b"f", b"g", PutOptions::default());
+    let job = l.transfers.copy(b"f", b"g", UploadOptions::default());
     l.run();
     if l.result(job).is_ok() {
         let after = l.far.files[&b"f"[..]].clone();

@@ -11,8 +11,8 @@ fn own() -> Local<Own> {
     Local::new(Own::new(ServerConfig::default()), TransferConfig::default())
 }
 
-fn careful() -> PutOptions {
-    PutOptions { careful: true, ..PutOptions::default() }
+fn careful() -> UploadOptions {
+    UploadOptions::new().careful(true)
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn d1_a_source_that_cannot_be_opened_leaves_the_target_as_it_is() {
 #[test]
 fn d1_a_careful_put_arrives_as_any_other() {
     for size in [0, 1, 40_000, 1 << 20] {
-        for options in [careful(), PutOptions { fresh: true, ..careful() }] {
+        for options in [careful(), careful().fresh(true)] {
             let mut l = own();
             // Longer than what comes, and not the same.
             l.far.fs.insert(b"old", pattern(size + 7)).unwrap();
@@ -78,7 +78,9 @@ fn d3_a_file_put_onto_itself_is_not_cut() {
                 let times = attrs.times().unwrap();
                 attrs.with_times(times.accessed, times.modified.wrapping_add(by))
             }
-            None => Attrs::new().with_size(attrs.size().unwrap()).with_permissions(attrs.permissions().unwrap()),
+            None => {
+                Attrs::new().with_size(attrs.size().unwrap()).with_permissions(attrs.permissions().unwrap())
+            }
         };
         let job = l.put("f", vec![1; 200_000], careful());
         l.known.insert(job, Some(attrs));
@@ -94,14 +96,14 @@ fn d3_a_file_put_onto_itself_is_not_cut() {
 #[test]
 fn d2_d3_a_copy_looks_at_its_source_first_and_keeps_what_it_may_be() {
     for extensions in [ServerConfig::default().extensions, ExtensionSet::EMPTY] {
-        let config = ServerConfig { extensions, ..ServerConfig::default() };
+        let config = ServerConfig::new().extensions(extensions);
         let mut l = Local::new(Own::new(config), TransferConfig::default());
         let data = pattern(300_000);
         l.far.fs.insert(b"f", data.clone()).unwrap();
         l.far.fs.insert(b"dir/x", b"x".to_vec()).unwrap();
         l.far.fs.insert(b"target", b"keep".to_vec()).unwrap();
         for (from, to) in [("nothing", "target"), ("dir", "target"), ("nothing", "new")] {
-            let job = l.transfers.copy(from.as_bytes(), to.as_bytes(), PutOptions::default());
+            let job = l.transfers.copy(from.as_bytes(), to.as_bytes(), UploadOptions::default());
             l.run();
             assert!(l.result(job).is_err(), "{from}");
         }
@@ -109,11 +111,11 @@ fn d2_d3_a_copy_looks_at_its_source_first_and_keeps_what_it_may_be() {
             (l.far.fs.content(b"target").as_deref(), l.far.fs.content(b"new").as_deref()),
             (Some(&b"keep"[..]), None)
         );
-        let job = l.transfers.copy(b"f", b"f", PutOptions::default());
+        let job = l.transfers.copy(b"f", b"f", UploadOptions::default());
         l.run();
         assert_eq!(l.far.fs.content(b"f").as_deref(), Some(&data[..]), "{:?}", l.result(job));
         assert!(l.result(job).is_ok(), "{:?}", l.result(job));
-        let job = l.transfers.copy(b"f", b"target", PutOptions::default());
+        let job = l.transfers.copy(b"f", b"target", UploadOptions::default());
         l.run();
         assert_eq!(l.far.fs.content(b"target").as_deref(), Some(&data[..]), "{:?}", l.result(job));
         assert_eq!(l.far.server.open_handles(), 0);

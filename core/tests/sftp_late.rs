@@ -77,14 +77,14 @@ impl Backend for Store {
 
 /// How long it takes to fetch a file of that size.
 fn fetched(size: u64) -> (Duration, usize) {
-    let config = TransferConfig { request_len: Some(READ), ..TransferConfig::default() };
+    let config = TransferConfig::new().request_len(Some(READ));
     let (mut client, mut transfers) = (Client::new(ClientConfig::default()), Transfers::new(config));
-    let mut server = Server::new(ServerConfig { max_backlog: 16 << 20, ..ServerConfig::default() }, &seed(5));
+    let mut server = Server::new(ServerConfig::new().max_backlog(16 << 20), &seed(5));
     let now = Time::from_micros(1);
     let (waits, begun) = (Vec::new(), BTreeMap::new());
     let mut store = Store { waits, begun, size, number: 0, now, most: 0 };
     let (mut client_rx, mut server_rx) = (MsgBuf::new(), MsgBuf::new());
-    transfers.get(b"f", GetOptions::default());
+    transfers.download(b"f", DownloadOptions::default());
     let mut got = 0;
     loop {
         while let Some(notice) = transfers.poll(&mut client, store.now) {
@@ -132,11 +132,11 @@ fn data_in_its_turn_does_not_overtake_what_was_kept_for_its_turn() {
     for seed in 0..20 {
         let mut far = Fake::new(Habits { seed, reorder: true, ..Habits::default() });
         far.files.insert(b"f".to_vec(), data.clone());
-        let config = TransferConfig { request_len: Some(READ), ..TransferConfig::default() };
+        let config = TransferConfig::new().request_len(Some(READ));
         let mut local = Local::new(far, config);
         // What is to be said is asked for when all that came was handed in.
         local.hasty = true;
-        let get = local.transfers.get(b"f", GetOptions { ordered: true, ..GetOptions::default() });
+        let get = local.transfers.download(b"f", DownloadOptions::new().ordered(true));
         local.run();
         assert_eq!(local.result(get).unwrap().bytes, data.len() as u64);
         assert!(local.files[&get] == data && !local.disordered, "seed {seed}");

@@ -24,12 +24,12 @@ fn rate(pair: &mut konko_test::Pair<link::Mover, link::Store>, up: bool, total: 
     let data = big(total);
     let app = &mut pair.client.app;
     if up {
-        let job = app.transfers.put(b"f", PutOptions::default());
+        let job = app.transfers.upload(b"f", UploadOptions::default());
         app.sources.insert(job, data.clone());
     } else {
         app.expected = data.clone();
         pair.server.app.fs.insert(b"f", data.clone()).unwrap();
-        app.transfers.get(b"f", GetOptions::default());
+        app.transfers.download(b"f", DownloadOptions::default());
     }
     let (mut start, mut end) = (None, None);
     pair.drive_until("the file", |p| {
@@ -83,8 +83,7 @@ fn u_01_a_peer_with_a_fixed_window_or_fixed_requests_gives_what_they_allow() {
         println!("up {up}: {:.1} % of window / RTT", share * 100.0);
         assert!(share >= 0.9, "{:.1} % of the window, up: {up}", share * 100.0);
         // A peer that takes no more than 16 requests of 32 KiB.
-        let config =
-            TransferConfig { max_requests: 16, request_len: Some(32 << 10), ..TransferConfig::default() };
+        let config = TransferConfig::new().max_requests(16).request_len(Some(32 << 10));
         let mut pair = connect(config, |_, _| ());
         pair.link.latency = Duration::from_millis(50);
         let share = rate(&mut pair, up, 20 << 20) * 0.1 / f64::from(512 << 10);
@@ -106,11 +105,11 @@ fn u_01_a_tree_of_small_files_costs_few_round_trips() {
             let name = format!("f{i}");
             let app = &mut pair.client.app;
             if up {
-                let job = app.transfers.put(name.as_bytes(), PutOptions::default());
+                let job = app.transfers.upload(name.as_bytes(), UploadOptions::default());
                 app.sources.insert(job, data.clone());
             } else {
                 pair.server.app.fs.insert(name.as_bytes(), data.clone()).unwrap();
-                app.transfers.get(name.as_bytes(), GetOptions { size: Some(4096), ..GetOptions::default() });
+                app.transfers.download(name.as_bytes(), DownloadOptions::new().size(Some(4096)));
             }
         }
         let start = pair.now;
@@ -129,16 +128,15 @@ fn u_01_a_tree_of_small_files_costs_few_round_trips() {
 fn pipelined_reads_through_a_tiny_window_do_not_lock_up() {
     // The requests and the replies each are more than the window holds.
     let tiny = WindowConfig { initial: 1024, max: 1024, packet: 1024 };
-    let config =
-        TransferConfig { start_requests: 64, request_len: Some(32 << 10), ..TransferConfig::default() };
+    let config = TransferConfig::new().start_requests(64).request_len(Some(32 << 10));
     for up in [false, true] {
         let mut pair = connect(config, |c, s| (c.window, s.window) = (tiny, tiny));
         let data = pattern(2 << 20);
         pair.client.app.expected = data.clone();
         pair.server.app.fs.insert(b"f", data.clone()).unwrap();
-        let get = pair.client.app.transfers.get(b"f", GetOptions::default());
+        let get = pair.client.app.transfers.download(b"f", DownloadOptions::default());
         if up {
-            let put = pair.client.app.transfers.put(b"g", PutOptions::default());
+            let put = pair.client.app.transfers.upload(b"g", UploadOptions::default());
             pair.client.app.sources.insert(put, data.clone());
         }
         run(&mut pair, "both");

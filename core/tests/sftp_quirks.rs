@@ -84,12 +84,12 @@ fn e4_the_order_of_symlink_goes_by_the_identification_of_the_peer_in_both_roles(
         // Who is connected to; `symlink` takes what the link says, then where it stands.
         let mut joined = Joined::with(
             ClientConfig::default().for_server(ident.as_bytes()),
-            ServerConfig { link_first: server, ..ServerConfig::default() },
+            ServerConfig::new().link_first(server),
         );
         assert_eq!(joined.call(|c| c.symlink(b"text", b"/link")), OK, "{ident}");
         assert_eq!(joined.call(|c| c.readlink(b"/link")), Got::Path(b"text".to_vec()), "{ident}");
     }
     // The application may know better.
-    let told = ClientConfig { draft_symlink: true, ..ClientConfig::default() };
+    let told = ClientConfig::new().draft_symlink(true);
     assert!(told.for_server(b"SSH-2.0-OpenSSH_9.2").draft_symlink);
 }

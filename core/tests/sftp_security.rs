@@ -9,8 +9,7 @@ use sftp::*;
 
 /// A client that has VERSION, and one request of each kind that waits for its reply.
 fn ready() -> (Client, MsgBuf) {
-    let config =
-        ClientConfig { assume: ExtensionSet::all().without(Extension::Limits), ..ClientConfig::default() };
+    let config = ClientConfig::new().assume(ExtensionSet::all().without(Extension::Limits));
     let (mut client, mut rx) = (Client::new(config), MsgBuf::new());
     assert_eq!(feed(&mut client, &mut rx, &packet(2, &[0, 0, 0, 3])).unwrap(), [(None, Got::Ready)]);
     (client, rx)
@@ -299,8 +298,7 @@ fn s_08_handles_are_limited_and_come_back() {
 
 #[test]
 fn s_12_nothing_changes_in_read_only_mode() {
-    let mut j =
-        Joined::with(ClientConfig::default(), ServerConfig { read_only: true, ..ServerConfig::default() });
+    let mut j = Joined::with(ClientConfig::default(), ServerConfig::new().read_only(true));
     j.fs.insert(b"f", b"data".to_vec()).unwrap();
     let h = j.open("f", OpenFlags::READ);
     let denied = Got::Status(StatusCode::PERMISSION_DENIED);
@@ -341,8 +339,7 @@ fn s_12_nothing_changes_in_read_only_mode() {
 fn request_lists_decide_before_the_file_system_does() {
     let allow = OperationSet::parse("open,read,close,stat,statvfs").unwrap();
     let deny = OperationSet::EMPTY.with(Operation::Stat);
-    let mut j =
-        Joined::with(ClientConfig::default(), ServerConfig { allow, deny, ..ServerConfig::default() });
+    let mut j = Joined::with(ClientConfig::default(), ServerConfig::new().allow(allow).deny(deny));
     j.fs.insert(b"f", b"data".to_vec()).unwrap();
     let h = j.open("f", OpenFlags::READ);
     assert_eq!(j.call(|c| c.read(&h, 0, 10)), Got::Data(b"data".to_vec()));
@@ -356,8 +353,7 @@ fn request_lists_decide_before_the_file_system_does() {
 
 #[test]
 fn s_13_flags_and_modes_that_cannot_be_meant() {
-    let mut j =
-        Joined::with(ClientConfig::default(), ServerConfig { umask: 0o022, ..ServerConfig::default() });
+    let mut j = Joined::with(ClientConfig::default(), ServerConfig::new().umask(0o022));
     let bad = Got::Status(StatusCode::BAD_MESSAGE);
     for flags in [0u32, 0x08, 0x10, 0x20, 0x22, 0x11, 0x05, 0x42, 0x8000_0001] {
         assert_eq!(j.call(|c| c.open(b"f", OpenFlags(flags), &Attrs::new())), bad, "{flags:x}");
@@ -422,7 +418,7 @@ fn s_15_init_first_and_once_and_version_three() {
         feed(&mut Client::new(config), &mut MsgBuf::new(), bytes).map(|_| ()).map_err(|e| e.fault())
     };
     let version = |n: u32, rest: &[u8]| packet(2, &[&n.to_be_bytes()[..], rest].concat());
-    let newer = ClientConfig { accept_newer_version: true, ..ClientConfig::default() };
+    let newer = ClientConfig::new().accept_newer_version(true);
     for (n, result) in [(0, Fault::Version), (2, Fault::Version), (4, Fault::Version), (6, Fault::Version)] {
         assert_eq!(greet(&version(n, &[]), ClientConfig::default()), Err(result));
     }
@@ -618,8 +614,7 @@ fn s_32_owners_change_only_where_that_is_allowed() {
     assert_eq!(j.call(|c| c.setstat(b"f", &root)), denied);
     assert_eq!(j.call(|c| c.fsetstat(&h, &root)), denied);
     assert_eq!(j.call(|c| c.lsetstat(b"f", &root)), denied);
-    let mut j =
-        Joined::with(ClientConfig::default(), ServerConfig { allow_chown: true, ..ServerConfig::default() });
+    let mut j = Joined::with(ClientConfig::default(), ServerConfig::new().allow_chown(true));
     j.open("f", OpenFlags(0x0a));
     assert_eq!(j.call(|c| c.setstat(b"f", &root)), OK);
     assert_eq!(j.fs.attrs(b"f").unwrap().owner(), Some(Owner { uid: 0, gid: 0 }));
@@ -640,7 +635,7 @@ fn u_22_text_before_the_first_packet_is_shown() {
         assert!(shown.contains("login script") && !shown.contains('\x1b'), "{shown}");
     }
     let version = packet(2, &[0, 0, 0, 3]);
-    let config = ClientConfig { skip_preamble: 100, ..ClientConfig::default() };
+    let config = ClientConfig::new().skip_preamble(100);
     for cut in [1, 2, 5, 100] {
         let (mut client, mut rx) = (Client::new(config.clone()), MsgBuf::new());
         let bytes = [&b"Last login: today\r\n"[..], &version].concat();

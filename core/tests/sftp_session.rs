@@ -49,7 +49,7 @@ impl std::error::Error for NoSuchFile {}
 
 impl Desk {
     fn new() -> (Self, Remote) {
-        let transfers = TransferConfig { provider: Some(provider::best()), ..TransferConfig::default() };
+        let transfers = TransferConfig::new().provider(Some(provider::best()));
         let session = Session::new(ClientConfig::default(), transfers);
         let remote = session.remote();
         let far = Own::new(ServerConfig::default());
@@ -201,7 +201,7 @@ fn a_tree_goes_to_a_server_and_comes_back_without_threads_and_files() {
     desk.file("from/deep/er/big", &pattern(3_000_000));
     let put = desk.run(remote.put_tree(b"from", b"there", &PutOptions::new(), false)).unwrap();
     assert_eq!((put.files, put.dirs, put.bytes, put.is_complete()), (3, 3, 3_000_005, true), "{put:?}");
-    let get = GetOptions { preserve: true, ..GetOptions::new() };
+    let get = GetOptions::new().preserve(true);
     let got = desk.run(remote.get_tree(b"there", b"back", &get, false)).unwrap();
     assert_eq!((got.files, got.dirs, got.bytes, got.is_complete()), (3, 3, 3_000_005, true), "{got:?}");
     assert_eq!(desk.below("from"), desk.below("back"));
@@ -278,7 +278,7 @@ fn a_procedure_that_is_dropped_leaves_nothing_open() {
 fn a_question_that_nobody_answers_is_an_error() {
     let (mut desk, remote) = Desk::new();
     desk.file("f", b"x");
-    let atomic = PutOptions { atomic: true, ..PutOptions::new() };
+    let atomic = PutOptions::new().atomic(true);
     let error = desk.run(remote.put(b"f", b"f", &atomic)).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Cancelled), "{error}");
     let error = desk.run(remote.put(b"none", b"f", &PutOptions::new())).unwrap_err();

@@ -33,12 +33,7 @@ const KINDS: [&str; 11] = [
 ];
 
 fn config() -> TransferConfig {
-    TransferConfig {
-        max_bytes: WINDOW,
-        request_len: Some(4096),
-        provider: Some(provider::rustcrypto()),
-        ..TransferConfig::default()
-    }
+    TransferConfig::new().max_bytes(WINDOW).request_len(Some(4096)).provider(Some(provider::rustcrypto()))
 }
 
 fn local(starves: (u8, usize), busy: bool) -> Local<Fake> {
@@ -48,8 +43,8 @@ fn local(starves: (u8, usize), busy: bool) -> Local<Fake> {
     let mut local = Local::with(far, config(), ClientConfig::default());
     local.rtt = Duration::from_millis(100);
     if busy {
-        let options = GetOptions { end: Some(u64::MAX), ..GetOptions::default() };
-        local.busy = Some(local.transfers.get(BUSY, options));
+        let options = DownloadOptions::new().end(Some(u64::MAX));
+        local.busy = Some(local.transfers.download(BUSY, options));
         (0..10).for_each(|_| assert!(local.round()));
     }
     local
@@ -57,19 +52,19 @@ fn local(starves: (u8, usize), busy: bool) -> Local<Fake> {
 
 /// Starts a transfer of this kind: what is read is `f`, what is written is `g`.
 fn start(l: &mut Local<Fake>, kind: &str) -> JobId {
-    let get = |ordered, verify| GetOptions { ordered, verify, ..GetOptions::default() };
-    let put = |verify, temporary| PutOptions { verify, temporary, ..PutOptions::default() };
+    let get = |ordered, verify| DownloadOptions::new().ordered(ordered).verify(verify);
+    let put = |verify, temporary| UploadOptions::new().verify(verify).temporary(temporary);
     let reread = Verify::Reread(HashAlg::Sha256);
     let job = match kind {
-        "get" => l.transfers.get(b"f", get(false, Verify::Size)),
-        "ordered" => l.transfers.get(b"f", get(true, Verify::Size)),
-        "reread" => l.transfers.get(b"f", get(false, reread)),
-        "hash" => l.transfers.get(b"f", get(false, Verify::Hash(HashAlg::Sha256))),
-        "put" => l.transfers.put(b"g", put(Verify::Size, None)),
-        "put, reread" => l.transfers.put(b"g", put(reread, None)),
-        "temporary" => l.transfers.put(b"g", put(Verify::Size, Some(b"g.part".to_vec()))),
-        "resume" => l.transfers.put(b"g", PutOptions { resume: true, ..PutOptions::default() }),
-        "copy" => l.transfers.copy(b"f", b"g", PutOptions::default()),
+        "get" => l.transfers.download(b"f", get(false, Verify::Size)),
+        "ordered" => l.transfers.download(b"f", get(true, Verify::Size)),
+        "reread" => l.transfers.download(b"f", get(false, reread)),
+        "hash" => l.transfers.download(b"f", get(false, Verify::Hash(HashAlg::Sha256))),
+        "put" => l.transfers.upload(b"g", put(Verify::Size, None)),
+        "put, reread" => l.transfers.upload(b"g", put(reread, None)),
+        "temporary" => l.transfers.upload(b"g", put(Verify::Size, Some(b"g.part".to_vec()))),
+        "resume" => l.transfers.upload(b"g", UploadOptions::new().resume(true)),
+        "copy" => l.transfers.copy(b"f", b"g", UploadOptions::default()),
         "read" => {
             let handle = l.open(b"f");
             l.far.files.insert(b"f".to_vec(), pattern(LEN));

@@ -115,10 +115,7 @@ fn asks() -> Vec<(Operation, Ask)> {
 }
 
 fn joined() -> (Joined, Handle, Handle) {
-    let config = konko_core::sftp::ClientConfig {
-        assume: ExtensionSet::all().without(Extension::Limits),
-        ..Default::default()
-    };
+    let config = konko_core::sftp::ClientConfig::new().assume(ExtensionSet::all().without(Extension::Limits));
     let mut j = Joined::with(config, ServerConfig::default());
     let flags = OpenFlags::READ | OpenFlags::WRITE | OpenFlags::CREATE;
     let file = j.open("/file", flags);

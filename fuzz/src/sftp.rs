@@ -2,7 +2,9 @@
 
 use konko_core::Seed;
 use konko_core::Time;
-use konko_core::sftp::transfer::{GetOptions, Handled, Local, Notice, PutOptions, TransferConfig, Transfers};
+use konko_core::sftp::transfer::{
+    DownloadOptions, Handled, Local, Notice, TransferConfig, Transfers, UploadOptions,
+};
 use konko_core::sftp::*;
 
 use crate::input::Input;
@@ -19,12 +21,10 @@ pub fn client(data: &[u8]) {
 }
 
 fn client_run(steps: &mut Input<'_>, bytes: &[u8], cut: usize) -> (Vec<String>, usize) {
-    let config = ClientConfig {
-        assume: ExtensionSet::all(),
-        skip_preamble: steps.below(3),
-        accept_newer_version: steps.byte() & 1 == 1,
-        ..ClientConfig::default()
-    };
+    let config = ClientConfig::new()
+        .assume(ExtensionSet::all())
+        .skip_preamble(steps.below(3))
+        .accept_newer_version(steps.byte() & 1 == 1);
     let (mut client, mut rx, mut log) = (Client::new(config), MsgBuf::new(), Vec::new());
     let mut handle = None;
     let mut data = 0;
@@ -97,12 +97,10 @@ fn ask(client: &mut Client, steps: &mut Input<'_>, handle: Option<&Handle>) {
 pub fn server(data: &[u8]) {
     let (mut steps, mut bytes) = Input::split(data);
     let flags = steps.byte();
-    let config = ServerConfig {
-        read_only: flags & 1 != 0,
-        allow_chown: flags & 2 != 0,
-        max_handles: 1 + steps.below(4),
-        ..ServerConfig::default()
-    };
+    let config = ServerConfig::new()
+        .read_only(flags & 1 != 0)
+        .allow_chown(flags & 2 != 0)
+        .max_handles(1 + steps.below(4));
     let read_only = config.read_only;
     let most = config.max_handles;
     let cut = 1 + steps.below(64);
@@ -140,20 +138,16 @@ pub fn pair(data: &[u8]) {
     let mut content = vec![0; usize::from(steps.u16())];
     content.iter_mut().enumerate().for_each(|(i, b)| *b = ((i * 7) >> 3) as u8);
     fs.insert(b"f", content.clone()).expect("there is room");
-    let config = ServerConfig { max_handles: 1 + steps.below(5), ..ServerConfig::default() };
+    let config = ServerConfig::new().max_handles(1 + steps.below(5));
     let mut server = Server::new(config, &Seed::new([1; 32]));
     let mut client = Client::new(ClientConfig::default());
-    let config = TransferConfig {
-        sequential: steps.byte() & 1 == 1,
-        request_len: Some(1 + u32::from(steps.u16())),
-        ..TransferConfig::default()
-    };
+    let config =
+        TransferConfig::new().sequential(steps.byte() & 1 == 1).request_len(Some(1 + u32::from(steps.u16())));
     let mut transfers = Transfers::new(config);
     let size = [None, Some(content.len() as u64), Some(5)][steps.below(3)];
-    let get =
-        transfers.get(b"f", GetOptions { size, ordered: steps.byte() & 1 == 1, ..GetOptions::default() });
-    let put = transfers.put(b"g", PutOptions::default());
-    let copy = transfers.copy(b"f", b"h", PutOptions::default());
+    let get = transfers.download(b"f", DownloadOptions::new().size(size).ordered(steps.byte() & 1 == 1));
+    let put = transfers.upload(b"g", UploadOptions::default());
+    let copy = transfers.copy(b"f", b"h", UploadOptions::default());
     let (mut up, mut down, mut came) = (Vec::new(), Vec::new(), vec![0; content.len()]);
     let (mut now, mut ended) = (Time::ZERO, Vec::new());
     for _ in 0..MAX_STEPS {

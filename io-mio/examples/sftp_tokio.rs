@@ -172,7 +172,7 @@ pub(crate) async fn tree(remote: Remote, what: &str, from: &[u8], to: &[u8]) -> 
 }
 
 pub(crate) fn session() -> Session<fs::File> {
-    let transfers = TransferConfig { provider: Some(provider::best()), ..TransferConfig::default() };
+    let transfers = TransferConfig::new().provider(Some(provider::best()));
     Session::new(ClientConfig::default(), transfers)
 }
 

@@ -278,7 +278,7 @@ fn session(call: &Call<'_>, store: &Arc<ObjectStore>, workers: &Workers, databas
         .layer(Arc::new(audit));
     // Room is kept for the answer of each read, a quarter of a MiB at most: for those that are under way, and as many
     // that wait for a worker or are on their way to the client.
-    let config = ServerConfig { max_backlog: (2 * AT_ONCE) << 18, ..ServerConfig::default() };
+    let config = ServerConfig::new().max_backlog((2 * AT_ONCE) << 18);
     let served = serve(call.channel(), config, &mut files);
     eprintln!(
         "{user}: {} operations, {} bytes read, {} written",

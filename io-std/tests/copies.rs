@@ -31,8 +31,8 @@ fn copy(desk: &Desk, way: &str, (from, to): (&str, &str), preserve: bool) -> boo
         let line = format!("{verb} {sftp_flags} {} {}\n", desk.path(from).display(), desk.path(to).display());
         desk.sftp(line).status == Some(0)
     };
-    let get = GetOptions { preserve, ..GetOptions::new() };
-    let put = PutOptions { preserve, ..PutOptions::new() };
+    let get = GetOptions::new().preserve(preserve);
+    let put = PutOptions::new().preserve(preserve);
     let (source, target) = (desk.path(from), desk.path(to));
     let whole = |report: Result<konko::sftp::TreeReport, _>| report.is_ok_and(|report| report.is_complete());
     match (way, folder) {

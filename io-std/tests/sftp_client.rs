@@ -238,17 +238,12 @@ fn files_go_there_and_back_with_options() {
     let (from, to) = (here.path().join("from"), here.path().join("to"));
     for size in SIZES {
         std::fs::write(&from, pattern(size)).unwrap();
-        let put = PutOptions {
-            atomic: true,
-            sync: true,
-            verify: Verify::Hash(HashAlg::Sha256),
-            ..PutOptions::new()
-        };
+        let put = PutOptions::new().atomic(true).sync(true).verify(Verify::Hash(HashAlg::Sha256));
         let summary = sftp.put_with(&from, "f", &put).unwrap();
         // There is nothing to hash in an empty file.
         assert!(summary.hash_verified || size == 0, "{size} {summary:?}");
         assert_eq!(summary.size, size as u64);
-        let get = GetOptions { verify: Verify::Reread(HashAlg::Sha256), ..GetOptions::new() };
+        let get = GetOptions::new().verify(Verify::Reread(HashAlg::Sha256));
         let summary = sftp.get_with("f", &to, &get).unwrap();
         assert!(summary.hash_verified || size == 0, "{size} {summary:?}");
         assert_eq!(std::fs::read(&to).unwrap(), pattern(size), "{size}");
@@ -265,11 +260,11 @@ fn resuming_moves_only_what_is_missing() {
     let (bytes, local) = (pattern(900_000), here.path().join("f"));
     memory.insert("f", bytes.clone());
     std::fs::write(&local, &bytes[..300_000]).unwrap();
-    let get = GetOptions { resume: true, ..GetOptions::new() };
+    let get = GetOptions::new().resume(true);
     assert_eq!(sftp.get_with("f", &local, &get).unwrap().bytes, 600_000);
     assert_eq!(std::fs::read(&local).unwrap(), bytes);
     memory.insert("f", &bytes[..500_000]);
-    let put = PutOptions { resume: true, ..PutOptions::new() };
+    let put = PutOptions::new().resume(true);
     assert_eq!(sftp.put_with(&local, "f", &put).unwrap().bytes, 400_000);
     assert_eq!(memory.content("f").unwrap(), bytes);
     memory.insert("f", &bytes[..5]);
@@ -290,13 +285,13 @@ fn permissions_times_and_holes() {
     std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o640)).unwrap();
     let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     std::fs::File::options().write(true).open(&from).unwrap().set_modified(time).unwrap();
-    sftp.put_with(&from, "f", &PutOptions { preserve: true, ..PutOptions::new() }).unwrap();
+    sftp.put_with(&from, "f", &PutOptions::new().preserve(true)).unwrap();
     let meta = sftp.metadata("f").unwrap();
     assert_eq!(
         (meta.permissions(), meta.modified()),
         (Some(0o640), Some(time.duration_since(UNIX_EPOCH).unwrap()))
     );
-    sftp.get_with("f", &to, &GetOptions { preserve: true, sparse: true, ..GetOptions::new() }).unwrap();
+    sftp.get_with("f", &to, &GetOptions::new().preserve(true).sparse(true)).unwrap();
     let meta = std::fs::metadata(&to).unwrap();
     assert_eq!((meta.permissions().mode() & 0o7777, meta.modified().unwrap()), (0o640, time));
     assert_eq!(std::fs::read(&to).unwrap(), bytes);
@@ -471,8 +466,7 @@ fn progress_is_told_and_a_transfer_can_be_cancelled() {
 #[test]
 fn servers_without_extensions_do_as_well() {
     let memory = Memory::new();
-    let config =
-        ServerConfig { extensions: konko::core::sftp::ExtensionSet::EMPTY, ..ServerConfig::default() };
+    let config = ServerConfig::new().extensions(konko::core::sftp::ExtensionSet::EMPTY);
     let sftp = memory.connect_with(SftpOptions::default(), config);
     assert!(!sftp.supports(Extension::PosixRename));
     let bytes = pattern(1_000_000);

@@ -156,7 +156,10 @@ fn attributes_are_set_and_told() {
         let set = Attrs::new().with_permissions(0o640).with_times(5, 6).with_size(2);
         assert_eq!(rig.ask(|c| c.fsetstat(&file, &set)), OK);
         let attrs = rig.attrs(|c| c.fstat(&file)).unwrap();
-        assert_eq!((attrs.size(), attrs.permissions(), attrs.times()), (Some(2), Some(0o100_640), set.times()));
+        assert_eq!(
+            (attrs.size(), attrs.permissions(), attrs.times()),
+            (Some(2), Some(0o100_640), set.times())
+        );
         assert_eq!(rig.ask(|c| c.setstat(b".", &Attrs::new().with_permissions(0o711))), OK);
         assert_eq!(fs::metadata(dir).unwrap().mode() & 0o777, 0o711);
         // Times before 1970 cannot be told.

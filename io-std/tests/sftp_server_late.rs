@@ -190,7 +190,7 @@ where
 
 #[test]
 fn nothing_more_is_read_while_enough_is_unanswered_and_all_of_it_later() {
-    let config = || ServerConfig { max_requests: 4, ..ServerConfig::default() };
+    let config = || ServerConfig::new().max_requests(4);
     // Over a channel, whose window closes.
     let (_server, client, replies, requests) = kept_over_ssh(config());
     let pipe = client.session().unwrap();

@@ -32,7 +32,7 @@ fn e2_a_server_that_writes_when_a_file_is_closed_is_asked_for_the_size_after_tha
 /// A server that refuses to change attributes of what is there, as Twisted Conch does of open files.
 fn cannot(memory: &Memory, deny: &[Operation]) -> konko::Sftp {
     let deny = deny.iter().fold(OperationSet::EMPTY, |set, op| set.with(*op));
-    memory.connect_with(SftpOptions::default(), ServerConfig { deny, ..ServerConfig::default() })
+    memory.connect_with(SftpOptions::default(), ServerConfig::new().deny(deny))
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn e3_attributes_that_a_server_does_not_take_are_a_warning_with_preserve_and_not
     let refusing = [Operation::Fsetstat, Operation::Setstat, Operation::Lsetstat];
     let sftp = cannot(&memory, &refusing);
     // Nobody asked for them: they are not even tried.
-    let plain = PutOptions { mode: Some(0o640), ..PutOptions::new() };
+    let plain = PutOptions::new().mode(Some(0o640));
     let summary = sftp.put_with(dir.path().join("one"), "plain", &plain).unwrap();
     assert_eq!((summary.attrs_set, summary.attrs_refused), (false, None));
     let report = sftp.put_tree(dir.path(), "plain.d", &PutOptions::new(), false).unwrap();
@@ -53,7 +53,7 @@ fn e3_attributes_that_a_server_does_not_take_are_a_warning_with_preserve_and_not
     // The mode goes with OPEN.
     assert_eq!(memory.lock().attrs(b"/plain").unwrap().permissions().unwrap() & 0o777, 0o640);
     // Somebody did.
-    let preserve = PutOptions { preserve: true, ..PutOptions::new() };
+    let preserve = PutOptions::new().preserve(true);
     let summary = sftp.put_with(dir.path().join("one"), "kept", &preserve).unwrap();
     assert_eq!((summary.bytes, summary.attrs_set), (3, false));
     assert_eq!(summary.attrs_refused.unwrap().code, StatusCode::PERMISSION_DENIED);
@@ -77,7 +77,7 @@ fn d7_a_local_file_that_is_cut_while_it_is_sent_is_an_error_and_one_that_is_shor
     for atomic in [false, true] {
         fs::write(&path, pattern(32 << 20)).unwrap();
         let cut = path.clone();
-        let options = PutOptions { atomic, ..PutOptions::new() };
+        let options = PutOptions::new().atomic(atomic);
         let watched = sftp.on_progress(move |_| {
             fs::OpenOptions::new().write(true).open(&cut).unwrap().set_len(1000).unwrap();
         });

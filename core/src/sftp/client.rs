@@ -16,6 +16,7 @@ use super::error::{Error, Fault, quote};
 use super::extension::Limits;
 use super::message::{FrameKind, Framer, MAX_MESSAGE, MsgBuf, Plan, number, send};
 use super::operation::{Extension, ExtensionSet, Operation};
+use super::options::options;
 
 pub use reply::{Entry, Event, Names, Reply};
 pub use request::OpenFlags;
@@ -33,37 +34,26 @@ const TX_FULL: usize = 1 << 20;
 /// Extensions that VERSION may announce (S-15).
 const MAX_ANNOUNCED: usize = 64;
 
-/// How a client behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientConfig {
-    /// Requests outstanding at a time; at most 4096.
-    pub max_requests: usize,
-    /// Extensions that the server has although it does not announce them.
-    pub assume: ExtensionSet,
-    /// Send SYMLINK as the draft has it (link, then target). Default: as OpenSSH and nearly every
-    /// server (target, then link).
-    pub draft_symlink: bool,
-    /// Bytes of text to pass over before VERSION, for devices whose login prints something. 0: any is
-    /// an error that shows the text. At most 8 KiB are sensible.
-    pub skip_preamble: usize,
-    /// Files and directories that the server can have open at a time, where it does not say so itself; 0: nothing
-    /// is known. [`Client::limits`] tells the smaller one, and transfers keep to it.
-    pub max_handles: u64,
-    /// Take a VERSION above 3 for 3. Some servers announce more than they were asked for, and then
-    /// speak 3; if they do not, messages will be misread.
-    pub accept_newer_version: bool,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        ClientConfig {
-            max_requests: 2048,
-            assume: ExtensionSet::EMPTY,
-            draft_symlink: false,
-            skip_preamble: 0,
-            max_handles: 0,
-            accept_newer_version: false,
-        }
+options! {
+    /// How a client behaves.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ClientConfig {
+        /// Requests outstanding at a time; at most 4096.
+        max_requests: usize = 2048,
+        /// Extensions that the server has although it does not announce them.
+        assume: ExtensionSet = ExtensionSet::EMPTY,
+        /// Send SYMLINK as the draft has it (link, then target). Default: as OpenSSH and nearly every
+        /// server (target, then link).
+        draft_symlink: bool = false,
+        /// Bytes of text to pass over before VERSION, for devices whose login prints something. 0: any is
+        /// an error that shows the text. At most 8 KiB are sensible.
+        skip_preamble: usize = 0,
+        /// Files and directories that the server can have open at a time, where it does not say so itself; 0: nothing
+        /// is known. [`Client::limits`] tells the smaller one, and transfers keep to it.
+        max_handles: u64 = 0,
+        /// Take a VERSION above 3 for 3. Some servers announce more than they were asked for, and then
+        /// speak 3; if they do not, messages will be misread.
+        accept_newer_version: bool = false,
     }
 }
 

@@ -205,6 +205,7 @@ impl FileHash {
 
 /// What check-file is to hash (draft-ietf-secsh-filexfer-extensions-00 §3).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct CheckFile<'b> {
     /// The hashes that the client would take, the best first.
     pub algs: HashList<'b>,

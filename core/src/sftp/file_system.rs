@@ -119,6 +119,7 @@ impl DirItem {
 
 /// What copy-data copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyRange {
     /// Where to read.
     pub from: u64,

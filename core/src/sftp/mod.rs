@@ -17,6 +17,7 @@ mod memory;
 mod message;
 mod names;
 mod operation;
+mod options;
 mod peers;
 mod server;
 pub mod session;

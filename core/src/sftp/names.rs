@@ -4,6 +4,7 @@ use core::fmt;
 
 /// Whose rules a name is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NameRules {
     /// One component of a path that goes nowhere else: any bytes but `/` and NUL, and not `.` or `..`.
     Unix,

@@ -21,62 +21,46 @@ use super::error::{Error, Fault};
 use super::extension::{CheckFile, Ids, Limits};
 use super::message::{FrameKind, Framer, MAX_DATA, MAX_MESSAGE, MsgBuf};
 use super::operation::{Extension, ExtensionSet, Operation, OperationSet};
+use super::options::options;
 use super::status::{Status, StatusCode};
 
 pub use handles::HandleId;
 use handles::Handles;
 pub use reply::{Answer, NameList};
 
-/// How a server behaves. What it may do for a client is decided here, before its file system is asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// Refuse everything that changes anything (`sftp-server -R`), opening for writing included.
-    pub read_only: bool,
-    /// The requests that are allowed (`sftp-server -p`). Default: all.
-    pub allow: OperationSet,
-    /// Requests that are refused although they are allowed (`sftp-server -P`). Default: none.
-    pub deny: OperationSet,
-    /// The extensions that the file system has. They are announced, unless their requests are refused.
-    pub extensions: ExtensionSet,
-    /// Handles open at a time; limits@openssh.com tells the client. Ours: 100 (S-08).
-    pub max_handles: usize,
-    /// Requests that wait for their reply.
-    pub max_requests: usize,
-    /// Bytes of replies that wait to be sent, those that were asked for but not given among them. When
-    /// not even one of the largest replies would fit any more, nothing is parsed (S-26). At least 512
-    /// KiB.
-    pub max_backlog: usize,
-    /// The bits of a mode that a client may set. Default 0777: no setuid, setgid, sticky (S-13). New files
-    /// and directories never have others, as with a umask; changing a mode to one with others is refused
-    /// with PERMISSION_DENIED.
-    pub mode_mask: u32,
-    /// Bits of a mode that new files and directories never have (`sftp-server -u`).
-    pub umask: u32,
-    /// Whether clients may change owner and group. Default: no (S-32).
-    pub allow_chown: bool,
-    /// Longest path, in bytes. POSIX systems have 4096.
-    pub max_path: usize,
-    /// SYMLINK names the link first, as the draft has it, and not as OpenSSH and nearly all others do; see
-    /// [`suit`](Self::suit).
-    pub link_first: bool,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        ServerConfig {
-            read_only: false,
-            allow: OperationSet::ALL,
-            deny: OperationSet::EMPTY,
-            extensions: ExtensionSet::all(),
-            max_handles: 100,
-            max_requests: 1024,
-            max_backlog: 1 << 20,
-            mode_mask: 0o777,
-            umask: 0,
-            allow_chown: false,
-            max_path: 4096,
-            link_first: false,
-        }
+options! {
+    /// How a server behaves. What it may do for a client is decided here, before its file system is asked.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct ServerConfig {
+        /// Refuse everything that changes anything (`sftp-server -R`), opening for writing included.
+        read_only: bool = false,
+        /// The requests that are allowed (`sftp-server -p`). Default: all.
+        allow: OperationSet = OperationSet::ALL,
+        /// Requests that are refused although they are allowed (`sftp-server -P`). Default: none.
+        deny: OperationSet = OperationSet::EMPTY,
+        /// The extensions that the file system has. They are announced, unless their requests are refused.
+        extensions: ExtensionSet = ExtensionSet::all(),
+        /// Handles open at a time; limits@openssh.com tells the client. Ours: 100 (S-08).
+        max_handles: usize = 100,
+        /// Requests that wait for their reply.
+        max_requests: usize = 1024,
+        /// Bytes of replies that wait to be sent, those that were asked for but not given among them. When
+        /// not even one of the largest replies would fit any more, nothing is parsed (S-26). At least 512
+        /// KiB.
+        max_backlog: usize = 1 << 20,
+        /// The bits of a mode that a client may set. Default 0777: no setuid, setgid, sticky (S-13). New files
+        /// and directories never have others, as with a umask; changing a mode to one with others is refused
+        /// with PERMISSION_DENIED.
+        mode_mask: u32 = 0o777,
+        /// Bits of a mode that new files and directories never have (`sftp-server -u`).
+        umask: u32 = 0,
+        /// Whether clients may change owner and group. Default: no (S-32).
+        allow_chown: bool = false,
+        /// Longest path, in bytes. POSIX systems have 4096.
+        max_path: usize = 4096,
+        /// SYMLINK names the link first, as the draft has it, and not as OpenSSH and nearly all others do; see
+        /// [`suit`](Self::suit).
+        link_first: bool = false,
     }
 }
 
@@ -164,6 +148,7 @@ struct Loss {
 
 /// What a client wants, with the ticket that its reply takes.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Request<'b> {
     /// To be answered, now or later, from any thread.
     pub ticket: Ticket,

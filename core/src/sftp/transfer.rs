@@ -39,47 +39,34 @@ use super::attrs::Attrs;
 use super::client::{Event, OpenFlags};
 use super::error::Error;
 use super::operation::Operation;
+use super::options::options;
 use super::status::Status;
 
 pub use engine::Transfers;
 
-/// How transfers run. The defaults suit every server that is known.
-#[derive(Clone, Copy, Debug)]
-pub struct TransferConfig {
-    /// Bytes in flight at most.
-    pub max_bytes: usize,
-    /// READ and WRITE requests in flight at most.
-    pub max_requests: usize,
-    /// Requests in flight at first; it grows while replies come without delay.
-    pub start_requests: usize,
-    /// Files open at a time; less if the server says so.
-    pub max_files: usize,
-    /// Bytes of a READ or WRITE; `None`: what the server takes, 32 KiB if it does not say.
-    pub request_len: Option<u32>,
-    /// One request of a file at a time, for servers that cannot do more. Otherwise several are in
-    /// flight, with offsets that only go up.
-    pub sequential: bool,
-    /// When no reply has come for so long, fewer requests are sent, and unanswered ones again.
-    pub stall: Duration,
-    /// Stalls in a row after which a job fails.
-    pub max_stalls: u32,
-    /// Hashes for [`Verify::Hash`]; without one it is an error.
-    pub provider: Option<&'static dyn Provider>,
-}
-
-impl Default for TransferConfig {
-    fn default() -> Self {
-        TransferConfig {
-            max_bytes: 32 << 20,
-            max_requests: 1024,
-            start_requests: 8,
-            max_files: 256,
-            request_len: None,
-            sequential: false,
-            stall: Duration::from_secs(10),
-            max_stalls: 6,
-            provider: None,
-        }
+options! {
+    /// How transfers run. The defaults suit every server that is known.
+    #[derive(Clone, Copy, Debug)]
+    pub struct TransferConfig {
+        /// Bytes in flight at most.
+        max_bytes: usize = 32 << 20,
+        /// READ and WRITE requests in flight at most.
+        max_requests: usize = 1024,
+        /// Requests in flight at first; it grows while replies come without delay.
+        start_requests: usize = 8,
+        /// Files open at a time; less if the server says so.
+        max_files: usize = 256,
+        /// Bytes of a READ or WRITE; `None`: what the server takes, 32 KiB if it does not say.
+        request_len: Option<u32> = None,
+        /// One request of a file at a time, for servers that cannot do more. Otherwise several are in
+        /// flight, with offsets that only go up.
+        sequential: bool = false,
+        /// When no reply has come for so long, fewer requests are sent, and unanswered ones again.
+        stall: Duration = Duration::from_secs(10),
+        /// Stalls in a row after which a job fails.
+        max_stalls: u32 = 6,
+        /// Hashes for [`Verify::Hash`]; without one it is an error.
+        provider: Option<&'static dyn Provider> = None,
     }
 }
 
@@ -95,6 +82,7 @@ impl fmt::Debug for JobId {
 
 /// How the result is checked. The number of bytes always is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Verify {
     /// By size alone, where the server tells it.
     #[default]
@@ -105,74 +93,58 @@ pub enum Verify {
     Reread(HashAlg),
 }
 
-/// How a remote file is fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GetOptions {
-    /// Where to start: what is before it is here already (resume).
-    pub offset: u64,
-    /// Where to stop; `None`: at the end of the file.
-    pub end: Option<u64>,
-    /// The size, if a listing told it: small files then take one round trip less. It may be out of date.
-    pub size: Option<u64>,
-    /// Lend the data in order. Otherwise it comes as the server sends it.
-    pub ordered: bool,
-    /// Ask for attributes even if the size is known, to preserve them.
-    pub attrs: bool,
-    /// Checks.
-    pub verify: Verify,
-    /// Data beyond this offset is not asked for until [`Transfers::allow`] says so.
-    pub limit: Option<u64>,
+options! {
+    /// How a remote file is fetched.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct DownloadOptions {
+        /// Where to start: what is before it is here already (resume).
+        offset: u64 = 0,
+        /// Where to stop; `None`: at the end of the file.
+        end: Option<u64> = None,
+        /// The size, if a listing told it: small files then take one round trip less. It may be out of date.
+        size: Option<u64> = None,
+        /// Lend the data in order. Otherwise it comes as the server sends it.
+        ordered: bool = false,
+        /// Ask for attributes even if the size is known, to preserve them.
+        attrs: bool = false,
+        /// Checks.
+        verify: Verify = Verify::default(),
+        /// Data beyond this offset is not asked for until [`Transfers::allow`] says so.
+        limit: Option<u64> = None,
+    }
 }
 
-/// How a local file is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PutOptions {
-    /// How the remote file is opened.
-    pub flags: OpenFlags,
-    /// Attributes for a file that is made.
-    pub create: Attrs,
-    /// Where the first byte goes (resume: with flags that do not cut the file).
-    pub offset: u64,
-    /// Go on where the remote file ends; asks for its size. Implies flags without TRUNCATE.
-    pub resume: bool,
-    /// Send to this path, and put it in the place of the real one when all is well; removed otherwise.
-    /// Needs posix-rename@openssh.com to replace a file.
-    pub temporary: Option<Vec<u8>>,
-    /// fsync@openssh.com before the file is closed, if the server has it.
-    pub fsync: bool,
-    /// Set when everything is written: mode, times. A refusal is in the summary, and no error unless
-    /// `require_attrs`.
-    pub attrs: Option<Attrs>,
-    /// A refusal of `attrs` is an error.
-    pub require_attrs: bool,
-    /// Checks.
-    pub verify: Verify,
-    /// Local data can be asked for again, so that a stalled server can be helped.
-    pub seekable: bool,
-    /// Leave alone what is at the path until the local file is open: [`Notice::Source`] asks for it, and STAT tells
-    /// what is there. If both may be the same file, it is written in place and not cut to nothing first.
-    pub careful: bool,
-    /// Nothing is at the path, since its directory was made a moment ago: no STAT is needed for `careful`.
-    pub fresh: bool,
-}
-
-impl Default for PutOptions {
-    /// WRITE, CREATE and TRUNCATE: what every server takes.
-    fn default() -> Self {
-        PutOptions {
-            flags: OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE,
-            create: Attrs::new(),
-            offset: 0,
-            resume: false,
-            temporary: None,
-            fsync: false,
-            attrs: None,
-            require_attrs: false,
-            verify: Verify::Size,
-            seekable: true,
-            careful: false,
-            fresh: false,
-        }
+options! {
+    /// How a local file is sent.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct UploadOptions {
+        /// How the remote file is opened: WRITE, CREATE and TRUNCATE, what every server takes, unless set.
+        flags: OpenFlags = OpenFlags::WRITE | OpenFlags::CREATE | OpenFlags::TRUNCATE,
+        /// Attributes for a file that is made.
+        create: Attrs = Attrs::new(),
+        /// Where the first byte goes (resume: with flags that do not cut the file).
+        offset: u64 = 0,
+        /// Go on where the remote file ends; asks for its size. Implies flags without TRUNCATE.
+        resume: bool = false,
+        /// Send to this path, and put it in the place of the real one when all is well; removed otherwise.
+        /// Needs posix-rename@openssh.com to replace a file.
+        temporary: Option<Vec<u8>> = None,
+        /// fsync@openssh.com before the file is closed, if the server has it.
+        fsync: bool = false,
+        /// Set when everything is written: mode, times. A refusal is in the summary, and no error unless
+        /// `require_attrs`.
+        attrs: Option<Attrs> = None,
+        /// A refusal of `attrs` is an error.
+        require_attrs: bool = false,
+        /// Checks.
+        verify: Verify = Verify::Size,
+        /// Local data can be asked for again, so that a stalled server can be helped.
+        seekable: bool = true,
+        /// Leave alone what is at the path until the local file is open: [`Notice::Source`] asks for it, and STAT tells
+        /// what is there. If both may be the same file, it is written in place and not cut to nothing first.
+        careful: bool = false,
+        /// Nothing is at the path, since its directory was made a moment ago: no STAT is needed for `careful`.
+        fresh: bool = false,
     }
 }
 
@@ -198,7 +170,7 @@ pub enum Handled<'b> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Notice {
-    /// Before the remote file of a [`careful`](PutOptions::careful) put is opened: open the local one and call
+    /// Before the remote file of a [`careful`](UploadOptions::careful) put is opened: open the local one and call
     /// [`Transfers::source`], or [`Transfers::local_failure`].
     Source {
         /// Whose.
@@ -258,6 +230,7 @@ pub enum Local {
 
 /// What a job that ended well did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Summary {
     /// Bytes that were moved.
     pub bytes: u64,

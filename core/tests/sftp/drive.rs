@@ -139,8 +139,8 @@ impl<F: Far> Local<F> {
         local
     }
 
-    pub fn put(&mut self, path: &str, data: Vec<u8>, options: PutOptions) -> JobId {
-        let job = self.transfers.put(path.as_bytes(), options);
+    pub fn put(&mut self, path: &str, data: Vec<u8>, options: UploadOptions) -> JobId {
+        let job = self.transfers.upload(path.as_bytes(), options);
         self.sources.insert(job, data);
         job
     }

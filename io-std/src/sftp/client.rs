@@ -41,7 +41,7 @@ impl Default for SftpOptions {
         let provider = Some(konko_core::provider::best());
         SftpOptions {
             config: ClientConfig::default(),
-            transfers: TransferConfig { provider, ..TransferConfig::default() },
+            transfers: TransferConfig::new().provider(provider),
             subsystem: "sftp".into(),
             command: None,
         }

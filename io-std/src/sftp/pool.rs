@@ -156,7 +156,7 @@ type Results<F> = Arc<Mutex<Vec<(u64, Option<Finished<F>>)>>>;
 /// # impl FileSystem for Store { type File = (); type Dir = std::vec::IntoIter<Result<konko::sftp::DirItem, konko::sftp::Status>>; }
 /// # fn example(channel: &Channel, store: Arc<Store>, workers: &Workers) -> std::io::Result<()> {
 /// // Room for the largest reads: for 64 at once, and 64 that wait or are on their way to the client.
-/// let config = ServerConfig { max_backlog: 128 << 18, ..ServerConfig::default() };
+/// let config = ServerConfig::new().max_backlog(128 << 18);
 /// serve(channel, config, &mut Pooled::new(store, workers))
 /// # }
 /// ```

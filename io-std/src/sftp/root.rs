@@ -80,7 +80,7 @@ impl Root {
     pub fn host(start: impl AsRef<Path>) -> io::Result<Self> {
         let start = std::path::absolute(start)?;
         let tree = Tree::host(start.as_os_str().as_bytes().to_vec())?;
-        let config = ServerConfig { mode_mask: 0o7777, allow_chown: true, ..ServerConfig::default() };
+        let config = ServerConfig::new().mode_mask(0o7777).allow_chown(true);
         let rules = Rules { names: true, devices: true, ..Rules::new(config, None) };
         Ok(Root { tree, rules, path: start })
     }

@@ -91,7 +91,7 @@ impl Lies {
 
 impl Backend for Lies {
     fn request(&mut self, server: &mut Server, request: Request<'_>) {
-        let Request { ticket, op } = request;
+        let Request { ticket, op, .. } = request;
         let answered = match op {
             Op::Stat { path } | Op::Lstat { path } => {
                 let attrs = Self::entry(self.is_folder(path));

@@ -124,10 +124,7 @@ impl Memory {
 
     /// A client over a socket pair.
     pub fn connect(&self) -> Sftp {
-        self.connect_with(
-            SftpOptions::default(),
-            ServerConfig { allow_chown: true, ..ServerConfig::default() },
-        )
+        self.connect_with(SftpOptions::default(), ServerConfig::new().allow_chown(true))
     }
 
     pub fn connect_with(&self, options: SftpOptions, config: ServerConfig) -> Sftp {

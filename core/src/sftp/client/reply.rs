@@ -75,6 +75,7 @@ pub struct Names<'b> {
 
 /// One entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Entry<'b> {
     /// The name, as bytes: not always UTF-8. It comes from the server: never use it as a local path
     /// before [`is_safe_name`](super::super::is_safe_name) has said yes.

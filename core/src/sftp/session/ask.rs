@@ -22,6 +22,7 @@ pub(super) type Send1 = Box<dyn FnMut(&mut Client) -> Result<RequestId, UsageErr
 
 /// What the server said when the session began.
 #[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct Facts {
     /// The extensions that it announced, and those that were assumed.
     pub extensions: ExtensionSet,
@@ -86,9 +87,9 @@ pub(super) enum Order {
 }
 
 pub(super) enum Start {
-    Get { remote: Vec<u8>, get: transfer::GetOptions, place: Place },
-    Put { remote: Vec<u8>, put: transfer::PutOptions, place: Place },
-    Copy { from: Vec<u8>, to: Vec<u8>, put: transfer::PutOptions },
+    Get { remote: Vec<u8>, get: transfer::DownloadOptions, place: Place },
+    Put { remote: Vec<u8>, put: transfer::UploadOptions, place: Place },
+    Copy { from: Vec<u8>, to: Vec<u8>, put: transfer::UploadOptions },
     Bulk(sftp::Handle, Bulk),
 }
 

@@ -12,7 +12,7 @@ use super::error::{Error, ErrorKind};
 use super::machine::Bulk;
 use super::remote::{Remote, attrs, done, handle, hash, statvfs, unexpected};
 use crate::crypto::HashAlg;
-use crate::sftp::transfer::{GetOptions, TransferError};
+use crate::sftp::transfer::{DownloadOptions, TransferError};
 use crate::sftp::{
     Attrs, Client, FileHash, FileType, Handle, OpenFlags, RequestId, StatVfs, StatusCode, UsageError,
 };
@@ -248,7 +248,7 @@ impl File {
         let begin = |(number, (offset, len)): (usize, &(u64, u64))| {
             let (offset, end) = (*offset, Some(offset.saturating_add(*len)));
             let mut ask = self.remote.begin();
-            let options = GetOptions { offset, end, ordered: true, ..Default::default() };
+            let options = DownloadOptions::new().offset(offset).end(end).ordered(true);
             self.bulk(number, &mut ask, Bulk::Read(options));
             ask
         };
@@ -548,8 +548,7 @@ impl Cursor {
     fn start_reader(&self, want: usize) -> Reader {
         let window = if self.eager { self.most } else { AHEAD.max(want as u64).min(self.most) };
         let allowed = self.pos.saturating_add(window);
-        let options =
-            GetOptions { offset: self.pos, ordered: true, limit: Some(allowed), ..Default::default() };
+        let options = DownloadOptions::new().offset(self.pos).ordered(true).limit(Some(allowed));
         let mut ask = self.file.remote.begin();
         self.file.bulk(0, &mut ask, Bulk::Read(options));
         Reader { ask, allowed, window }

@@ -163,6 +163,7 @@ impl Drop for Asked {
 
 /// How far a file has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Progress {
     /// The local file; empty from server to server.
     pub local: Vec<u8>,

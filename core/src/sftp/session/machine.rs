@@ -15,7 +15,7 @@ use super::local::{Asked, Event, Filled, Place, here};
 use super::remote::Remote;
 use crate::Time;
 use crate::sftp::transfer::{
-    GetOptions, Handled, JobId, Local, Notice, Summary, TransferConfig, TransferError, Transfers,
+    DownloadOptions, Handled, JobId, Local, Notice, Summary, TransferConfig, TransferError, Transfers,
 };
 use crate::sftp::{
     self, Attrs, Client, ClientConfig, MsgBuf, Reply, RequestId, Status, StatusCode, UsageError,
@@ -31,7 +31,7 @@ const STDERR: usize = 2048;
 /// A transfer between an open file and memory.
 pub(super) enum Bulk {
     /// Reads ahead.
-    Read(GetOptions),
+    Read(DownloadOptions),
     /// Writes behind, from this offset on.
     Write(u64),
 }
@@ -358,8 +358,8 @@ impl<F> Session<F> {
 
     fn start(&mut self, slot: Arc<Slot>, number: usize, start: Start) {
         let (id, side) = match start {
-            Start::Get { remote, get, place } => (self.transfers.get(&remote, get), Side::Local(place)),
-            Start::Put { remote, put, place } => (self.transfers.put(&remote, put), Side::Local(place)),
+            Start::Get { remote, get, place } => (self.transfers.download(&remote, get), Side::Local(place)),
+            Start::Put { remote, put, place } => (self.transfers.upload(&remote, put), Side::Local(place)),
             Start::Copy { from, to, put } => (self.transfers.copy(&from, &to, put), Side::None),
             Start::Bulk(handle, Bulk::Read(options)) => (self.transfers.read(&handle, options), Side::Ahead),
             Start::Bulk(handle, Bulk::Write(offset)) => {

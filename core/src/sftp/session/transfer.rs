@@ -12,6 +12,7 @@ use super::file::{Cursor, MAX_AHEAD, OpenOptions};
 use super::local::{Answer, Place, Question, Source, Target, Teller, here};
 use super::path::{join, split};
 use super::remote::{Remote, unexpected};
+use crate::sftp::options::options;
 use crate::sftp::transfer::{self, Summary, TransferError, Verify};
 use crate::sftp::{Attrs, Extension, FileType};
 
@@ -19,53 +20,43 @@ pub(super) const NOT_REGULAR: &str = "it is not a regular file";
 /// Longest part of a temporary name that is of the real one: names have 255 bytes at most nearly everywhere.
 const NAME: usize = 200;
 
-/// How files are fetched.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GetOptions {
-    /// Go on where the local file ends. An error if it is longer than the remote one.
-    pub resume: bool,
-    /// Give the local file the remote one's permissions and times.
-    pub preserve: bool,
-    /// Leave holes where the remote file has nothing but zeros.
-    pub sparse: bool,
-    /// Wait until the local file is on the disk.
-    pub sync: bool,
-    /// How the result is checked.
-    pub verify: Verify,
-    /// Follow no symbolic link at the local name.
-    pub no_follow: bool,
-}
-
-impl GetOptions {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
+options! {
+    /// How files are fetched.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct GetOptions {
+        /// Go on where the local file ends. An error if it is longer than the remote one.
+        resume: bool = false,
+        /// Give the local file the remote one's permissions and times.
+        preserve: bool = false,
+        /// Leave holes where the remote file has nothing but zeros.
+        sparse: bool = false,
+        /// Wait until the local file is on the disk.
+        sync: bool = false,
+        /// How the result is checked.
+        verify: Verify = Verify::default(),
+        /// Follow no symbolic link at the local name.
+        no_follow: bool = false,
     }
 }
 
-/// How files are sent.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PutOptions {
-    /// Go on where the remote file ends. An error if it is longer than the local one.
-    pub resume: bool,
-    /// Send to a temporary name next to the real one, and put it in its place when all is there: nobody sees half
-    /// a file, and a failure leaves the old one. Needs posix-rename@openssh.com to replace a file.
-    pub atomic: bool,
-    /// Wait until it is on the server's disk: fsync@openssh.com, where the server has it.
-    pub sync: bool,
-    /// Give the remote file the local one's permissions and times. What the server refuses of that is no error, as
-    /// with OpenSSH: [`Summary::attrs_refused`] tells.
-    pub preserve: bool,
-    /// Permission bits of a file that is made; those of the local file unless set.
-    pub mode: Option<u32>,
-    /// How the result is checked.
-    pub verify: Verify,
-}
-
-impl PutOptions {
-    /// The defaults.
-    pub fn new() -> Self {
-        Self::default()
+options! {
+    /// How files are sent.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct PutOptions {
+        /// Go on where the remote file ends. An error if it is longer than the local one.
+        resume: bool = false,
+        /// Send to a temporary name next to the real one, and put it in its place when all is there: nobody sees half
+        /// a file, and a failure leaves the old one. Needs posix-rename@openssh.com to replace a file.
+        atomic: bool = false,
+        /// Wait until it is on the server's disk: fsync@openssh.com, where the server has it.
+        sync: bool = false,
+        /// Give the remote file the local one's permissions and times. What the server refuses of that is no error, as
+        /// with OpenSSH: [`Summary::attrs_refused`] tells.
+        preserve: bool = false,
+        /// Permission bits of a file that is made; those of the local file unless set.
+        mode: Option<u32> = None,
+        /// How the result is checked.
+        verify: Verify = Verify::default(),
     }
 }
 
@@ -103,12 +94,10 @@ impl<'r> Queue<'r> {
         options: &GetOptions,
     ) -> Result<(), Error> {
         is_regular(meta)?;
-        let mut get = transfer::GetOptions {
-            size: meta.size(),
-            attrs: options.preserve && (meta.0.times.is_none() || meta.0.permissions.is_none()),
-            verify: options.verify,
-            ..Default::default()
-        };
+        let mut get = transfer::DownloadOptions::new()
+            .size(meta.size())
+            .attrs(options.preserve && (meta.0.times.is_none() || meta.0.permissions.is_none()))
+            .verify(options.verify);
         if options.resume
             && let Ok(there) = self.remote.stat_here(local, true).await
         {
@@ -150,17 +139,15 @@ impl<'r> Queue<'r> {
         }
         let mode = meta.permissions.unwrap_or(0o666) & 0o777;
         let temporary = if options.atomic { Some(self.temporary(remote).await?) } else { None };
-        let put = transfer::PutOptions {
-            create: Attrs::new().with_permissions(options.mode.unwrap_or(mode)),
-            resume: options.resume,
-            temporary,
-            fsync: options.sync,
-            attrs: options.preserve.then(|| preserved(meta)),
-            verify: options.verify,
-            careful: true,
-            fresh,
-            ..Default::default()
-        };
+        let put = transfer::UploadOptions::new()
+            .create(Attrs::new().with_permissions(options.mode.unwrap_or(mode)))
+            .resume(options.resume)
+            .temporary(temporary)
+            .fsync(options.sync)
+            .attrs(options.preserve.then(|| preserved(meta)))
+            .verify(options.verify)
+            .careful(true)
+            .fresh(fresh);
         let total = meta.size.unwrap_or(0);
         let source = Source { path: local.to_vec(), resumes: options.resume, total };
         let place = Place::Source(source, Teller::new(local, remote, Some(total)));
@@ -263,7 +250,7 @@ impl Remote {
         is_regular(&meta).map_err(|e| e.of("copy", &[&from, &to]))?;
         let mode = meta.permissions().map(|mode| mode & 0o777);
         let create = Attrs { permissions: mode, ..Attrs::new() };
-        let put = transfer::PutOptions { create, ..Default::default() };
+        let put = transfer::UploadOptions::new().create(create);
         let mut queue = Queue::new(self);
         queue.start(from.clone(), Start::Copy { from: from.clone(), to: to.clone(), put });
         queue.only("copy", &[&from, &to]).await

@@ -26,6 +26,7 @@ const LINKS: usize = 10;
 /// What became of a tree.
 #[derive(Debug, Default)]
 #[must_use = "a part of the tree may have failed"]
+#[non_exhaustive]
 pub struct TreeReport {
     /// Files that were moved.
     pub files: u64,

@@ -14,7 +14,7 @@ use super::intake::Intake;
 use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::Ranges;
 use super::requests::{Ask, Sent};
-use super::{Notice, PutOptions, TransferError};
+use super::{Notice, TransferError, UploadOptions};
 
 /// The source has to be there, a file, and readable, before anything happens to the target.
 ///
@@ -27,7 +27,7 @@ use super::{Notice, PutOptions, TransferError};
 pub(super) struct Copy {
     path: Vec<u8>,
     target: Vec<u8>,
-    options: PutOptions,
+    options: UploadOptions,
     phase: Phase,
     pub(super) intake: Intake,
     /// Data that was read and the client did not take yet.
@@ -95,7 +95,7 @@ enum Doubt {
 }
 
 impl Copy {
-    pub(super) fn new(from: &[u8], to: &[u8], options: PutOptions) -> Self {
+    pub(super) fn new(from: &[u8], to: &[u8], options: UploadOptions) -> Self {
         Copy {
             path: from.to_vec(),
             target: to.to_vec(),

@@ -13,7 +13,7 @@ use super::intake::Intake;
 use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::{Ranges, Reorder};
 use super::requests::{Ask, Sent};
-use super::{GetOptions, Notice, TransferConfig, TransferError, Verify};
+use super::{DownloadOptions, Notice, TransferConfig, TransferError, Verify};
 
 /// ```text
 /// Opening ─ handle ─> Open: Stat ─> Read ─┬─> Close ─> Closed
@@ -23,7 +23,7 @@ use super::{GetOptions, Notice, TransferConfig, TransferError, Verify};
 /// ```
 pub(super) struct Download {
     path: Vec<u8>,
-    options: GetOptions,
+    options: DownloadOptions,
     phase: Phase,
     intake: Intake,
     hash: Option<Running>,
@@ -68,7 +68,7 @@ enum Single {
 impl Download {
     pub(super) fn new(
         path: &[u8],
-        options: GetOptions,
+        options: DownloadOptions,
         config: &TransferConfig,
     ) -> Result<Self, TransferError> {
         let ordered = options.ordered || options.verify != Verify::Size;

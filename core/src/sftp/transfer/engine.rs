@@ -14,7 +14,7 @@ use super::job::{Failed, Job, Work};
 use super::lane::{Halt, Lane, Task, Turn};
 use super::object::{ReadAhead, WriteBehind};
 use super::upload::Upload;
-use super::{GetOptions, Handled, JobId, Local, Notice, PutOptions, TransferConfig, TransferError};
+use super::{DownloadOptions, Handled, JobId, Local, Notice, TransferConfig, TransferError, UploadOptions};
 
 /// Any number of transfers over one [`Client`].
 #[derive(Debug)]
@@ -32,26 +32,26 @@ impl Transfers {
     }
 
     /// Fetches a remote file.
-    pub fn get(&mut self, path: &[u8], options: GetOptions) -> JobId {
+    pub fn download(&mut self, path: &[u8], options: DownloadOptions) -> JobId {
         let work = Download::new(path, options, &self.lane.config).map(|w| Work::Download(w.into()));
         self.enqueue(work)
     }
 
     /// Sends a local file.
-    pub fn put(&mut self, path: &[u8], options: PutOptions) -> JobId {
+    pub fn upload(&mut self, path: &[u8], options: UploadOptions) -> JobId {
         let work = Upload::new(path, options, &self.lane.config).map(|w| Work::Upload(w.into()));
         self.enqueue(work)
     }
 
     /// Copies a remote file to another path of the same server: by copy-data if the server has it, else
     /// through this side. Only `flags` and `create` of the options count.
-    pub fn copy(&mut self, from: &[u8], to: &[u8], options: PutOptions) -> JobId {
+    pub fn copy(&mut self, from: &[u8], to: &[u8], options: UploadOptions) -> JobId {
         self.enqueue(Ok(Work::Copy(Copy::new(from, to, options).into())))
     }
 
     /// Reads ahead from an open file, which stays open. Of the options, `offset`, `end`, `size`, `ordered`
     /// and `limit` count.
-    pub fn read(&mut self, handle: &Handle, options: GetOptions) -> JobId {
+    pub fn read(&mut self, handle: &Handle, options: DownloadOptions) -> JobId {
         self.begin(Work::ReadAhead(ReadAhead::new(handle, &options).into()))
     }
 
@@ -167,7 +167,7 @@ impl Transfers {
         n
     }
 
-    /// The local file of a [`careful`](PutOptions::careful) put is open, and is this one: what [`Notice::Source`] asks
+    /// The local file of a [`careful`](UploadOptions::careful) put is open, and is this one: what [`Notice::Source`] asks
     /// for. Size, type and the time of the last change count.
     pub fn source(&mut self, id: JobId, local: &Attrs) {
         if let Some(Job { work: Work::Upload(upload), .. }) = self.job_mut(id) {

@@ -8,7 +8,7 @@ use super::lane::{Drive, Halt, Task, Turn};
 use super::outgoing::Outgoing;
 use super::ranges::{Ranges, Reorder};
 use super::requests::{Ask, Sent};
-use super::{GetOptions, TransferError};
+use super::{DownloadOptions, TransferError};
 
 pub(super) struct ReadAhead {
     handle: Handle,
@@ -16,7 +16,7 @@ pub(super) struct ReadAhead {
 }
 
 impl ReadAhead {
-    pub(super) fn new(handle: &Handle, options: &GetOptions) -> Self {
+    pub(super) fn new(handle: &Handle, options: &DownloadOptions) -> Self {
         let ranges = Ranges::new(options.offset, options.end, options.size, options.limit);
         let order = options.ordered.then(|| Reorder::new(options.offset));
         ReadAhead { handle: handle.clone(), intake: Intake { ranges, order } }

@@ -12,7 +12,7 @@ use super::check::{Running, Second, is_special};
 use super::lane::{Drive, Halt, Lane, Task, Turn};
 use super::outgoing::Outgoing;
 use super::requests::{Ask, Sent};
-use super::{Local, Notice, PutOptions, TransferConfig, TransferError, Verify};
+use super::{Local, Notice, TransferConfig, TransferError, UploadOptions, Verify};
 
 /// ```text
 /// Look ─> Source ─> Opening ─ handle ─> Open: Size ─> Fill ─> SetAttrs ─> Fsync ─> Close
@@ -22,7 +22,7 @@ use super::{Local, Notice, PutOptions, TransferConfig, TransferError, Verify};
 /// ```
 pub(super) struct Upload {
     path: Vec<u8>,
-    options: PutOptions,
+    options: UploadOptions,
     phase: Phase,
     out: Outgoing,
     hash: Option<Running>,
@@ -91,7 +91,7 @@ enum After {
 impl Upload {
     pub(super) fn new(
         path: &[u8],
-        options: PutOptions,
+        options: UploadOptions,
         config: &TransferConfig,
     ) -> Result<Self, TransferError> {
         // What is not cut, or is another file for now, can be the same one without harm.

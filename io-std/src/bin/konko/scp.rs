@@ -152,12 +152,12 @@ impl Copy<'_> {
 
     fn get_options(&self) -> GetOptions {
         let preserve = self.args.common.preserve;
-        GetOptions { preserve, ..GetOptions::new() }
+        GetOptions::new().preserve(preserve)
     }
 
     fn put_options(&self) -> PutOptions {
         let preserve = self.args.common.preserve;
-        PutOptions { preserve, ..PutOptions::new() }
+        PutOptions::new().preserve(preserve)
     }
 
     // ---- to this machine ----

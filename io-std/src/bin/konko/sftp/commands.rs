@@ -417,8 +417,7 @@ impl Shell {
                 }
             }
         };
-        let options =
-            GetOptions { resume: how.resume, preserve: how.preserve, sync: how.fsync, ..GetOptions::new() };
+        let options = GetOptions::new().resume(how.resume).preserve(how.preserve).sync(how.fsync);
         let sftp = self.meter.watch(&self.sftp).cancelled_by(cancel);
         let is_dir = self.sftp.is_dir(path).is_ok_and(|dir| dir);
         let to = shown(local.as_os_str().as_bytes());
@@ -475,8 +474,7 @@ impl Shell {
             // What is in `.` and `..` goes right there.
             (dir, None) => dir.unwrap_or(b".").to_vec(),
         };
-        let options =
-            PutOptions { resume: how.resume, preserve: how.preserve, sync: how.fsync, ..PutOptions::new() };
+        let options = PutOptions::new().resume(how.resume).preserve(how.preserve).sync(how.fsync);
         let sftp = self.meter.watch(&self.sftp).cancelled_by(cancel);
         let from = shown(path.as_os_str().as_bytes());
         let to = if remote.is_empty() { "." } else { &shown(&remote) };

@@ -1,0 +1,37 @@
+//! How the structs of options and configurations are made.
+
+/// A struct whose fields can be read and changed, with its defaults, and a method of each field's name that sets it,
+/// so that a value is made in one expression and more fields can come.
+macro_rules! options {
+    ($(#[$meta:meta])* pub struct $name:ident {
+        $($(#[$doc:meta])* $field:ident: $kind:ty = $value:expr,)*
+    }) => {
+        $(#[$meta])*
+        #[non_exhaustive]
+        pub struct $name {
+            $($(#[$doc])* pub $field: $kind,)*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: $value,)* }
+            }
+        }
+
+        impl $name {
+            /// The defaults.
+            pub fn new() -> Self {
+                Self::default()
+            }
+
+            $($(#[$doc])*
+            #[must_use]
+            pub fn $field(mut self, $field: $kind) -> Self {
+                self.$field = $field;
+                self
+            })*
+        }
+    };
+}
+
+pub(super) use options;
