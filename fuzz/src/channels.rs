@@ -15,8 +15,7 @@ use konko_core::wire::SshStr;
 use konko_core::*;
 
 use crate::input::Input;
-use crate::null::NULL;
-use crate::peer;
+use konko_test::{null, null_key};
 
 /// What one side may send to one channel of the other.
 #[derive(Debug, Default)]
@@ -255,11 +254,11 @@ fn window(arg: u8) -> WindowConfig {
 
 impl Scene {
     fn new() -> Self {
-        let mut transport = TransportConfig::new(&NULL);
+        let mut transport = TransportConfig::new(null());
         transport.keepalive = None;
         // Every application call may come before any flush of the peer: budgets that fit.
         transport.limits.channels = 32;
-        let server = Arc::new(ServerConfig::with_transport(transport.clone(), vec![peer::key_pair()]));
+        let server = Arc::new(ServerConfig::with_transport(transport.clone(), vec![null_key()]));
         let now = Time::from_micros(1);
         let mut scene = Scene {
             client: ClientConnection::new(Arc::new(ClientConfig::new(transport)), Seed::new([1; 32]), now),

@@ -17,7 +17,6 @@ pub mod channels;
 pub mod input;
 pub mod machine;
 pub mod mitm;
-pub mod null;
 pub mod packets;
 pub mod parsers;
 pub mod peer;

@@ -19,8 +19,8 @@ use konko_core::wire::SshStr;
 use konko_core::*;
 
 use crate::input::Input;
-use crate::null::NULL;
 use crate::peer;
+use konko_test::{null, null_key};
 
 /// Output that one poll and the calls after it may make at most: the hard limit, a packet, and
 /// what the application itself asked for.
@@ -169,7 +169,7 @@ fn drain<E: End>(end: &mut E, trace: &mut Trace) {
 }
 
 fn transport(flags: u8) -> TransportConfig {
-    let mut transport = TransportConfig::new(&NULL);
+    let mut transport = TransportConfig::new(null());
     if flags & 1 != 0 {
         transport.algorithms.compression = [
             vec![Compression::ZlibOpenssh, Compression::None],
@@ -323,7 +323,7 @@ impl Client {
         Client {
             conn: make(Arc::clone(&config), seed, Time::from_micros(1_000_000)),
             config,
-            key: peer::key_pair(),
+            key: null_key(),
             pocket: Pocket::default(),
             host_key: None,
             sign: None,
@@ -448,7 +448,7 @@ struct Server {
 
 impl Server {
     fn new(flags: u8, recorded: bool) -> Self {
-        let mut config = ServerConfig::with_transport(transport(flags), vec![peer::key_pair()]);
+        let mut config = ServerConfig::with_transport(transport(flags), vec![null_key()]);
         config.window = window(flags);
         config.offload = flags & 16 != 0;
         config.methods =

@@ -9,11 +9,11 @@ use std::sync::{Arc, OnceLock};
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
 use konko_core::client::{AuthMethod, Password};
 use konko_core::crypto::{Cipher, Kex, Mac, SigAlg};
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko_core::msg::{self, Message};
 use konko_core::server::{Attempt, Verdict};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::*;
+use konko_test::host_key;
 
 use crate::input::Input;
 use crate::peer;
@@ -40,16 +40,6 @@ struct Act {
     at: usize,
     what: u8,
     arg: [u8; 2],
-}
-
-fn host_key() -> Arc<KeyPair> {
-    static KEY: OnceLock<Arc<KeyPair>> = OnceLock::new();
-    KEY.get_or_init(|| {
-        let mut rng = Rng::from_seed(&Seed::new([7; 32]));
-        let key = PrivateKey::generate(KeyKind::Ed25519, &mut rng).expect("Ed25519 keys are just bytes");
-        Arc::new(key.key_pair(provider::rustcrypto()).expect("a key just made"))
-    })
-    .clone()
 }
 
 /// A key that shows what the client knows of the server's algorithms.

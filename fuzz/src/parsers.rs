@@ -12,8 +12,7 @@ use konko_core::wire::{NameList, NameListBuilder, Reader, Sink};
 use konko_core::{ClientConfig, ServerConfig, TransportConfig};
 
 use crate::input::Input;
-use crate::null::NULL;
-use crate::peer;
+use konko_test::{null, null_key};
 
 /// The target `wire`: the first byte says how many bytes of steps follow, the rest is read.
 pub fn wire(data: &[u8]) {
@@ -131,7 +130,7 @@ fn line_of(key: &PublicKey) {
 /// The target `known_hosts`.
 pub fn known_hosts(data: &[u8]) {
     let Ok(mut hosts) = KnownHosts::parse("fuzz", data) else { return };
-    let key = peer::key_pair();
+    let key = null_key();
     for (host, port, ip) in [
         ("example.org", 22, Some("192.0.2.1")),
         ("10.0.0.1", 2222, None),
@@ -150,7 +149,7 @@ pub fn known_hosts(data: &[u8]) {
 /// The target `authorized_keys`: each line stands for itself, and whoever is let in was let in by one.
 pub fn authorized_keys(data: &[u8]) {
     let Ok(keys) = AuthorizedKeys::parse("fuzz", data) else { return };
-    let key = peer::key_pair();
+    let key = null_key();
     for (source, now) in [(Some("192.0.2.1"), Some(1 << 30)), (Some("2001:db8::1"), None), (None, Some(0))] {
         let source = source.map(|text| text.parse().expect("an address"));
         let Some(entry) = keys.find(key.public(), source, now) else { continue };
@@ -177,8 +176,8 @@ pub fn transcript(data: &[u8]) {
     let Ok(read) = SecretTranscript::from_bytes(data) else { return };
     assert_eq!(read.to_bytes(), data);
     assert_eq!(read.redact().lines().count(), read.len());
-    let keys = [peer::key_pair()];
-    let transport = TransportConfig::new(&NULL);
+    let keys = [null_key()];
+    let transport = TransportConfig::new(null());
     let setup = match read.role() {
         Role::Client => Setup::Client { config: Arc::new(ClientConfig::new(transport)), keys: &keys },
         Role::Server => Setup::Server(Arc::new(ServerConfig::with_transport(transport, keys.to_vec()))),

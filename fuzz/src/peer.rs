@@ -1,26 +1,13 @@
 //! The peer of a fuzzed connection: packets in clear, from raw bytes to well-made messages.
 
-use std::sync::{Arc, OnceLock};
-
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey, signature};
+use konko_core::crypto;
+use konko_core::keys::signature;
 use konko_core::msg::*;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{NameList, Sink, SshStr};
-use konko_core::{Rng, Seed, crypto};
+use konko_test::null_key;
 
 use crate::input::Input;
-use crate::null::NULL;
-
-/// A key pair, always the same.
-pub fn key_pair() -> Arc<KeyPair> {
-    static KEY: OnceLock<Arc<KeyPair>> = OnceLock::new();
-    KEY.get_or_init(|| {
-        let mut rng = Rng::from_seed(&Seed::new([77; 32]));
-        let key = PrivateKey::generate(KeyKind::Ed25519, &mut rng).expect("Ed25519 keys are just bytes");
-        Arc::new(key.key_pair(&NULL).expect("the null provider takes every key"))
-    })
-    .clone()
-}
 
 /// Frames a payload as the null provider does: padded to 8 bytes, in clear.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
@@ -54,7 +41,7 @@ fn signature_blob() -> Vec<u8> {
 /// KEXINIT with these methods first.
 pub fn kexinit(role: Role, kex: &str, strict: bool, compression: &str, follows: bool) -> Vec<u8> {
     let side = if role == Role::Client { "c" } else { "s" };
-    let mut list = kex.to_string();
+    let mut list = format!("null-{kex}");
     if strict {
         list.push_str(&format!(",ext-info-{side},kex-strict-{side}-v00@openssh.com"));
     }
@@ -62,9 +49,9 @@ pub fn kexinit(role: Role, kex: &str, strict: bool, compression: &str, follows: 
     payload(&KexInit {
         cookie: [3; 16],
         kex: name(list.as_bytes()),
-        host_key: name(b"ssh-ed25519"),
-        cipher: [name(b"aes128-gcm@openssh.com,chacha20-poly1305@openssh.com"); 2],
-        mac: [name(b"hmac-sha2-256"); 2],
+        host_key: name(b"null-ssh-ed25519"),
+        cipher: [name(b"null-aes128-gcm@openssh.com,null-chacha20-poly1305@openssh.com"); 2],
+        mac: [name(b"null-hmac-sha2-256"); 2],
         compression: [name(compression.as_bytes()); 2],
         first_kex_packet_follows: follows,
     })
@@ -112,7 +99,7 @@ fn key_value(arg: u8) -> Vec<u8> {
 /// What a server says to get a client on.
 fn server_script(step: u8, arg: u8) -> Vec<u8> {
     let (n, big) = (u32::from(arg & 15), u32::from(arg) << 12);
-    let key = key_pair().public().to_blob();
+    let key = null_key().public().to_blob();
     let value = key_value(arg);
     let sig = signature_blob();
     frame(&match step % STEPS {
@@ -155,7 +142,7 @@ fn server_script(step: u8, arg: u8) -> Vec<u8> {
 /// What a client says to get a server on.
 fn client_script(step: u8, arg: u8) -> Vec<u8> {
     let (n, big) = (u32::from(arg & 15), u32::from(arg) << 12);
-    let key = key_pair().public().to_blob();
+    let key = null_key().public().to_blob();
     let value = key_value(arg);
     let request = |method: &str, fields: &[u8]| {
         let user = if arg & 64 == 0 { "alice" } else { "bob" };

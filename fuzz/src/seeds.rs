@@ -12,9 +12,9 @@ use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink, SshStr};
 use konko_core::*;
 
-use crate::null::NULL;
 use crate::packets::protections;
 use crate::peer;
+use konko_test::{null, null_key};
 
 /// The seeds of a target: name and bytes.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -217,7 +217,7 @@ fn known_hosts() -> Vec<Vec<u8>> {
 }
 
 fn authorized_keys() -> Vec<Vec<u8>> {
-    let null = peer::key_pair().public().to_openssh_line("");
+    let null = null_key().public().to_openssh_line("");
     let other = key(KeyKind::Ed25519).public().to_openssh_line("other");
     [
         format!("# comment\n\n{null} alice@example.org\n{other}\n"),
@@ -238,8 +238,8 @@ fn authorized_keys() -> Vec<Vec<u8>> {
 /// Recordings of both ends of a short session under the null provider.
 fn transcripts() -> Vec<Vec<u8>> {
     let now = Time::from_micros(5);
-    let transport = TransportConfig::new(&NULL);
-    let server = Arc::new(ServerConfig::with_transport(transport.clone(), vec![peer::key_pair()]));
+    let transport = TransportConfig::new(null());
+    let server = Arc::new(ServerConfig::with_transport(transport.clone(), vec![null_key()]));
     let mut c = ClientConnection::recorded(Arc::new(ClientConfig::new(transport)), Seed::new([1; 32]), now);
     let mut s = ServerConnection::recorded(server, Seed::new([2; 32]), now);
     let (mut to_c, mut to_s) = (RxBuf::new(), RxBuf::new());

@@ -8,7 +8,7 @@ use konko_core::sftp::transfer::{
 use konko_core::sftp::*;
 
 use crate::input::Input;
-use crate::null::NULL;
+use konko_test::null;
 
 const MAX_STEPS: usize = 2000;
 
@@ -104,7 +104,7 @@ pub fn server(data: &[u8]) {
     let read_only = config.read_only;
     let most = config.max_handles;
     let cut = 1 + steps.below(64);
-    let fs = MemoryFs::new(&NULL, 1 << 16);
+    let fs = MemoryFs::new(null(), 1 << 16);
     let (mut session, mut rx) = (Session::new(&fs), MsgBuf::new());
     fs.insert(b"/d/f", b"content".to_vec()).expect("there is room");
     let mut server = Server::new(config, &Seed::new([1; 32]));
@@ -133,7 +133,7 @@ pub fn server(data: &[u8]) {
 /// What ends well is right.
 pub fn pair(data: &[u8]) {
     let mut steps = Input::new(data);
-    let fs = MemoryFs::new(&NULL, 1 << 20);
+    let fs = MemoryFs::new(null(), 1 << 20);
     let (mut session, mut server_rx, mut client_rx) = (Session::new(&fs), MsgBuf::new(), MsgBuf::new());
     let mut content = vec![0; usize::from(steps.u16())];
     content.iter_mut().enumerate().for_each(|(i, b)| *b = ((i * 7) >> 3) as u8);

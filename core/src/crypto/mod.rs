@@ -255,6 +255,13 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// A short name for reports, such as `rustcrypto`.
     fn name(&self) -> &'static str;
 
+    /// What stands before the names of key exchange methods, host key algorithms, ciphers and MACs in KEXINIT, ours and
+    /// the peer's. Empty for cryptography that protects; what only looks like it (`konko-test`) has names of its own, so
+    /// that it is never agreed on with anybody else.
+    fn prefix(&self) -> &'static str {
+        ""
+    }
+
     /// Whether AES runs in hardware here, which decides the default cipher preference.
     fn fast_aes(&self) -> bool;
 

@@ -3,6 +3,8 @@
 #![allow(missing_docs)]
 
 pub mod apps;
+mod line;
+mod null;
 mod pair;
 pub mod raw;
 
@@ -11,7 +13,9 @@ use std::sync::Arc;
 use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
 use konko_core::{Rng, Seed, TransportConfig, provider};
 
-pub use pair::{App, End, Link, Pair};
+pub use line::{Line, Link, Stalls};
+pub use null::{null, null_key};
+pub use pair::{App, End, Pair};
 
 /// The key of that kind and seed.
 pub fn key_of(kind: KeyKind, seed: u8) -> Arc<KeyPair> {

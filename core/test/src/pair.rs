@@ -3,38 +3,12 @@
 //! Everything is decided by the seed: latency, bandwidth and how the bytes are cut. A test tells
 //! what the two applications do and drives the pair until something has happened.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::*;
 
-/// How bytes travel in one direction.
-#[derive(Clone, Debug)]
-pub struct Link {
-    pub latency: Duration,
-    /// Bytes a second; 0 is no limit.
-    pub bandwidth: u64,
-    /// Cut what is sent into pieces of at most so many bytes.
-    pub chunk: usize,
-}
-
-impl Default for Link {
-    fn default() -> Self {
-        Link { latency: Duration::from_millis(1), bandwidth: 0, chunk: usize::MAX }
-    }
-}
-
-/// Bytes on their way.
-#[derive(Default)]
-struct Wire {
-    flying: VecDeque<(Time, Vec<u8>)>,
-    busy_until: Time,
-    /// Nothing arrives any more, and nobody says so.
-    pub cut: bool,
-    /// The sender has closed.
-    closed: Option<Time>,
-}
+use crate::line::{Line, Link};
 
 /// One end: a connection, its input and its application.
 pub struct End<C, A> {
@@ -59,8 +33,8 @@ pub struct Pair<C, S> {
     pub server: End<ServerConnection, S>,
     pub now: Time,
     pub link: Link,
-    to_server: Wire,
-    to_client: Wire,
+    to_server: Line,
+    to_client: Line,
     pub steps: u64,
 }
 
@@ -78,8 +52,8 @@ impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
             server: End::new(end_s, s),
             now,
             link: Link::default(),
-            to_server: Wire::default(),
-            to_client: Wire::default(),
+            to_server: Line::new(&Seed::new([seed.wrapping_add(50); 32])),
+            to_client: Line::new(&Seed::new([seed.wrapping_add(150); 32])),
             steps: 0,
         }
     }
@@ -96,18 +70,18 @@ impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
 
     /// Nothing the server sends arrives any more.
     pub fn silence_server(&mut self) {
-        self.to_client.cut = true;
+        self.to_client.silence();
     }
 
     /// Nothing the client sends arrives any more.
     pub fn silence_client(&mut self) {
-        self.to_server.cut = true;
+        self.to_server.silence();
     }
 
     /// Both directions end: the peers read end of input after what was sent.
     pub fn close_link(&mut self) {
-        self.to_server.closed = Some(self.now);
-        self.to_client.closed = Some(self.now);
+        self.to_server.close(self.now);
+        self.to_client.close(self.now);
     }
 
     /// Lets everything happen that can happen now, then moves the clock to the next thing that
@@ -115,27 +89,26 @@ impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
     pub fn step(&mut self) -> bool {
         self.steps += 1;
         let now = self.now;
-        self.to_client.deliver(now, &mut self.client.rx);
-        self.to_server.deliver(now, &mut self.server.rx);
+        self.to_client.deliver(now, &self.link, &mut self.client.rx);
+        self.to_server.deliver(now, &self.link, &mut self.server.rx);
         loop {
             self.client.poll(now);
             self.server.poll(now);
-            let keep = self.client.keep_sent.then_some(&mut self.client.sent);
-            let up = self.to_server.take(now, &self.link, self.client.conn.tx(), keep);
-            let keep = self.server.keep_sent.then_some(&mut self.server.sent);
-            let down = self.to_client.take(now, &self.link, self.server.conn.tx(), keep);
+            let up = self.client.send(now, &self.link, &mut self.to_server);
+            let down = self.server.send(now, &self.link, &mut self.to_client);
             // Whoever waited for room has some now.
             if up + down == 0 {
                 break;
             }
         }
         if self.client.over() {
-            self.to_server.closed.get_or_insert(now);
+            self.to_server.close(now);
         }
         if self.server.over() {
-            self.to_client.closed.get_or_insert(now);
+            self.to_client.close(now);
         }
-        let mut next = [self.to_client.next(), self.to_server.next()].into_iter().flatten().min();
+        let lines = [self.to_client.next(now, &self.link), self.to_server.next(now, &self.link)];
+        let mut next = lines.into_iter().flatten().min();
         if !self.client.over() {
             next = next.into_iter().chain(self.client.conn.deadline().map(|d| d.0)).min();
         }
@@ -203,40 +176,15 @@ impl<X, A> End<X, A> {
     }
 }
 
-impl Wire {
-    fn take(&mut self, now: Time, link: &Link, tx: &mut TxBuf, keep: Option<&mut Vec<u8>>) -> usize {
-        let bytes = tx.pending().to_vec();
-        tx.consume(bytes.len());
-        if let Some(keep) = keep {
-            keep.extend_from_slice(&bytes);
-        }
-        for piece in bytes.chunks(link.chunk.max(1)) {
-            let start = self.busy_until.max(now);
-            let micros = (piece.len() as u64 * 1_000_000).checked_div(link.bandwidth).unwrap_or(0);
-            self.busy_until = start + Duration::from_micros(micros);
-            self.flying.push_back((self.busy_until + link.latency, piece.to_vec()));
-        }
-        bytes.len()
-    }
-
-    fn deliver(&mut self, now: Time, rx: &mut RxBuf) {
-        while self.flying.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, bytes) = self.flying.pop_front().unwrap();
-            if !self.cut {
-                rx.push(&bytes);
-            }
-        }
-        if self.flying.is_empty() && self.closed.is_some_and(|at| at <= now) && !self.cut {
-            rx.eof();
-        }
-    }
-
-    fn next(&self) -> Option<Time> {
-        self.flying.front().map(|(at, _)| *at)
-    }
-}
-
 impl<S: Side, A: App<S>> End<Connection<S>, A> {
+    /// Hands output to the line; how many bytes it took.
+    fn send(&mut self, now: Time, link: &Link, line: &mut Line) -> usize {
+        let before = self.keep_sent.then(|| self.conn.tx().pending().to_vec());
+        let taken = line.take(now, link, self.conn.tx());
+        self.sent.extend(before.iter().flat_map(|bytes| bytes.iter().take(taken)));
+        taken
+    }
+
     /// Polls until blocked.
     fn poll(&mut self, now: Time) {
         if self.over() {

@@ -112,7 +112,8 @@ impl Handshake {
     /// Sends our KEXINIT, which shuts the gate: whoever calls goes on to a state that has it.
     pub(super) fn send_kexinit(&mut self, ground: &mut Ground<'_>, first: bool) -> Vec<u8> {
         let cookie = self.rng.array();
-        let payload = ground.config.algorithms.kexinit(self.role, first, cookie, false);
+        let payload =
+            ground.config.algorithms.kexinit(self.role, ground.config.provider.prefix(), first, cookie);
         ground.sender.send_payload(&payload);
         payload
     }
@@ -138,7 +139,12 @@ impl Handshake {
         if session.is_none() {
             self.markers = Markers::read(self.role, &theirs, seq)?;
         }
-        let algorithms = negotiate::negotiate(self.role, &ground.config.algorithms, &theirs)?;
+        let algorithms = negotiate::negotiate(
+            self.role,
+            ground.config.provider.prefix(),
+            &ground.config.algorithms,
+            &theirs,
+        )?;
         self.check_terrapin(ground, &algorithms)?;
         let skip_guess = theirs.first_kex_packet_follows
             && !KexInit::parse(ours).is_ok_and(|o| negotiate::guess_was_right(&o, &theirs));

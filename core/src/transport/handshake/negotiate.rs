@@ -1,7 +1,6 @@
 //! Algorithm negotiation (RFC 4253 §7.1): a pure function of the two KEXINITs.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use crate::crypto::Policy;
@@ -144,9 +143,9 @@ impl Algorithms {
         self
     }
 
-    /// The payload of our KEXINIT.
-    pub(super) fn kexinit(&self, role: Role, first: bool, cookie: [u8; 16], guess: bool) -> Vec<u8> {
-        let mut kex: NameListBuilder = self.kex.iter().map(|a| a.name()).collect();
+    /// The payload of our KEXINIT; `prefix` as in [`Provider::prefix`](crate::crypto::Provider::prefix).
+    pub(super) fn kexinit(&self, role: Role, prefix: &str, first: bool, cookie: [u8; 16]) -> Vec<u8> {
+        let mut kex = join(prefix, self.kex.iter().map(|a| a.name()));
         if first {
             match role {
                 Role::Client => kex.push("ext-info-c").push("kex-strict-c-v00@openssh.com"),
@@ -154,10 +153,10 @@ impl Algorithms {
             };
         }
         let kex = kex.finish();
-        let host_key = join(self.host_key.iter().map(|a| a.name()));
-        let cipher = self.cipher.each_ref().map(|l| join(l.iter().map(|a| a.name())));
-        let mac = self.mac.each_ref().map(|l| join(l.iter().map(|a| a.name())));
-        let compression = self.compression.each_ref().map(|l| join(l.iter().map(|a| a.name())));
+        let host_key = join(prefix, self.host_key.iter().map(|a| a.name())).finish();
+        let cipher = self.cipher.each_ref().map(|l| join(prefix, l.iter().map(|a| a.name())).finish());
+        let mac = self.mac.each_ref().map(|l| join(prefix, l.iter().map(|a| a.name())).finish());
+        let compression = self.compression.each_ref().map(|l| join("", l.iter().map(|a| a.name())).finish());
         let mut out = Vec::new();
         let message = KexInit {
             cookie,
@@ -166,7 +165,7 @@ impl Algorithms {
             cipher: cipher.each_ref().map(|l| names(l)),
             mac: mac.each_ref().map(|l| names(l)),
             compression: compression.each_ref().map(|l| names(l)),
-            first_kex_packet_follows: guess,
+            first_kex_packet_follows: false,
         };
         crate::msg::Message::put(&message, &mut out);
         out
@@ -178,8 +177,15 @@ fn names(joined: &str) -> NameList<'_> {
     NameList::parse(joined.as_bytes()).unwrap_or(NameList::EMPTY)
 }
 
-fn join<'n>(names: impl Iterator<Item = &'n str>) -> String {
-    names.collect::<NameListBuilder>().finish()
+fn join<'n>(prefix: &str, names: impl Iterator<Item = &'n str>) -> NameListBuilder {
+    if prefix.is_empty() {
+        return names.collect();
+    }
+    let mut list = NameListBuilder::new();
+    for name in names {
+        list.push(&[prefix, name].concat());
+    }
+    list
 }
 
 /// What the two sides agreed on.
@@ -197,34 +203,34 @@ pub struct Negotiated {
 
 /// Picks the algorithms: the first of the client's that the server has too, category by category.
 /// The MAC lists do not matter where the cipher is an AEAD.
-pub(super) fn negotiate(role: Role, ours: &Algorithms, theirs: &KexInit<'_>) -> Result<Negotiated, Failure> {
-    let mut failed = Vec::new();
-    let kex = pick(role, AlgorithmCategory::Kex, &ours.kex, theirs.kex, Kex::name, &mut failed);
-    let host_key =
-        pick(role, AlgorithmCategory::HostKey, &ours.host_key, theirs.host_key, SigAlg::name, &mut failed);
+pub(super) fn negotiate(
+    role: Role,
+    prefix: &str,
+    ours: &Algorithms,
+    theirs: &KexInit<'_>,
+) -> Result<Negotiated, Failure> {
+    let mut choice = Choice { role, prefix, failed: Vec::new() };
+    use AlgorithmCategory as C;
+    let kex = choice.pick(C::Kex, &ours.kex, theirs.kex, Kex::name);
+    let host_key = choice.pick(C::HostKey, &ours.host_key, theirs.host_key, SigAlg::name);
     let [cipher_cs, cipher_sc] = &ours.cipher;
     let [mac_cs, mac_sc] = &ours.mac;
     let [comp_cs, comp_sc] = &ours.compression;
     let [their_cipher_cs, their_cipher_sc] = theirs.cipher;
     let [their_mac_cs, their_mac_sc] = theirs.mac;
     let [their_comp_cs, their_comp_sc] = theirs.compression;
-    use AlgorithmCategory as C;
-    let cs = protection(
-        role,
+    let cs = choice.protection(
         (C::CipherClientToServer, cipher_cs, their_cipher_cs),
         (C::MacClientToServer, mac_cs, their_mac_cs),
-        &mut failed,
     );
-    let sc = protection(
-        role,
+    let sc = choice.protection(
         (C::CipherServerToClient, cipher_sc, their_cipher_sc),
         (C::MacServerToClient, mac_sc, their_mac_sc),
-        &mut failed,
     );
-    let comp_cs =
-        pick(role, C::CompressionClientToServer, comp_cs, their_comp_cs, Compression::name, &mut failed);
-    let comp_sc =
-        pick(role, C::CompressionServerToClient, comp_sc, their_comp_sc, Compression::name, &mut failed);
+    // Compression is no cryptography: its names are everybody's.
+    choice.prefix = "";
+    let comp_cs = choice.pick(C::CompressionClientToServer, comp_cs, their_comp_cs, Compression::name);
+    let comp_sc = choice.pick(C::CompressionServerToClient, comp_sc, their_comp_sc, Compression::name);
     match (kex, host_key, cs, sc, comp_cs, comp_sc) {
         (Some(kex), Some(host_key), Some(cs), Some(sc), Some(comp_cs), Some(comp_sc)) => {
             Ok(Negotiated { kex, host_key, protection: [cs, sc], compression: [comp_cs, comp_sc] })
@@ -232,54 +238,62 @@ pub(super) fn negotiate(role: Role, ours: &Algorithms, theirs: &KexInit<'_>) -> 
         _ => Err(Failure {
             fault: Fault::NoCommonAlgorithm,
             text: None,
-            negotiation: Some(Box::new(NegotiationFailure { mismatches: failed })),
+            negotiation: Some(Box::new(NegotiationFailure { mismatches: choice.failed })),
         }),
     }
 }
 
-fn protection(
+struct Choice<'p> {
     role: Role,
-    cipher: (AlgorithmCategory, &[Cipher], NameList<'_>),
-    mac: (AlgorithmCategory, &[Mac], NameList<'_>),
-    failed: &mut Vec<Mismatch>,
-) -> Option<Protection> {
-    let chosen = pick(role, cipher.0, cipher.1, cipher.2, Cipher::name, failed);
-    // Without a cipher, MACs matter if any of the peer's ciphers needs one: whoever mends the list
-    // of ciphers should not run into that of MACs next.
-    let needs_mac = match chosen {
-        Some(cipher) => !cipher.aead(),
-        None => cipher.2.iter().any(|n| !Cipher::from_name(n).is_some_and(Cipher::aead)),
-    };
-    if !needs_mac {
-        return chosen.map(|cipher| Protection { cipher, mac: None });
-    }
-    let mac = pick(role, mac.0, mac.1, mac.2, Mac::name, failed);
-    Some(Protection { cipher: chosen?, mac: Some(mac?) })
+    prefix: &'p str,
+    failed: Vec<Mismatch>,
 }
 
-fn pick<A: Copy + PartialEq>(
-    role: Role,
-    category: AlgorithmCategory,
-    ours: &[A],
-    theirs: NameList<'_>,
-    name: fn(A) -> &'static str,
-    failed: &mut Vec<Mismatch>,
-) -> Option<A> {
-    let chosen = match role {
-        Role::Client => ours.iter().copied().find(|a| theirs.contains(name(*a))),
-        Role::Server => theirs.iter().find_map(|n| ours.iter().copied().find(|a| name(*a) == n)),
-    };
-    if chosen.is_none() {
-        failed.push(Mismatch {
-            category,
-            ours: join(ours.iter().map(|a| name(*a))),
-            theirs: SshStr::new(theirs.as_str().as_bytes()).excerpt(2000),
-            policy_that_would_match: Policy::ALL
-                .into_iter()
-                .find(|p| policy_names(*p, category).iter().any(|n| theirs.contains(n))),
-        });
+impl Choice<'_> {
+    fn protection(
+        &mut self,
+        cipher: (AlgorithmCategory, &[Cipher], NameList<'_>),
+        mac: (AlgorithmCategory, &[Mac], NameList<'_>),
+    ) -> Option<Protection> {
+        let chosen = self.pick(cipher.0, cipher.1, cipher.2, Cipher::name);
+        // Without a cipher, MACs matter if any of the peer's ciphers needs one: whoever mends the list
+        // of ciphers should not run into that of MACs next.
+        let needs_mac = match chosen {
+            Some(cipher) => !cipher.aead(),
+            None => cipher.2.iter().any(|n| !Cipher::from_name(n).is_some_and(Cipher::aead)),
+        };
+        if !needs_mac {
+            return chosen.map(|cipher| Protection { cipher, mac: None });
+        }
+        let mac = self.pick(mac.0, mac.1, mac.2, Mac::name);
+        Some(Protection { cipher: chosen?, mac: Some(mac?) })
     }
-    chosen
+
+    fn pick<A: Copy + PartialEq>(
+        &mut self,
+        category: AlgorithmCategory,
+        ours: &[A],
+        theirs: NameList<'_>,
+        name: fn(A) -> &'static str,
+    ) -> Option<A> {
+        let same = |a: &A, n: &str| n.strip_prefix(self.prefix) == Some(name(*a));
+        let mine = || ours.iter().copied();
+        let chosen = match self.role {
+            Role::Client => mine().find(|a| theirs.iter().any(|n| same(a, n))),
+            Role::Server => theirs.iter().find_map(|n| mine().find(|a| same(a, n))),
+        };
+        if chosen.is_none() {
+            self.failed.push(Mismatch {
+                category,
+                ours: join(self.prefix, mine().map(name)).finish(),
+                theirs: SshStr::new(theirs.as_str().as_bytes()).excerpt(2000),
+                policy_that_would_match: Policy::ALL
+                    .into_iter()
+                    .find(|p| policy_names(*p, category).iter().any(|n| theirs.contains(n))),
+            });
+        }
+        chosen
+    }
 }
 
 fn policy_names(policy: Policy, category: AlgorithmCategory) -> Vec<&'static str> {

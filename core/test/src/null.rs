@@ -1,20 +1,32 @@
-//! Cryptography that protects nothing, so that a fuzzer gets past the key exchange: packets stay in
-//! clear and without a tag, every signature verifies, every shared secret is the same.
-//!
-//! It must never leave this crate.
+//! Cryptography that protects nothing.
+
+use std::sync::Arc;
 
 use konko_core::crypto::{
     BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
     PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
-use konko_core::{Rng, provider};
+use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::{Rng, Seed, provider};
 
-/// See the module.
+/// A provider that protects nothing and costs next to nothing: packets stay in clear and without a tag, every
+/// signature verifies, every shared secret is the same. Only hashes are real.
+///
+/// Its algorithms have names of their own (`null-aes128-gcm@openssh.com`), so that it agrees with itself only: any real
+/// peer ends the connection with `NoCommonAlgorithm`, whatever either of them is configured to accept.
+pub fn null() -> &'static dyn Provider {
+    &Null
+}
+
+/// A key pair of the [null provider](null), always the same: its signatures are worth nothing.
+pub fn null_key() -> Arc<KeyPair> {
+    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([77; 32])));
+    let key = key.expect("Ed25519 keys are just bytes");
+    Arc::new(key.key_pair(null()).expect("the null provider takes every key"))
+}
+
 #[derive(Debug)]
-pub struct NullProvider;
-
-/// The only one needed.
-pub static NULL: NullProvider = NullProvider;
+struct Null;
 
 struct Clear;
 
@@ -53,9 +65,13 @@ fn secret() -> Secret {
     Secret::copy_of(&[0x5a; 32])
 }
 
-impl Provider for NullProvider {
+impl Provider for Null {
     fn name(&self) -> &'static str {
         "null"
+    }
+
+    fn prefix(&self) -> &'static str {
+        "null-"
     }
 
     fn fast_aes(&self) -> bool {
