@@ -234,7 +234,7 @@ fn std_client(scenario: &Scenario) -> Vec<String> {
     for act in &scenario.acts {
         match act {
             Act::Run(command, input) => {
-                let exec = Exec { stdin: input, ..Exec::new(*command) };
+                let exec = Exec::new(*command).stdin(input);
                 // A refused command leaves a channel, which the handle closes.
                 let _ = client.exec_with(&exec);
             }
@@ -271,7 +271,7 @@ impl Handler for Blocking {
     }
 
     fn session(&mut self, session: Session) {
-        let run: fn(&Channel) -> Exit = match session.program().to_string().trim_matches('"') {
+        let run: fn(Channel) -> Exit = match session.program().to_string().trim_matches('"') {
             "both" => |mut channel| {
                 channel.write_all(b"hello").unwrap();
                 channel.stderr().write_all(b"oops").unwrap();

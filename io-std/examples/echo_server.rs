@@ -13,8 +13,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // Each command runs on a thread of its own; what it returns is the exit status.
     let programs = Programs::new().command("echo", |call| {
-        let mut channel = call.channel();
-        u32::from(io::copy(&mut &*channel, &mut channel).is_err())
+        let channel = call.channel();
+        u32::from(io::copy(&mut &channel, &mut &channel).is_err())
     });
 
     let service = Service::new(Arc::new(users), Arc::new(programs));

@@ -263,7 +263,7 @@ impl Database {
 // ---- the server ----
 
 /// One session: who may do what, how much, and what is written down of it.
-fn session(call: &Call<'_>, store: &Arc<ObjectStore>, workers: &Workers, database: &Database) -> u32 {
+fn session(call: &Call, store: &Arc<ObjectStore>, workers: &Workers, database: &Database) -> u32 {
     let user = call.user().to_owned();
     let Ok(Some((may_write, max_written))) = database.rights(&user) else { return 1 };
     let own = format!("/home/{user}");
@@ -279,7 +279,7 @@ fn session(call: &Call<'_>, store: &Arc<ObjectStore>, workers: &Workers, databas
     // Room is kept for the answer of each read, a quarter of a MiB at most: for those that are under way, and as many
     // that wait for a worker or are on their way to the client.
     let config = ServerConfig::new().max_backlog((2 * AT_ONCE) << 18);
-    let served = serve(call.channel(), config, &mut files);
+    let served = serve(&call.channel(), config, &mut files);
     eprintln!(
         "{user}: {} operations, {} bytes read, {} written",
         quota.operations(),

@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// One line in, one line out, until the client has no more.
-fn serve(call: &Call<'_>, counter: &AtomicI64) -> std::io::Result<()> {
+fn serve(call: &Call, counter: &AtomicI64) -> std::io::Result<()> {
     let mut channel = call.channel();
     for line in BufReader::new(call.channel()).lines() {
         let line = line?;

@@ -1,7 +1,9 @@
 mod protocol;
 #[cfg(feature = "server")]
 mod serving;
+mod stream;
 mod streams;
+mod watched;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -85,6 +87,7 @@ impl From<u32> for Exit {
 
 pub(crate) use protocol::{Await, Exchange};
 pub use streams::Stderr;
+pub use watched::Traffic;
 
 /// A channel: standard input and output of a program, or a forwarded connection.
 ///
@@ -245,6 +248,9 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
+            if state.channels.get(&self.0.id).is_some_and(|chan| chan.cancelled) {
+                return Err(state.error(ErrorKind::Cancelled));
+            }
             let sent = state.end.conn_mut().request(self.0.id, *request, want_reply);
             sent.map_err(|e| state.error(usage(e)))?;
             let chan = state.channels.get_mut(&self.0.id);
@@ -273,6 +279,9 @@ impl Channel {
                 if let Some(found) = ready(chan) {
                     return Ok(found);
                 }
+                if chan.cancelled {
+                    return Err(shared.error(ErrorKind::Cancelled));
+                }
                 if chan.closed {
                     return Err(shared.error(ErrorKind::ChannelClosed));
                 }
@@ -292,6 +301,14 @@ impl Channel {
     /// Standard error.
     pub fn stderr(&self) -> Stderr {
         Stderr(self.clone())
+    }
+
+    /// Reads what is there of standard output, without waiting; 0 at its end.
+    ///
+    /// # Errors
+    /// `WouldBlock` if nothing is there now and more may come; otherwise why the connection ended.
+    pub fn try_read(&self, to: &mut [u8]) -> io::Result<usize> {
+        self.try_read_from(Wait::Data, to)
     }
 
     /// Says that nothing more will be written: the program's standard input ends. Reading goes on.
@@ -373,12 +390,25 @@ impl Channel {
         if to.is_empty() {
             return Ok(0);
         }
-        let mut state = self.await_data(wait)?;
+        let state = self.await_data(wait)?;
+        Ok(self.read_now(state, wait, to))
+    }
+
+    /// Reads what is there, without waiting; 0 at the end.
+    fn try_read_from(&self, wait: Wait, to: &mut [u8]) -> io::Result<usize> {
+        let state = self.shared().lock();
+        match self.readable(&state, wait)? {
+            true => Ok(self.read_now(state, wait, to)),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn read_now<'a>(&'a self, mut state: Guard<'a>, wait: Wait, to: &mut [u8]) -> usize {
         let n = inbox(&mut state, self.0.id, wait).map_or(0, |inbox| inbox.read(to));
         if n > 0 {
             self.consumed(state, n);
         }
-        Ok(n)
+        n
     }
 
     /// Gives credit back.
@@ -396,54 +426,53 @@ impl Channel {
     fn await_data(&self, wait: Wait) -> io::Result<Guard<'_>> {
         let (shared, deadline) = (self.shared(), self.deadline());
         let mut state = shared.lock();
-        loop {
-            let Some(chan) = state.channels.get(&self.0.id) else { return Ok(state) };
-            let holds = match &chan.sink {
-                Sink::Inbox(inboxes) => !inboxes[wait as usize].is_empty(),
-                Sink::Collect { .. } => false,
-            };
-            let reader_writes =
-                chan.direct.get(wait as usize).and_then(Option::as_ref).is_some_and(|d| d.reader_writes);
-            if holds || (!reader_writes && (chan.eof || chan.closed || chan.refused.is_some())) {
-                return Ok(state);
-            }
-            if let Some(error) = state.ended.as_ref().filter(|_| !reader_writes) {
-                // Devices that hang up when the program has ended.
-                return if chan.exit.is_some() { Ok(state) } else { Err(error.clone().into()) };
-            }
+        while !self.readable(&state, wait)? {
             state = match shared.wait_channel(state, self.0.id, wait, deadline) {
                 Ok(state) => state,
                 Err(state) => return Err(shared.timed_out(&state, deadline, "data").into()),
             };
         }
+        Ok(state)
+    }
+
+    /// Whether a stream has data or has ended.
+    fn readable(&self, state: &Guard<'_>, wait: Wait) -> io::Result<bool> {
+        let Some(chan) = state.channels.get(&self.0.id) else { return Ok(true) };
+        let holds = match &chan.sink {
+            Sink::Inbox(inboxes) => !inboxes[wait as usize].is_empty(),
+            Sink::Collect { .. } => false,
+        };
+        let reader_writes =
+            chan.direct.get(wait as usize).and_then(Option::as_ref).is_some_and(|d| d.reader_writes);
+        if chan.cancelled && !reader_writes {
+            return Err(self.shared().error(ErrorKind::Cancelled).into());
+        }
+        if holds || (!reader_writes && (chan.eof || chan.closed || chan.refused.is_some())) {
+            return Ok(true);
+        }
+        match state.ended.as_ref().filter(|_| !reader_writes) {
+            // Devices that hang up when the program has ended.
+            Some(_) if chan.exit.is_some() => Ok(true),
+            Some(error) => Err(error.clone().into()),
+            None => Ok(false),
+        }
     }
 
     fn write_some(&self, stream: core_channel::Stream, data: &[u8]) -> io::Result<usize> {
-        let data = &data[..data.len().min(SLICE)];
         if data.is_empty() {
             return Ok(0);
         }
         let (shared, deadline) = (self.shared(), self.deadline());
         let mut state = shared.lock();
         loop {
-            if let Some(error) = &state.ended {
-                return Err(error.clone().into());
-            }
-            let told = match state.channels.get(&self.0.id) {
-                // Nobody reads the data any more; that says nothing of standard error.
-                Some(chan) if chan.eow && stream == core_channel::Stream::Data => {
-                    return Err(shared.error(ErrorKind::ChannelClosed).into());
+            let told;
+            (state, told) = match self.offer(state, stream, data, shared.patience(deadline))? {
+                (state, Ok(n)) => {
+                    shared.release(state);
+                    return Ok(n);
                 }
-                Some(chan) if !chan.closed && !chan.shut && chan.refused.is_none() => chan.writable,
-                _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
+                (state, Err(told)) => (state, told),
             };
-            let written = state.end.conn_mut().write(self.0.id, stream, data);
-            let n = written.map_err(|e| shared.error(usage(e)))?;
-            state = shared.flush(state, shared.patience(deadline));
-            if n > 0 {
-                shared.release(state);
-                return Ok(n);
-            }
             // The lock may have been released, and another writer may have taken the room meanwhile.
             let unread = |eow| eow && stream == core_channel::Stream::Data;
             let chan = state.channels.get(&self.0.id);
@@ -456,6 +485,37 @@ impl Channel {
                 Err(state) => return Err(shared.timed_out(&state, deadline, "room to write").into()),
             };
         }
+    }
+
+    /// Writes what the channel takes of `data`; if that is nothing, how often there had been room before.
+    fn offer<'a>(
+        &'a self,
+        mut state: Guard<'a>,
+        stream: core_channel::Stream,
+        data: &[u8],
+        patience: Patience,
+    ) -> io::Result<(Guard<'a>, Result<usize, u64>)> {
+        let shared = self.shared();
+        let data = &data[..data.len().min(SLICE)];
+        if let Some(error) = &state.ended {
+            return Err(error.clone().into());
+        }
+        let told = match state.channels.get(&self.0.id) {
+            Some(chan) if chan.cancelled => return Err(shared.error(ErrorKind::Cancelled).into()),
+            // Nobody reads the data any more; that says nothing of standard error.
+            Some(chan) if chan.eow && stream == core_channel::Stream::Data => {
+                return Err(shared.error(ErrorKind::ChannelClosed).into());
+            }
+            Some(chan) if !chan.closed && !chan.shut && chan.refused.is_none() => chan.writable,
+            _ => return Err(shared.error(ErrorKind::ChannelClosed).into()),
+        };
+        let written = state.end.conn_mut().write(self.0.id, stream, data);
+        let n = written.map_err(|e| shared.error(usage(e)))?;
+        if let Some(chan) = state.channels.get(&self.0.id) {
+            chan.traffic.count_sent(n);
+        }
+        state = shared.flush(state, patience);
+        Ok((state, if n > 0 { Ok(n) } else { Err(told) }))
     }
 
     // ---- the end ----
@@ -476,6 +536,9 @@ impl Channel {
         let mut state = shared.lock();
         loop {
             let Some(chan) = state.channels.get(&self.0.id) else { return Ok(Exit::Missing) };
+            if chan.cancelled {
+                return Err(shared.error(ErrorKind::Cancelled));
+            }
             if let Some(what) = chan.refused {
                 return Err(shared.error(ErrorKind::RequestRefused(what)));
             }

@@ -140,8 +140,7 @@ impl Client {
             let left = left.saturating_sub((left / 10).min(Duration::from_millis(100)));
             transport.limits.ident_timeout = transport.limits.ident_timeout.min(left);
         }
-        let seed = crate::seed()
-            .map_err(|e| Error::new(ErrorKind::Local(format!("no random numbers: {e}")), &peer))?;
+        let seed = crate::seed_from_os().map_err(|e| Error::new(ErrorKind::Local(e.to_string()), &peer))?;
         let mut config = ClientConfig::new(transport);
         config.window = options.window;
         let end = |now| ClientEnd::new(ClientConnection::new(Arc::new(config), seed, now));

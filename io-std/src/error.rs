@@ -51,6 +51,8 @@ pub enum ErrorKind {
     RequestRefused(&'static str),
     /// The channel was closed.
     ChannelClosed,
+    /// A [`Cancel`](crate::Cancel) has ended it.
+    Cancelled,
     /// The session has its program already: RFC 4254 §6.5 lets it run one.
     ProgramStarted,
     /// The call would wait for ever: it was made on the connection's own thread, by a handler of the
@@ -108,6 +110,8 @@ impl Error {
             ErrorKind::HostKey(_) | ErrorKind::Auth(_) => io::ErrorKind::PermissionDenied,
             ErrorKind::Sftp(error) => crate::sftp::io_kind(error),
             ErrorKind::ChannelClosed => io::ErrorKind::BrokenPipe,
+            // Not `Interrupted`: the standard library's copies would try again, for ever.
+            ErrorKind::Cancelled => io::ErrorKind::ConnectionAborted,
             ErrorKind::WouldDeadlock(_) => io::ErrorKind::Deadlock,
             ErrorKind::Ssh(konko_core::Error::Disconnected(d)) if d.by != EndedBy::Us => {
                 io::ErrorKind::ConnectionReset
@@ -156,6 +160,7 @@ impl fmt::Display for ErrorKind {
                 f.write_str("this session has run a program already: open another session for the next one")
             }
             ErrorKind::ChannelClosed => write!(f, "the channel is closed"),
+            ErrorKind::Cancelled => f.write_str("cancelled"),
             ErrorKind::WouldDeadlock(awaited) => {
                 write!(f, "this thread drives the connection and cannot wait for {awaited}; use another")
             }

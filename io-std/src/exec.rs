@@ -4,7 +4,8 @@ use std::time::Duration;
 use konko_core::channel::{ChannelRequest, OpenKind};
 use konko_core::wire::SshStr;
 
-use crate::channel::{Channel, Exit};
+use crate::cancel::Cancel;
+use crate::channel::{Channel, Exit, Traffic};
 use crate::client::Client;
 use crate::error::Error;
 use crate::shared::Deadline;
@@ -17,30 +18,89 @@ const CAP: usize = 64 << 20;
 /// A command to run, with all that goes with it; see [`Client::exec_with`].
 #[derive(Clone, Debug)]
 pub struct Exec<'a> {
-    /// The command; the remote shell parses it.
-    pub command: &'a [u8],
-    /// Standard input; it ends after this.
-    pub stdin: &'a [u8],
-    /// Environment variables. Servers take few names and do not say which.
-    pub env: &'a [(&'a [u8], &'a [u8])],
-    /// Run it on a pseudo-terminal. Standard error then comes on standard output.
-    pub pty: Option<Pty>,
-    /// Bytes of standard output and of standard error that are kept. What comes beyond is read and
-    /// dropped, so the command still ends. 64 MiB each by default.
-    pub caps: [usize; 2],
-    /// How long it may take altogether.
-    pub timeout: Option<Duration>,
+    command: &'a [u8],
+    stdin: &'a [u8],
+    env: Vec<(&'a [u8], &'a [u8])>,
+    pty: Option<Pty>,
+    caps: [usize; 2],
+    timeout: Option<Duration>,
+    traffic: Traffic,
+    cancel: Option<Cancel>,
 }
 
 impl<'a> Exec<'a> {
-    /// A command without input, time limit or terminal.
+    /// A command without input, time limit or terminal; the remote shell parses it.
     pub fn new(command: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
-        Exec { command: command.as_ref(), stdin: &[], env: &[], pty: None, caps: [CAP; 2], timeout: None }
+        Exec {
+            command: command.as_ref(),
+            stdin: &[],
+            env: Vec::new(),
+            pty: None,
+            caps: [CAP; 2],
+            timeout: None,
+            traffic: Traffic::new(),
+            cancel: None,
+        }
+    }
+
+    /// Standard input; it ends after this.
+    #[must_use]
+    pub fn stdin(mut self, input: &'a (impl AsRef<[u8]> + ?Sized)) -> Self {
+        self.stdin = input.as_ref();
+        self
+    }
+
+    /// An environment variable, one more. Servers take few names and do not say which.
+    #[must_use]
+    pub fn env(
+        mut self,
+        name: &'a (impl AsRef<[u8]> + ?Sized),
+        value: &'a (impl AsRef<[u8]> + ?Sized),
+    ) -> Self {
+        self.env.push((name.as_ref(), value.as_ref()));
+        self
+    }
+
+    /// Runs it on a pseudo-terminal. Standard error then comes on standard output.
+    #[must_use]
+    pub fn pty(mut self, pty: Pty) -> Self {
+        self.pty = Some(pty);
+        self
+    }
+
+    /// Bytes of standard output and of standard error that are kept: 64 MiB each. What comes beyond is read and
+    /// dropped, so the command still ends.
+    #[must_use]
+    pub fn caps(mut self, stdout: usize, stderr: usize) -> Self {
+        self.caps = [stdout, stderr];
+        self
+    }
+
+    /// How long it may take altogether: for ever.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Counts what comes and goes in `traffic`, for another thread to look at.
+    #[must_use]
+    pub fn counted_in(mut self, traffic: &Traffic) -> Self {
+        self.traffic = traffic.clone();
+        self
+    }
+
+    /// Is ended by `cancel`: the channel is closed then, which most servers take as a reason to end the command.
+    #[must_use]
+    pub fn cancelled_by(mut self, cancel: &Cancel) -> Self {
+        self.cancel = Some(cancel.clone());
+        self
     }
 }
 
 /// What a command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Output {
     /// How it ended.
     pub exit: Exit,
@@ -55,21 +115,26 @@ pub struct Output {
 impl Client {
     /// Runs a command and waits for its end. Both outputs are read as they come, in whatever order,
     /// so nothing can wait for anything else.
+    ///
+    /// # Errors
+    /// As [`exec_with`](Self::exec_with).
     pub fn exec(&self, command: impl AsRef<[u8]>) -> Result<Output, Error> {
         self.exec_with(&Exec::new(command.as_ref()))
     }
 
-    /// Runs a command with input, environment, terminal, caps or a time limit.
+    /// Runs a command with input, environment, terminal, caps, a time limit, or watched.
     ///
     /// # Errors
     /// `Timeout` when the time is up: the channel is closed then, which most servers take as a
     /// reason to end the command. `RequestRefused` when the server would not run it, or has no terminal for it; as
-    /// nothing waits for anything else, a command may have begun without the terminal then.
+    /// nothing waits for anything else, a command may have begun without the terminal then. `Cancelled`, if it was.
     pub fn exec_with(&self, exec: &Exec<'_>) -> Result<Output, Error> {
         let deadline = Deadline::after(exec.timeout);
         let sink = Sink::Collect { bytes: Default::default(), caps: exec.caps, truncated: false };
         let channel = Channel::open(self.handle(), OpenKind::Session, sink)?;
-        for (name, value) in exec.env {
+        channel.count_in(&exec.traffic);
+        exec.cancel.iter().for_each(|cancel| channel.cancelled_by(cancel));
+        for (name, value) in &exec.env {
             channel.env(name, value)?;
         }
         // All at once: an answer may never come, and what comes all the same is the command's.

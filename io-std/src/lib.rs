@@ -34,6 +34,7 @@
 
 mod auth;
 mod blocking;
+mod cancel;
 mod channel;
 mod client;
 mod dial;
@@ -55,7 +56,8 @@ mod watch;
 
 pub use auth::{Auth, PasswordPrompt};
 pub use blocking::BlockingFd;
-pub use channel::{Asked, Channel, Exit, Stderr};
+pub use cancel::Cancel;
+pub use channel::{Asked, Channel, Exit, Stderr, Traffic};
 pub use client::{Client, Target};
 pub use dial::ConnectFailures;
 pub use error::{Error, ErrorKind};
@@ -70,10 +72,13 @@ pub use options::{AddressFamily, ClientOptions};
 pub use sftp::Sftp;
 pub use stream::{FdStream, Stream};
 
-/// 32 random bytes from the operating system.
-pub(crate) fn seed() -> std::io::Result<core::Seed> {
+/// A seed from the operating system: for a key, to sign with, or for a connection of your own.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn seed_from_os() -> std::io::Result<core::Seed> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|e| std::io::Error::other(e.to_string()))?;
+    getrandom::fill(&mut bytes).map_err(|e| std::io::Error::other(format!("no random numbers: {e}")))?;
     Ok(core::Seed::new(bytes))
 }
 

@@ -170,10 +170,10 @@ impl<E: End + ?Sized> Shared<E> {
         self.stream.shutdown();
     }
 
-    /// Whether this is the thread that drives the connection: it must not wait for what it brings
-    /// itself.
-    fn is_driver(&self) -> bool {
-        self.driver.get() == Some(&std::thread::current().id())
+    /// Whether this is the thread that drives the connection, or one that this runs inside: it must not wait for
+    /// what it brings itself.
+    pub(crate) fn is_driver(&self) -> bool {
+        self.driver.get() == Some(&std::thread::current().id()) || !self.stream.may_wait()
     }
 
     /// Before something is sent whose answer is waited for.

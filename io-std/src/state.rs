@@ -11,7 +11,7 @@ use konko_core::{Blocked, Event, RxBuf, Step, Time, TxBuf};
 use parking_lot::Condvar;
 use zeroize::Zeroizing;
 
-use crate::channel::Exit;
+use crate::channel::{Exit, Traffic};
 use crate::end::{Ask, End};
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
@@ -151,6 +151,8 @@ pub(crate) struct Chan {
     pub(crate) nudged: bool,
     /// How often data could be written again: each writer has to notice by itself.
     pub(crate) writable: u64,
+    /// How often that was when a writer that does not wait was told that there is no room.
+    pub(crate) full: Option<u64>,
     /// Requests that were sent and want an answer, and answers nobody has taken yet.
     pub(crate) asked: u64,
     answered: u64,
@@ -161,6 +163,9 @@ pub(crate) struct Chan {
     pub(crate) started: bool,
     /// The server refused to start it.
     pub(crate) refused: Option<&'static str>,
+    /// A [`Cancel`](crate::Cancel) has closed it.
+    pub(crate) cancelled: bool,
+    pub(crate) traffic: Traffic,
     /// No handle is left: close it as soon as that can be done, and forget it.
     pub(crate) abandoned: bool,
 }
@@ -180,12 +185,15 @@ impl Chan {
             exit: None,
             nudged: false,
             writable: 0,
+            full: None,
             asked: 0,
             answered: 0,
             answers: Vec::new(),
             starter: None,
             started: false,
             refused: None,
+            cancelled: false,
+            traffic: Traffic::default(),
             abandoned: false,
         }
     }
@@ -193,6 +201,11 @@ impl Chan {
     /// Whether there is any point in writing.
     pub(crate) fn takes_input(&self) -> bool {
         !self.closed && !self.shut && !self.eow && self.refused.is_none()
+    }
+
+    /// Whether writing has a chance: there may be room, or it fails.
+    pub(crate) fn may_write(&self) -> bool {
+        !self.takes_input() || self.full != Some(self.writable)
     }
 
     /// A program is about to be asked for, by request `number`.
@@ -378,6 +391,7 @@ impl<E: End + ?Sized> State<E> {
                 let stream = stream as usize;
                 if let Some(chan) = self.channels.get_mut(&id) {
                     chan.speaks(&mut self.wakes);
+                    chan.traffic.count_received(stream, data.len());
                 }
                 let writer = self.channels.get_mut(&id).and_then(|chan| chan.writer(stream));
                 if let Some(to) = writer {
@@ -471,6 +485,14 @@ impl<E: End + ?Sized> State<E> {
             chan.shut = true;
             wake_all(&mut self.wakes, chan);
         }
+    }
+
+    /// As [`close_channel`](Self::close_channel); whatever waits there fails.
+    pub(crate) fn cancel_channel(&mut self, id: ChannelId) {
+        if let Some(chan) = self.channels.get_mut(&id) {
+            chan.cancelled = true;
+        }
+        self.close_channel(id);
     }
 
     /// What the reader thread has to wait for.

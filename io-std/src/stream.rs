@@ -11,20 +11,32 @@ use crate::state::TryWrite;
 /// What a connection runs over: two directions that never block by themselves, a way to wait for
 /// them, and a way to end the wait from another thread.
 ///
-/// [`FdStream`] is this for sockets and pipes. All methods take `&self`: one thread reads while
-/// others write.
+/// [`FdStream`] is this for sockets and pipes, and a [`Channel`](crate::Channel) for a connection inside another. All
+/// methods take `&self`: one thread reads while others write.
 pub trait Stream: Send + Sync + 'static {
-    /// Reads what is there; `WouldBlock` when nothing is, 0 at the end.
+    /// Reads what is there; 0 at the end.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing is there; otherwise the stream has failed.
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes what fits; `WouldBlock` when nothing does.
+    /// Writes what fits.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing does; otherwise the stream has failed.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize>;
 
     /// Waits until a read or a write (of those that are asked for) would not block, until
     /// [`wake`](Self::wake), or for `timeout`. May return early. Only one thread calls it.
+    ///
+    /// # Errors
+    /// There is no waiting for it.
     fn wait(&self, read: bool, write: bool, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Waits until a write would not block, or for `timeout`. May return early. Any thread calls it.
+    ///
+    /// # Errors
+    /// There is no waiting for it.
     fn wait_writable(&self, timeout: Option<Duration>) -> io::Result<()>;
 
     /// Ends the current or next [`wait`](Self::wait).
@@ -32,6 +44,12 @@ pub trait Stream: Send + Sync + 'static {
 
     /// Ends both directions. Reads return 0, writes fail, waits return.
     fn shutdown(&self);
+
+    /// Whether this thread may wait for the stream: not if the stream moves by this very thread. Yes, unless said
+    /// otherwise.
+    fn may_wait(&self) -> bool {
+        true
+    }
 }
 
 /// A [`Stream`] over file descriptors: a socket, or a pair of pipes to a child process.
@@ -81,11 +99,17 @@ impl Waker {
 
 impl FdStream {
     /// Over one descriptor that is read and written, a socket. It becomes non-blocking.
+    ///
+    /// # Errors
+    /// What the system says: there are too many descriptors, or this one is closed.
     pub fn socket(socket: impl Into<OwnedFd>) -> io::Result<Self> {
         Self::new(socket.into(), None)
     }
 
     /// Over two: what the peer writes is read from `read`. Both become non-blocking.
+    ///
+    /// # Errors
+    /// What the system says: there are too many descriptors, or one of these is closed.
     pub fn pair(read: impl Into<OwnedFd>, write: impl Into<OwnedFd>) -> io::Result<Self> {
         Self::new(read.into(), Some(write.into()))
     }

@@ -53,7 +53,7 @@ fn serve(methods: &[Method]) -> Server {
     let options =
         ServerOptions::with_new_key().unwrap().methods(methods.iter().copied().collect::<MethodSet>());
     let show =
-        |bytes: Vec<u8>| move |mut channel: &konko::Channel| u32::from(channel.write_all(&bytes).is_err());
+        |bytes: Vec<u8>| move |mut channel: konko::Channel| u32::from(channel.write_all(&bytes).is_err());
     let programs = Programs::new()
         .command("say", |call| u32::from(call.channel().write_all(call.argument()).is_err()))
         .otherwise(move |session| match session.program().clone() {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use konko::core::client::Password;
 use konko::core::error::Phase;
 use konko::core::transport::limits::RekeyLimit;
-use konko::{Auth, Client, ClientOptions, ErrorKind, Exec, Exit, HostKeys, Outcome};
+use konko::{Auth, Cancel, Client, ClientOptions, ErrorKind, Exec, Exit, HostKeys, Outcome, Traffic};
 use support::{client, serve};
 
 const MIB: usize = 1 << 20;
@@ -51,11 +51,11 @@ fn u03_exec_cannot_deadlock_and_keeps_to_its_caps() {
     let client = client(serve(), options());
     let output = client.exec(format!("both {}", 10 * MIB)).unwrap();
     assert_eq!((output.stdout.len(), output.stderr.len()), (10 * MIB, 10 * MIB));
-    let capped = Exec { caps: [1000, 2000], ..Exec::new("both 100000") };
+    let capped = Exec::new("both 100000").caps(1000, 2000);
     let output = client.exec_with(&capped).unwrap();
     assert_eq!((output.stdout.len(), output.stderr.len(), output.truncated), (1000, 2000, true));
     let input = vec![b'i'; 5 * MIB];
-    let output = client.exec_with(&Exec { stdin: &input, ..Exec::new("echo") }).unwrap();
+    let output = client.exec_with(&Exec::new("echo").stdin(&input)).unwrap();
     assert!(output.stdout == input);
 }
 
@@ -153,7 +153,7 @@ fn many_threads_on_one_connection() {
                 for round in 0..5 {
                     let size = n * 10_000 + round;
                     let input = vec![n as u8; size];
-                    let output = client.exec_with(&Exec { stdin: &input, ..Exec::new("count") }).unwrap();
+                    let output = client.exec_with(&Exec::new("count").stdin(&input)).unwrap();
                     assert_eq!(output.stdout, size.to_string().as_bytes());
                 }
             });
@@ -177,7 +177,7 @@ fn u04_a_silent_peer_is_an_error_in_time_that_names_the_phase() {
 #[test]
 fn u04_a_peer_that_goes_silent_later_is_an_error_in_time() {
     let client = client(serve(), options());
-    let slow = Exec { timeout: Some(Duration::from_millis(200)), ..Exec::new("hang") };
+    let slow = Exec::new("hang").timeout(Duration::from_millis(200));
     let error = client.exec_with(&slow).unwrap_err();
     assert!(error.is_timeout() && error.phase() == Some(Phase::Connected), "{error}");
     let channel = client.session().unwrap();
@@ -185,6 +185,58 @@ fn u04_a_peer_that_goes_silent_later_is_an_error_in_time() {
     channel.set_timeout(Some(Duration::from_millis(100)));
     let late = (&channel).read(&mut [0; 1]).unwrap_err();
     assert_eq!(late.kind(), std::io::ErrorKind::TimedOut, "{late}");
+    assert!(client.exec("exit 0").unwrap().exit.success(), "the connection lives on");
+}
+
+/// Waits until it is so.
+fn until(mut so: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !so() {
+        assert!(Instant::now() < end, "it never came to that");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_a_channel_carries_can_be_watched_and_ended_from_another_thread() {
+    let client = client(serve(), options());
+    let (channel, cancel) = (client.session().unwrap(), Cancel::new());
+    let traffic = channel.traffic();
+    channel.cancelled_by(&cancel);
+    channel.exec("echo").unwrap();
+    (&channel).write_all(&[b'x'; 1000]).unwrap();
+    let copier = channel.clone();
+    let copying = std::thread::spawn(move || copier.copy_to(&mut std::io::sink()));
+    until(|| traffic.received() == 1000);
+    assert_eq!((traffic.sent(), traffic.received_stderr()), (1000, 0));
+    cancel.cancel();
+    // What was cut short does not look like what has ended, nor like what is to be tried again.
+    let error = copying.join().unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted, "{error}");
+    assert!((&channel).read(&mut [0; 1]).is_err() && (&channel).write(b"y").is_err());
+    assert!(matches!(channel.wait().unwrap_err().kind(), ErrorKind::Cancelled));
+    let late = client.session().unwrap();
+    late.cancelled_by(&cancel);
+    assert!(matches!(late.exec("echo").unwrap_err().kind(), ErrorKind::Cancelled));
+    assert!(client.exec("exit 0").unwrap().exit.success(), "the connection lives on");
+}
+
+#[test]
+fn a_command_can_be_watched_and_ended_from_another_thread() {
+    let client = client(serve(), options());
+    let (traffic, cancel) = (Traffic::new(), Cancel::new());
+    let both = client.exec_with(&Exec::new("both 5000").counted_in(&traffic)).unwrap();
+    assert_eq!((both.stdout.len(), traffic.received(), traffic.received_stderr()), (5000, 5000, 5000));
+    let (runner, handle) = (client.clone(), cancel.clone());
+    let counted = Traffic::new();
+    let counter = counted.clone();
+    let running = std::thread::spawn(move || {
+        let input = vec![0; 100];
+        runner.exec_with(&Exec::new("hang").stdin(&input).counted_in(&counter).cancelled_by(&handle))
+    });
+    until(|| counted.sent() == 100);
+    cancel.cancel();
+    assert!(matches!(running.join().unwrap().unwrap_err().kind(), ErrorKind::Cancelled));
     assert!(client.exec("exit 0").unwrap().exit.success(), "the connection lives on");
 }
 

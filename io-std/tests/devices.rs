@@ -24,11 +24,8 @@ fn c4_what_comes_of_a_command_is_shown_though_nothing_was_answered() {
         for pty in [Answers::Yes, Answers::Never] {
             for terminal in [false, true] {
                 let client = client(device(pty, program, true));
-                let run = Exec {
-                    pty: terminal.then(Pty::default),
-                    timeout: Some(Duration::from_secs(10)),
-                    ..Exec::new("x")
-                };
+                let run = Exec::new("x").timeout(Duration::from_secs(10));
+                let run = if terminal { run.pty(Pty::default()) } else { run };
                 let out = client.exec_with(&run).unwrap();
                 assert_eq!((out.exit, &out.stdout[..]), (Exit::Status(3), &b"hello\n"[..]));
             }
@@ -51,7 +48,7 @@ fn c4_a_channel_that_is_driven_by_hand_starts_when_something_comes() {
 #[test]
 fn c4_a_refusal_is_an_error_and_ends_all_waiting() {
     let client = client(device(Answers::Yes, Answers::No, false));
-    let run = Exec { stdin: &[0; 1 << 17], ..Exec::new("x") };
+    let run = Exec::new("x").stdin(&[0; 1 << 17]);
     let error = client.exec_with(&run).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::RequestRefused("exec")), "{error}");
 
@@ -68,7 +65,7 @@ fn c4_a_refusal_is_an_error_and_ends_all_waiting() {
 #[test]
 fn c4_a_terminal_that_is_refused_is_an_error_of_the_library() {
     let client = client(device(Answers::No, Answers::Yes, true));
-    let run = Exec { pty: Some(Pty::default()), ..Exec::new("x") };
+    let run = Exec::new("x").pty(Pty::default());
     let error = client.exec_with(&run).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::RequestRefused("pseudo-terminal")), "{error}");
 }

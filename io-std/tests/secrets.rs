@@ -143,7 +143,7 @@ fn talk(client: &Client) {
     let typed = TYPED_OFTEN.as_flattened();
     for len in [TYPED.len(), 5000, typed.len()] {
         let input = &typed[..len];
-        let mut output = client.exec_with(&Exec { stdin: input, ..Exec::new("cat") }).unwrap();
+        let mut output = client.exec_with(&Exec::new("cat").stdin(input)).unwrap();
         assert!(output.exit.success() && output.stdout == input);
         // What was given away is the application's to wipe.
         output.stdout.fill(0);
@@ -191,7 +191,7 @@ fn a14_freed_memory_holds_no_secret_of_a_session() {
         let methods = [Method::Password, Method::KeyboardInteractive, Method::PublicKey];
         let options =
             ServerOptions::with_new_key().unwrap().methods(methods.into_iter().collect::<MethodSet>());
-        let programs = Programs::new().command("cat", |call| u32::from(cat(call.channel()).is_err()));
+        let programs = Programs::new().command("cat", |call| u32::from(cat(&call.channel()).is_err()));
         let server =
             Server::listen("127.0.0.1:0", options, move |_: &Connection| Door(programs.clone())).unwrap();
         for user in ["alice", "bob", "carol"] {

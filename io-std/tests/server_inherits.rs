@@ -19,7 +19,7 @@ const ROLE: &str = "KONKO_TEST_SERVES";
 const LOOK: &str = "grep -E '^Sig(Blk|Ign)' /proc/self/status; ls -l /proc/self/fd";
 
 /// The same by a program that an application of the library starts.
-fn launched(call: &Call<'_>) -> u32 {
+fn launched(call: &Call) -> u32 {
     let account = Account { name: "somebody".into(), home: "/".into(), shell: "/bin/sh".into() };
     let mut launch = Launch::command(&account, LOOK.as_bytes());
     if call.argument() == b"on a terminal" {

@@ -123,16 +123,14 @@ fn a_command_table_says_what_there_is() {
 fn programs_of_the_system_get_all_their_streams() {
     let server = system(alice());
     let client = login(&server);
-    let mut exec = konko::Exec::new("cat; echo oops >&2; exit 3");
     let input = vec![b'i'; 3 << 20];
-    exec.stdin = &input;
-    let output = client.exec_with(&exec).unwrap();
+    let run = |command| client.exec_with(&konko::Exec::new(command).stdin(&input)).unwrap();
+    let output = run("cat; echo oops >&2; exit 3");
     assert!(output.stdout == input && output.stderr == b"oops\n" && output.exit == Exit::Status(3));
     let killed = client.exec("kill -TERM $$").unwrap();
     assert!(matches!(&killed.exit, Exit::Signal { signal, .. } if signal == "TERM"), "{}", killed.exit);
     // A program that reads nothing, and ends while its input waits.
-    exec.command = b"exit 4";
-    assert_eq!(client.exec_with(&exec).unwrap().exit, Exit::Status(4));
+    assert_eq!(run("exit 4").exit, Exit::Status(4));
     assert_eq!(client.exec("pwd").unwrap().stdout, b"/\n");
 }
 

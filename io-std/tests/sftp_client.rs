@@ -10,9 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use konko::Cancel;
 use konko::core::crypto::HashAlg;
 use konko::core::sftp::{Attrs, Extension, FileType, ServerConfig, StatusCode};
-use konko::sftp::{Cancel, ErrorKind, GetOptions, OpenOptions, PutOptions, SftpOptions, Verify};
+use konko::sftp::{ErrorKind, GetOptions, OpenOptions, PutOptions, SftpOptions, Verify};
 use memory::{Memory, pattern};
 
 const SIZES: [usize; 8] = [0, 1, 32_767, 32_768, 32_769, 261_120, 1_048_577, 5_000_003];

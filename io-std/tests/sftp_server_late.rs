@@ -57,7 +57,7 @@ fn kept_over_ssh(config: ServerConfig) -> (SshServer, Client, Replies, Asked) {
     let theirs = replies.clone();
     let programs = Programs::new().subsystem("sftp", move |call| {
         let mut backend = Kept { replies: theirs.clone(), asked: asked.clone() };
-        u32::from(serve(call.channel(), config.clone(), &mut backend).is_err())
+        u32::from(serve(&call.channel(), config.clone(), &mut backend).is_err())
     });
     let mut users = Users::new();
     users.add("alice", User::new().password("wonderland")).unwrap();

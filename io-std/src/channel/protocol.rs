@@ -1,5 +1,6 @@
 //! A channel for a protocol on top: SFTP.
 
+use std::io;
 use std::time::Duration;
 
 use konko_core::TxBuf;
@@ -132,6 +133,29 @@ impl Channel {
             data.swap(batch);
         }
         !batch.is_empty() || !stderr.is_empty()
+    }
+
+    /// Waits until `ready`, or until the deadline has passed.
+    pub(super) fn wait_for(
+        &self,
+        wait: Wait,
+        deadline: Deadline,
+        ready: impl Fn(&Self, &mut Guard<'_>) -> bool,
+    ) -> io::Result<()> {
+        let shared = self.shared();
+        shared.may_wait("data")?;
+        let mut state = shared.lock();
+        while !ready(self, &mut state) {
+            state = match shared.wait_channel(state, self.0.id, wait, deadline) {
+                Ok(state) => state,
+                Err(state) => {
+                    shared.release(state);
+                    return Ok(());
+                }
+            };
+        }
+        shared.release(state);
+        Ok(())
     }
 
     /// Ends the wait of [`exchange`](Self::exchange), now or when it is next begun.

@@ -56,6 +56,16 @@ impl Stderr {
     }
 }
 
+impl Stderr {
+    /// Reads what is there of it, without waiting; 0 at its end.
+    ///
+    /// # Errors
+    /// As [`Channel::try_read`].
+    pub fn try_read(&self, to: &mut [u8]) -> io::Result<usize> {
+        self.0.try_read_from(Wait::Stderr, to)
+    }
+}
+
 impl Write for &Stderr {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.0.write_some(Stream::Stderr, data)

@@ -85,7 +85,7 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let (woken, waker) = io::pipe().map_err(failed)?;
         let limits = setup.options.admission.clone();
-        let admission = Admission::new(limits, &crate::seed().map_err(failed)?);
+        let admission = Admission::new(limits, &crate::seed_from_os().map_err(failed)?);
         let inner = Arc::new(Inner {
             setup,
             listener,

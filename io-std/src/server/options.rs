@@ -1,4 +1,5 @@
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,14 @@ impl ServerOptions {
         }
     }
 
+    /// The defaults with the host key in a file, which is made if there is none: see [`host_key`](super::host_key()).
+    ///
+    /// # Errors
+    /// `Local`, with what is wrong with the file.
+    pub fn with_host_key_file(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Ok(Self::new([super::host_key(path)?]))
+    }
+
     /// The defaults with a host key made now. Clients that have seen another will not like it: keep
     /// a key in a file for everything but tests and demonstrations.
     ///
@@ -81,7 +90,7 @@ impl ServerOptions {
     /// `Local` if the system has no random numbers.
     pub fn with_new_key() -> Result<Self, Error> {
         let local = |text: String| Error::new(ErrorKind::Local(text), &Arc::from(""));
-        let seed = crate::seed().map_err(|e| local(format!("no random numbers: {e}")))?;
+        let seed = crate::seed_from_os().map_err(|e| local(e.to_string()))?;
         let pair = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&seed))
             .and_then(|key| Ok(key.key_pair(konko_core::provider::best())?));
         Ok(Self::new([Arc::new(pair.map_err(|e| local(e.to_string()))?)]))

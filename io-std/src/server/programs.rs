@@ -33,23 +33,23 @@ pub struct Programs {
     other: Option<Start>,
 }
 
-type Run = Arc<dyn Fn(&Call<'_>) -> Exit + Send + Sync>;
+type Run = Arc<dyn Fn(&Call) -> Exit + Send + Sync>;
 type Start = Arc<dyn Fn(Session) -> Result<(), Error> + Send + Sync>;
 
 /// A command or a subsystem that was called, on a thread of its own.
 #[derive(Debug)]
-pub struct Call<'c> {
-    channel: &'c Channel,
+pub struct Call {
+    channel: Channel,
     user: String,
     argument: Vec<u8>,
     env: Vec<(OsString, OsString)>,
 }
 
-impl<'c> Call<'c> {
+impl Call {
     /// Standard input is read from it, standard output is written to it; see
     /// [`Channel::stderr`].
-    pub fn channel(&self) -> &'c Channel {
-        self.channel
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
     }
 
     /// The user who is in.
@@ -80,7 +80,7 @@ impl Programs {
     pub fn command<E: Into<Exit>>(
         mut self,
         name: impl Into<String>,
-        run: impl Fn(&Call<'_>) -> E + Send + Sync + 'static,
+        run: impl Fn(&Call) -> E + Send + Sync + 'static,
     ) -> Self {
         self.commands.insert(name.into(), Arc::new(move |call| run(call).into()));
         self
@@ -91,7 +91,7 @@ impl Programs {
     pub fn subsystem<E: Into<Exit>>(
         mut self,
         name: impl Into<String>,
-        run: impl Fn(&Call<'_>) -> E + Send + Sync + 'static,
+        run: impl Fn(&Call) -> E + Send + Sync + 'static,
     ) -> Self {
         self.subsystems.insert(name.into(), Arc::new(move |call| run(call).into()));
         self
@@ -109,7 +109,7 @@ impl Programs {
     /// The same, where `choose` says in which directory, such as one for each
     /// [`user`](Call::user): a name that comes from the client, so check it.
     #[must_use]
-    pub fn sftp_with(self, choose: impl Fn(&Call<'_>) -> io::Result<Root> + Send + Sync + 'static) -> Self {
+    pub fn sftp_with(self, choose: impl Fn(&Call) -> io::Result<Root> + Send + Sync + 'static) -> Self {
         let choose = Arc::new(choose);
         let forced = Arc::clone(&choose);
         self.subsystem("sftp", move |call| crate::sftp::run(call, &*choose))

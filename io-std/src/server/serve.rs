@@ -49,8 +49,7 @@ impl Setup {
     ) -> Result<Connection, Error> {
         let [peer, local] = addresses;
         let name: Arc<str> = peer.map_or_else(|| "pipe".into(), |addr| addr.to_string().into());
-        let seed = crate::seed()
-            .map_err(|e| Error::new(ErrorKind::Local(format!("no random numbers: {e}")), &name))?;
+        let seed = crate::seed_from_os().map_err(|e| Error::new(ErrorKind::Local(e.to_string()), &name))?;
         let observer = self.options.on_notice.clone().map(|observer| -> Observer {
             let name = Arc::clone(&name);
             Arc::new(move |phase, notice: &Notice| {

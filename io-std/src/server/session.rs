@@ -226,14 +226,14 @@ impl Session {
     /// `Local` if the system gives no thread; the session is refused then.
     pub fn run<E: Into<Exit>>(
         self,
-        program: impl FnOnce(&Channel) -> E + Send + 'static,
+        program: impl FnOnce(Channel) -> E + Send + 'static,
     ) -> Result<(), Error> {
         let connection = self.connection().clone();
         let peer = Arc::clone(&connection.shared().peer);
         let started = connection.threads().spawn("konko session", move || {
             let channel = self.accept();
             // Dropped at the end of the thread, and by a panic too: that closes it.
-            let exit = program(&channel).into();
+            let exit = program(channel.clone()).into();
             let _ = channel.exit(&exit);
         });
         started.map_err(|e| Error::new(ErrorKind::Local(format!("no thread could be started: {e}")), &peer))

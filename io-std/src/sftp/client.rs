@@ -19,7 +19,8 @@ use konko_core::wire::SshStr;
 
 use super::client_link::{Link, StreamLink};
 use super::client_session::{Session, block_on};
-use super::observe::{Cancel, OnProgress};
+use super::observe::{OnProgress, Transfers};
+use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::stream::{FdStream, Stream};
 
@@ -147,7 +148,8 @@ impl Sftp {
         let mut watched = false;
         let between = |waker: &Waker| {
             if let Some(cancel) = self.cancel.as_ref().filter(|_| !std::mem::replace(&mut watched, true)) {
-                cancel.watch(&here, waker, &self.session);
+                let (remote, session) = (here.clone(), Arc::downgrade(&self.session));
+                cancel.watch(Transfers { remote, waker: waker.clone(), session });
             }
             while let Some(progress) = here.progress() {
                 self.progress.iter().for_each(|tell| tell(&progress));

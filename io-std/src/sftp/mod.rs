@@ -50,8 +50,8 @@ pub use konko_core::sftp::*;
 pub use layers::{Audit, AuditLine, Quota};
 #[cfg(feature = "server")]
 pub use listing::Listing;
+pub use observe::OnProgress;
 pub(crate) use observe::io_kind;
-pub use observe::{Cancel, OnProgress};
 #[cfg(feature = "server")]
 pub use pool::{Pooled, Replies, Workers};
 #[cfg(feature = "server")]

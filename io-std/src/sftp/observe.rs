@@ -1,9 +1,7 @@
 //! Watching transfers, and ending them.
 
-use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::Waker;
 
 use konko_core::sftp::StatusCode;
@@ -11,55 +9,27 @@ use konko_core::sftp::session::{Error, ErrorKind, Progress, Remote};
 use konko_core::sftp::transfer::TransferError;
 
 use super::client_session::Session;
+use crate::cancel::Running;
 
 /// Gets told how far files have come.
 pub type OnProgress = Arc<dyn Fn(&Progress) + Send + Sync>;
 
-/// Ends transfers from another thread, or from a progress callback.
-#[derive(Clone, Default)]
-pub struct Cancel(Arc<Cancelling>);
-
-#[derive(Default)]
-struct Cancelling {
-    set: AtomicBool,
-    running: Mutex<Vec<(Remote, Waker, Weak<Session>)>>,
+/// Transfers of a session that a [`Cancel`](crate::Cancel) ends.
+pub(super) struct Transfers {
+    pub(super) remote: Remote,
+    pub(super) waker: Waker,
+    pub(super) session: Weak<Session>,
 }
 
-impl fmt::Debug for Cancel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Cancel({})", self.is_cancelled())
-    }
-}
-
-impl Cancel {
-    /// Not cancelled yet.
-    pub fn new() -> Self {
-        Self::default()
+impl Running for Transfers {
+    fn cancel(&self) {
+        self.remote.cancel();
+        self.waker.wake_by_ref();
+        self.session.upgrade().iter().for_each(|session| session.nudge());
     }
 
-    /// Ends all transfers of handles that were given this, now and later.
-    pub fn cancel(&self) {
-        self.0.set.store(true, Ordering::SeqCst);
-        let running = std::mem::take(&mut *self.0.running.lock().unwrap_or_else(PoisonError::into_inner));
-        for (remote, waker, session) in running {
-            remote.cancel();
-            waker.wake();
-            session.upgrade().iter().for_each(|session| session.nudge());
-        }
-    }
-
-    /// Whether it was cancelled.
-    pub fn is_cancelled(&self) -> bool {
-        self.0.set.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn watch(&self, remote: &Remote, waker: &Waker, session: &Arc<Session>) {
-        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
-        running.retain(|(_, _, session)| session.strong_count() > 0);
-        running.push((remote.clone(), waker.clone(), Arc::downgrade(session)));
-        if self.is_cancelled() {
-            remote.cancel();
-        }
+    fn is_gone(&self) -> bool {
+        self.session.strong_count() == 0
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Root, arguments, serve};
 use crate::server::Call;
 
 /// The program that serves a session: the subsystem `sftp`, and `internal-sftp` with its options.
-pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root>) -> u32 {
+pub(crate) fn run(call: &Call, choose: &dyn Fn(&Call) -> io::Result<Root>) -> u32 {
     let channel = call.channel();
     let root = choose(call).map_err(|e| e.to_string()).and_then(|root| {
         let arguments = arguments::parse(call.argument(), call.user())?;
@@ -17,7 +17,7 @@ pub(crate) fn run(call: &Call<'_>, choose: &dyn Fn(&Call<'_>) -> io::Result<Root
         let root = root.cancel_when(move || !waiting());
         let mut config = root.config();
         config.suit(&channel.peer_ident());
-        serve(channel, config, &mut root.session()).map_err(|e| e.to_string())
+        serve(&channel, config, &mut root.session()).map_err(|e| e.to_string())
     });
     match served {
         Ok(()) => 0,

@@ -187,7 +187,7 @@ impl<'f, B: Backend + ?Sized> Serving<'f, B> {
         bell: &Arc<Bell>,
         drive: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut server = Server::new(config, &crate::seed()?);
+        let mut server = Server::new(config, &crate::seed_from_os()?);
         server.wake_with(Waker::from(Arc::clone(bell)));
         let mut serving = Serving { server, rx: MsgBuf::new(), backend };
         let driven = drive(&mut serving);

@@ -77,7 +77,7 @@ fn listen(host_key: &Arc<KeyPair>, user_key: &KeyPair) -> Outcome<Server> {
         .command("pattern", |call| status(pattern_to_output(call)))
         .subsystem("sftp", |call| {
             let fs = MemoryFs::new(provider::best(), 1 << 28);
-            status(serve(call.channel(), ServerConfig::default(), &mut Session::new(&fs)))
+            status(serve(&call.channel(), ServerConfig::default(), &mut Session::new(&fs)))
         });
     let service = Service::new(Arc::new(users), Arc::new(programs));
     let options = ServerOptions::new([Arc::clone(host_key)]).methods(service.users().methods());
@@ -88,12 +88,12 @@ fn status<T, E>(result: Result<T, E>) -> u32 {
     u32::from(result.is_err())
 }
 
-fn digest_of_input(call: &Call<'_>) -> io::Result<()> {
+fn digest_of_input(call: &Call) -> io::Result<()> {
     let digest = digest_of(call.channel(), |_| {})?;
     write!(call.channel(), "{digest}")
 }
 
-fn pattern_to_output(call: &Call<'_>) -> io::Result<()> {
+fn pattern_to_output(call: &Call) -> io::Result<()> {
     let total = crate::values::parsed(call.argument()).ok_or(io::ErrorKind::InvalidInput)?;
     write_pattern(&mut call.channel(), total, |_| {}).map(drop)
 }

@@ -43,7 +43,7 @@ fn status<T>(result: io::Result<T>) -> u32 {
 }
 
 /// Prints the checksum of standard input and how many bytes that was.
-fn sha256(call: &Call<'_>) -> io::Result<()> {
+fn sha256(call: &Call) -> io::Result<()> {
     let mut hash = provider::best().hash(HashAlg::Sha256);
     let mut buffer = vec![0; 64 * 1024];
     let mut total = 0u64;
@@ -63,7 +63,7 @@ fn sha256(call: &Call<'_>) -> io::Result<()> {
 }
 
 /// Writes as many zero bytes as were asked for; with `both` to standard error too.
-fn source(call: &Call<'_>, both: bool) -> io::Result<()> {
+fn source(call: &Call, both: bool) -> io::Result<()> {
     let mut left: u64 = parsed(call.argument()).ok_or(io::ErrorKind::InvalidInput)?;
     let zeros = vec![0; 64 * 1024];
     while left > 0 {

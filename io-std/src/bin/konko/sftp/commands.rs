@@ -4,10 +4,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use konko::Cancel;
 use konko::Sftp;
 use konko::core::sftp::{Attrs, Extension, NameRules, last_name};
 use konko::core::wire::SshStr;
-use konko::sftp::{Cancel, Error, GetOptions, Metadata, PutOptions, Summary, TreeReport, glob};
+use konko::sftp::{Error, GetOptions, Metadata, PutOptions, Summary, TreeReport, glob};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
