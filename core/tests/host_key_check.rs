@@ -28,14 +28,14 @@ fn files(key: &PublicKey) -> KnownHosts {
 fn check(host: &str, unknown: Unknown, tolerate_changed: bool, known: KnownHosts) -> HostKeyCheck {
     let mut checking = Checking::default();
     (checking.unknown, checking.tolerate_changed) = (unknown, tolerate_changed);
-    checking.file = Some("/home/alice/.ssh/known_hosts".into());
+    checking.user_files = vec![b"/home/alice/.ssh/known_hosts".into()];
     HostKeyCheck::new(host, 22, Trust::KnownHosts(checking), Arc::new(known))
 }
 
 /// A decision in a word.
 fn word(decision: &Decision) -> &'static str {
     match decision {
-        Decision::Settled(Settled::Accept { remember: true, .. }) => "remember",
+        Decision::Settled(Settled::Accept { remember: Some(_), .. }) => "remember",
         Decision::Settled(Settled::Accept { .. }) => "accept",
         Decision::Settled(Settled::Tolerate(_)) => "tolerate",
         Decision::Settled(Settled::Refuse(_)) => "refuse",
@@ -77,15 +77,18 @@ fn every_verdict_under_every_rule() {
 fn a_person_answers_and_is_told_what_is_known() {
     let shown = key(KeyKind::Ed25519, 1);
     let check = check("othertype", Unknown::Ask, false, files(&shown));
-    let Decision::Ask(question) = check.decide(&shown) else { panic!() };
-    assert_eq!((question.other.len(), &question.elsewhere[0].line), (1, &1));
+    let ask = || match check.decide(&shown) {
+        Decision::Ask(question) => question,
+        Decision::Settled(settled) => panic!("{settled:?}"),
+    };
+    assert_eq!((ask().other().len(), ask().elsewhere()[0].line, ask().name()), (1, 1, "othertype"));
     for (answer, expected) in
         [(Answer::Once, "accept"), (Answer::Remember, "remember"), (Answer::Refuse, "refuse")]
     {
-        let settled = check.answered((*question).clone(), answer);
+        let settled = ask().answer(answer);
         assert_eq!(word(&Decision::Settled(settled)), expected);
     }
-    let Settled::Refuse(problem) = check.answered(*question, Answer::Refuse) else { panic!() };
+    let Settled::Refuse(problem) = ask().answer(Answer::Refuse) else { panic!() };
     assert!(problem.asked && problem.to_string().contains("a type that is not known for it"), "{problem}");
 }
 
@@ -95,12 +98,19 @@ fn what_is_remembered_is_known_the_next_time() {
     for hashed in [false, true] {
         let mut checking = Checking::default();
         (checking.unknown, checking.hash_names) = (Unknown::AcceptNew, hashed);
+        checking.user_files = [&b"first\xff"[..], b"second"].map(Vec::from).into();
         let trust = Trust::KnownHosts(checking);
         let first = HostKeyCheck::new("Example.ORG", 2222, trust.clone(), Arc::default());
-        assert_eq!(word(&first.decide(&shown)), "remember");
-        let line = first.line(&shown, [7; 20]).unwrap();
-        assert_eq!(line.starts_with("|1|"), hashed, "{line}");
-        let known = Arc::new(KnownHosts::parse("known_hosts", line.as_bytes()).unwrap());
+        let Decision::Settled(Settled::Accept { remember: Some(new), .. }) = first.decide(&shown) else {
+            panic!()
+        };
+        assert_eq!(
+            (new.file(), new.to_string()),
+            (&b"first\xff"[..], "[example.org]:2222 (ssh-ed25519)".into())
+        );
+        let line = new.text(0, None, [7; 20]).unwrap();
+        assert_eq!(line.starts_with(b"|1|"), hashed);
+        let known = Arc::new(KnownHosts::parse("known_hosts", &line).unwrap());
         let second = HostKeyCheck::new("example.org", 2222, trust, known);
         assert_eq!(word(&second.decide(&shown)), "accept");
         assert_eq!(second.algorithms(), shown.sig_algs());
@@ -126,4 +136,107 @@ fn damaged_lines_are_a_few_words() {
     let warnings = check("host", Unknown::Refuse, false, known).warnings();
     assert_eq!(warnings.len(), 4);
     assert!(warnings[3].starts_with("6 more lines"), "{warnings:?}");
+}
+
+/// A rule under which new hosts are remembered, in `file`.
+fn accept_new(file: &[u8]) -> Checking {
+    let mut checking = Checking::default();
+    (checking.unknown, checking.user_files) = (Unknown::AcceptNew, vec![file.into()]);
+    checking
+}
+
+#[test]
+fn what_is_appended_is_a_line_of_its_own_in_a_file_that_can_be_read_again() {
+    let shown = key(KeyKind::Ed25519, 1);
+    let new = |host: &str| {
+        let trust = Trust::KnownHosts(accept_new(b"file"));
+        match HostKeyCheck::new(host, 22, trust, Arc::default()).decide(&shown) {
+            Decision::Settled(Settled::Accept { remember: Some(new), .. }) => new,
+            other => panic!("{other:?}"),
+        }
+    };
+    let line = learn_line("host", 22, &shown, None).unwrap() + "\n";
+    for (length, last, before) in
+        [(0, None, ""), (7, Some(b'\n'), ""), (7, Some(b'x'), "\n"), (7, Some(b'\r'), "\n")]
+    {
+        assert_eq!(new("host").text(length, last, [0; 20]).unwrap(), format!("{before}{line}").as_bytes());
+    }
+    let room = LIMITS.file as u64 - line.len() as u64;
+    assert!(new("host").text(room, Some(b'\n'), [0; 20]).is_ok());
+    for (length, last) in [(room + 1, b'\n'), (room, b'x'), (u64::MAX, b'\n')] {
+        assert!(matches!(new("host").text(length, Some(last), [0; 20]), Err(CannotRemember::File(_))));
+    }
+    let error = new("a*").text(0, None, [0; 20]).unwrap_err();
+    assert!(matches!(&error, CannotRemember::Name(_)) && error.to_string().contains("\"a*\""), "{error}");
+    // Without a file there is nothing to remember by.
+    let mut checking = accept_new(b"");
+    checking.user_files.clear();
+    let check = HostKeyCheck::new("host", 22, Trust::KnownHosts(checking), Arc::default());
+    assert_eq!(word(&check.decide(&shown)), "accept");
+}
+
+#[test]
+fn a4_files_are_asked_for_and_one_without_an_answer_refuses() {
+    let shown = key(KeyKind::Ed25519, 1);
+    let mut checking = Checking::of_home(b"/home/\xff");
+    checking.unknown = Unknown::AcceptNew;
+    let trust = Trust::KnownHosts(checking);
+    let names = [
+        "/home/\\xff/.ssh/known_hosts",
+        "/home/\\xff/.ssh/known_hosts2",
+        "/etc/ssh/ssh_known_hosts",
+        "/etc/ssh/ssh_known_hosts2",
+    ];
+    let line = |host: &str| (learn_line(host, 22, &shown, None).unwrap() + "\n").into_bytes();
+    // What each of the four files holds, as far as it is asked for, and what comes of it.
+    let missing = || Contents::Missing;
+    let revoked = || Contents::Bytes([b"@revoked ", &line("host")[..]].concat());
+    let cases: [(Vec<Contents>, &str); 7] = [
+        (vec![missing(), missing(), missing(), missing()], "remember"),
+        (vec![missing(), missing(), missing(), Contents::Bytes(line("host"))], "accept"),
+        (
+            vec![
+                Contents::Bytes(line("host")),
+                missing(),
+                Contents::Unreadable("it is\x1b".into()),
+                missing(),
+            ],
+            "refuse",
+        ),
+        (vec![Contents::Bytes(line("host")), missing(), revoked(), missing()], "refuse"),
+        (
+            vec![
+                Contents::Bytes(line("host")),
+                missing(),
+                missing(),
+                Contents::Bytes(vec![b'\n'; LIMITS.file + 1]),
+            ],
+            "refuse",
+        ),
+        (vec![Contents::Bytes(line("host")), missing(), missing()], "refuse"),
+        (vec![], "refuse"),
+    ];
+    for (contents, expected) in cases {
+        let mut reading = Reading::new(&trust);
+        let case = format!("{contents:.60?}");
+        for (contents, name) in contents.into_iter().zip(names) {
+            assert_eq!(konko_core::wire::SshStr::new(reading.file().unwrap()).to_string(), name);
+            reading.answer(contents);
+        }
+        let check = HostKeyCheck::new("host", 22, trust.clone(), Arc::new(reading.finish()));
+        let decision = check.decide(&shown);
+        assert_eq!(word(&decision), expected, "{case}");
+        if let Decision::Settled(Settled::Refuse(problem)) = decision {
+            let text = problem.to_string();
+            assert!(names.iter().any(|name| text.contains(name)) && !text.contains('\x1b'), "{text}");
+            assert_eq!(problem.file.as_deref(), Some(&b"/home/\xff/.ssh/known_hosts"[..]));
+        }
+    }
+    // Nobody is asked for files that do not count.
+    assert!(
+        Reading::new(&Trust::Any).file().is_none() && Reading::new(&Trust::Pinned(vec![])).file().is_none()
+    );
+    let mut reading = Reading::new(&Trust::Any);
+    reading.answer(Contents::Unreadable("nobody asked".into()));
+    assert_eq!(word(&check("new", Unknown::AcceptNew, false, reading.finish()).decide(&shown)), "remember");
 }

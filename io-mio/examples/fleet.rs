@@ -4,13 +4,19 @@
 //! cargo run --release -p konko-mio --example fleet -- -u root -i ~/.ssh/id_ed25519 -n 100 'uptime' web1 web2:2222 10.0.0.7
 //! ```
 //!
-//! Host keys must be in `~/.ssh/known_hosts` (or the file of `-k`). `-i` names an unencrypted private
-//! key; without it the password is taken from the environment variable `FLEET_PASSWORD`.
+//! Host keys must be in the files of known hosts that `ssh` has (or that of `-k`); with `-a` a host that no file
+//! knows is accepted and added. `-i` names an unencrypted private key; without it the password is taken from the
+//! environment variable `FLEET_PASSWORD`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +24,9 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
 use konko_mio::core::client::Password;
-use konko_mio::core::hosts::{Decision, HostKeyCheck, KnownHosts, Settled, Trust};
+use konko_mio::core::hosts::{
+    self, Checking, Contents, Decision, HostKeyCheck, KnownHosts, NewHost, Reading, Settled, Trust, Unknown,
+};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
 use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::wire::SshStr;
@@ -35,6 +43,7 @@ pub(crate) struct Plan {
     pub(crate) user: String,
     pub(crate) key: Option<Arc<KeyPair>>,
     pub(crate) password: Option<Password>,
+    pub(crate) trust: Trust,
     pub(crate) known: Arc<KnownHosts>,
     pub(crate) at_once: usize,
     pub(crate) timeout: Duration,
@@ -94,12 +103,26 @@ impl App for Fleet {
         // What cannot be done now is noticed when the connection ends.
         let _ = match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                let decision = conn.offered_host_key().map(|key| self.plan.check(host.index).decide(key));
-                let known = matches!(decision, Some(Decision::Settled(Settled::Accept { .. })));
-                if let Some(Decision::Settled(Settled::Refuse(problem))) = decision {
-                    host.exit = Some(Err(problem.to_string()));
+                let check = self.plan.check(host.index);
+                let settled = match conn.offered_host_key().map(|key| check.decide(key)) {
+                    Some(Decision::Settled(settled)) => Some(settled),
+                    // Nobody sits there.
+                    Some(Decision::Ask(unknown)) => Some(unknown.answer(hosts::Answer::Refuse)),
+                    None => None,
+                };
+                let believed = matches!(settled, Some(Settled::Accept { .. }));
+                match settled {
+                    Some(Settled::Accept { remember: Some(new), .. }) => {
+                        if let Err(e) = append(&new) {
+                            eprintln!("warning: {new} is not remembered: {e}");
+                        }
+                    }
+                    Some(Settled::Refuse(why) | Settled::Tolerate(why)) => {
+                        host.exit = Some(Err(why.to_string()));
+                    }
+                    _ => {}
                 }
-                conn.decide_host_key(ticket, known)
+                conn.decide_host_key(ticket, believed)
             }
             ClientEvent::Authenticated { .. } => conn.open(OpenKind::Session).map(drop),
             ClientEvent::Opened(channel) => {
@@ -196,7 +219,7 @@ impl Plan {
     /// Whether to believe a host; nobody is asked.
     fn check(&self, index: usize) -> HostKeyCheck {
         let (name, port) = &self.hosts[index];
-        HostKeyCheck::new(name, *port, Trust::default(), Arc::clone(&self.known))
+        HostKeyCheck::new(name, *port, self.trust.clone(), Arc::clone(&self.known))
     }
 
     /// The host is asked for keys that are known first.
@@ -300,41 +323,79 @@ fn bare(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
-/// A file that is not there knows nobody; one that cannot be read may revoke any key.
-#[allow(dead_code, reason = "the tests take this file as a module")]
-fn known_hosts(path: &Path) -> Result<KnownHosts, Box<dyn Error>> {
-    let bytes = match path.metadata().map(|meta| meta.is_file()) {
-        // Opening a FIFO would wait for who writes into it.
-        Ok(false) => Err(std::io::Error::other("it is not a regular file")),
-        _ => std::fs::read(path),
-    };
-    let bytes = match bytes {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        bytes => bytes.map_err(|e| format!("{}: {e}", path.display()))?,
-    };
-    let known = KnownHosts::parse(&path.display().to_string(), &bytes)?;
-    for warning in known.warnings().iter().take(10) {
-        eprintln!("warning: {warning}");
+/// What the files of known hosts say.
+pub(crate) fn known_hosts(trust: &Trust) -> KnownHosts {
+    let mut reading = Reading::new(trust);
+    while let Some(path) = reading.file() {
+        let contents = contents(Path::new(OsStr::from_bytes(path)));
+        reading.answer(contents);
     }
-    Ok(known)
+    reading.finish()
+}
+
+fn contents(path: &Path) -> Contents {
+    let read = path.metadata().and_then(|meta| {
+        if meta.is_file() {
+            let mut bytes = Vec::new();
+            File::open(path)?.take(hosts::LIMITS.file as u64 + 1).read_to_end(&mut bytes)?;
+            return Ok(Contents::Bytes(bytes));
+        }
+        // Opening a FIFO would wait for who writes into it.
+        if is_null(path) { Ok(Contents::Missing) } else { Err(io::Error::other("it is not a regular file")) }
+    });
+    match read {
+        Ok(contents) => contents,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Contents::Missing,
+        Err(e) => Contents::Unreadable(e.to_string()),
+    }
+}
+
+fn is_null(path: &Path) -> bool {
+    fs::canonicalize(path).is_ok_and(|path| path == Path::new("/dev/null"))
+}
+
+/// Appends a host to its file. This thread is the only one that does.
+fn append(new: &NewHost) -> Result<(), Box<dyn Error>> {
+    let path = Path::new(OsStr::from_bytes(new.file()));
+    if is_null(path) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    }
+    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    let length = file.metadata()?.len();
+    let mut last = [b'\n'];
+    if length > 0 {
+        file.read_exact_at(&mut last, length - 1)?;
+    }
+    let mut salt = [0; 20];
+    Rng::from_seed(&seed_from_os()?).fill(&mut salt);
+    Ok(file.write_all(&new.text(length, Some(last[0]), salt)?)?)
 }
 
 #[allow(dead_code, reason = "the tests take this file as a module")]
 fn main() -> Result<(), Box<dyn Error>> {
     let home = std::env::home_dir().unwrap_or_default();
-    let (mut key, mut known) = (None, home.join(".ssh/known_hosts"));
+    let mut checking = Checking::of_home(home.as_os_str().as_bytes());
+    let mut key = None;
     let (mut user, mut at_once) = (std::env::var("USER").unwrap_or_default(), 50);
     let mut args = std::env::args().skip(1).peekable();
     while let Some(option) = args.next_if(|arg| arg.starts_with('-')) {
+        if option == "-a" {
+            checking.unknown = Unknown::AcceptNew;
+            continue;
+        }
         let value = args.next().ok_or("an option without its value")?;
         match option.as_str() {
             "-u" => user = value,
             "-n" => at_once = value.parse()?,
             "-i" => key = Some(PathBuf::from(value)),
-            "-k" => known = value.into(),
+            "-k" => checking.user_files = vec![OsString::from(value).into_vec()],
             _ => {
                 return Err(
-                    "usage: fleet [-u USER] [-i KEY] [-k KNOWN_HOSTS] [-n AT_ONCE] COMMAND HOST...".into()
+                    "usage: fleet [-a] [-u USER] [-i KEY] [-k KNOWN_HOSTS] [-n AT_ONCE] COMMAND HOST..."
+                        .into(),
                 );
             }
         }
@@ -354,11 +415,17 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         None => None,
     };
+    let trust = Trust::KnownHosts(checking);
+    let known = Arc::new(known_hosts(&trust));
+    for warning in known.warnings().iter().take(10) {
+        eprintln!("warning: {warning}");
+    }
     let plan = Plan {
         user,
         key,
         password: std::env::var("FLEET_PASSWORD").ok().map(Password::new),
-        known: Arc::new(known_hosts(&known)?),
+        trust,
+        known,
         at_once,
         timeout: Duration::from_secs(60),
         command,

@@ -18,7 +18,7 @@ use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, OpenFailure, OpenKind};
 use konko_mio::core::client::Password;
 use konko_mio::core::crypto::HashAlg;
-use konko_mio::core::hosts::{KnownHosts, learn_line};
+use konko_mio::core::hosts::{Checking, KnownHosts, Trust, Unknown, learn_line};
 use konko_mio::core::server::Verdict;
 use konko_mio::core::*;
 use konko_mio::{App, ConnId, Hub, Loop, Settings};
@@ -44,6 +44,7 @@ fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
         user: "alice".into(),
         key: None,
         password: Some(Password::new("wonderland")),
+        trust: Trust::default(),
         known: Arc::new(KnownHosts::parse("known_hosts", lines.as_bytes()).unwrap()),
         at_once: 4,
         timeout: Duration::from_secs(30),
@@ -67,6 +68,114 @@ fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
     // None of the servers ever had more than four of them at a time.
     for server in &servers {
         assert_eq!(server.counts.accepted.load(std::sync::atomic::Ordering::Relaxed), 30);
+    }
+}
+
+/// A server, and files of known hosts in each of the states that they can be in, as the fleet and as the blocking
+/// client see them: whether they believe the server, why not, and what stands in the file afterwards.
+#[test]
+fn a4_the_fleet_believes_what_the_blocking_client_believes() {
+    use std::os::unix::ffi::OsStrExt;
+    let server = Server::start(server_config());
+    let right = learn_line("127.0.0.1", server.addr.port(), host_key().public(), None).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for unknown in [Unknown::Refuse, Unknown::AcceptNew] {
+        for state in [
+            "missing",
+            "missing folder",
+            "null",
+            "folder",
+            "fifo",
+            "below a file",
+            "loop",
+            "right",
+            "no line feed",
+            "revoked",
+            "torn",
+            "torn revoked",
+            "too large",
+            "full",
+        ] {
+            let file = dir.path().join("one").join("known_hosts");
+            let prepare = || {
+                let folder = file.parent().unwrap();
+                let _ = std::fs::remove_dir_all(folder).or_else(|_| std::fs::remove_file(folder));
+                prepare(&file, state, &right);
+            };
+            // Nobody would ever write into the FIFO.
+            let after = || file.is_file().then(|| std::fs::read(&file).unwrap());
+            prepare();
+            let mut checking = Checking::default();
+            (checking.unknown, checking.user_files) = (unknown, vec![file.as_os_str().as_bytes().into()]);
+            let trust = Trust::KnownHosts(checking);
+            let plan = fleet::Plan {
+                user: "alice".into(),
+                key: None,
+                password: Some(Password::new("wonderland")),
+                known: Arc::new(fleet::known_hosts(&trust)),
+                trust,
+                at_once: 1,
+                timeout: Duration::from_secs(30),
+                command: "true".into(),
+                hosts: vec![("127.0.0.1".into(), server.addr.port())],
+            };
+            let outcomes = fleet::run(plan, indicatif::ProgressBar::hidden()).unwrap();
+            let fleets = (outcomes[0].result.clone().map(drop), after());
+            prepare();
+            let mut files = HostKeys::known_hosts().user_files([&file]).global_files(["/dev/null"]);
+            if unknown == Unknown::AcceptNew {
+                files = files.accept_new();
+            }
+            let client = Client::connect(server.addr, ClientOptions::new().host_keys(files));
+            let client = client.map(drop).map_err(|e| match e.kind() {
+                ErrorKind::HostKey(problem) => problem.to_string(),
+                _ => panic!("{state}: {e}"),
+            });
+            assert_eq!(fleets, (client, after()), "{state}, {unknown:?}");
+            let stands = match state {
+                "right" => true,
+                "missing" | "missing folder" | "null" | "no line feed" | "below a file" | "full" => {
+                    unknown == Unknown::AcceptNew
+                }
+                _ => false,
+            };
+            assert_eq!(fleets.0.is_ok(), stands, "{state}, {unknown:?}: {:?}", fleets.0);
+            if fleets.0.is_ok() && matches!(state, "missing" | "missing folder" | "no line feed") {
+                let text = String::from_utf8(fleets.1.unwrap()).unwrap();
+                assert!(text.ends_with(&format!("{right}\n")) && text.lines().count() < 3, "{text}");
+            }
+        }
+    }
+}
+
+fn prepare(file: &std::path::Path, state: &str, right: &str) {
+    use std::fs;
+    let folder = file.parent().unwrap();
+    match state {
+        "missing folder" => return,
+        "below a file" => return fs::write(folder, "").unwrap(),
+        _ => fs::create_dir(folder).unwrap(),
+    }
+    let sized = |size| fs::File::create(file).unwrap().set_len(size).unwrap();
+    match state {
+        "missing" => {}
+        "null" => std::os::unix::fs::symlink("/dev/null", file).unwrap(),
+        "folder" => fs::create_dir(file).unwrap(),
+        "fifo" => assert!(std::process::Command::new("mkfifo").arg(file).status().unwrap().success()),
+        "loop" => std::os::unix::fs::symlink(file, file).unwrap(),
+        "right" => fs::write(file, right).unwrap(),
+        "no line feed" => fs::write(file, "# mine").unwrap(),
+        "revoked" => {
+            fs::write(file, format!("{right}\n@revoked * {}", right.split_once(' ').unwrap().1)).unwrap()
+        }
+        "torn" => fs::write(file, right.replace("AAAA", "BBBB")).unwrap(),
+        "torn revoked" => {
+            fs::write(file, format!("{right}\n@revoked {}", &right[..right.len() - 3])).unwrap()
+        }
+        "too large" => sized(16 * 1024 * 1024 + 1),
+        // One more line would be one too many.
+        "full" => fs::write(file, "#".repeat(16 * 1024 * 1024)).unwrap(),
+        other => panic!("{other}"),
     }
 }
 

@@ -1,14 +1,15 @@
 use std::fmt;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use konko_core::crypto::SigAlg;
 use konko_core::hosts::{
-    Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, KnownHosts, Pin, Settled, Trust, Unknown,
+    Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, NewHost, Pin, Reading, Settled, Trust, Unknown,
     UnknownHost,
 };
 use konko_core::keys::PublicKey;
+use konko_core::wire::SshStr;
 
 use crate::notice::Notice;
 
@@ -20,13 +21,9 @@ mod zone;
 /// The default is [`known_hosts`](Self::known_hosts): the user's and the system's files, and an
 /// unknown host is an error.
 #[derive(Clone)]
-pub struct HostKeys(Policy);
-
-#[derive(Clone)]
-enum Policy {
-    Files(KnownHostsFiles),
-    Pinned(Vec<Pin>),
-    Any,
+pub struct HostKeys {
+    trust: Trust,
+    ask: Option<Ask>,
 }
 
 impl HostKeys {
@@ -38,32 +35,34 @@ impl HostKeys {
 
     /// Only a key with this fingerprint: `SHA256:` and base64, as `ssh-keygen -l` prints it.
     pub fn pinned(fingerprint: impl Into<String>) -> Self {
-        HostKeys(Policy::Pinned(vec![Pin::Fingerprint(fingerprint.into())]))
+        Self::of(Trust::Pinned(vec![Pin::Fingerprint(fingerprint.into())]))
     }
 
     /// Only these keys.
     pub fn pinned_keys(keys: impl IntoIterator<Item = PublicKey>) -> Self {
-        HostKeys(Policy::Pinned(keys.into_iter().map(Pin::Key).collect()))
+        Self::of(Trust::Pinned(keys.into_iter().map(Pin::Key).collect()))
     }
 
     /// Any key at all. Whoever sits on the way to the host can read and change everything, passwords
     /// included; for tests only.
     pub fn insecure_accept_any() -> Self {
-        HostKeys(Policy::Any)
+        Self::of(Trust::Any)
+    }
+
+    fn of(trust: Trust) -> Self {
+        HostKeys { trust, ask: None }
     }
 
     /// Looks up what is known about a host.
     pub(crate) fn known(&self, host: &str, port: u16) -> Lookup<'_> {
-        let (known, trust, files) = match &self.0 {
-            Policy::Files(files) => {
-                let known = file::load(files.user.iter().chain(&files.global));
-                (known, Trust::KnownHosts(files.checking()), Some(files))
-            }
-            Policy::Pinned(pins) => (KnownHosts::new(), Trust::Pinned(pins.clone()), None),
-            Policy::Any => (KnownHosts::new(), Trust::Any, None),
-        };
-        let check = HostKeyCheck::new(zone::named(host), port, trust, Arc::new(known));
-        Lookup { check, files }
+        let mut reading = Reading::new(&self.trust);
+        while let Some(path) = reading.file() {
+            let contents = file::read(path);
+            reading.answer(contents);
+        }
+        let known = Arc::new(reading.finish());
+        let check = HostKeyCheck::new(zone::named(host), port, self.trust.clone(), known);
+        Lookup { check, ask: self.ask.as_ref() }
     }
 }
 
@@ -75,11 +74,7 @@ impl Default for HostKeys {
 
 impl fmt::Debug for HostKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
-            Policy::Files(files) => files.fmt(f),
-            Policy::Pinned(pins) => write!(f, "HostKeys({} pinned)", pins.len()),
-            Policy::Any => f.write_str("HostKeys(any)"),
-        }
+        self.trust.fmt(f)
     }
 }
 
@@ -88,25 +83,14 @@ type Ask = Arc<dyn Fn(&UnknownHost) -> Answer + Send + Sync>;
 /// Host keys by known_hosts files; see [`HostKeys::known_hosts`].
 #[derive(Clone)]
 pub struct KnownHostsFiles {
-    user: Vec<PathBuf>,
-    global: Vec<PathBuf>,
-    unknown: Unknown,
+    checking: Checking,
     ask: Option<Ask>,
-    tolerate_changed: bool,
-    hash: bool,
 }
 
 impl Default for KnownHostsFiles {
     fn default() -> Self {
-        let ssh = std::env::home_dir().unwrap_or_default().join(".ssh");
-        KnownHostsFiles {
-            user: vec![ssh.join("known_hosts"), ssh.join("known_hosts2")],
-            global: ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"].map(PathBuf::from).into(),
-            unknown: Unknown::Refuse,
-            ask: None,
-            tolerate_changed: false,
-            hash: false,
-        }
+        let home = bytes(std::env::home_dir().unwrap_or_default());
+        KnownHostsFiles { checking: Checking::of_home(&home), ask: None }
     }
 }
 
@@ -114,28 +98,28 @@ impl KnownHostsFiles {
     /// Other files of the user; new hosts are added to the first.
     #[must_use]
     pub fn user_files(mut self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
-        self.user = files.into_iter().map(Into::into).collect();
+        self.checking.user_files = files.into_iter().map(bytes).collect();
         self
     }
 
     /// Other files of the system.
     #[must_use]
     pub fn global_files(mut self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
-        self.global = files.into_iter().map(Into::into).collect();
+        self.checking.global_files = files.into_iter().map(bytes).collect();
         self
     }
 
     /// A host that is not known at all is accepted and added. A changed key is refused still.
     #[must_use]
     pub fn accept_new(mut self) -> Self {
-        self.unknown = Unknown::AcceptNew;
+        self.checking.unknown = Unknown::AcceptNew;
         self
     }
 
     /// Somebody is asked about a host that is not known. Called from the thread that connects.
     #[must_use]
     pub fn prompt(mut self, ask: impl Fn(&UnknownHost) -> Answer + Send + Sync + 'static) -> Self {
-        self.unknown = Unknown::Ask;
+        self.checking.unknown = Unknown::Ask;
         self.ask = Some(Arc::new(ask));
         self
     }
@@ -144,43 +128,38 @@ impl KnownHostsFiles {
     /// sits on the way can then read everything: send no password. A revoked key is refused still.
     #[must_use]
     pub fn insecure_accept_changed(mut self) -> Self {
-        self.tolerate_changed = true;
+        self.checking.tolerate_changed = true;
         self
     }
 
     /// Adds new hosts under a hash of their name (`HashKnownHosts`).
     #[must_use]
     pub fn hash_names(mut self, hash: bool) -> Self {
-        self.hash = hash;
+        self.checking.hash_names = hash;
         self
     }
+}
 
-    fn checking(&self) -> Checking {
-        let mut checking = Checking::default();
-        checking.unknown = self.unknown;
-        checking.tolerate_changed = self.tolerate_changed;
-        checking.hash_names = self.hash;
-        checking.file = self.user.first().map(|file| file.display().to_string());
-        checking
-    }
+fn bytes(path: impl Into<PathBuf>) -> Vec<u8> {
+    path.into().into_os_string().into_vec()
 }
 
 impl From<KnownHostsFiles> for HostKeys {
     fn from(files: KnownHostsFiles) -> Self {
-        HostKeys(Policy::Files(files))
+        HostKeys { trust: Trust::KnownHosts(files.checking), ask: files.ask }
     }
 }
 
 impl fmt::Debug for KnownHostsFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KnownHostsFiles").field("user", &self.user).field("global", &self.global).finish()
+        self.checking.fmt(f)
     }
 }
 
 /// What the files say about one host.
 pub(crate) struct Lookup<'h> {
     check: HostKeyCheck,
-    files: Option<&'h KnownHostsFiles>,
+    ask: Option<&'h Ask>,
 }
 
 impl Lookup<'_> {
@@ -199,24 +178,15 @@ impl Lookup<'_> {
         let settled = match self.check.decide(key) {
             Decision::Settled(settled) => settled,
             Decision::Ask(unknown) => {
-                let ask = self.files.and_then(|files| files.ask.as_ref());
-                let answer = ask.map_or(Answer::Refuse, |ask| ask(&unknown));
-                self.check.answered(*unknown, answer)
+                let answer = self.ask.map_or(Answer::Refuse, |ask| ask(&unknown));
+                unknown.answer(answer)
             }
         };
         match settled {
             Settled::Accept { why, remember } => {
                 notice(Notice::HostKeyAccepted(why.to_string()));
-                let file = self.files.and_then(|files| files.user.first()).filter(|_| remember);
-                if let Some(file) = file {
-                    let shown = file.display();
-                    notice(Notice::Warning(match self.learn(file, key) {
-                        Ok(()) => {
-                            let name = self.check.name();
-                            format!("permanently added {name} ({}) to {shown}", key.key_type())
-                        }
-                        Err(e) => format!("the host could not be added to {shown}: {e}"),
-                    }));
+                if let Some(new) = remember {
+                    notice(Notice::Warning(learn(&new)));
                 }
                 Ok(())
             }
@@ -227,10 +197,13 @@ impl Lookup<'_> {
             Settled::Refuse(problem) => Err(problem),
         }
     }
+}
 
-    fn learn(&self, file: &Path, key: &PublicKey) -> io::Result<()> {
-        let mut salt = [0; 20];
-        getrandom::fill(&mut salt).map_err(|e| io::Error::other(e.to_string()))?;
-        file::append(file, &self.check.line(key, salt).map_err(io::Error::other)?)
+/// Remembers a host, and says so.
+fn learn(new: &NewHost) -> String {
+    let file = SshStr::new(new.file());
+    match file::append(new) {
+        Ok(()) => format!("permanently added {new} to {file}"),
+        Err(e) => format!("the host could not be added to {file}: {e}"),
     }
 }

@@ -2,22 +2,22 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use konko_core::hosts::{Answer, Decision, HostKeyCheck, KnownHosts, Settled, Trust};
+//! # use konko_core::hosts::{Answer, Decision, HostKeyCheck, KnownHosts, NewHost, Settled, Trust};
 //! # use konko_core::keys::PublicKey;
-//! # fn connected(host: &str, key: &PublicKey, files: Arc<KnownHosts>, append: impl Fn(&str)) -> bool {
-//! let check = HostKeyCheck::new(host, 22, Trust::default(), files);
+//! # fn connected(host: &str, key: &PublicKey, trust: &Trust, files: Arc<KnownHosts>, append: impl Fn(&NewHost)) -> bool {
+//! let check = HostKeyCheck::new(host, 22, trust.clone(), files);
 //! // Before the connection is made: `prefer_host_keys(&check.algorithms())`. Then, for the key it shows:
 //! let settled = match check.decide(key) {
 //!     Decision::Settled(settled) => settled,
 //!     Decision::Ask(unknown) => {
-//!         println!("{} is not known; its key is {}", unknown.host, unknown.fingerprint());
-//!         check.answered(*unknown, Answer::Refuse)
+//!         println!("{} is not known; its key is {}", unknown.name(), unknown.fingerprint());
+//!         unknown.answer(Answer::Refuse)
 //!     }
 //! };
 //! match settled {
 //!     Settled::Accept { remember, .. } => {
-//!         if remember && let Ok(line) = check.line(key, [0; 20]) {
-//!             append(&line);
+//!         if let Some(new) = remember {
+//!             append(&new);
 //!         }
 //!         true
 //!     }
@@ -39,11 +39,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{BadHostName, Hints, Known, KnownHosts, Problem, Verdict, canonical, learn_line};
+use super::{Hints, HostKeyProblem, Known, KnownHosts, NewHost, Problem, Verdict, canonical};
 use crate::crypto::{HashAlg, SigAlg};
 use crate::keys::{Fingerprint, PublicKey};
 use crate::text::Location;
-use crate::wire::SshStr;
 
 /// Damaged lines that somebody is told of.
 const WARNINGS: usize = 3;
@@ -62,7 +61,7 @@ pub enum Trust {
 }
 
 impl Default for Trust {
-    /// Known hosts, and a host that is not known is refused.
+    /// Known hosts without any files, and a host that is not known is refused.
     fn default() -> Self {
         Trust::KnownHosts(Checking::default())
     }
@@ -87,8 +86,23 @@ pub struct Checking {
     pub tolerate_changed: bool,
     /// Writes new hosts under a hash of their name (`HashKnownHosts`).
     pub hash_names: bool,
-    /// The file that new hosts go into, as a person knows it.
-    pub file: Option<String>,
+    /// Paths of the user's files. New hosts go into the first.
+    pub user_files: Vec<Vec<u8>>,
+    /// Paths of the system's files.
+    pub global_files: Vec<Vec<u8>>,
+}
+
+impl Checking {
+    /// The files that OpenSSH has (`UserKnownHostsFile`, `GlobalKnownHostsFile`), for a user with this home.
+    pub fn of_home(home: &[u8]) -> Self {
+        let user = [&b"/.ssh/known_hosts"[..], b"/.ssh/known_hosts2"];
+        let global = [&b"/etc/ssh/ssh_known_hosts"[..], b"/etc/ssh/ssh_known_hosts2"];
+        Checking {
+            user_files: user.map(|name| [home, name].concat()).into(),
+            global_files: global.map(Vec::from).into(),
+            ..Checking::default()
+        }
+    }
 }
 
 /// What is done about a host that is not known.
@@ -103,28 +117,75 @@ pub enum Unknown {
     Ask,
 }
 
-/// The question about a host that is not known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
+/// The question about a host that is not known. It is its own ticket: [`answer`](Self::answer) takes it, so
+/// that an answer cannot go to another question. Dropped, nothing is accepted.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "whether the key is accepted is not settled"]
 pub struct UnknownHost {
-    /// The name that was connected to.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// The key that the host showed, and proved to have.
-    pub key: PublicKey,
-    /// Keys of other types that are known for the host. If there are any, it is not a new host.
-    pub other: Vec<Known>,
-    /// What else was seen in the files.
-    pub hints: Hints,
-    /// Where else this very key is known.
-    pub elsewhere: Vec<Location>,
+    host: String,
+    port: u16,
+    key: PublicKey,
+    /// What a no comes to.
+    problem: Box<HostKeyProblem>,
+    /// What it is remembered by.
+    new: Option<Box<NewHost>>,
 }
 
 impl UnknownHost {
+    /// The name that was connected to.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The name under which the host was looked up.
+    pub fn name(&self) -> &str {
+        &self.problem.host
+    }
+
+    /// The key that the host showed, and proved to have.
+    pub fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
     /// The key's fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
         self.key.fingerprint(HashAlg::Sha256)
+    }
+
+    /// Keys of other types that are known for the host. If there are any, it is not a new host.
+    pub fn other(&self) -> &[Known] {
+        match &self.problem.verdict {
+            Some(Verdict::OtherTypeKnown { known }) => known,
+            _ => &[],
+        }
+    }
+
+    /// What else was seen in the files.
+    pub fn hints(&self) -> &Hints {
+        static NONE: Hints = Hints { authorities: Vec::new(), unreadable: Vec::new(), without_port: None };
+        match &self.problem.verdict {
+            Some(Verdict::Unknown(hints)) => hints,
+            _ => &NONE,
+        }
+    }
+
+    /// Where else this very key is known.
+    pub fn elsewhere(&self) -> &[Location] {
+        &self.problem.elsewhere
+    }
+
+    /// What is to be done after a person has answered.
+    pub fn answer(self, answer: Answer) -> Settled {
+        match answer {
+            Answer::Refuse => Settled::Refuse(self.problem),
+            Answer::Once => accept(Accepted::New),
+            Answer::Remember => Settled::Accept { why: Accepted::New, remember: self.new },
+        }
     }
 }
 
@@ -140,12 +201,12 @@ pub enum Answer {
 }
 
 /// What is to be done about a host key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Decision {
     /// This.
     Settled(Settled),
-    /// A person has to say; [`HostKeyCheck::answered`] then.
+    /// A person has to say; [`UnknownHost::answer`] then.
     Ask(Box<UnknownHost>),
 }
 
@@ -157,8 +218,8 @@ pub enum Settled {
     Accept {
         /// Why, for a log.
         why: Accepted,
-        /// Append what [`HostKeyCheck::line`] makes to the first file of the user.
-        remember: bool,
+        /// The host is to be remembered by this.
+        remember: Option<Box<NewHost>>,
     },
     /// It is, although it has changed; a person should see this.
     Tolerate(Box<HostKeyProblem>),
@@ -201,9 +262,8 @@ pub struct HostKeyCheck {
 }
 
 impl HostKeyCheck {
-    /// For a host by the name that the user typed, or its alias, with what the files say:
-    /// [`KnownHosts::add_file`] for each that was read, [`KnownHosts::add_unreadable`] for each that is there
-    /// and could not be read whole.
+    /// For a host by the name that the user typed, or its alias, with what the files say (see
+    /// [`Reading`](super::Reading)).
     pub fn new(host: impl Into<String>, port: u16, trust: Trust, known: Arc<KnownHosts>) -> Self {
         HostKeyCheck { host: host.into(), port, trust, known }
     }
@@ -247,7 +307,7 @@ impl HostKeyCheck {
                 let pinned = pins.iter().any(same);
                 return Decision::Settled(match pinned {
                     true => accept(Accepted::Pinned),
-                    false => self.refuse(key, None, false),
+                    false => Settled::Refuse(self.problem(key, None)),
                 });
             }
             Trust::KnownHosts(checking) => checking,
@@ -256,10 +316,10 @@ impl HostKeyCheck {
         Decision::Settled(match &verdict {
             Verdict::Match { at } => accept(Accepted::Known(at.clone())),
             Verdict::Changed { .. } if checking.tolerate_changed => {
-                Settled::Tolerate(self.problem(key, Some(verdict), false))
+                Settled::Tolerate(self.problem(key, Some(verdict)))
             }
             Verdict::Changed { .. } | Verdict::Revoked { .. } | Verdict::Unreadable { .. } => {
-                self.refuse(key, Some(verdict), false)
+                Settled::Refuse(self.problem(key, Some(verdict)))
             }
             Verdict::Unknown(_) | Verdict::OtherTypeKnown { .. } => {
                 return self.unknown(checking, key, verdict);
@@ -268,76 +328,32 @@ impl HostKeyCheck {
     }
 
     fn unknown(&self, checking: &Checking, key: &PublicKey, verdict: Verdict) -> Decision {
-        let (other, hints) = match &verdict {
-            Verdict::Unknown(hints) => (Vec::new(), hints.clone()),
-            Verdict::OtherTypeKnown { known } => (known.clone(), Hints::default()),
-            _ => return Decision::Settled(self.refuse(key, Some(verdict), false)),
-        };
+        // A host of which other keys are known is not new.
+        let is_new = matches!(&verdict, Verdict::Unknown(hints) if hints.unreadable.is_empty());
+        let mut problem = self.problem(key, Some(verdict));
+        let new = || NewHost::new(checking, &self.host, self.port, key).map(Box::new);
         Decision::Settled(match checking.unknown {
-            // A host of which other keys are known is not new.
-            Unknown::AcceptNew if other.is_empty() && hints.unreadable.is_empty() => {
-                Settled::Accept { why: Accepted::New, remember: true }
-            }
+            Unknown::AcceptNew if is_new => Settled::Accept { why: Accepted::New, remember: new() },
             Unknown::AcceptNew if checking.tolerate_changed => accept(Accepted::New),
-            Unknown::AcceptNew | Unknown::Refuse => self.refuse(key, Some(verdict), false),
+            Unknown::AcceptNew | Unknown::Refuse => Settled::Refuse(problem),
             Unknown::Ask => {
-                return Decision::Ask(Box::new(UnknownHost {
-                    host: self.host.clone(),
-                    port: self.port,
-                    key: key.clone(),
-                    other,
-                    hints,
-                    elsewhere: self.known.locations_of(key),
-                }));
+                problem.asked = true;
+                let (host, port, key) = (self.host.clone(), self.port, key.clone());
+                return Decision::Ask(Box::new(UnknownHost { host, port, key, problem, new: new() }));
             }
         })
     }
 
-    /// What is to be done after a person has answered.
-    pub fn answered(&self, unknown: UnknownHost, answer: Answer) -> Settled {
-        match answer {
-            Answer::Remember => Settled::Accept { why: Accepted::New, remember: true },
-            Answer::Once => accept(Accepted::New),
-            Answer::Refuse => {
-                let verdict = if unknown.other.is_empty() {
-                    Verdict::Unknown(unknown.hints)
-                } else {
-                    Verdict::OtherTypeKnown { known: unknown.other }
-                };
-                self.refuse(&unknown.key, Some(verdict), true)
-            }
-        }
-    }
-
-    /// The line for a host that is to be remembered, without a line feed; see [`learn_line`]. The salt, 20
-    /// random bytes, is used if names are hashed.
-    ///
-    /// # Errors
-    /// [`BadHostName`] for a name that would mean something else in the file.
-    pub fn line(&self, key: &PublicKey, salt: [u8; 20]) -> Result<String, BadHostName> {
-        let hashed = matches!(&self.trust, Trust::KnownHosts(checking) if checking.hash_names);
-        learn_line(&self.host, self.port, key, hashed.then_some(salt))
-    }
-
-    /// The host as it is written into a file.
-    pub fn name(&self) -> String {
-        canonical(&self.host, self.port)
-    }
-
-    fn refuse(&self, key: &PublicKey, verdict: Option<Verdict>, asked: bool) -> Settled {
-        Settled::Refuse(self.problem(key, verdict, asked))
-    }
-
-    fn problem(&self, key: &PublicKey, verdict: Option<Verdict>, asked: bool) -> Box<HostKeyProblem> {
+    fn problem(&self, key: &PublicKey, verdict: Option<Verdict>) -> Box<HostKeyProblem> {
         let file = match &self.trust {
-            Trust::KnownHosts(checking) => checking.file.clone(),
+            Trust::KnownHosts(checking) => checking.user_files.first().cloned(),
             _ => None,
         };
         Box::new(HostKeyProblem {
-            host: self.name(),
+            host: canonical(&self.host, self.port),
             key_type: key.key_type(),
             fingerprint: key.fingerprint(HashAlg::Sha256),
-            asked,
+            asked: false,
             elsewhere: match &verdict {
                 Some(Verdict::Revoked { .. } | Verdict::Unreadable { .. }) => Vec::new(),
                 _ => self.known.locations_of(key),
@@ -349,98 +365,5 @@ impl HostKeyCheck {
 }
 
 fn accept(why: Accepted) -> Settled {
-    Settled::Accept { why, remember: false }
-}
-
-/// Why a host key was not accepted. `Display` says what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct HostKeyProblem {
-    /// The name under which it was looked up.
-    pub host: String,
-    /// The key's type.
-    pub key_type: &'static str,
-    /// The key's fingerprint.
-    pub fingerprint: Fingerprint,
-    /// What known_hosts says; `None` for a key that is not the pinned one.
-    pub verdict: Option<Verdict>,
-    /// Somebody was asked and said no.
-    pub asked: bool,
-    /// Where else this very key is known.
-    pub elsewhere: Vec<Location>,
-    /// The file that a new host belongs into.
-    pub file: Option<String>,
-}
-
-impl fmt::Display for HostKeyProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (key_type, fingerprint) = (self.key_type, &self.fingerprint);
-        let host = SshStr::new(self.host.as_bytes());
-        match &self.verdict {
-            None => {
-                write!(f, "the host key is not the pinned one: the host shows {key_type} {fingerprint}")?;
-            }
-            Some(Verdict::Revoked { at }) => write!(
-                f,
-                "REVOKED HOST KEY: {at} says that nobody may use the key {key_type} {fingerprint} any more.\n\
-                 Somebody else may have it and be listening. Ask the administrator of {host}; do not connect."
-            )?,
-            Some(Verdict::Unreadable { what }) => write!(
-                f,
-                "nobody can tell whether the host key is revoked. {what}.\n\
-                 Mend or remove it, or name other files of known hosts: until then no host key is trusted. \
-                 The host shows {key_type} {fingerprint}."
-            )?,
-            Some(Verdict::Changed { known }) => {
-                write!(
-                    f,
-                    "THE HOST KEY HAS CHANGED. Somebody may be listening, or the host has new keys.\n  \
-                     the host shows  {key_type} {fingerprint}"
-                )?;
-                write_known(f, known)?;
-                write!(
-                    f,
-                    "\nAsk the administrator of {host} for the right fingerprint. \
-                     If it is the one shown, remove the lines named above."
-                )?;
-            }
-            Some(Verdict::OtherTypeKnown { known }) => {
-                write!(
-                    f,
-                    "the host shows a key of a type that is not known for it: {key_type} {fingerprint}"
-                )?;
-                write_known(f, known)?;
-                write!(f, "\nCompare it with what the administrator of {host} says, then add it.")?;
-            }
-            Some(_) if self.asked => {
-                write!(f, "the host key {key_type} {fingerprint} was not confirmed")?;
-            }
-            Some(_) => {
-                writeln!(
-                    f,
-                    "the host key is not known, and nobody can be asked: it is {key_type} {fingerprint}."
-                )?;
-                write!(f, "Compare that with what the administrator of {host} says")?;
-                if let Some(file) = &self.file {
-                    write!(f, ", then add the key to {}", SshStr::new(file.as_bytes()))?;
-                }
-                f.write_str(" (ssh-keyscan prints the line)")?;
-            }
-        }
-        for at in &self.elsewhere {
-            write!(f, "\n  this key is known for another name at {at}")?;
-        }
-        Ok(())
-    }
-}
-
-fn write_known(f: &mut fmt::Formatter<'_>, known: &[Known]) -> fmt::Result {
-    for k in known {
-        let kind = SshStr::new(k.key_type.as_bytes());
-        match &k.fingerprint {
-            Some(fingerprint) => write!(f, "\n  known is        {kind} {fingerprint} at {}", k.at)?,
-            None => write!(f, "\n  known is        {kind} at {}", k.at)?,
-        }
-    }
-    Ok(())
+    Settled::Accept { why, remember: None }
 }

@@ -1,13 +1,15 @@
 //! Known hosts: text in, verdict out (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 //!
-//! Files are read and written by the caller, who says which could not be read
-//! ([`KnownHosts::add_unreadable`]) and appends what [`learn_line`] makes. Loading only splits lines
-//! and indexes plain names; keys are decoded and hashed names computed when a host is looked up.
+//! Files are read and written by the caller, who is asked: [`Reading`] for each that counts, [`NewHost`] says
+//! what to append to which. [`HostKeyCheck`] decides in between. Loading only splits lines and indexes plain
+//! names; keys are decoded and hashed names computed when a host is looked up.
 
 mod broken;
 mod check;
+mod files;
 mod line;
 mod name;
+mod problem;
 mod verdict;
 
 use alloc::boxed::Box;
@@ -19,11 +21,12 @@ use core::fmt;
 use base64ct::{Base64, Encoding};
 
 pub use check::{
-    Accepted, Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, Pin, Settled, Trust, Unknown,
-    UnknownHost,
+    Accepted, Answer, Checking, Decision, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
 };
+pub use files::{CannotRemember, Contents, NewHost, Reading};
 pub use line::Problem;
 pub use name::{BadHostName, canonical};
+pub use problem::HostKeyProblem;
 pub use verdict::{Damage, Hints, Known, Unreadable, Verdict, Warning};
 
 use crate::crypto::{HashAlg, SigAlg};

@@ -327,24 +327,23 @@ fn local_user() -> Result<Vec<u8>, String> {
 
 /// Asks about a host that is not known.
 fn confirm(host: &UnknownHost) -> Answer {
-    let name = konko::core::hosts::canonical(&host.host, host.port);
-    let name = SshStr::new(name.as_bytes());
-    let fingerprint = host.key.fingerprint(konko::core::crypto::HashAlg::Sha256);
+    let name = SshStr::new(host.name().as_bytes());
+    let fingerprint = host.fingerprint();
     let mut text = format!(
         "The authenticity of host '{name}' can't be established.\n{} key fingerprint is {fingerprint}.\n",
-        host.key.key_type()
+        host.key().key_type()
     );
-    for known in &host.other {
+    for known in host.other() {
         text += &format!(
             "WARNING: another key is known for this host: {} at {}\n",
             SshStr::new(known.key_type.as_bytes()),
             known.at
         );
     }
-    for at in &host.hints.unreadable {
+    for at in &host.hints().unreadable {
         text += &format!("WARNING: a key for this host may stand at {at}, in a line that is damaged\n");
     }
-    for at in &host.elsewhere {
+    for at in host.elsewhere() {
         text += &format!("This key is known for another name at {at}\n");
     }
     text += "Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
