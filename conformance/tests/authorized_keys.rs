@@ -3,8 +3,7 @@
 
 use konko_conformance::{OpenSsh, Sshd, not_run, sshd};
 use konko_core::client::AuthMethod;
-use konko_core::crypto::Curve;
-use konko_core::keys::{KeyKind, PrivateKey, PublicKey};
+use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::transport::limits::Limits;
 use konko_core::wire::Sink;
 use konko_core::{
@@ -22,9 +21,9 @@ const TABLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/data/aut
 /// A public key of each kind; nobody has to sign.
 fn keys(rng: &mut Rng) -> Vec<PublicKey> {
     let made = |kind, rng: &mut Rng| PrivateKey::generate(kind, rng).expect("a key").public().clone();
-    let mut keys = vec![made(KeyKind::Ed25519, rng)];
-    for curve in [Curve::P256, Curve::P384, Curve::P521] {
-        keys.push(made(KeyKind::Ecdsa(curve), rng));
+    let mut keys = vec![made(KeyType::ED25519, rng)];
+    for kind in [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521] {
+        keys.push(made(kind, rng));
     }
     // Any odd number of the right length passes for a modulus.
     let mut n: [u8; 256] = rng.array();

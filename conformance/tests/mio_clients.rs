@@ -8,8 +8,8 @@ use konko_conformance::matrix::at_once;
 use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
 use konko_core::admission::AdmissionLimits;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
-use konko_core::crypto::{Cipher, Compression, Kex, Mac, SigAlg};
-use konko_core::keys::{PrivateKey, PublicKey};
+use konko_core::crypto::{Cipher, Compression, Kex, Mac};
+use konko_core::keys::{PrivateKey, PublicKey, SigAlg};
 use konko_core::server::Verdict;
 use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Negotiated;
@@ -109,7 +109,7 @@ impl Server {
         transport.rekey = RekeyLimit { bytes: 256 << 10, ..RekeyLimit::default() };
         let algorithms = &mut transport.algorithms;
         algorithms.kex = Kex::ALL.to_vec();
-        algorithms.host_key = SigAlg::ALL.to_vec();
+        algorithms.host_key = SigAlg::all().collect();
         algorithms.set_ciphers(Cipher::ALL).set_macs(Mac::ALL);
         match list {
             List::Kex => algorithms.kex = vec![Kex::from_name(name).unwrap()],

@@ -6,8 +6,8 @@
 use konko_conformance::{OpenSsh, Sshd, not_run};
 use konko_core::channel::{ChannelEvent, ChannelRequest, Exit, OpenKind, Stream};
 use konko_core::client::AuthMethod;
-use konko_core::crypto::{Kex, SigAlg};
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::crypto::Kex;
+use konko_core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
 use konko_core::replay::{SecretTranscript, Setup, replay};
 use konko_core::{
     ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
@@ -28,7 +28,7 @@ fn path(name: &str) -> PathBuf {
 
 fn user_key() -> Arc<KeyPair> {
     let key =
-        PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([77; 32]))).expect("a key");
+        PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([77; 32]))).expect("a key");
     Arc::new(key.key_pair(provider::rustcrypto()).expect("a key pair"))
 }
 
@@ -62,7 +62,7 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
                 conn.decide_host_key(ticket, true).expect("a decision")
             }
             Step::Event(ClientEvent::Auth(ClientAuth::Needed { .. })) => {
-                let method = AuthMethod::PublicKey { key: &key, alg: SigAlg::Ed25519 };
+                let method = AuthMethod::PublicKey { key: &key, alg: SigAlg::ED25519 };
                 conn.authenticate(login, method).expect("a request");
             }
             Step::Event(ClientEvent::Authenticated { .. }) => {

@@ -11,9 +11,8 @@ pub use crate::auth::client::{
 use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;
 use crate::connection::{Connection, Event, Logic, Machine, Side};
-use crate::crypto::SigAlg;
 use crate::error::{Failure, UsageError};
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, SigAlg};
 use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
 use crate::record::{Call, Proof, Rest, Texts};
 use crate::rng::Seed;
@@ -226,7 +225,7 @@ impl Logic for Client {
                 Told::Auth(self.auth.service_accepted()?)
             }
             ExtInfo::NUMBER => {
-                self.auth.on_ext_info(&parse::<ExtInfo<'_>>(payload)?);
+                self.auth.on_ext_info(&core.transport, &parse::<ExtInfo<'_>>(payload)?);
                 return Ok(None);
             }
             _ => self.auth.receive(&mut core.transport, core.now, number, payload)?,

@@ -28,13 +28,13 @@
 //! use std::sync::Arc;
 //! use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
 //! use konko_core::client::{AuthMethod, Password};
-//! use konko_core::keys::{KeyKind, PrivateKey};
+//! use konko_core::keys::{KeyType, PrivateKey};
 //! use konko_core::server::{Attempt, Verdict};
 //! use konko_core::*;
 //!
 //! let provider = provider::best();
 //! // Real programs take seeds from the operating system.
-//! let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([1; 32])))?;
+//! let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([1; 32])))?;
 //! let host_key = Arc::new(key.key_pair(provider)?);
 //! let config = Arc::new(ServerConfig::new(TransportConfig::new(provider), vec![host_key.clone()]));
 //! let mut server = ServerConnection::new(config, Seed::new([2; 32]), Time::ZERO);

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use konko_core::crypto::{Cipher, Compression, Curve, Kex, Mac, SigAlg};
+use konko_core::crypto::{Cipher, Compression, Kex, Mac};
 use konko_core::error::{Error, Fault};
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
 use konko_core::transport::negotiate::{AlgorithmCategory, Algorithms, Policy};
 use konko_core::*;
 use konko_test::apps::{Host, Proof, Shell, all_methods, source_byte};
@@ -17,8 +17,10 @@ fn rsa() -> Arc<KeyPair> {
 }
 
 fn host_keys() -> Vec<Arc<KeyPair>> {
-    let ecdsa = |curve| key_of(KeyKind::Ecdsa(curve), 20);
-    vec![host_key(), ecdsa(Curve::P256), ecdsa(Curve::P384), ecdsa(Curve::P521), rsa()]
+    let ecdsa = |kind| key_of(kind, 20);
+    let [p256, p384, p521] =
+        [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521].map(ecdsa);
+    vec![host_key(), p256, p384, p521, rsa()]
 }
 
 fn config(policy: Policy, change: impl Fn(&mut Algorithms)) -> TransportConfig {
@@ -50,20 +52,20 @@ fn every_key_exchange_method_with_every_host_key_algorithm() {
     // Large groups are slow; they meet one host key each.
     let slow = [Kex::Group16Sha512, Kex::Group18Sha512, Kex::GroupExchangeSha256, Kex::GroupExchangeSha1];
     for kex in Kex::ALL {
-        for alg in SigAlg::ALL {
-            if slow.contains(kex) && *alg != SigAlg::Ed25519 {
+        for alg in SigAlg::all() {
+            if slow.contains(kex) && alg != SigAlg::ED25519 {
                 continue;
             }
             let ours = config(Policy::LegacyDevice, |a| {
                 a.kex = vec![*kex];
-                a.host_key = vec![*alg];
+                a.host_key = vec![alg];
             });
             let shell = Shell::new("exit 3");
             let mut pair = pair_of(ours, config(Policy::LegacyDevice, |_| {}), shell, Host::default());
             pair.drive_until("the exit", |p| p.client.app.seen.closed);
             assert_eq!(pair.client.app.seen.exit.as_deref(), Some("3"));
             let n = pair.client.conn.negotiated().unwrap();
-            assert_eq!((n.kex, n.host_key), (*kex, *alg));
+            assert_eq!((n.kex, n.host_key), (*kex, alg));
             assert!(pair.client.conn.strict_kex());
             assert_eq!(pair.client.conn.session_id(), pair.server.conn.session_id());
         }
@@ -128,7 +130,7 @@ fn the_clients_preference_decides_and_policies_understand_each_other() {
         for theirs in Policy::ALL {
             let pair = echo(config(ours, |_| {}), config(theirs, |_| {}));
             let n = pair.client.conn.negotiated().unwrap();
-            assert_eq!((n.kex, n.host_key), (Kex::MlKem768X25519Sha256, SigAlg::Ed25519));
+            assert_eq!((n.kex, n.host_key), (Kex::MlKem768X25519Sha256, SigAlg::ED25519));
         }
     }
     let ours = config(Policy::Modern, |a| {
@@ -143,11 +145,11 @@ fn the_clients_preference_decides_and_policies_understand_each_other() {
 #[test]
 fn h05_known_host_keys_come_first_without_narrowing_the_list() {
     let ours = config(Policy::Modern, |a| {
-        a.prefer_host_keys(&[SigAlg::RsaSha256, SigAlg::RsaSha512]);
+        a.prefer_host_keys(&[SigAlg::RSA_SHA256, SigAlg::RSA_SHA512]);
     });
     assert_eq!(ours.algorithms.host_key.len(), Policy::Modern.algorithms(true).host_key.len());
     let pair = echo(ours, config(Policy::Modern, |_| {}));
-    assert_eq!(pair.client.conn.negotiated().unwrap().host_key, SigAlg::RsaSha512);
+    assert_eq!(pair.client.conn.negotiated().unwrap().host_key, SigAlg::RSA_SHA512);
     assert_eq!(pair.client.conn.host_key(), Some(rsa().public()));
 }
 
@@ -175,7 +177,7 @@ fn u06_a_failure_names_every_category_both_lists_and_the_policy_that_would_do() 
     let ours = config(Policy::Modern, |_| {});
     let theirs = config(Policy::LegacyDevice, |a| {
         a.kex = vec![Kex::Group14Sha1, Kex::Group1Sha1];
-        a.host_key = vec![SigAlg::RsaSha1];
+        a.host_key = vec![SigAlg::RSA_SHA1];
         a.set_ciphers(&[Cipher::TripleDesCbc]);
         a.set_macs(&[Mac::HmacMd5]);
         a.set_compression(&[Compression::Zlib]);

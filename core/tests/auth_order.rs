@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::TimerKind;
-use konko_core::keys::{KeyKind, KeyPair};
+use konko_core::keys::{KeyPair, KeyType, SigAlg};
 use konko_core::server::Verdict;
 use konko_core::transport::negotiate::Policy;
 use konko_core::wire::Sink;
@@ -57,7 +56,7 @@ fn answer(rig: &mut Rig, request: &[u8]) -> (Vec<u8>, Duration) {
 
 #[test]
 fn a7_a_yes_to_a_probe_lets_nobody_in() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let blob = key.public().to_blob();
     let mut rig = server();
     rig.app.hold_probes = true;
@@ -69,7 +68,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     rig.run().expect(60);
     let mut rubbish = key_fields(true, "ssh-ed25519", &blob);
     rubbish.put_string(b"rubbish");
-    for request in [rig.peer.key_request("alice", &key, SigAlg::Ed25519, &[7; 32]), rubbish] {
+    for request in [rig.peer.key_request("alice", &key, SigAlg::ED25519, &[7; 32]), rubbish] {
         rig.send(&request);
         let ticket = rig.app.probe_tickets.pop().unwrap();
         rig.conn_server().decide_probe(ticket, true).unwrap();
@@ -80,7 +79,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     assert_eq!(rig.events_with("Auth(Signed") + rig.events_with("Authenticated"), 0);
     // The right one is asked about again, and only that answer lets in.
     let id = rig.peer.session_id.clone();
-    let request = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&request);
     let ticket = rig.app.probe_tickets.pop().unwrap();
     rig.conn_server().decide_probe(ticket, true).unwrap();
@@ -96,11 +95,11 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
 
 #[test]
 fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let mut rig = server();
     rig.app.hold_probes = true;
     let id = rig.peer.session_id.clone();
-    let request = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&request);
     let held = rig.app.probe_tickets.pop().unwrap();
     rig.conn_server().decide_probe(held, false).unwrap();
@@ -111,7 +110,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
     let mut other = server();
     other.app.hold_probes = true;
     let id = other.peer.session_id.clone();
-    let request = other.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let request = other.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     other.send(&request);
     let stale = other.app.probe_tickets.pop().unwrap();
     assert_eq!(rig.conn_server().decide_probe(stale, true), Err(UsageError::StaleTicket));
@@ -120,7 +119,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
 
 #[test]
 fn a7_an_unknown_key_is_refused_alike_whether_its_signature_is_right_or_wrong() {
-    for key in [key_of(KeyKind::Ed25519, 9), key_of(KeyKind::Ecdsa(Curve::P384), 9), rsa_key()] {
+    for key in [key_of(KeyType::ED25519, 9), key_of(KeyType::ECDSA_NISTP384, 9), rsa_key()] {
         let alg = key.public().sig_algs()[0];
         let mut rig = server();
         let id = rig.peer.session_id.clone();
@@ -185,10 +184,10 @@ fn a7_a_request_with_an_unknown_key_takes_two_milliseconds_at_most() {
     for (alg, blob, signature) in [
         ("rsa-sha2-512", rsa.clone(), 2048),
         ("rsa-sha2-256", rsa, 2048),
-        ("ssh-ed25519", of(KeyKind::Ed25519), 64),
-        ("ecdsa-sha2-nistp256", of(KeyKind::Ecdsa(Curve::P256)), 72),
-        ("ecdsa-sha2-nistp384", of(KeyKind::Ecdsa(Curve::P384)), 104),
-        ("ecdsa-sha2-nistp521", of(KeyKind::Ecdsa(Curve::P521)), 140),
+        ("ssh-ed25519", of(KeyType::ED25519), 64),
+        ("ecdsa-sha2-nistp256", of(KeyType::ECDSA_NISTP256), 72),
+        ("ecdsa-sha2-nistp384", of(KeyType::ECDSA_NISTP384), 104),
+        ("ecdsa-sha2-nistp521", of(KeyType::ECDSA_NISTP521), 140),
     ] {
         requests.push((alg, key_fields(false, alg, &blob)));
         let mut inner = Vec::new();
@@ -220,7 +219,7 @@ fn a7_a_request_with_an_unknown_key_takes_two_milliseconds_at_most() {
 
 #[test]
 fn c23_every_attempt_and_its_outcome_is_one_event() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let mut config = config();
     std::sync::Arc::make_mut(&mut config.transport).limits.auth_tries = 6;
     let mut rig = Rig::server(config);
@@ -229,7 +228,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
         rig.events[from..].iter().filter(|e| e.starts_with("Auth(Outcome(")).cloned().collect()
     };
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     let mut forged = signed.clone();
     *forged.last_mut().unwrap() ^= 1;
     let probe = key_fields(false, "ssh-ed25519", &key.public().to_blob());
@@ -260,7 +259,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
     answer(&mut rig, &probe);
     assert_eq!(outcome(&rig, 0).len(), 0);
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     answer(&mut rig, &signed);
     let last: Vec<_> = rig.events.iter().rev().take(2).collect();
     assert!(
@@ -276,7 +275,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
 /// it is long enough. The rig looks at no clock while the application decides.
 #[test]
 fn a8_as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_the_delay() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let mut quick = server();
     let least = answer(&mut quick, &Rig::password_request("alice", "wrong")).1;
     assert!(least >= Duration::from_millis(5) && least < Duration::from_millis(10), "{least:?}");
@@ -294,7 +293,7 @@ fn a8_as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_t
                 "password" => Rig::password_request("alice", "wrong"),
                 "probe" => key_fields(false, "ssh-ed25519", &key.public().to_blob()),
                 "interactive" => kbdint.clone(),
-                _ => rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id),
+                _ => rig.peer.key_request("alice", &key, SigAlg::ED25519, &id),
             };
             let from = rig.now;
             rig.send(&request);
@@ -377,7 +376,7 @@ fn a8_as20_the_delay_of_a_user_is_the_same_in_every_connection_of_a_server() {
     };
     let secret = |config: &ServerConfig| ask(config, 2, "alice");
     let mut seen = vec![secret(&first)];
-    for key in [key_of(KeyKind::Ed25519, 8), key_of(KeyKind::Ecdsa(Curve::P256), 8), rsa_key()] {
+    for key in [key_of(KeyType::ED25519, 8), key_of(KeyType::ECDSA_NISTP256, 8), rsa_key()] {
         let mut config = with(&key);
         assert!(config.delay_secret.is_some());
         let secret_of_key = config.delay_secret.clone();

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 
 use konko_core::hosts::*;
-use konko_core::keys::{KeyKind, PrivateKey, PublicKey};
+use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::{Rng, Seed};
 
-fn key(kind: KeyKind, n: u8) -> PublicKey {
+fn key(kind: KeyType, n: u8) -> PublicKey {
     PrivateKey::generate(kind, &mut Rng::from_seed(&Seed::new([n; 32]))).unwrap().public().clone()
 }
 
 /// Files in which the host is in each of the states that a verdict has, by name.
 fn files(key: &PublicKey) -> KnownHosts {
-    let other = self::key(KeyKind::Ed25519, 200);
-    let ecdsa = self::key(KeyKind::Ecdsa(konko_core::crypto::Curve::P256), 201);
+    let other = self::key(KeyType::ED25519, 200);
+    let ecdsa = self::key(KeyType::ECDSA_NISTP256, 201);
     let line = |host: &str, key: &PublicKey| learn_line(host, 22, key, None).unwrap() + "\n";
     let text = [
         line("known", key),
@@ -45,7 +45,7 @@ fn word(decision: &Decision) -> &'static str {
 
 #[test]
 fn every_verdict_under_every_rule() {
-    let shown = key(KeyKind::Ed25519, 1);
+    let shown = key(KeyType::ED25519, 1);
     let rules = [
         (Unknown::Refuse, false),
         (Unknown::AcceptNew, false),
@@ -75,7 +75,7 @@ fn every_verdict_under_every_rule() {
 
 #[test]
 fn a_person_answers_and_is_told_what_is_known() {
-    let shown = key(KeyKind::Ed25519, 1);
+    let shown = key(KeyType::ED25519, 1);
     let check = check("othertype", Unknown::Ask, false, files(&shown));
     let ask = || match check.decide(&shown) {
         Decision::Ask(question) => question,
@@ -94,7 +94,7 @@ fn a_person_answers_and_is_told_what_is_known() {
 
 #[test]
 fn what_is_remembered_is_known_the_next_time() {
-    let shown = key(KeyKind::Ed25519, 1);
+    let shown = key(KeyType::ED25519, 1);
     for hashed in [false, true] {
         let mut checking = Checking::default();
         (checking.unknown, checking.hash_names) = (Unknown::AcceptNew, hashed);
@@ -119,7 +119,7 @@ fn what_is_remembered_is_known_the_next_time() {
 
 #[test]
 fn a_pinned_key_is_the_only_one() {
-    let (right, wrong) = (key(KeyKind::Ed25519, 1), key(KeyKind::Ed25519, 2));
+    let (right, wrong) = (key(KeyType::ED25519, 1), key(KeyType::ED25519, 2));
     let fingerprint = right.fingerprint(konko_core::crypto::HashAlg::Sha256).to_string();
     for pin in [Pin::Key(right.clone()), Pin::Fingerprint(fingerprint)] {
         let check = HostKeyCheck::new("any", 22, Trust::Pinned(vec![pin]), Arc::default());
@@ -147,7 +147,7 @@ fn accept_new(file: &[u8]) -> Checking {
 
 #[test]
 fn what_is_appended_is_a_line_of_its_own_in_a_file_that_can_be_read_again() {
-    let shown = key(KeyKind::Ed25519, 1);
+    let shown = key(KeyType::ED25519, 1);
     let new = |host: &str| {
         let trust = Trust::KnownHosts(accept_new(b"file"));
         match HostKeyCheck::new(host, 22, trust, Arc::default()).decide(&shown) {
@@ -177,7 +177,7 @@ fn what_is_appended_is_a_line_of_its_own_in_a_file_that_can_be_read_again() {
 
 #[test]
 fn a4_files_are_asked_for_and_one_without_an_answer_refuses() {
-    let shown = key(KeyKind::Ed25519, 1);
+    let shown = key(KeyType::ED25519, 1);
     let mut checking = Checking::of_home(b"/home/\xff");
     checking.unknown = Unknown::AcceptNew;
     let trust = Trust::KnownHosts(checking);

@@ -4,8 +4,7 @@
 
 mod watcher;
 
-use konko_core::crypto::Curve;
-use konko_core::keys::{KeyKind, PrivateKey};
+use konko_core::keys::{KeyType, PrivateKey};
 use konko_core::provider::rustcrypto;
 use konko_core::wire::Reader;
 use konko_core::{Rng, Seed};
@@ -76,7 +75,7 @@ fn f34_freed_memory_holds_no_private_key() {
         assert!(freed == 0 || name.contains("rsa"), "{name}");
     }
     // RSA is not here: its generation leaves copies inside the big-integer crates.
-    for kind in [KeyKind::Ed25519, KeyKind::Ecdsa(Curve::P256), KeyKind::Ecdsa(Curve::P521)] {
+    for kind in [KeyType::ED25519, KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP521] {
         let make = || PrivateKey::generate(kind, &mut rng()).unwrap();
         let wanted = marks(&make());
         look_for(wanted);

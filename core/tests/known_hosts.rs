@@ -5,9 +5,8 @@ mod property;
 #[path = "known_hosts/damaged.rs"]
 mod damaged;
 
-use konko_core::crypto::SigAlg;
 use konko_core::hosts::{Hints, KnownHosts, Problem, Verdict, canonical, learn_line};
-use konko_core::keys::PublicKey;
+use konko_core::keys::{PublicKey, SigAlg};
 use konko_core::text::BadLine;
 use proptest::prelude::*;
 
@@ -172,8 +171,8 @@ fn u08_known_types_come_first() {
         text("rsa")
     );
     let known = hosts(&file);
-    let rsa = [SigAlg::RsaSha512, SigAlg::RsaSha256, SigAlg::RsaSha1];
-    assert_eq!(known.known_algorithms("H", 22), [&[SigAlg::EcdsaNistp384][..], &rsa].concat());
+    let rsa = [SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1];
+    assert_eq!(known.known_algorithms("H", 22), [&[SigAlg::ECDSA_NISTP384][..], &rsa].concat());
     assert_eq!(known.known_algorithms("a.w", 22), rsa);
     assert_eq!(known.known_algorithms("x.w", 22), []);
     assert_eq!(known.known_algorithms("h", 2222), []);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
-use konko_core::keys::{KeyError, KeyKind, KeyPair};
+use konko_core::keys::{KeyError, KeyPair, KeyType};
 use konko_core::login::{Answer, Asked, AuthFailure, LoggedIn, Login, Outcome, Question, Way};
 use konko_core::*;
 use konko_test::apps::Host;
@@ -104,7 +104,7 @@ fn knows(key: &KeyPair) -> Host {
 
 #[test]
 fn a_key_that_is_here_needs_no_question() {
-    let key = key_of(KeyKind::Ed25519, 3);
+    let key = key_of(KeyType::ED25519, 3);
     let login = Login::new("alice", [Way::Key(key.clone()), Way::Password { tries: 3 }]);
     let (result, asked) = log_in(&ALL, Person::new(login, |_| panic!("nobody is asked")), knows(&key));
     let done = result.unwrap();
@@ -114,7 +114,7 @@ fn a_key_that_is_here_needs_no_question() {
 
 #[test]
 fn a_signature_is_made_elsewhere_and_comes_late() {
-    let key = key_of(KeyKind::Ed25519, 3);
+    let key = key_of(KeyType::ED25519, 3);
     let login = Login::new("alice", [Way::Key(key.clone())]).sign_elsewhere();
     let mut person = Person::new(login, |question| {
         let Question::Sign { pair: Some(here), alg, message, .. } = question else { panic!("{question:?}") };
@@ -154,7 +154,7 @@ fn a_person_types_until_it_is_right_and_no_longer() {
 
 #[test]
 fn a_chain_of_key_and_answers_goes_on_after_a_partial_success() {
-    let key = key_of(KeyKind::Ed25519, 3);
+    let key = key_of(KeyType::ED25519, 3);
     let ways = [Way::Key(key.clone()), Way::Password { tries: 3 }, Way::Interactive { tries: 1 }];
     let person = Person::new(Login::new("alice", ways), |question| match question {
         Question::Prompts(asked) => {
@@ -227,7 +227,7 @@ fn a_passphrase_is_asked_for_when_the_server_would_take_the_key() {
 
 #[test]
 fn a_key_elsewhere_whose_signer_gives_up_is_left_out() {
-    let key = key_of(KeyKind::Ed25519, 3);
+    let key = key_of(KeyType::ED25519, 3);
     let external = Way::External { key: key.public().clone(), origin: "token".into() };
     let person = Person::new(Login::new("alice", [external]), |_| Answer::No);
     let (result, asked) = log_in(&ALL, person, knows(&key));
@@ -254,7 +254,7 @@ fn an_answer_that_nobody_asked_for_changes_nothing() {
 
 #[test]
 fn a_name_that_cannot_be_sent_ends_the_login_with_the_reason() {
-    let login = Login::new(*b"ali\0ce", [Way::Key(key_of(KeyKind::Ed25519, 3))]);
+    let login = Login::new(*b"ali\0ce", [Way::Key(key_of(KeyType::ED25519, 3))]);
     let (result, _) = log_in(&ALL, Person::new(login, |_| Answer::No), Host::default());
     let failure = result.unwrap_err();
     assert_eq!(failure.usage, Some(UsageError::InvalidText));
@@ -265,7 +265,7 @@ fn a_name_that_cannot_be_sent_ends_the_login_with_the_reason() {
 fn nothing_secret_is_in_debug() {
     let answers = [secret("wonderland"), Answer::Texts(vec![Password::new("wonderland")])];
     let file = Answer::File(Ok(b"wonderland".to_vec()));
-    let login = Login::new("alice", [Way::Key(Arc::clone(&key_of(KeyKind::Ed25519, 3)))]);
+    let login = Login::new("alice", [Way::Key(Arc::clone(&key_of(KeyType::ED25519, 3)))]);
     for text in answers.iter().chain([&file]).map(|a| format!("{a:?}")).chain([format!("{login:?}")]) {
         assert!(!text.contains("wonderland"), "{text}");
     }

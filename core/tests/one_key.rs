@@ -8,9 +8,9 @@ use std::time::Duration;
 use base64ct::{Base64, Encoding};
 use konko_core::auth::{Method, MethodSet};
 use konko_core::authorized_keys::AuthorizedKeys;
-use konko_core::crypto::{Curve, HashAlg, SigAlg};
+use konko_core::crypto::HashAlg;
 use konko_core::hosts::{KnownHosts, Verdict};
-use konko_core::keys::{KeyKind, KeyPair, PublicKey};
+use konko_core::keys::{KeyPair, KeyType, PublicKey, SigAlg};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink};
 
@@ -19,8 +19,9 @@ use konko_test::{key_of, rsa_key};
 
 /// A key of each kind.
 fn keys() -> Vec<Arc<KeyPair>> {
-    let curves = [Curve::P256, Curve::P384, Curve::P521].map(|curve| key_of(KeyKind::Ecdsa(curve), 9));
-    [key_of(KeyKind::Ed25519, 9), rsa_key()].into_iter().chain(curves).collect()
+    let curves = [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521]
+        .map(|kind| key_of(kind, 9));
+    [key_of(KeyType::ED25519, 9), rsa_key()].into_iter().chain(curves).collect()
 }
 
 /// Another way to write a key down.
@@ -196,7 +197,7 @@ fn a1_pk_ok_repeats_the_blob_as_it_came() {
     every(|key, spelling| {
         for blob in [&key.public().to_blob(), &spelling.blob].into_iter().take(1 + usize::from(spelling.read))
         {
-            for alg in key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RsaSha1) {
+            for alg in key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RSA_SHA1) {
                 let mut rig = server_for(key);
                 rig.send(&probe(*alg, blob));
                 assert_eq!(rig.expect(60), strings(60, &[alg.name().as_bytes(), blob]));
@@ -215,7 +216,7 @@ fn as27_a_key_is_one_factor_once() {
             orders.push((&spelling.blob, &own));
             orders.push((&spelling.blob, &spelling.blob));
         }
-        let algs = key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RsaSha1);
+        let algs = key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RSA_SHA1);
         for (first, second) in orders {
             let mut rig = server_for(key);
             let id = rig.peer.session_id.clone();
@@ -238,11 +239,11 @@ fn as27_a_key_is_one_factor_once() {
 /// A key that another one stands beside is a factor of its own still.
 #[test]
 fn as27_another_key_is_another_factor() {
-    let (one, two) = (key_of(KeyKind::Ed25519, 9), key_of(KeyKind::Ed25519, 10));
+    let (one, two) = (key_of(KeyType::ED25519, 9), key_of(KeyType::ED25519, 10));
     let mut rig = server_for(&one);
     rig.app.keys.push(two.public().clone());
     let id = rig.peer.session_id.clone();
-    let signed = [one, two].map(|key| rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id));
+    let signed = [one, two].map(|key| rig.peer.key_request("alice", &key, SigAlg::ED25519, &id));
     rig.send(&signed[0]);
     rig.expect(51);
     rig.send(&signed[1]);

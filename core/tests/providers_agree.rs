@@ -4,7 +4,8 @@
 mod crypto_support;
 
 use crypto_support::*;
-use konko_core::crypto::{Curve, Kex, Provider, SigAlg, kex};
+use konko_core::crypto::{Curve, Kex, Provider, kex};
+use konko_core::keys::SigAlg;
 use konko_core::provider::{aws_lc, best, rustcrypto};
 
 #[test]
@@ -101,12 +102,12 @@ fn signatures_are_the_same_bytes_and_take_the_same_from_the_generator() {
     let fixtures = RsaFixture::all();
     let scalar = pattern(66, 1);
     let mut keys = vec![
-        (ed25519_private(&[5; 32]), vec![SigAlg::Ed25519]),
-        (ecdsa_private(Curve::P256, &scalar[..32]), vec![SigAlg::EcdsaNistp256]),
-        (ecdsa_private(Curve::P384, &scalar[..48]), vec![SigAlg::EcdsaNistp384]),
-        (ecdsa_private(Curve::P521, &scalar[..65]), vec![SigAlg::EcdsaNistp521]),
+        (ed25519_private(&[5; 32]), vec![SigAlg::ED25519]),
+        (ecdsa_private(Curve::P256, &scalar[..32]), vec![SigAlg::ECDSA_NISTP256]),
+        (ecdsa_private(Curve::P384, &scalar[..48]), vec![SigAlg::ECDSA_NISTP384]),
+        (ecdsa_private(Curve::P521, &scalar[..65]), vec![SigAlg::ECDSA_NISTP521]),
     ];
-    let rsa = vec![SigAlg::RsaSha512, SigAlg::RsaSha256, SigAlg::RsaSha1];
+    let rsa = vec![SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1];
     keys.extend(fixtures.iter().map(|key| (key.private(), rsa.clone())));
     for (key, algs) in keys {
         let [a, b] = [rustcrypto(), aws_lc()].map(|p| p.signer(key.kind, &key.fields).unwrap());
@@ -132,12 +133,12 @@ fn flipped_and_misshapen_signatures_are_judged_the_same() {
     for byte in (0..key.sha256.len()).step_by(17) {
         let mut signature = key.sha256.clone();
         signature[byte] ^= 1;
-        assert!(judge(SigAlg::RsaSha256, &key.public(), &signature).is_err());
+        assert!(judge(SigAlg::RSA_SHA256, &key.public(), &signature).is_err());
     }
-    assert!(judge(SigAlg::RsaSha512, &key.public(), &key.sha256).is_err());
+    assert!(judge(SigAlg::RSA_SHA512, &key.public(), &key.sha256).is_err());
     let longer = [&[0], &key.sha256[..]].concat();
-    assert!(judge(SigAlg::RsaSha256, &key.public(), &longer).is_err());
-    assert!(judge(SigAlg::RsaSha256, &key.public(), &[]).is_err());
+    assert!(judge(SigAlg::RSA_SHA256, &key.public(), &longer).is_err());
+    assert!(judge(SigAlg::RSA_SHA256, &key.public(), &[]).is_err());
 
     for curve in [Curve::P256, Curve::P384, Curve::P521] {
         let (secret, point) = rustcrypto().ecdh_generate(curve, &mut rng(8));

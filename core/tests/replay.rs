@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::crypto::{Compression, SigAlg};
-use konko_core::keys::{KeyKind, KeyPair};
+use konko_core::crypto::Compression;
+use konko_core::keys::{KeyPair, KeyType, SigAlg};
 use konko_core::replay::{Divergence, Report, SecretTranscript, Setup, TranscriptError, replay};
 use konko_core::*;
 
@@ -78,8 +78,8 @@ impl Story {
 
 #[test]
 fn every_login_replays() {
-    let key = key_of(KeyKind::Ed25519, 9);
-    let alg = SigAlg::Ed25519;
+    let key = key_of(KeyType::ED25519, 9);
+    let alg = SigAlg::ED25519;
     let proofs = [
         Proof::Password("wonderland"),
         Proof::Key(key.clone(), alg),
@@ -95,7 +95,7 @@ fn every_login_replays() {
             proof,
         ]);
         let mut story = tell(configs(), (shell, host), closed);
-        story.keys = vec![key_of(KeyKind::Ed25519, 10), key.clone()];
+        story.keys = vec![key_of(KeyType::ED25519, 10), key.clone()];
         let [client, server] = story.replays();
         assert!(client.polls > 10 && client.calls > 5 && server.calls > 5, "{client:?} {server:?}");
     }
@@ -116,9 +116,9 @@ fn two_factors_and_an_expired_password_replay() {
 
 #[test]
 fn a_key_that_is_not_in_the_setup_is_named() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let host = Host { keys: vec![key.public().clone()], ..Host::default() };
-    let shell = Shell::new("exit 0").with_proofs([Proof::Key(key, SigAlg::Ed25519)]);
+    let shell = Shell::new("exit 0").with_proofs([Proof::Key(key, SigAlg::ED25519)]);
     let story = tell(configs(), (shell, host), closed);
     let [client, _] = story.setups();
     let d = replay(&story.transcripts[0], client).unwrap_err();

@@ -8,7 +8,7 @@ use konko_core::channel::{
     PtyRequest, Stream,
 };
 use konko_core::client::{AuthMethod, Password};
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::server::{Attempt, Verdict};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
@@ -48,7 +48,7 @@ fn say(conn: &mut Connection<dyn Side>, channel: ChannelId) {
 }
 
 fn key() -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([3; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([3; 32]))).unwrap();
     Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
 }
 

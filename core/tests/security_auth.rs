@@ -8,9 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::{Error, Fault, Phase, TimerKind};
-use konko_core::keys::{KeyKind, KeyPair};
+use konko_core::keys::{KeyPair, KeyType, SigAlg};
 use konko_core::msg;
 use konko_core::server::{Challenge, Verdict};
 use konko_core::transport::negotiate::{Policy, Role};
@@ -71,7 +70,7 @@ fn refused(rig: &mut Rig, message: &[u8]) {
 }
 
 fn user_key() -> Arc<KeyPair> {
-    key_of(KeyKind::Ed25519, 9)
+    key_of(KeyType::ED25519, 9)
 }
 
 // ---- our server: state ----
@@ -168,7 +167,7 @@ fn as03_the_service_may_be_asked_for_again() {
     let mut rig = server_for(&key);
     rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&signed);
     assert_eq!(rig.expect(51), failure("password", true));
     rig.send(&again);
@@ -197,7 +196,7 @@ fn as04_as23_the_user_does_not_change_on_the_way() {
     let mut rig = server_for(&key);
     rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&signed);
     assert_eq!(rig.expect(51), failure("password", true));
     rig.send(&Rig::password_request("bob", PASSWORD));
@@ -207,7 +206,7 @@ fn as04_as23_the_user_does_not_change_on_the_way() {
     let mut rig = server_for(&key);
     rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&signed);
     rig.expect(51);
     rig.send(&Rig::password_request("alice", PASSWORD));
@@ -396,7 +395,7 @@ fn as19_a_truncated_request_says_nothing_about_the_user() {
     let key = user_key();
     let mut rig = server_for(&key);
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     let requests = |user: &str| {
         let mut signed = signed.clone();
         signed[5..10].copy_from_slice(user.as_bytes());
@@ -434,7 +433,7 @@ fn as20_every_refusal_takes_the_same_time() {
         }
         rig.now.since(from)
     };
-    let mut signed = Rig::new(Role::Server).peer.key_request("alice", &key, SigAlg::Ed25519, &[1; 32]);
+    let mut signed = Rig::new(Role::Server).peer.key_request("alice", &key, SigAlg::ED25519, &[1; 32]);
     signed.truncate(signed.len());
     let first = reply_after(&Rig::password_request("alice", "wrong"));
     assert!(first >= Duration::from_millis(5) && first < Duration::from_millis(10), "{first:?}");

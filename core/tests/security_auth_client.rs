@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use konko_core::Blocked;
 use konko_core::client::{AuthMethod, Password};
-use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::{Fault, UsageError};
-use konko_core::keys::{KeyKind, KeyPair, signature};
+use konko_core::keys::{KeyPair, KeyType, SigAlg, signature};
 use konko_core::server::Verdict;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink};
@@ -45,7 +44,7 @@ fn client(proofs: Vec<Proof>) -> Rig {
 }
 
 fn user_key() -> Arc<KeyPair> {
-    key_of(KeyKind::Ed25519, 9)
+    key_of(KeyType::ED25519, 9)
 }
 
 fn server() -> Rig {
@@ -292,7 +291,7 @@ fn ac03_message_60_means_what_was_asked() {
 #[test]
 fn ac04_pk_ok_is_for_the_key_that_was_asked_about() {
     let (key, rsa) = (user_key(), rsa_key());
-    let other = key_of(KeyKind::Ed25519, 10);
+    let other = key_of(KeyType::ED25519, 10);
     let changed = |key: &KeyPair| {
         let mut blob = key.public().to_blob();
         *blob.last_mut().unwrap() ^= 2;
@@ -324,7 +323,8 @@ fn ac04_pk_ok_is_for_the_key_that_was_asked_about() {
 /// with the algorithm that was asked about.
 #[test]
 fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
-    let curves = [Curve::P256, Curve::P384, Curve::P521].map(|curve| key_of(KeyKind::Ecdsa(curve), 9));
+    let curves = [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521]
+        .map(|kind| key_of(kind, 9));
     for key in [user_key(), rsa_key()].iter().chain(&curves) {
         let own = key.public().to_blob();
         let mut blobs = vec![own];
@@ -357,9 +357,9 @@ fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
 /// is a signature that was not.
 #[test]
 fn c6_zeros_before_the_numbers_of_an_ecdsa_signature() {
-    for curve in [Curve::P256, Curve::P384, Curve::P521] {
-        let key = key_of(KeyKind::Ecdsa(curve), 9);
-        let alg = SigAlg::from_name(curve.key_type()).unwrap();
+    for kind in [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521] {
+        let key = key_of(kind, 9);
+        let alg = kind.signature_algorithms()[0];
         for zeros in [[1, 0], [0, 1], [3, 5], [100, 1900], [2100, 0]] {
             let good = zeros[0] < 2048;
             // A user's key that signs elsewhere.
@@ -499,12 +499,12 @@ fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
         rig.send(&strings(6, &[b"ssh-userauth"]));
         let algs = rig.conn_client().signature_algorithms(key.public());
         let expected: &[SigAlg] = match list {
-            Some("rsa-sha2-256") => &[SigAlg::RsaSha256],
-            Some("rsa-sha2-512,ssh-rsa") => &[SigAlg::RsaSha512],
-            _ => &[SigAlg::RsaSha512, SigAlg::RsaSha256],
+            Some("rsa-sha2-256") => &[SigAlg::RSA_SHA256],
+            Some("rsa-sha2-512,ssh-rsa") => &[SigAlg::RSA_SHA512],
+            _ => &[SigAlg::RSA_SHA512, SigAlg::RSA_SHA256],
         };
         assert_eq!(algs, expected, "{list:?}");
-        let sha1 = AuthMethod::PublicKey { key: &key, alg: SigAlg::RsaSha1 };
+        let sha1 = AuthMethod::PublicKey { key: &key, alg: SigAlg::RSA_SHA1 };
         assert_eq!(rig.conn_client().authenticate("alice", sha1), Err(UsageError::KeyMismatch));
     }
 }
@@ -512,7 +512,7 @@ fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
 #[test]
 fn ac09_ac10_a_signature_from_outside_is_checked_before_it_leaves() {
     let key = user_key();
-    let other = key_of(KeyKind::Ed25519, 10);
+    let other = key_of(KeyType::ED25519, 10);
     type Damage = fn(&mut Vec<u8>);
     let damages: [Damage; 6] = [
         |s| s.clear(),
@@ -524,13 +524,13 @@ fn ac09_ac10_a_signature_from_outside_is_checked_before_it_leaves() {
     ];
     for (damage, signer) in damages.iter().map(|d| (Some(d), &key)).chain([(None, &other), (None, &key)]) {
         let mut rig = client(vec![]);
-        let external = AuthMethod::ExternalKey { key: key.public(), alg: SigAlg::Ed25519 };
+        let external = AuthMethod::ExternalKey { key: key.public(), alg: SigAlg::ED25519 };
         rig.conn_client().authenticate("alice", external).unwrap();
         rig.run();
         assert_eq!(rig.blocked, Some(Blocked::Decision));
         let ticket = rig.app.sign_tickets.pop().unwrap();
         let message = rig.conn_client().sign_request(&ticket).unwrap().message.to_vec();
-        let mut blob = signer.sign(SigAlg::Ed25519, &message, &mut rig.peer.rng).unwrap();
+        let mut blob = signer.sign(SigAlg::ED25519, &message, &mut rig.peer.rng).unwrap();
         if let Some(damage) = damage {
             damage(&mut blob);
         }

@@ -325,7 +325,7 @@ fn g1_an_empty_body_is_never_more_welcome_than_a_full_one() {
 
 /// Valid messages with the state they are for.
 fn valid() -> Vec<(At, Role, Vec<u8>)> {
-    let key = key_of(konko_core::keys::KeyKind::Ed25519, 9);
+    let key = key_of(konko_core::keys::KeyType::ED25519, 9);
     let mut password = strings(50, &[b"alice", b"ssh-connection", b"password"]);
     password.push(0);
     password.put_string(b"wrong");

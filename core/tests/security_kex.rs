@@ -4,9 +4,9 @@
 mod host_key;
 
 use konko_core::Blocked;
-use konko_core::crypto::{Cipher, Curve, Kex, Mac, SigAlg};
+use konko_core::crypto::{Cipher, Kex, Mac};
 use konko_core::error::{Denied, Error, Fault};
-use konko_core::keys::KeyKind;
+use konko_core::keys::{KeyType, SigAlg};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
@@ -595,7 +595,7 @@ fn k31_rsa_key_exchange_does_not_exist() {
 
 #[test]
 fn a_client_offers_the_key_it_was_given() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let mut rig = Rig::new(Role::Client);
     rig.app.proofs = vec![Proof::Key(key)];
     rig.service();

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use counting::{Broken, VERIFIED};
 use konko_core::TransportConfig;
-use konko_core::crypto::{Curve, SigAlg};
 use konko_core::error::Fault;
-use konko_core::keys::KeyKind;
+use konko_core::keys::{KeyType, SigAlg};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
@@ -88,7 +87,7 @@ fn k22_r20_weak_algorithms_and_compression_are_nobodys_first_choice() {
 
 #[test]
 fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
-    let key = key_of(KeyKind::Ed25519, 9);
+    let key = key_of(KeyType::ED25519, 9);
     let mut transport = transport(Policy::Modern);
     transport.provider = &Broken;
     let mut rig = Rig::server(server_config(transport));
@@ -98,7 +97,7 @@ fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
     let mut tries = 0;
     while rig.error.is_none() {
         // It is right, which only a verifier can say.
-        let request = rig.peer.key_request("alice", &key, SigAlg::Ed25519, &id);
+        let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
         rig.send(&request);
         rig.wait(Duration::from_secs(1));
         tries += 1;
@@ -111,8 +110,8 @@ fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
 
 #[test]
 fn a7_no_signature_is_looked_at_before_the_key_may_be_used() {
-    let known = key_of(KeyKind::Ed25519, 9);
-    for unknown in [key_of(KeyKind::Ed25519, 10), key_of(KeyKind::Ecdsa(Curve::P521), 11), rsa_key()] {
+    let known = key_of(KeyType::ED25519, 9);
+    for unknown in [key_of(KeyType::ED25519, 10), key_of(KeyType::ECDSA_NISTP521, 11), rsa_key()] {
         let mut transport = transport(Policy::Modern);
         transport.provider = &Broken;
         let mut rig = Rig::server(server_config(transport));
@@ -129,7 +128,7 @@ fn a7_no_signature_is_looked_at_before_the_key_may_be_used() {
             assert_eq!(VERIFIED.get(), before, "{alg} {round}");
             *request.last_mut().unwrap() ^= 1;
         }
-        let request = rig.peer.key_request("alice", &known, SigAlg::Ed25519, &id);
+        let request = rig.peer.key_request("alice", &known, SigAlg::ED25519, &id);
         rig.send(&request);
         assert_eq!(VERIFIED.get(), before + 1, "after a yes");
     }

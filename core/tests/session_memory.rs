@@ -10,7 +10,7 @@ use konko_core::auth::{Method, MethodSet};
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
 use konko_core::client::{AuthMethod, Password};
 use konko_core::crypto::*;
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::server::{Attempt, Challenge, Verdict};
 use konko_core::wire::SshStr;
 use konko_core::*;
@@ -98,7 +98,7 @@ fn config(kex: Kex, cipher: Cipher, compression: Compression) -> TransportConfig
 
 fn host_key() -> Arc<KeyPair> {
     let mut rng = Rng::from_seed(&Seed::new([7; 32]));
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut rng).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut rng).unwrap();
     Arc::new(key.key_pair(inner()).unwrap())
 }
 

@@ -3,7 +3,7 @@
 use konko_test::apps::{Host, Proof, Shell, all_methods, source_byte};
 use konko_test::{Pair, host_key, key_of, transport_config};
 
-use konko_core::keys::KeyKind;
+use konko_core::keys::KeyType;
 use konko_core::*;
 
 fn configs() -> (ClientConfig, ServerConfig) {
@@ -39,8 +39,8 @@ fn data_goes_both_ways() {
 
 #[test]
 fn every_way_to_authenticate() {
-    let key = key_of(KeyKind::Ed25519, 9);
-    let alg = crypto::SigAlg::Ed25519;
+    let key = key_of(KeyType::ED25519, 9);
+    let alg = keys::SigAlg::ED25519;
     for proof in [
         Proof::Password("wonderland"),
         Proof::Key(key.clone(), alg),
@@ -56,14 +56,16 @@ fn every_way_to_authenticate() {
 
 #[test]
 fn rsa_keys_sign_as_the_servers_ext_info_says() {
-    use crypto::SigAlg::{Ed25519, RsaSha256, RsaSha512};
     let file = include_bytes!("data/keys/rsa");
     let rsa = keys::PrivateKey::load(file, None).unwrap().key_pair(provider::rustcrypto()).unwrap();
     for (taken, expected) in [
-        (vec![RsaSha256], vec![RsaSha256]),
-        (vec![Ed25519, RsaSha256, RsaSha512], vec![RsaSha512, RsaSha256]),
+        (vec![keys::SigAlg::RSA_SHA256], vec![keys::SigAlg::RSA_SHA256]),
+        (
+            vec![keys::SigAlg::ED25519, keys::SigAlg::RSA_SHA256, keys::SigAlg::RSA_SHA512],
+            vec![keys::SigAlg::RSA_SHA512, keys::SigAlg::RSA_SHA256],
+        ),
         // A list without any RSA is not believed: OpenSSH 7.4 leaves them out.
-        (vec![Ed25519], vec![RsaSha512, RsaSha256]),
+        (vec![keys::SigAlg::ED25519], vec![keys::SigAlg::RSA_SHA512, keys::SigAlg::RSA_SHA256]),
     ] {
         let mut transport = transport_config();
         transport.algorithms.user_key = taken;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use counting::{Broken, EXPONENT, RAISED};
 use konko_core::crypto::kex::{Ephemeral, PublicValue};
-use konko_core::crypto::{Curve, Kex, Provider, SigAlg};
+use konko_core::crypto::{Kex, Provider};
 use konko_core::error::Fault;
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
 use konko_core::provider::{best, rustcrypto};
 use konko_core::transport::negotiate::Policy;
 use konko_core::{Blocked, Rng, Seed, ServerConfig, TransportConfig, msg};
@@ -88,10 +88,10 @@ const MOST: Duration = Duration::from_millis(5);
 fn key(name: &str, provider: &'static dyn Provider) -> Arc<KeyPair> {
     let made = |kind| PrivateKey::generate(kind, &mut Rng::from_seed(&Seed::new([7; 32]))).unwrap();
     let key = match name {
-        "ed25519" => made(KeyKind::Ed25519),
-        "p256" => made(KeyKind::Ecdsa(Curve::P256)),
-        "p384" => made(KeyKind::Ecdsa(Curve::P384)),
-        "p521" => made(KeyKind::Ecdsa(Curve::P521)),
+        "ed25519" => made(KeyType::ED25519),
+        "p256" => made(KeyType::ECDSA_NISTP256),
+        "p384" => made(KeyType::ECDSA_NISTP384),
+        "p521" => made(KeyType::ECDSA_NISTP521),
         rsa => {
             let path = format!("{}/tests/data/host_keys/{rsa}", env!("CARGO_MANIFEST_DIR"));
             PrivateKey::load(&std::fs::read(path).unwrap(), None).unwrap()

@@ -3,7 +3,8 @@
 mod crypto_support;
 
 use crypto_support::*;
-use konko_core::crypto::{Cipher, Curve, Digest, HashAlg, Mac, Protection, Provider, SigAlg};
+use konko_core::crypto::{Cipher, Curve, Digest, HashAlg, Mac, Protection, Provider};
+use konko_core::keys::SigAlg;
 
 fn hash(provider: &dyn Provider, alg: HashAlg, parts: &[&[u8]]) -> Vec<u8> {
     Digest::of(provider, alg, parts).as_bytes().to_vec()
@@ -299,7 +300,7 @@ fn ed25519_of_rfc_8032() {
             let signer = p.signer("ssh-ed25519", &ed25519_private(&hex32(secret)).fields).unwrap();
             assert_eq!(signer.sign(None, &message, &mut rng(0)).unwrap(), signature);
             let public = ed25519(&hex(public));
-            assert!(verify(p, SigAlg::Ed25519, &public, &message, &signature).is_ok());
+            assert!(verify(p, SigAlg::ED25519, &public, &message, &signature).is_ok());
         }
     }
 }
@@ -363,9 +364,9 @@ fn rsa_signatures_are_openssls() {
         for key in RsaFixture::all() {
             let signer = p.signer("ssh-rsa", &key.private().fields).unwrap();
             let signatures = [
-                (SigAlg::RsaSha512, &key.sha512),
-                (SigAlg::RsaSha256, &key.sha256),
-                (SigAlg::RsaSha1, &key.sha1),
+                (SigAlg::RSA_SHA512, &key.sha512),
+                (SigAlg::RSA_SHA256, &key.sha256),
+                (SigAlg::RSA_SHA1, &key.sha1),
             ];
             for (alg, expected) in signatures {
                 let signature = signer.sign(alg.hash(), b"konko", &mut rng(7)).unwrap();

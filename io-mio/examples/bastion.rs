@@ -21,7 +21,7 @@ use konko_mio::core::channel::{
 };
 use konko_mio::core::client::{AuthMethod, Password};
 use konko_mio::core::crypto::HashAlg;
-use konko_mio::core::keys::{KeyKind, PrivateKey};
+use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
@@ -260,7 +260,7 @@ impl App for Bastion {
 pub(crate) fn server_config() -> Result<ServerConfig, Box<dyn Error>> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
     let key = Arc::new(key.key_pair(provider::best())?);
     let mut config = ServerConfig::new(TransportConfig::new(provider::best()), vec![key]);
     config.offload = true;

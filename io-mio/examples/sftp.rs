@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
-use konko_mio::core::keys::{KeyKind, PrivateKey};
+use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
 use konko_mio::core::sftp::{self, Backend, MemoryFs, MsgBuf, ServerConfig as SftpConfig};
 use konko_mio::core::{
@@ -170,7 +170,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
     let provider = provider::best();
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
     let config = ServerConfig::new(TransportConfig::new(provider), vec![Arc::new(key.key_pair(provider)?)]);
     let mut server = Loop::new(Settings::default())?;
     let listener = konko_mio::bind(addr, false)?;

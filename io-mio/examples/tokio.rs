@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, Stream};
-use konko_mio::core::keys::{KeyKind, PrivateKey};
+use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
 use konko_mio::core::*;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -101,7 +101,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
         Ok(Seed::new(seed))
     };
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&random()?))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&random()?))?;
     let key = Arc::new(key.key_pair(provider::best())?);
     let config = Arc::new(ServerConfig::new(TransportConfig::new(provider::best()), vec![key]));
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:2222".into());

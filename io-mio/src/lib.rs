@@ -13,7 +13,7 @@
 //! use std::sync::Arc;
 //! use konko_mio::core::admission::AdmissionLimits;
 //! use konko_mio::core::channel::{ChannelEvent, ChannelRequest, Stream};
-//! use konko_mio::core::keys::{KeyKind, PrivateKey};
+//! use konko_mio::core::keys::{KeyType, PrivateKey};
 //! use konko_mio::core::server::{Attempt, Verdict};
 //! use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
 //! use konko_mio::{App, ConnId, Hub, Loop, Settings, Workers};
@@ -55,7 +55,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let random = [0; 32];
-//! let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new(random)))?;
+//! let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(random)))?;
 //! let key = Arc::new(key.key_pair(provider::best())?);
 //! let mut config = ServerConfig::new(TransportConfig::new(provider::best()), vec![key]);
 //! // The costly part of key exchanges goes to worker threads.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
 use konko_mio::core::admission::{AdmissionLimits, Penalty, Refused};
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
-use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::server::{Attempt, AuthRejection, AuthResult, AuthTicket, Verdict};
 use konko_mio::core::wire::SshStr;
@@ -31,7 +31,7 @@ fn login(addr: std::net::SocketAddr) -> Client {
 }
 
 fn user_key() -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
     Arc::new(key.key_pair(provider::best()).unwrap())
 }
 

@@ -3,12 +3,11 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use konko_core::crypto::SigAlg;
 use konko_core::hosts::{
     Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, NewHost, Pin, Reading, Settled, Trust, Unknown,
     UnknownHost,
 };
-use konko_core::keys::PublicKey;
+use konko_core::keys::{PublicKey, SigAlg};
 use konko_core::wire::SshStr;
 
 use crate::notice::Notice;

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use konko::core::keys::{KeyKind, PrivateKey, PublicKey};
+use konko::core::keys::{KeyType, PrivateKey, PublicKey};
 use konko::core::{Rng, Seed};
 use konko::{Answer, Client, ClientOptions, ErrorKind, HostKeys, KnownHostsFiles, Notice};
 use support::serve;
@@ -39,7 +39,7 @@ impl Rig {
         let any = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
         let key = Client::connect(addr, any).unwrap().host_key().unwrap();
         let other =
-            PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([77; 32]))).unwrap();
+            PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([77; 32]))).unwrap();
         Rig { addr, key, other: other.public().clone(), dir: tempfile::tempdir().unwrap() }
     }
 

@@ -8,8 +8,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use konko::core::client::Password;
-use konko::core::crypto::{Curve, HashAlg, SigAlg};
-use konko::core::keys::{KeyKind, KeyPair, PublicKey};
+use konko::core::crypto::HashAlg;
+use konko::core::keys::{KeyPair, KeyType, PublicKey, SigAlg};
 use konko::core::wire::Reader;
 use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys, Outcome, PasswordPrompt};
 use odd_server::{OddServer, RawPeer, failure, key_of, rsa_key, serve, serve_as, strings};
@@ -21,7 +21,7 @@ fn connect(addr: std::net::SocketAddr) -> Client {
 /// Everything that a client can try, in OpenSSH's order, after `first`.
 fn everything(first: Auth<'static>) -> Auth<'static> {
     first
-        .key(key_of(KeyKind::Ed25519, 9))
+        .key(key_of(KeyType::ED25519, 9))
         .interactive(1, |q| Some(q.questions.iter().map(|_| Password::new("hush")).collect()))
         .password("wonderland")
 }
@@ -114,7 +114,7 @@ fn c2_the_last_list_counts_and_an_empty_one_is_none() {
 #[test]
 fn c5_a_key_elsewhere_signs_though_pk_ok_names_another_algorithm_of_its_kind() {
     let keys: [Arc<KeyPair>; 3] =
-        [rsa_key(), key_of(KeyKind::Ed25519, 9), key_of(KeyKind::Ecdsa(Curve::P384), 9)];
+        [rsa_key(), key_of(KeyType::ED25519, 9), key_of(KeyType::ECDSA_NISTP384, 9)];
     for (key, names) in keys.iter().map(|key| (key, key.public().sig_algs())) {
         for name in names.iter().map(|alg| alg.name()) {
             let addr = serve(move |server| {
@@ -128,7 +128,7 @@ fn c5_a_key_elsewhere_signs_though_pk_ok_names_another_algorithm_of_its_kind() {
                         }
                         "publickey" => {
                             // It was signed with what was asked about, which is never SHA-1.
-                            assert_ne!(r.string().unwrap(), SigAlg::RsaSha1.name().as_bytes());
+                            assert_ne!(r.string().unwrap(), SigAlg::RSA_SHA1.name().as_bytes());
                             return server.let_in();
                         }
                         _ => server.send(&[failure("publickey")]),
@@ -176,7 +176,7 @@ fn c7_slips_of_a_server_around_success_end_nothing() {
         server.send(&[failure("publickey"), refusal]);
     });
     let client = connect(addr);
-    client.login("alice", Auth::new().key(key_of(KeyKind::Ed25519, 9))).unwrap();
+    client.login("alice", Auth::new().key(key_of(KeyType::ED25519, 9))).unwrap();
     let error = client.session().unwrap_err();
     assert!(error.to_string().contains("not here"), "the server answered: {error}");
 }

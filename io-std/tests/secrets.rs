@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use konko::core::auth::{Method, MethodSet};
 use konko::core::client::Password;
-use konko::core::keys::{KeyKind, PrivateKey};
+use konko::core::keys::{KeyType, PrivateKey};
 use konko::core::server::Challenge;
 use konko::core::{Rng, Seed};
 use konko::server::{
@@ -180,7 +180,7 @@ fn a14_freed_memory_holds_no_secret_of_a_session() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("key");
     let mut rng = Rng::from_seed(&Seed::new([3; 32]));
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut rng).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut rng).unwrap();
     std::fs::write(&file, key.to_openssh(Some((PASSPHRASE.as_bytes(), 1)), &mut rng).unwrap().as_bytes())
         .unwrap();
     // The watcher does find what is not wiped, in any thread.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodSet};
 use konko::core::client::Password;
-use konko::core::keys::{KeyKind, PrivateKey};
+use konko::core::keys::{KeyType, PrivateKey};
 use konko::core::server::Challenge;
 use konko::server::{AuthAttempt, AuthOutcome, Connection, Control, Credential, Handler, KeyProbe, Program};
 use konko::server::{ChannelKind, ChannelOpen, GlobalRequest, Request, Server, ServerOptions, Session};
@@ -317,7 +317,7 @@ fn c23_one_place_sees_every_attempt_and_what_came_of_it() {
     let server = Server::listen("127.0.0.1:0", options().methods(all).max_auth_tries(3), app).unwrap();
     let key = || {
         let seed = konko::core::Seed::new([3; 32]);
-        let key = PrivateKey::generate(KeyKind::Ed25519, &mut konko::core::Rng::from_seed(&seed)).unwrap();
+        let key = PrivateKey::generate(KeyType::ED25519, &mut konko::core::Rng::from_seed(&seed)).unwrap();
         Arc::new(key.key_pair(konko::core::provider::best()).unwrap())
     };
     let told = || -> Vec<String> { std::iter::from_fn(|| seen.try_recv().ok()).collect() };

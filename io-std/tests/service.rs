@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko::core::authorized_keys::AuthorizedKeys;
-use konko::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko::core::provider::best;
 use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
@@ -14,7 +14,7 @@ use konko::server::{Programs, Server, ServerOptions, Service, System};
 use konko::{Auth, Client, ClientOptions, ErrorKind, Exit, HostKeys, Pty};
 
 fn key(n: u8) -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([n; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([n; 32]))).unwrap();
     Arc::new(key.key_pair(best()).unwrap())
 }
 

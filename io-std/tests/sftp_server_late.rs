@@ -12,7 +12,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use konko::core::channel::WindowConfig;
-use konko::core::keys::{KeyKind, PrivateKey};
+use konko::core::keys::{KeyType, PrivateKey};
 use konko::core::provider;
 use konko::core::sftp::MAX_DATA;
 use konko::core::{Rng, Seed};
@@ -288,7 +288,7 @@ struct Rig {
 fn rig(store: ObjectStore, options: &SftpOptions) -> Rig {
     let store = Arc::new(store);
     let database = Database::open(":memory:").unwrap();
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([3; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([3; 32]))).unwrap();
     let key = Arc::new(key.key_pair(provider::best()).unwrap());
     database.add("alice", &key.public().to_openssh_line(""), true, 1000).unwrap();
     let server = object_store::listen("127.0.0.1:0", Arc::clone(&store), database.clone()).unwrap();

@@ -9,7 +9,7 @@ use konko_core::auth::{Method, MethodSet};
 use konko_core::channel::{ChannelEvent, ChannelId, OpenKind, Stream};
 use konko_core::client::{AuthMethod, Password};
 use konko_core::crypto::Provider;
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::server::Verdict;
 use konko_core::*;
 
@@ -24,7 +24,7 @@ pub struct Ends {
 
 pub fn host_key(provider: &'static dyn Provider) -> Arc<KeyPair> {
     let mut rng = Rng::from_seed(&Seed::new([3; 32]));
-    Arc::new(PrivateKey::generate(KeyKind::Ed25519, &mut rng).unwrap().key_pair(provider).unwrap())
+    Arc::new(PrivateKey::generate(KeyType::ED25519, &mut rng).unwrap().key_pair(provider).unwrap())
 }
 
 impl Ends {

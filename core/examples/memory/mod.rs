@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::login::{Answer, Login, Question, Way};
 use konko_core::server::{Attempt, Verdict};
 use konko_core::*;
 
 /// A host key. Real programs take the seed from the operating system.
 pub fn host_key() -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([1; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([1; 32]))).unwrap();
     Arc::new(key.key_pair(provider::best()).unwrap())
 }
 

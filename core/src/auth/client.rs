@@ -12,9 +12,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::{CONNECTION_SERVICE, Method, Told};
-use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, UsageError};
-use crate::keys::{KeyPair, PublicKey, signature};
+use crate::keys::{KeyPair, PublicKey, SigAlg, signature};
 use crate::msg::{
     self, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
     UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
@@ -522,10 +521,11 @@ impl Userauth {
 
     /// Remembers which signatures the server takes (RFC 8308 §3.1). A second EXT_INFO replaces the
     /// first, also in what it leaves out (§2.4).
-    pub(crate) fn on_ext_info(&mut self, info: &ExtInfo<'_>) {
+    pub(crate) fn on_ext_info(&mut self, transport: &Transport, info: &ExtInfo<'_>) {
         let value = info.iter().find(|(name, _)| *name == b"server-sig-algs").map(|(_, value)| value);
         let list = value.and_then(|v| NameList::parse(v).ok());
-        self.server_sig_algs = list.map(|l| l.iter().filter_map(SigAlg::from_name).collect());
+        let ours = transport.config().algorithms.user_key.iter().copied();
+        self.server_sig_algs = list.map(|theirs| ours.filter(|alg| theirs.contains(alg.name())).collect());
     }
 
     /// How to sign with `key` here: what the policy allows and the server takes, best first. A
@@ -551,8 +551,8 @@ fn fit(transport: &Transport, key: &PublicKey, alg: SigAlg) -> Result<(), UsageE
 /// kind. Devices say `ssh-rsa` where they were asked about `rsa-sha2-512`; what will sign is what was
 /// asked about (OpenSSH `input_userauth_pk_ok`).
 fn confirms(m: &UserauthPkOk<'_>, key: &PublicKey) -> bool {
-    let named = m.algorithm.to_str().and_then(SigAlg::from_name);
-    named.is_some_and(|alg| key.fits(alg)) && PublicKey::from_blob(m.key).as_ref() == Ok(key)
+    let named = |alg: &SigAlg| alg.name().as_bytes() == m.algorithm.as_bytes();
+    key.sig_algs().iter().any(named) && PublicKey::from_blob_with(key.kind(), m.key).as_ref() == Ok(key)
 }
 
 /// The fields of a publickey request before the signature.

@@ -32,9 +32,8 @@ pub(crate) use self::delay::secret_of;
 use self::fields::{KeyFields, PasswordFields};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
 use super::{CONNECTION_SERVICE, Method, MethodSet, Told, USERAUTH_SERVICE};
-use crate::crypto::SigAlg;
 use crate::error::{Failure, Fault, UsageError};
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, SigAlg};
 use crate::msg::{
     MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure,
     UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest,
@@ -318,13 +317,10 @@ impl Userauth {
         }
         self.offer.algorithm = m.algorithm.as_bytes().to_vec();
         // The policy decides before any key parser sees the blob (AS-08).
-        let alg = m
-            .algorithm
-            .to_str()
-            .and_then(SigAlg::from_name)
-            .filter(|a| open.config().algorithms.user_key.contains(a));
+        let named = |alg: &&SigAlg| alg.name().as_bytes() == m.algorithm.as_bytes();
+        let alg = open.config().algorithms.user_key.iter().find(named).copied();
         let Some(alg) = alg else { return self.refuse(open, AuthRejection::Algorithm) };
-        let key = PublicKey::from_blob(m.blob).ok();
+        let key = PublicKey::from_blob_with(alg.key_type(), m.blob).ok();
         self.offer.key = key.clone().map(|key| (key, alg));
         let key = key
             .filter(|k| k.fits(alg) && open.config().limits.allow(k))

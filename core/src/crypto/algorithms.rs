@@ -113,26 +113,6 @@ algorithms! {
 }
 
 algorithms! {
-    /// Signature algorithms; a public key *type* may have several (RFC 8332).
-    SigAlg {
-        /// RFC 8709.
-        Ed25519 = "ssh-ed25519",
-        /// RFC 5656.
-        EcdsaNistp256 = "ecdsa-sha2-nistp256",
-        /// RFC 5656.
-        EcdsaNistp384 = "ecdsa-sha2-nistp384",
-        /// RFC 5656.
-        EcdsaNistp521 = "ecdsa-sha2-nistp521",
-        /// RFC 8332.
-        RsaSha512 = "rsa-sha2-512",
-        /// RFC 8332.
-        RsaSha256 = "rsa-sha2-256",
-        /// RSA with SHA-1 (RFC 4253); policy `Compat`.
-        RsaSha1 = "ssh-rsa",
-    }
-}
-
-algorithms! {
     /// Compression methods.
     Compression {
         /// No compression.
@@ -340,26 +320,5 @@ impl Mac {
     /// Encrypt-then-MAC: the length goes in clear and the MAC covers the ciphertext.
     pub const fn etm(self) -> bool {
         matches!(self, Self::HmacSha256Etm | Self::HmacSha512Etm | Self::HmacSha1Etm)
-    }
-}
-
-impl SigAlg {
-    /// The name of the public key type that makes such signatures.
-    pub const fn key_type(self) -> &'static str {
-        match self {
-            Self::RsaSha512 | Self::RsaSha256 | Self::RsaSha1 => "ssh-rsa",
-            other => other.name(),
-        }
-    }
-
-    /// The hash inside; Ed25519 hashes by itself.
-    pub const fn hash(self) -> Option<HashAlg> {
-        match self {
-            Self::Ed25519 => None,
-            Self::EcdsaNistp256 | Self::RsaSha256 => Some(HashAlg::Sha256),
-            Self::EcdsaNistp384 => Some(HashAlg::Sha384),
-            Self::EcdsaNistp521 | Self::RsaSha512 => Some(HashAlg::Sha512),
-            Self::RsaSha1 => Some(HashAlg::Sha1),
-        }
     }
 }

@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac, SigAlg};
+pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac};
 pub use policy::Policy;
 pub(crate) use secret::{Scrubbed, exact, grow};
 pub use secret::{Secret, SharedSecret};

@@ -40,8 +40,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{Hints, HostKeyProblem, Known, KnownHosts, NewHost, Problem, Verdict, canonical};
-use crate::crypto::{HashAlg, SigAlg};
-use crate::keys::{Fingerprint, PublicKey};
+use crate::crypto::HashAlg;
+use crate::keys::{Fingerprint, PublicKey, SigAlg};
 use crate::text::Location;
 
 /// Damaged lines that somebody is told of.

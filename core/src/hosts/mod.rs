@@ -29,8 +29,8 @@ pub use name::{BadHostName, canonical};
 pub use problem::HostKeyProblem;
 pub use verdict::{Damage, Hints, Known, Unreadable, Verdict, Warning};
 
-use crate::crypto::{HashAlg, SigAlg};
-use crate::keys::{PublicKey, sig_algs_of};
+use crate::crypto::HashAlg;
+use crate::keys::{PublicKey, SigAlg, sig_algs_of};
 use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
 use broken::{Broken, Remains};
 use line::{Line, Marker, is_pattern};

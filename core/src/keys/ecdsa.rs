@@ -6,15 +6,36 @@ use sec1::EcPrivateKey;
 use sec1::der::Decode;
 use zeroize::Zeroizing;
 
-use super::key_type::{Halves, KeyFormat};
-use super::{FOREIGN, KeyError, signature};
+use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SigAlg, signature};
 use crate::crypto::fields::{EcdsaPrivate, EcdsaPublic};
-use crate::crypto::{BadSignature, Curve, SigAlg};
+use crate::crypto::{BadSignature, Curve};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink, minimal};
 
 /// RFC 5656.
-pub(super) struct Ecdsa(pub(super) Curve);
+struct Ecdsa(Curve);
+
+impl KeyType {
+    /// RFC 5656; for peers without Ed25519, and for FIPS.
+    pub const ECDSA_NISTP256: Self = Self::new(&Ecdsa(Curve::P256));
+    /// RFC 5656.
+    pub const ECDSA_NISTP384: Self = Self::new(&Ecdsa(Curve::P384));
+    /// RFC 5656.
+    pub const ECDSA_NISTP521: Self = Self::new(&Ecdsa(Curve::P521));
+}
+
+const fn algorithm(curve: Curve, kind: KeyType) -> Algorithm {
+    Algorithm::new(curve.key_type(), kind).hash(curve.hash())
+}
+
+impl SigAlg {
+    /// RFC 5656.
+    pub const ECDSA_NISTP256: Self = Self::new(&const { algorithm(Curve::P256, KeyType::ECDSA_NISTP256) });
+    /// RFC 5656.
+    pub const ECDSA_NISTP384: Self = Self::new(&const { algorithm(Curve::P384, KeyType::ECDSA_NISTP384) });
+    /// RFC 5656.
+    pub const ECDSA_NISTP521: Self = Self::new(&const { algorithm(Curve::P521, KeyType::ECDSA_NISTP521) });
+}
 
 /// `id-ecPublicKey` (RFC 5480 §2.1.1).
 pub(super) const EC: &str = "1.2.840.10045.2.1";
@@ -65,9 +86,9 @@ impl KeyFormat for Ecdsa {
 
     fn algorithms(&self) -> &'static [SigAlg] {
         match self.0 {
-            Curve::P256 => &[SigAlg::EcdsaNistp256],
-            Curve::P384 => &[SigAlg::EcdsaNistp384],
-            Curve::P521 => &[SigAlg::EcdsaNistp521],
+            Curve::P256 => &[SigAlg::ECDSA_NISTP256],
+            Curve::P384 => &[SigAlg::ECDSA_NISTP384],
+            Curve::P521 => &[SigAlg::ECDSA_NISTP521],
         }
     }
 

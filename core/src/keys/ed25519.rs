@@ -2,15 +2,24 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
-use super::key_type::{Halves, KeyFormat};
-use super::{FOREIGN, KeyError, signature};
+use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SigAlg, signature};
+use crate::crypto::BadSignature;
 use crate::crypto::fields::{Ed25519Private, Ed25519Public};
-use crate::crypto::{BadSignature, SigAlg};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
 
 /// RFC 8709.
-pub(super) struct Ed25519;
+struct Ed25519;
+
+impl KeyType {
+    /// RFC 8709. The default choice for a new key.
+    pub const ED25519: Self = Self::new(&Ed25519);
+}
+
+impl SigAlg {
+    /// RFC 8709.
+    pub const ED25519: Self = Self::new(&const { Algorithm::new("ssh-ed25519", KeyType::ED25519) });
+}
 
 const LENGTH: KeyError = KeyError::Malformed("Ed25519 key length");
 
@@ -32,7 +41,7 @@ impl KeyFormat for Ed25519 {
     }
 
     fn algorithms(&self) -> &'static [SigAlg] {
-        &[SigAlg::Ed25519]
+        &[SigAlg::ED25519]
     }
 
     fn read(&self, r: &mut Reader<'_>, out: &mut dyn Sink) -> Result<(), KeyError> {

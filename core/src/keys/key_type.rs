@@ -3,11 +3,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::KeyError;
-use super::ecdsa::Ecdsa;
-use super::ed25519::Ed25519;
-use super::rsa::Rsa;
-use crate::crypto::{BadSignature, Curve, Provider, Secret, SigAlg};
+use super::{KeyError, SigAlg};
+use crate::crypto::{BadSignature, Provider, Secret};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
 
@@ -119,27 +116,27 @@ impl Halves {
 
 /// RFC 8709 (Ed25519), RFC 5656 (ECDSA), RFC 4253 §6.6 and RFC 8332 (RSA).
 static TABLE: [KeyType; 5] = [
-    KeyType(&Ed25519),
-    KeyType(&Ecdsa(Curve::P256)),
-    KeyType(&Ecdsa(Curve::P384)),
-    KeyType(&Ecdsa(Curve::P521)),
-    KeyType(&Rsa),
+    KeyType::ED25519,
+    KeyType::ECDSA_NISTP256,
+    KeyType::ECDSA_NISTP384,
+    KeyType::ECDSA_NISTP521,
+    KeyType::RSA,
 ];
 
 impl KeyType {
-    /// All of them.
-    pub fn all() -> impl Iterator<Item = Self> {
+    /// The type of a row, which may be one of your own: see [`SigAlg`].
+    pub const fn new(row: &'static dyn KeyFormat) -> Self {
+        KeyType(row)
+    }
+
+    /// All that are here, best first.
+    pub fn all() -> impl Iterator<Item = Self> + Clone {
         TABLE.iter().copied()
     }
 
-    /// The type of that name.
+    /// The type of that name among [all](Self::all).
     pub fn from_name(name: &str) -> Option<Self> {
         Self::all().find(|kind| kind.name() == name)
-    }
-
-    /// The type of key that makes and verifies signatures of `alg`.
-    pub fn of_algorithm(alg: SigAlg) -> Option<Self> {
-        Self::all().find(|kind| kind.signature_algorithms().contains(&alg))
     }
 
     /// The type's name in key blobs and key lines.

@@ -5,6 +5,7 @@
 //! Key files are decrypted and public halves recomputed with the portable primitives, whatever
 //! [`Provider`](crate::crypto::Provider) signs and verifies.
 
+mod algorithm;
 mod der;
 mod ecdsa;
 mod ed25519;
@@ -20,12 +21,13 @@ mod public;
 mod rsa;
 pub mod signature;
 
+pub use algorithm::{Algorithm, SigAlg};
 pub use error::KeyError;
 pub use fingerprint::Fingerprint;
 pub use key_type::{Halves, KeyFormat, KeyType};
 pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
 pub use pair::KeyPair;
-pub use private::{KeyKind, PrivateKey};
+pub use private::PrivateKey;
 pub(crate) use public::sig_algs_of;
 pub use public::{DEFAULT_MIN_RSA_BITS, PublicKey};
 

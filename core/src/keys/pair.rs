@@ -2,8 +2,8 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{PublicKey, signature};
-use crate::crypto::{BadKey, SigAlg, Signer};
+use super::{PublicKey, SigAlg, signature};
+use crate::crypto::{BadKey, Signer};
 use crate::rng::Rng;
 
 /// A public key with something that signs for it: what a client holds for a user and a server for

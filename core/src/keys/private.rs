@@ -3,7 +3,7 @@ use core::fmt;
 
 use super::key_type::Halves;
 use super::{KeyError, KeyPair, KeyType, PublicKey};
-use crate::crypto::{BadKey, Curve, Provider, Secret};
+use crate::crypto::{BadKey, Provider, Secret};
 use crate::rng::Rng;
 use crate::wire::{Reader, SshStr};
 
@@ -23,34 +23,21 @@ pub struct PrivateKey {
     fields: Secret,
 }
 
-/// What [`PrivateKey::generate`] makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum KeyKind {
-    /// The default choice.
-    Ed25519,
-    /// For peers without Ed25519 and for FIPS.
-    Ecdsa(Curve),
-    /// For old peers. 2048 to 8192 bits; seconds of work from 4096 on.
-    Rsa {
-        /// Bits of the modulus.
-        bits: usize,
-    },
-}
-
 impl PrivateKey {
     /// A new key from `rng`; the same generator state makes the same key.
     ///
     /// # Errors
-    /// [`KeyError::RsaSize`] for an RSA modulus outside 2048 to 8192 bits.
-    pub fn generate(kind: KeyKind, rng: &mut Rng) -> Result<Self, KeyError> {
-        let (name, bits) = match kind {
-            KeyKind::Ed25519 => ("ssh-ed25519", None),
-            KeyKind::Ecdsa(curve) => (curve.key_type(), None),
-            KeyKind::Rsa { bits } => ("ssh-rsa", Some(bits)),
-        };
-        let kind = KeyType::named(name.as_bytes())?;
-        Ok(Self::from_halves(kind, kind.format().generate(bits, rng)?))
+    /// [`KeyError::UnsupportedKeyType`] for a type whose keys are not made here.
+    pub fn generate(kind: KeyType, rng: &mut Rng) -> Result<Self, KeyError> {
+        Ok(Self::from_halves(kind, kind.format().generate(None, rng)?))
+    }
+
+    /// A new key of that many bits, which only [RSA](KeyType::RSA) asks for.
+    ///
+    /// # Errors
+    /// As [`generate`](Self::generate); [`KeyError::RsaSize`] outside of 2048 to 8192 bits.
+    pub fn generate_of_size(kind: KeyType, bits: usize, rng: &mut Rng) -> Result<Self, KeyError> {
+        Ok(Self::from_halves(kind, kind.format().generate(Some(bits), rng)?))
     }
 
     /// A key from its private fields, which are what stands behind the type's name in OpenSSH's key files

@@ -6,8 +6,8 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
-use super::{Fingerprint, KeyError, KeyType};
-use crate::crypto::{HashAlg, SigAlg};
+use super::{Fingerprint, KeyError, KeyType, SigAlg};
+use crate::crypto::HashAlg;
 use crate::text::{next_field, without_mark};
 use crate::wire::{Reader, Sink, SshStr};
 
@@ -40,11 +40,23 @@ impl PublicKey {
     /// The first of these that does not hold, [`KeyError::UnsupportedKeyType`] for another type and
     /// [`KeyError::CertificateGiven`] for a certificate.
     pub fn from_blob(blob: &[u8]) -> Result<Self, KeyError> {
+        Self::read(blob, KeyType::named)
+    }
+
+    /// As [`from_blob`](Self::from_blob), for keys of the type `kind` too, which may be one of your own.
+    ///
+    /// # Errors
+    /// As [`from_blob`](Self::from_blob).
+    pub fn from_blob_with(kind: KeyType, blob: &[u8]) -> Result<Self, KeyError> {
+        Self::read(blob, |name| if name == kind.name().as_bytes() { Ok(kind) } else { KeyType::named(name) })
+    }
+
+    fn read(blob: &[u8], named: impl FnOnce(&[u8]) -> Result<KeyType, KeyError>) -> Result<Self, KeyError> {
         if blob.len() > MAX_BLOB {
             return Err(KeyError::TooLarge);
         }
         let mut r = Reader::new(blob);
-        let kind = KeyType::named(r.string()?)?;
+        let kind = named(r.string()?)?;
         let mut fields = Vec::new();
         kind.format().read(&mut r, &mut fields)?;
         r.end()?;

@@ -8,15 +8,33 @@ use pkcs1::der::Decode;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use zeroize::Zeroizing;
 
-use super::key_type::{Halves, KeyFormat};
-use super::{KeyError, signature};
+use super::{Algorithm, Halves, KeyError, KeyFormat, KeyType, SigAlg, signature};
 use crate::crypto::fields::{RsaPrivate, RsaPublic};
-use crate::crypto::{BadSignature, SigAlg};
+use crate::crypto::{BadSignature, HashAlg, Policy};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink, minimal};
 
 /// RFC 4253 §6.6 and RFC 8332.
-pub(super) struct Rsa;
+struct Rsa;
+
+impl KeyType {
+    /// RFC 4253 §6.6; for old peers. A new key has 2048 to 8192 bits, 3072 unless something else is asked
+    /// for; seconds of work from 4096 on.
+    pub const RSA: Self = Self::new(&Rsa);
+}
+
+impl SigAlg {
+    /// RFC 8332.
+    pub const RSA_SHA512: Self =
+        Self::new(&const { Algorithm::new("rsa-sha2-512", KeyType::RSA).hash(HashAlg::Sha512) });
+    /// RFC 8332.
+    pub const RSA_SHA256: Self =
+        Self::new(&const { Algorithm::new("rsa-sha2-256", KeyType::RSA).hash(HashAlg::Sha256) });
+    /// RSA with SHA-1 (RFC 4253 §6.6); policy `Compat`.
+    pub const RSA_SHA1: Self = Self::new(
+        &const { Algorithm::new("ssh-rsa", KeyType::RSA).hash(HashAlg::Sha1).policy(Policy::Compat) },
+    );
+}
 
 /// `rsaEncryption` (RFC 8017 §A.1).
 pub(super) const RSA: &str = "1.2.840.113549.1.1.1";
@@ -47,7 +65,7 @@ impl KeyFormat for Rsa {
     }
 
     fn algorithms(&self) -> &'static [SigAlg] {
-        &[SigAlg::RsaSha512, SigAlg::RsaSha256, SigAlg::RsaSha1]
+        &[SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1]
     }
 
     fn read(&self, r: &mut Reader<'_>, out: &mut dyn Sink) -> Result<(), KeyError> {

@@ -5,17 +5,15 @@
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use super::{KeyType, PublicKey};
-use crate::crypto::{BadSignature, Provider, SigAlg};
+use super::{PublicKey, SigAlg};
+use crate::crypto::{BadSignature, Provider};
 use crate::wire::{Reader, Sink};
 
 /// Encodes a raw signature, as [`Signer::sign`](crate::crypto::Signer::sign) makes them.
 pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(raw.len().saturating_add(48));
-    blob.put_string(alg.name().as_bytes());
-    if let Some(kind) = KeyType::of_algorithm(alg) {
-        kind.format().write_signature(raw, &mut blob);
-    }
+    blob.put_string(alg.signature_name().as_bytes());
+    alg.key_type().format().write_signature(raw, &mut blob);
     blob
 }
 
@@ -27,10 +25,10 @@ pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
 pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
     let mut r = Reader::new(blob);
     // K-13, AS-07: the name says exactly what was agreed on, ssh-rsa is not rsa-sha2-512.
-    if r.string().map_err(bad)? != expected.name().as_bytes() {
+    if r.string().map_err(bad)? != expected.signature_name().as_bytes() {
         return Err(BadSignature);
     }
-    let raw = KeyType::of_algorithm(expected).ok_or(BadSignature)?.format().read_signature(&mut r)?;
+    let raw = expected.key_type().format().read_signature(&mut r)?;
     r.end().map_err(bad)?;
     Ok(raw)
 }

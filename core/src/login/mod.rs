@@ -46,8 +46,8 @@ use zeroize::Zeroizing;
 
 use crate::auth::Method;
 use crate::auth::client::Password;
-use crate::crypto::{Provider, SigAlg};
-use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
+use crate::crypto::Provider;
+use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey, SigAlg};
 
 /// Passphrases that are asked for, a file: OpenSSH `NumberOfPasswordPrompts`.
 const PASSPHRASES: u32 = 3;

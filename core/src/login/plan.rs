@@ -14,9 +14,9 @@ use super::{Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, Outcome, Q
 use crate::auth::Method;
 use crate::auth::client::{AuthMethod, Password, PromptTicket, SignTicket};
 use crate::client::{ClientAuth, ClientConnection, ClientEvent};
-use crate::crypto::{HashAlg, SigAlg};
+use crate::crypto::HashAlg;
 use crate::error::UsageError;
-use crate::keys::{KeyPair, PublicKey};
+use crate::keys::{KeyPair, PublicKey, SigAlg};
 use crate::wire::NameList;
 
 /// A login in progress. See the [module](super).

@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::auth::Method;
-use crate::crypto::SigAlg;
 use crate::error::UsageError;
-use crate::keys::Fingerprint;
+use crate::keys::{Fingerprint, SigAlg};
 use crate::wire::SshStr;
 
 /// One thing that was tried to authenticate.

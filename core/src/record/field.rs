@@ -12,7 +12,6 @@ use crate::auth::client::AuthMethod;
 use crate::auth::server::{Challenge, Verdict};
 use crate::auth::{Method, MethodSet};
 use crate::channel::{ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
-use crate::crypto::SigAlg;
 use crate::keys::PublicKey;
 use crate::wire::{DecodeError, Reader, Sink};
 
@@ -41,8 +40,8 @@ pub(crate) enum Proof<'a> {
         old: &'a [u8],
         new: &'a [u8],
     },
-    /// Probe, sign here, sign elsewhere.
-    Key(KeyUse, KeyRef<'a>, SigAlg),
+    /// Probe, sign here, sign elsewhere; with the algorithm of that name.
+    Key(KeyUse, KeyRef<'a>, &'a str),
     KeyboardInteractive,
 }
 
@@ -71,9 +70,13 @@ impl<'a> Proof<'a> {
             AuthMethod::PasswordChange { old, new } => {
                 Proof::PasswordChange { old: old.expose(), new: new.expose() }
             }
-            AuthMethod::ProbeKey { key, alg } => Proof::Key(KeyUse::Probe, KeyRef::Given(key), *alg),
-            AuthMethod::PublicKey { key, alg } => Proof::Key(KeyUse::Here, KeyRef::Given(key.public()), *alg),
-            AuthMethod::ExternalKey { key, alg } => Proof::Key(KeyUse::Elsewhere, KeyRef::Given(key), *alg),
+            AuthMethod::ProbeKey { key, alg } => Proof::Key(KeyUse::Probe, KeyRef::Given(key), alg.name()),
+            AuthMethod::PublicKey { key, alg } => {
+                Proof::Key(KeyUse::Here, KeyRef::Given(key.public()), alg.name())
+            }
+            AuthMethod::ExternalKey { key, alg } => {
+                Proof::Key(KeyUse::Elsewhere, KeyRef::Given(key), alg.name())
+            }
             AuthMethod::KeyboardInteractive => Proof::KeyboardInteractive,
         }
     }
@@ -270,7 +273,7 @@ impl<'a> Field<'a> for Proof<'a> {
                     KeyRef::Given(key) => out.put_string(&key.to_blob()),
                     KeyRef::Blob(blob) => out.put_string(blob),
                 }
-                out.put_string(alg.name().as_bytes());
+                out.put_string(alg.as_bytes());
             }
             Proof::KeyboardInteractive => out.put_u8(6),
         }
@@ -287,8 +290,7 @@ impl<'a> Field<'a> for Proof<'a> {
             6 => return Ok(Proof::KeyboardInteractive),
             _ => return Err(DecodeError::Invalid),
         };
-        let (blob, alg) = (r.string()?, text(r)?);
-        Ok(Proof::Key(usage, KeyRef::Blob(blob), SigAlg::from_name(alg).ok_or(DecodeError::Invalid)?))
+        Ok(Proof::Key(usage, KeyRef::Blob(r.string()?), text(r)?))
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

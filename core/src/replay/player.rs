@@ -12,8 +12,7 @@ use core::fmt;
 use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
 use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
 use crate::connection::{Connection, Event, Side, Step};
-use crate::crypto::SigAlg;
-use crate::keys::{KeyPair, PublicKey};
+use crate::keys::{KeyPair, PublicKey, SigAlg};
 use crate::msg::DisconnectCode;
 use crate::record::{Call, HEADER, KeyRef, KeyUse, Proof, Record, SecretTranscript};
 use crate::server::{AuthTicket, ProbeTicket, Server};
@@ -372,11 +371,17 @@ fn authenticate_key(
     keys: &[Arc<KeyPair>],
     usage: KeyUse,
     key: KeyRef<'_>,
-    alg: SigAlg,
+    alg: &str,
 ) -> Result<(), &'static str> {
+    // Types of key that are not of the table come with the setup.
+    let mut own = keys.iter().flat_map(|pair| pair.public().sig_algs()).copied();
+    let alg = SigAlg::from_name(alg).or_else(|| own.find(|own| own.name() == alg));
+    let alg = alg.ok_or("a signature algorithm that is not here")?;
     let public = match key {
         KeyRef::Given(key) => key.clone(),
-        KeyRef::Blob(blob) => PublicKey::from_blob(blob).map_err(|_| "a public key that does not parse")?,
+        KeyRef::Blob(blob) => {
+            PublicKey::from_blob_with(alg.key_type(), blob).map_err(|_| "a public key that does not parse")?
+        }
     };
     match usage {
         KeyUse::Probe => call(AuthMethod::ProbeKey { key: &public, alg }),

@@ -8,8 +8,7 @@ use konko_core::channel::{
     ChannelEvent, ChannelId, ChannelRequest, Exit, OpenFailure, OpenKind, RequestTicket, Stream,
 };
 use konko_core::client::{AuthMethod, HostKeyTicket, Password};
-use konko_core::crypto::SigAlg;
-use konko_core::keys::{KeyPair, PublicKey};
+use konko_core::keys::{KeyPair, PublicKey, SigAlg};
 use konko_core::server::{Attempt, Challenge, Verdict};
 use konko_core::*;
 

@@ -10,7 +10,7 @@ pub mod raw;
 
 use std::sync::Arc;
 
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::{Rng, Seed, TransportConfig, provider};
 
 pub use line::{Line, Link, Stalls};
@@ -18,7 +18,7 @@ pub use null::{null, null_key};
 pub use pair::{App, End, Pair};
 
 /// The key of that kind and seed.
-pub fn key_of(kind: KeyKind, seed: u8) -> Arc<KeyPair> {
+pub fn key_of(kind: KeyType, seed: u8) -> Arc<KeyPair> {
     let mut rng = Rng::from_seed(&Seed::new([seed; 32]));
     let key = PrivateKey::generate(kind, &mut rng).unwrap();
     Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
@@ -26,7 +26,7 @@ pub fn key_of(kind: KeyKind, seed: u8) -> Arc<KeyPair> {
 
 /// The host key of every simulated server.
 pub fn host_key() -> Arc<KeyPair> {
-    key_of(KeyKind::Ed25519, 7)
+    key_of(KeyType::ED25519, 7)
 }
 
 /// The usual configuration with RustCrypto, which is the same on every machine.

@@ -6,7 +6,7 @@ use konko_core::crypto::{
     BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
     PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::{Rng, Seed, provider};
 
 /// A provider that protects nothing and costs next to nothing: packets stay in clear and without a tag, every
@@ -20,7 +20,7 @@ pub fn null() -> &'static dyn Provider {
 
 /// A key pair of the [null provider](null), always the same: its signatures are worth nothing.
 pub fn null_key() -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([77; 32])));
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([77; 32])));
     let key = key.expect("Ed25519 keys are just bytes");
     Arc::new(key.key_pair(null()).expect("the null provider takes every key"))
 }

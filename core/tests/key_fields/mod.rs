@@ -1,7 +1,8 @@
 //! Keys from their numbers, written as SSH writes them.
 #![allow(dead_code)]
 
-use konko_core::crypto::{BadSignature, Curve, Provider, SigAlg};
+use konko_core::crypto::{BadSignature, Curve, Provider};
+use konko_core::keys::SigAlg;
 use konko_core::wire::Sink;
 use p256::elliptic_curve::sec1::ToSec1Point;
 

@@ -17,13 +17,13 @@ fn weak_key() -> Arc<KeyPair> {
 #[test]
 fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
     // Agreed on; shown.
-    let p384 = key_of(KeyKind::Ecdsa(Curve::P384), 3);
+    let p384 = key_of(KeyType::ECDSA_NISTP384, 3);
     let cases = [
-        (SigAlg::Ed25519, p384.clone(), Fault::BadHostKey),
-        (SigAlg::EcdsaNistp256, p384, Fault::BadHostKey),
-        (SigAlg::Ed25519, rsa_key(), Fault::BadHostKey),
+        (SigAlg::ED25519, p384.clone(), Fault::BadHostKey),
+        (SigAlg::ECDSA_NISTP256, p384, Fault::BadHostKey),
+        (SigAlg::ED25519, rsa_key(), Fault::BadHostKey),
         // An RSA key that signs with another algorithm than agreed: sig_algs()[0] is not it.
-        (SigAlg::RsaSha1, rsa_key(), Fault::NoCommonAlgorithm),
+        (SigAlg::RSA_SHA1, rsa_key(), Fault::NoCommonAlgorithm),
     ];
     for (alg, key, fault) in cases {
         let mut rig = Rig::new(Role::Client);
@@ -48,7 +48,7 @@ fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
     rig.app.accept_host = None;
     rig.kexinit();
     let init = rig.expect(30);
-    rig.peer.chosen.as_mut().unwrap().host_key = SigAlg::RsaSha1;
+    rig.peer.chosen.as_mut().unwrap().host_key = SigAlg::RSA_SHA1;
     let reply = rig.peer.on_kex_init(&init);
     rig.send(&reply);
     rig.assert_fault(Fault::BadHostSignature);
@@ -97,7 +97,7 @@ fn k14_the_signature_covers_every_input_of_the_hash() {
 
 #[test]
 fn k25_the_host_key_stays_the_same_in_later_exchanges() {
-    for other in [key_of(KeyKind::Ed25519, 8), key_of(KeyKind::Ecdsa(Curve::P256), 8)] {
+    for other in [key_of(KeyType::ED25519, 8), key_of(KeyType::ECDSA_NISTP256, 8)] {
         let mut rig = Rig::new(Role::Client);
         rig.login();
         rig.peer.offer.host_key = other.public().sig_algs()[0].name().into();

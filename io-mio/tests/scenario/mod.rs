@@ -6,8 +6,8 @@ use std::sync::Arc;
 use konko_mio::core::auth::Method;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure, OpenKind, Stream};
 use konko_mio::core::client::{AuthMethod, Password};
-use konko_mio::core::crypto::{HashAlg, SigAlg};
-use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_mio::core::crypto::HashAlg;
+use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
 use konko_mio::core::msg::DisconnectCode;
 use konko_mio::core::server::{Attempt, Challenge, Verdict};
 use konko_mio::core::wire::SshStr;
@@ -61,7 +61,7 @@ pub fn scenarios() -> Vec<Scenario> {
 }
 
 fn key(seed: u8) -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([seed; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([seed; 32]))).unwrap();
     Arc::new(key.key_pair(provider::best()).unwrap())
 }
 
@@ -187,7 +187,7 @@ impl ClientScript {
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 self.current = self.proofs.pop_front();
-                let alg = SigAlg::Ed25519;
+                let alg = SigAlg::ED25519;
                 match self.current.as_ref().expect("a proof that is taken") {
                     Proof::Password(password) => {
                         conn.authenticate("alice", AuthMethod::Password(&Password::new(*password)))

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use konko_mio::core::admission::{AdmissionLimits, Refused};
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
-use konko_mio::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
 use konko_mio::core::transport::Keepalive;
 use konko_mio::core::*;
@@ -188,7 +188,7 @@ fn exit(conn: &mut ServerConnection, channel: ChannelId, status: u32) {
 }
 
 pub fn host_key() -> Arc<KeyPair> {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([7; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([7; 32]))).unwrap();
     Arc::new(key.key_pair(provider::best()).unwrap())
 }
 

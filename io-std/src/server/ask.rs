@@ -6,8 +6,8 @@ use konko_core::channel::{
     ChannelId, ChannelRequest, GlobalRequestRef, GlobalTicket, OpenKind, OpenTicket, RequestTicket,
 };
 use konko_core::client::Password;
-use konko_core::crypto::{HashAlg, SigAlg};
-use konko_core::keys::PublicKey;
+use konko_core::crypto::HashAlg;
+use konko_core::keys::{PublicKey, SigAlg};
 use konko_core::login::Outcome;
 use konko_core::server::{Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, ProbeTicket};
 use konko_core::session::{ChannelKind, Wish};

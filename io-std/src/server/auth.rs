@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
-use konko_core::crypto::{HashAlg, SigAlg};
-use konko_core::keys::PublicKey;
+use konko_core::crypto::HashAlg;
+use konko_core::keys::{PublicKey, SigAlg};
 use konko_core::server::{AuthTicket, Challenge, ProbeTicket, Verdict};
 use konko_core::{ServerConnection, UsageError};
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use konko_core::Rng;
-use konko_core::keys::{KeyKind, KeyPair, MAX_FILE, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, MAX_FILE, PrivateKey};
 use konko_core::provider;
 use rustix::fs::OFlags;
 
@@ -60,7 +60,7 @@ fn load(path: &Path) -> io::Result<KeyPair> {
 /// Makes a key, or takes the one that somebody else has made meanwhile.
 fn make(path: &Path) -> io::Result<KeyPair> {
     let mut rng = Rng::from_seed(&crate::seed_from_os()?);
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut rng).map_err(io::Error::other)?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut rng).map_err(io::Error::other)?;
     let text = key.to_openssh(None, &mut rng).map_err(io::Error::other)?;
     let name = path.file_name().ok_or_else(|| io::Error::other("it is not the name of a file"))?;
     let mut beside = std::ffi::OsString::from(".");

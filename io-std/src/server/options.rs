@@ -8,7 +8,7 @@ use konko_core::auth::MethodSet;
 use konko_core::channel::WindowConfig;
 use konko_core::crypto::Provider;
 use konko_core::error::Phase;
-use konko_core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::session::SessionRules;
 use konko_core::transport::Keepalive;
 use konko_core::transport::limits::{Limits, RekeyLimit};
@@ -91,7 +91,7 @@ impl ServerOptions {
     pub fn with_new_key() -> Result<Self, Error> {
         let local = |text: String| Error::new(ErrorKind::Local(text), &Arc::from(""));
         let seed = crate::seed_from_os().map_err(|e| local(e.to_string()))?;
-        let pair = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&seed))
+        let pair = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&seed))
             .and_then(|key| Ok(key.key_pair(konko_core::provider::best())?));
         Ok(Self::new([Arc::new(pair.map_err(|e| local(e.to_string()))?)]))
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use konko::core::keys::{KeyKind, PrivateKey};
+use konko::core::keys::{KeyType, PrivateKey};
 use konko::core::{Rng, Seed};
 
 /// How long one call may take on a machine that is busy.
@@ -39,7 +39,7 @@ impl Home {
         let dir = tempfile::tempdir().unwrap();
         for (name, seed) in [("user", 1), ("host", 2)] {
             let mut rng = Rng::from_seed(&Seed::new([seed; 32]));
-            let key = PrivateKey::generate(KeyKind::Ed25519, &mut rng).unwrap();
+            let key = PrivateKey::generate(KeyType::ED25519, &mut rng).unwrap();
             private(&dir.path().join(name), key.to_openssh(None, &mut rng).unwrap().as_bytes());
             private(&dir.path().join(format!("{name}.pub")), key.public().to_openssh_line("").as_bytes());
         }

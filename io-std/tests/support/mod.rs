@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use konko::core::auth::{Method, MethodSet};
 use konko::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
 use konko::core::crypto::HashAlg;
-use konko::core::keys::{Fingerprint, KeyKind, KeyPair, PrivateKey};
+use konko::core::keys::{Fingerprint, KeyPair, KeyType, PrivateKey};
 use konko::core::provider::best;
 use konko::core::server::{Attempt, Challenge, Verdict};
 use konko::core::wire::SshStr;
@@ -55,7 +55,7 @@ pub fn client(addr: SocketAddr, options: ClientOptions) -> Client {
 
 /// Carol's key, and its fingerprint.
 pub fn key_of_carol() -> (Arc<KeyPair>, Fingerprint) {
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
     (Arc::new(key.key_pair(best()).unwrap()), key.public().fingerprint(HashAlg::Sha256))
 }
 
@@ -93,7 +93,7 @@ struct Session {
 
 impl Session {
     fn new(n: u8) -> Self {
-        let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new([7; 32]))).unwrap();
+        let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([7; 32]))).unwrap();
         let keys = vec![Arc::new(key.key_pair(best()).unwrap())];
         let mut config = ServerConfig::new(TransportConfig::new(best()), keys);
         config.methods = config.methods.with(Method::KeyboardInteractive);

@@ -9,8 +9,7 @@ use subtle::ConstantTimeEq;
 
 use super::{AuthOutcome, VerifiedKey};
 use crate::auth::MethodSet;
-use crate::crypto::SigAlg;
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, SigAlg};
 use crate::msg::UserauthInfoResponse;
 use crate::wire::{Part, SshStr};
 

@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::crypto::{Digest, HashAlg, Provider, SigAlg};
-use crate::keys::KeyPair;
+use crate::crypto::{Digest, HashAlg, Provider};
+use crate::keys::{KeyPair, KeyType};
 use crate::rng::{Rng, Seed};
 use crate::time::Time;
 
@@ -20,8 +20,9 @@ const LABEL: &[u8] =
 /// from the private halves of the host keys (sshd.c `accumulate_host_timing_secret`); a signature that
 /// does not depend on chance, and that nobody else has, serves as well and works with keys in hardware.
 pub(crate) fn secret_of(host_keys: &[Arc<KeyPair>]) -> Option<Seed> {
-    let cheap = |key: &&Arc<KeyPair>| key.public().fits(SigAlg::Ed25519);
-    let key = host_keys.iter().find(cheap).or_else(|| host_keys.first())?;
+    // The best type, whose signatures are the cheapest too.
+    let rank = |key: &&Arc<KeyPair>| KeyType::all().position(|kind| kind == key.public().kind());
+    let key = host_keys.iter().min_by_key(|key| rank(key).unwrap_or(usize::MAX))?;
     // It only blinds.
     let mut rng = Rng::from_seed(&Seed::new([0; 32]));
     let alg = *key.public().sig_algs().first()?;

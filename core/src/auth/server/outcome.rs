@@ -4,8 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::crypto::SigAlg;
-use crate::keys::PublicKey;
+use crate::keys::{PublicKey, SigAlg};
 
 /// An authentication request that is over, and what came of it. There is one for each request that
 /// was answered with SUCCESS or FAILURE, whoever decided: the one place to count and to log. A yes to

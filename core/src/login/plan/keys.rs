@@ -9,7 +9,7 @@ use core::mem;
 use crate::auth::Method;
 use crate::auth::client::{AuthMethod, SignTicket};
 use crate::client::ClientConnection;
-use crate::crypto::SigAlg;
+use crate::crypto::HashAlg;
 use crate::error::UsageError;
 use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
 use crate::login::{Answer, LockedKey, Outcome, PASSPHRASES, Question, Way};
@@ -33,7 +33,7 @@ impl Login {
             self.record(Method::PublicKey, Some(key), Outcome::Skipped(why.to_owned()));
             return None;
         };
-        let rest = all.filter(|a| *a == SigAlg::RsaSha1).collect();
+        let rest = all.filter(|a| a.hash() == Some(HashAlg::Sha1)).collect();
         Some(Offered { way, key, pair: None, origin, alg, rest, locked: None })
     }
 

@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use super::group::Group;
 use super::method::{Outcome, exchange_hash};
 use crate::crypto::kex::{Ephemeral, PublicValue, respond};
-use crate::crypto::{BadPublicValue, Hash, Kex, Provider, SigAlg};
+use crate::crypto::{BadPublicValue, Hash, Kex, Provider};
 use crate::error::Fault;
-use crate::keys::KeyPair;
+use crate::keys::{KeyPair, SigAlg};
 use crate::rng::Rng;
 
 /// The server's share of a key exchange: its ephemeral key, the shared secret and the host key's

@@ -270,7 +270,8 @@ fn client_step(
 /// Whether a host key is of the kind that was agreed on, and strong enough.
 fn check_host_key(blob: &[u8], algorithms: &Negotiated, rsa_bits: usize) -> Result<PublicKey, Failure> {
     let alg = algorithms.host_key;
-    let key = PublicKey::from_blob(blob).map_err(|e| Failure::text(Fault::BadHostKey, format!("{e}")))?;
+    let key = PublicKey::from_blob_with(alg.key_type(), blob)
+        .map_err(|e| Failure::text(Fault::BadHostKey, format!("{e}")))?;
     if !key.fits(alg) {
         let text = format!("a {} key, but {alg} was agreed on", key.key_type());
         return Err(Failure::text(Fault::BadHostKey, text));

@@ -4,9 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use crate::crypto::Policy;
-use crate::crypto::{Cipher, Compression, HashAlg, Kex, Mac, Protection, SigAlg};
+use crate::crypto::{Cipher, Compression, HashAlg, Kex, Mac, Protection};
 pub use crate::error::{AlgorithmCategory, Mismatch, NegotiationFailure};
 use crate::error::{Failure, Fault};
+use crate::keys::SigAlg;
 use crate::msg::KexInit;
 use crate::wire::{NameList, NameListBuilder, SshStr};
 
@@ -45,14 +46,7 @@ impl Policy {
             Kex::Group18Sha512,
             Kex::Group14Sha256,
         ];
-        let mut host_key = alloc::vec![
-            SigAlg::Ed25519,
-            SigAlg::EcdsaNistp256,
-            SigAlg::EcdsaNistp384,
-            SigAlg::EcdsaNistp521,
-            SigAlg::RsaSha512,
-            SigAlg::RsaSha256,
-        ];
+        let host_key: Vec<SigAlg> = SigAlg::all().filter(|alg| alg.policy() <= self).collect();
         let gcm = [Cipher::Aes128Gcm, Cipher::Aes256Gcm];
         let mut cipher = Vec::new();
         if fast_aes {
@@ -67,7 +61,6 @@ impl Policy {
         let mut compression = alloc::vec![Compression::None, Compression::ZlibOpenssh];
         if self >= Policy::Compat {
             kex.push(Kex::Group14Sha1);
-            host_key.push(SigAlg::RsaSha1);
             cipher.extend([Cipher::Aes128Cbc, Cipher::Aes192Cbc, Cipher::Aes256Cbc]);
             mac.extend([Mac::HmacSha1Etm, Mac::HmacSha1]);
         }

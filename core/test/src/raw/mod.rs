@@ -10,9 +10,9 @@ use std::sync::Arc;
 use konko_core::crypto::kex::{Ephemeral, PublicValue, respond};
 use konko_core::crypto::{
     Cipher, Compression, Digest, DirectionKeys, HashAlg, Kex, Mac, PacketOpener, PacketSealer, Protection,
-    Provider, Secret, SharedSecret, SigAlg,
+    Provider, Secret, SharedSecret,
 };
-use konko_core::keys::KeyPair;
+use konko_core::keys::{KeyPair, SigAlg};
 use konko_core::msg::{self, KexInit, Message};
 use konko_core::provider;
 use konko_core::transport::negotiate::Role;

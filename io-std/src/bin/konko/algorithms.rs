@@ -1,7 +1,8 @@
 //! Algorithm lists as OpenSSH writes them (ssh_config(5)): `a,b` replaces the default, `+a` appends,
 //! `-a` removes, `^a` puts in front. Names may hold `*` and `?`.
 
-use konko::core::crypto::{Cipher, Kex, Mac, SigAlg};
+use konko::core::crypto::{Cipher, Kex, Mac};
+use konko::core::keys::SigAlg;
 use konko::core::text::pattern;
 use konko::core::transport::negotiate::{Algorithms, Policy};
 
@@ -96,11 +97,12 @@ impl Lists {
         if let Some(list) = &self.macs {
             a.set_macs(&assemble(list, &a.mac[0], Mac::ALL, Mac::name, "MACs")?);
         }
+        let all: Vec<SigAlg> = SigAlg::all().collect();
         if let Some(list) = &self.host_keys {
-            a.host_key = assemble(list, &a.host_key, SigAlg::ALL, SigAlg::name, "HostKeyAlgorithms")?;
+            a.host_key = assemble(list, &a.host_key, &all, SigAlg::name, "HostKeyAlgorithms")?;
         }
         if let Some(list) = &self.user_keys {
-            a.user_key = assemble(list, &a.user_key, SigAlg::ALL, SigAlg::name, "PubkeyAcceptedAlgorithms")?;
+            a.user_key = assemble(list, &a.user_key, &all, SigAlg::name, "PubkeyAcceptedAlgorithms")?;
         }
         Ok(a)
     }

@@ -13,7 +13,7 @@ use crate::streams;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use konko::core::authorized_keys::AuthorizedKeys;
 use konko::core::crypto::{Digest, Hash, HashAlg};
-use konko::core::keys::{KeyKind, KeyPair, PrivateKey};
+use konko::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko::core::provider;
 use konko::core::sftp::{MemoryFs, ServerConfig};
 use konko::core::transport::limits::RekeyLimit;
@@ -275,7 +275,7 @@ fn check(ok: bool, claim: &str) -> Outcome<()> {
 fn new_key() -> Outcome<Arc<KeyPair>> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed)?;
-    let key = PrivateKey::generate(KeyKind::Ed25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
     Ok(Arc::new(key.key_pair(provider::best())?))
 }
 
