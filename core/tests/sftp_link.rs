@@ -1,14 +1,13 @@
 //! SFTP over real channels on a link with a long round trip: what it fills, and what it never fills.
 
-#[path = "sftp/link.rs"]
-mod link;
 mod sftp;
 
 use std::time::Duration;
 
 use konko_core::channel::WindowConfig;
 use konko_core::sftp::transfer::*;
-use link::{pair as connect, run};
+use konko_test::Pair;
+use konko_test::sftp::{Mover, Store, pair as connect, run};
 use sftp::pattern;
 
 const GIGABIT: u64 = 125_000_000;
@@ -19,7 +18,7 @@ fn big(len: usize) -> Vec<u8> {
 }
 
 /// Bytes a second that arrive at the other end, once half of the file has. All of it has to arrive unchanged.
-fn rate(pair: &mut konko_test::Pair<link::Mover, link::Store>, up: bool, total: usize) -> f64 {
+fn rate(pair: &mut Pair<Mover, Store>, up: bool, total: usize) -> f64 {
     (pair.link.bandwidth, pair.link.chunk) = (GIGABIT, 64 * 1024);
     let data = big(total);
     let app = &mut pair.client.app;

@@ -7,6 +7,7 @@ mod line;
 mod null;
 mod pair;
 pub mod raw;
+pub mod sftp;
 
 use std::sync::Arc;
 

@@ -10,11 +10,11 @@ use konko_core::sftp::transfer::{
 use konko_core::sftp::{Client, ClientConfig, MemoryFs, MsgBuf, Server, ServerConfig, Session};
 use konko_core::wire::SshStr;
 use konko_core::{
-    ClientAuth, ClientConnection, ClientEvent, ServerAuth, ServerConnection, ServerEvent, Time, client,
+    ClientAuth, ClientConnection, ClientEvent, Seed, ServerAuth, ServerConnection, ServerEvent, Time, client,
     server,
 };
 
-use konko_test::{App, Pair, host_key, transport_config};
+use crate::{App, Pair, host_key, transport_config};
 
 /// A client that moves files.
 pub struct Mover {
@@ -150,7 +150,7 @@ impl Store {
     pub fn new(config: ServerConfig) -> Self {
         let fs = Rc::new(MemoryFs::new(konko_core::provider::rustcrypto(), 1 << 30));
         Store {
-            server: Server::new(config, &crate::sftp::seed(7)),
+            server: Server::new(config, &Seed::new([7; 32])),
             rx: MsgBuf::new(),
             session: Session::new(Rc::clone(&fs)),
             fs,
