@@ -125,9 +125,9 @@ impl Server {
         config.offload = true;
         // Nobody can be done with sending before the first rekey.
         config.window = WindowConfig { initial: 128 << 10, max: 128 << 10, ..config.window };
-        let settings = Settings { workers: Some(workers.clone()), ..Settings::default() };
+        let settings = Settings::new().workers(workers.clone());
         let mut server = Loop::new(settings).unwrap();
-        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
         let port = listener.local_addr().unwrap().port();
         let admission = konko_mio::admission(AdmissionLimits::default()).unwrap();
         server.hub().listen(listener, Arc::new(config), admission).unwrap();

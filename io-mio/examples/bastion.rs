@@ -258,9 +258,7 @@ impl App for Bastion {
 
 /// Settings of a bastion: key exchanges go to worker threads.
 pub(crate) fn server_config() -> Result<ServerConfig, Box<dyn Error>> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
-    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&konko_mio::seed_from_os()?))?;
     let key = Arc::new(key.key_pair(provider::best())?);
     let mut config = ServerConfig::new(TransportConfig::new(provider::best()), vec![key]);
     config.offload = true;
@@ -275,11 +273,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             "usage: bastion LISTEN UPSTREAM USER FINGERPRINT; the password is in UPSTREAM_PASSWORD".into()
         );
     };
-    let settings = Settings { workers: Some(Workers::new(2)?), ..Settings::default() };
+    let settings = Settings::new().workers(Workers::new(2)?);
     let mut both = Loop::new(settings)?;
     let admission = konko_mio::admission(AdmissionLimits::default())?;
     let config = Arc::new(server_config()?);
-    both.hub().listen(konko_mio::bind(listen.parse()?, false)?, config, admission)?;
+    both.hub().listen(konko_mio::bind(listen.parse()?, konko_mio::Sharing::Alone)?, config, admission)?;
     let config = Arc::new(ClientConfig::new(TransportConfig::new(provider::best())));
     let upstream = both.hub().connect(upstream.parse()?, config)?;
     let password = Password::new(std::env::var("UPSTREAM_PASSWORD")?);

@@ -21,7 +21,7 @@ use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
 use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
 use konko_mio::core::{
-    Rng, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
+    Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
 };
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, SharedAdmission, Workers};
 
@@ -174,18 +174,16 @@ fn serve(
     admission: SharedAdmission,
     workers: Workers,
 ) -> std::io::Result<()> {
-    let mut server = Loop::new(Settings { workers: Some(workers), ..Settings::default() })?;
-    server.hub().listen(konko_mio::bind(addr, true)?, config, admission)?;
+    let mut server = Loop::new(Settings::new().workers(workers))?;
+    server.hub().listen(konko_mio::bind(addr, konko_mio::Sharing::Shared)?, config, admission)?;
     server.run(&mut Echo::default())
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:2222".into()).parse()?;
     let threads = std::env::var("THREADS").map_or(Ok(1), |n| n.parse())?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
     let provider = provider::best();
-    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&konko_mio::seed_from_os()?))?;
     let mut config =
         ServerConfig::new(TransportConfig::new(provider), vec![Arc::new(key.key_pair(provider)?)]);
     config.offload = true;

@@ -288,7 +288,7 @@ impl Host {
 pub(crate) fn run(plan: Plan, bar: ProgressBar) -> std::io::Result<Vec<Outcome>> {
     let count = plan.hosts.len();
     konko_mio::raise_descriptor_limit(plan.at_once as u64 + 100);
-    let settings = Settings { workers: Some(Workers::new(4)?), ..Settings::default() };
+    let settings = Settings::new().workers(Workers::new(4)?);
     let mut clients = Loop::new(settings)?;
     let mut fleet = Fleet {
         waiting: (0..count).collect(),

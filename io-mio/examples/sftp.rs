@@ -20,7 +20,7 @@ use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
 use konko_mio::core::sftp::{self, Backend, MemoryFs, MsgBuf, ServerConfig as SftpConfig};
 use konko_mio::core::{
-    Rng, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
+    Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
 };
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
 
@@ -77,12 +77,11 @@ impl Files {
     }
 
     fn start(&mut self, id: ConnId, channel: ChannelId) -> bool {
-        let mut seed = [0; 32];
-        if getrandom::fill(&mut seed).is_err() {
+        let Ok(seed) = konko_mio::seed_from_os() else {
             return false;
-        }
+        };
         let session = Session {
-            server: sftp::Server::new(SftpConfig::default(), &Seed::new(seed)),
+            server: sftp::Server::new(SftpConfig::default(), &seed),
             rx: MsgBuf::new(),
             files: sftp::Session::new(Rc::clone(&self.fs)),
             held: Vec::new(),
@@ -167,13 +166,11 @@ fn exit(conn: &mut ServerConnection, channel: ChannelId, status: u32) {
 #[allow(dead_code, reason = "a test has a loop of its own")]
 fn main() -> Result<(), Box<dyn Error>> {
     let addr = std::env::args().nth(1).unwrap_or("127.0.0.1:2222".into()).parse()?;
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|e| e.to_string())?;
     let provider = provider::best();
-    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&konko_mio::seed_from_os()?))?;
     let config = ServerConfig::new(TransportConfig::new(provider), vec![Arc::new(key.key_pair(provider)?)]);
     let mut server = Loop::new(Settings::default())?;
-    let listener = konko_mio::bind(addr, false)?;
+    let listener = konko_mio::bind(addr, konko_mio::Sharing::Alone)?;
     println!("listening on {}", listener.local_addr()?);
     std::io::stdout().flush()?;
     server.hub().listen(listener, Arc::new(config), konko_mio::admission(AdmissionLimits::default())?)?;

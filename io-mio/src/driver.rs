@@ -32,6 +32,9 @@ pub struct Loop<M: Send + 'static> {
 
 impl<M: Send + 'static> Loop<M> {
     /// A loop without connections.
+    ///
+    /// # Errors
+    /// The system gives no event queue, or no waker.
     pub fn new(settings: Settings) -> io::Result<Self> {
         let poll = Poll::new()?;
         let driver = Driver::new(poll.registry(), Token(0), settings)?;
@@ -49,6 +52,9 @@ impl<M: Send + 'static> Loop<M> {
     }
 
     /// Runs until it is drained: see [`Hub::drain`].
+    ///
+    /// # Errors
+    /// What the system says of the event queue. What becomes of a connection is no error here.
     pub fn run<A: App<Message = M>>(&mut self, app: &mut A) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         while !self.driver.is_drained() {
@@ -99,6 +105,9 @@ pub struct Driver<M: Send + 'static> {
 
 impl<M: Send + 'static> Driver<M> {
     /// Registers sockets in `registry`, with tokens from `base` on.
+    ///
+    /// # Errors
+    /// The registry has a waker already, or the system gives none.
     pub fn new(registry: &Registry, base: Token, settings: Settings) -> io::Result<Self> {
         Ok(Driver { hub: Hub::new(registry, base, settings)?, rx: RxBuf::new(), mail: Vec::new() })
     }

@@ -33,22 +33,13 @@ const SPARE_OUTPUTS: usize = 8;
 /// How a loop treats its connections. The defaults suit servers of any size.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Who does costly work; `None`: the loop itself, and everybody waits. With workers, set
-    /// [`ServerConfig::offload`], so that key exchanges go there.
-    pub workers: Option<Workers>,
-    /// Bytes that a connection may read and write in one turn, before it is another's.
-    pub turn_bytes: usize,
-    /// Events that a connection may cause in one turn.
-    pub turn_events: u32,
-    /// How long clients that are not authenticated may keep the loop busy before established
-    /// connections are looked at again.
-    pub startup_slice: Duration,
-    /// How long a TCP connect may take, to each address of a host.
-    pub connect_timeout: Duration,
-    /// How long a peer may take no byte of what waits for it, before it is cut off.
-    pub write_timeout: Duration,
-    /// How long the last words of a connection may take, and the peer to close its side.
-    pub linger: Duration,
+    pub(crate) workers: Option<Workers>,
+    pub(crate) turn_bytes: usize,
+    pub(crate) turn_events: u32,
+    pub(crate) startup_slice: Duration,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) write_timeout: Duration,
+    pub(crate) linger: Duration,
 }
 
 impl Default for Settings {
@@ -62,6 +53,64 @@ impl Default for Settings {
             write_timeout: Duration::from_secs(60),
             linger: Duration::from_secs(2),
         }
+    }
+}
+
+impl Settings {
+    /// The defaults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Who does costly work: the loop itself unless said otherwise, and everybody waits. With workers, set
+    /// [`ServerConfig::offload`], so that key exchanges go there.
+    #[must_use]
+    pub fn workers(mut self, workers: Workers) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// Bytes that a connection may read and write in one turn, before it is another's: 128 KiB.
+    #[must_use]
+    pub fn turn_bytes(mut self, bytes: usize) -> Self {
+        self.turn_bytes = bytes;
+        self
+    }
+
+    /// Events that a connection may cause in one turn: 64.
+    #[must_use]
+    pub fn turn_events(mut self, events: u32) -> Self {
+        self.turn_events = events;
+        self
+    }
+
+    /// How long clients that are not authenticated may keep the loop busy before established
+    /// connections are looked at again: 1 ms.
+    #[must_use]
+    pub fn startup_slice(mut self, time: Duration) -> Self {
+        self.startup_slice = time;
+        self
+    }
+
+    /// How long a TCP connect may take, to each address of a host: 10 seconds.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a peer may take no byte of what waits for it, before it is cut off: 60 seconds.
+    #[must_use]
+    pub fn write_timeout(mut self, timeout: Duration) -> Self {
+        self.write_timeout = timeout;
+        self
+    }
+
+    /// How long the last words of a connection may take, and the peer to close its side: 2 seconds.
+    #[must_use]
+    pub fn linger(mut self, time: Duration) -> Self {
+        self.linger = time;
+        self
     }
 }
 
@@ -176,11 +225,17 @@ impl<M: Send + 'static> Hub<M> {
     }
 
     /// Talks to a server over a stream that is connected.
+    ///
+    /// # Errors
+    /// The stream cannot be registered, or the system has no random numbers.
     pub fn adopt_client(&mut self, stream: Stream, config: Arc<ClientConfig>) -> io::Result<ConnId> {
         self.start_client(Ok(stream), config)
     }
 
     /// Serves a client over a stream that somebody else accepted; nobody counts it.
+    ///
+    /// # Errors
+    /// As [`adopt_client`](Self::adopt_client).
     pub fn adopt_server(&mut self, stream: Stream, config: Arc<ServerConfig>) -> io::Result<ConnId> {
         self.start_server(stream, config, None)
     }
@@ -199,6 +254,9 @@ impl<M: Send + 'static> Hub<M> {
 
     /// Serves the clients that come to `listener`. `admission` says who may; several listeners, of
     /// several loops too, can share one. See [`bind`](crate::bind) and [`admission`].
+    ///
+    /// # Errors
+    /// There are 63 listeners already, or the socket cannot be registered.
     pub fn listen(
         &mut self,
         listener: net::TcpListener,
@@ -417,6 +475,9 @@ impl<M> fmt::Debug for Hub<M> {
 }
 
 /// Admission by these limits, to be shared by listeners.
+///
+/// # Errors
+/// The system has no random numbers.
 pub fn admission(limits: AdmissionLimits) -> io::Result<SharedAdmission> {
     Ok(SharedAdmission::new(Admission::new(limits, &seed_from_os()?)))
 }

@@ -15,8 +15,8 @@
 //! use konko_mio::core::channel::{ChannelEvent, ChannelRequest, Stream};
 //! use konko_mio::core::keys::{KeyType, PrivateKey};
 //! use konko_mio::core::server::{Attempt, Verdict};
-//! use konko_mio::core::{Rng, Seed, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
-//! use konko_mio::{App, ConnId, Hub, Loop, Settings, Workers};
+//! use konko_mio::core::{Rng, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
+//! use konko_mio::{App, ConnId, Hub, Loop, Settings, Sharing, Workers, seed_from_os};
 //!
 //! struct Echo;
 //!
@@ -54,16 +54,15 @@
 //! }
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let random = [0; 32];
-//! let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(random)))?;
+//! let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&seed_from_os()?))?;
 //! let key = Arc::new(key.key_pair(provider::best())?);
 //! let mut config = ServerConfig::new(TransportConfig::new(provider::best()), vec![key]);
 //! // The costly part of key exchanges goes to worker threads.
 //! config.offload = true;
-//! let settings = Settings { workers: Some(Workers::new(1)?), ..Settings::default() };
+//! let settings = Settings::new().workers(Workers::new(1)?);
 //! let mut server = Loop::new(settings)?;
 //! let admission = konko_mio::admission(AdmissionLimits::default())?;
-//! let listener = konko_mio::bind("127.0.0.1:2222".parse()?, false)?;
+//! let listener = konko_mio::bind("127.0.0.1:2222".parse()?, Sharing::Alone)?;
 //! server.hub().listen(listener, Arc::new(config), admission)?;
 //! server.run(&mut Echo)?;
 //! # Ok(())
@@ -103,8 +102,8 @@
 //!
 //! # Threads
 //!
-//! A loop is one thread. For more of them, run several loops that [`bind`] the same address with
-//! `shared` and use the same [`SharedAdmission`] and [`Workers`]. Other threads reach a loop by its
+//! A loop is one thread. For more of them, run several loops that [`bind`] the same address as
+//! [`Shared`](Sharing::Shared) and use the same [`SharedAdmission`] and [`Workers`]. Other threads reach a loop by its
 //! [`Mailbox`]; [`Hub::spawn`] sends work the other way. Tickets are `Send`, so an answer can come
 //! from anywhere, as a message.
 //!
@@ -129,7 +128,7 @@ pub use hub::{Hub, ListenerId, Settings, admission, seed_from_os};
 pub use link::SharedAdmission;
 pub use links::ConnId;
 pub use mailbox::Mailbox;
-pub use socket::{Stream, bind, raise_descriptor_limit};
+pub use socket::{Sharing, Stream, bind, raise_descriptor_limit};
 pub use workers::Workers;
 
 /// The protocol itself.

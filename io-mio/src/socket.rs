@@ -9,6 +9,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 
 /// A non-blocking stream: TCP, or a Unix socket (one end of a pair, for a proxy).
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Stream {
     /// TCP.
     Tcp(mio::net::TcpStream),
@@ -125,14 +126,25 @@ impl TryFrom<std::os::unix::net::UnixStream> for Stream {
     }
 }
 
-/// Listens on `addr`. With `shared`, several sockets, one a loop, listen on the same address and the
-/// system spreads connections over them (SO_REUSEPORT).
-pub fn bind(addr: SocketAddr, shared: bool) -> io::Result<net::TcpListener> {
+/// Who listens on an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// One socket alone.
+    Alone,
+    /// Several sockets, one a loop, and the system spreads connections over them (SO_REUSEPORT).
+    Shared,
+}
+
+/// Listens on `addr`.
+///
+/// # Errors
+/// Nobody can listen there; what the system says.
+pub fn bind(addr: SocketAddr, sharing: Sharing) -> io::Result<net::TcpListener> {
     let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
-    if shared {
+    if sharing == Sharing::Shared {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
     rustix::net::bind(&socket, &addr)?;

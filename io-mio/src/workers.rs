@@ -36,6 +36,9 @@ struct Handle {
 
 impl Workers {
     /// Starts so many threads, at least one.
+    ///
+    /// # Errors
+    /// The system gives no thread.
     pub fn new(threads: usize) -> io::Result<Self> {
         let handle = Handle { pool: Arc::default(), threads: threads.max(1) };
         for _ in 0..handle.threads {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
-use konko_mio::Settings;
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
 use konko_mio::core::client::{AuthMethod, Password};
@@ -110,7 +109,7 @@ fn r03_peers_that_stall_in_a_handshake_hold_up_nobody_and_are_dropped() {
 #[test]
 fn r08_a_peer_that_never_reads_is_cut_off_and_costs_what_its_window_allows() {
     let _alone = support::alone();
-    let settings = Settings { write_timeout: Duration::from_secs(1), ..support::settings() };
+    let settings = support::settings().write_timeout(Duration::from_secs(1));
     let mut config = server_config();
     // It does not answer probes either, but that would take longer.
     support::keepalive(&mut config.transport, 3600);

@@ -46,7 +46,7 @@ impl App for Guest {
 /// Connects to whichever answers, each with this many milliseconds.
 fn dial(addresses: &[SocketAddr], timeout: u64) -> (Guest, Duration) {
     let connect_timeout = Duration::from_millis(timeout);
-    let mut clients = Loop::new(Settings { connect_timeout, ..Settings::default() }).unwrap();
+    let mut clients = Loop::new(Settings::new().connect_timeout(connect_timeout)).unwrap();
     clients.hub().connect_any(addresses.to_vec(), Arc::new(client_config())).unwrap();
     let (mut guest, start) = (Guest::default(), Instant::now());
     clients.run(&mut guest).unwrap();

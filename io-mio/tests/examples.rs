@@ -233,7 +233,7 @@ impl Inner {
 
 #[test]
 fn a_bastion_passes_data_straight_on() {
-    let listen = || konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let listen = || konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
     let admission = || konko_mio::admission(AdmissionLimits::unlimited(100)).unwrap();
     let mut inner = Loop::new(Settings::default()).unwrap();
     let (listener, inner_mail) = (listen(), inner.mailbox());
@@ -284,7 +284,7 @@ fn a_bastion_passes_data_straight_on() {
 #[test]
 fn sftp_sessions_share_one_file_system_in_memory() {
     let mut files = Loop::new(Settings::default()).unwrap();
-    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
     let (addr, mail) = (listener.local_addr().unwrap(), files.mailbox());
     let admission = konko_mio::admission(AdmissionLimits::unlimited(100)).unwrap();
     files.hub().listen(listener, Arc::new(server_config()), admission).unwrap();

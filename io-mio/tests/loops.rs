@@ -132,7 +132,7 @@ impl App for Both {
 
 #[test]
 fn both_ends_run_in_somebody_elses_loop_over_a_socket_pair() {
-    let settings = Settings { workers: Some(Workers::new(1).unwrap()), ..Settings::default() };
+    let settings = Settings::new().workers(Workers::new(1).unwrap());
     let mut poll = mio::Poll::new().unwrap();
     // A socket of the caller's own, with a token below the driver's.
     let (mine, mut other) = UnixStream::pair().unwrap();
@@ -207,15 +207,18 @@ fn a_drain_ends_with_its_time() {
 
 #[test]
 fn several_loops_share_an_address_an_admission_and_workers() {
-    let addr = konko_mio::bind("127.0.0.1:0".parse().unwrap(), true).unwrap().local_addr().unwrap();
+    let addr = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Shared)
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let admission = konko_mio::admission(AdmissionLimits::unlimited(1000)).unwrap();
     let workers = Workers::new(1).unwrap();
     let served = Arc::new([AtomicUsize::new(0), AtomicUsize::new(0)]);
     let loops: Vec<_> = (0..2)
         .map(|n| {
-            let settings = Settings { workers: Some(workers.clone()), ..Settings::default() };
+            let settings = Settings::new().workers(workers.clone());
             let mut server = Loop::new(settings).unwrap();
-            let listener = konko_mio::bind(addr, true).unwrap();
+            let listener = konko_mio::bind(addr, konko_mio::Sharing::Shared).unwrap();
             server.hub().listen(listener, Arc::new(server_config()), admission.clone()).unwrap();
             let (mailbox, served) = (server.mailbox(), served.clone());
             let thread = std::thread::spawn(move || {
@@ -306,7 +309,7 @@ fn c23_a_loop_tells_of_every_attempt_and_its_outcome() {
     config.transport = Arc::new(transport);
     let mut server = Loop::new(Settings::default()).unwrap();
     let admission = konko_mio::admission(AdmissionLimits::unlimited(10)).unwrap();
-    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
     let addr = listener.local_addr().unwrap();
     server.hub().listen(listener, Arc::new(config), admission).unwrap();
     let client = std::thread::spawn(move || {
@@ -367,7 +370,7 @@ fn a6_a_loop_keeps_sources_outside_that_fail() {
     for (password, attempts, penalty) in [("wrong", 4, Penalty::AuthFail), ("panic", 1, Penalty::Crash)] {
         let mut server = Loop::new(Settings::default()).unwrap();
         let admission = konko_mio::admission(AdmissionLimits::default()).unwrap();
-        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
         let addr = listener.local_addr().unwrap();
         server.hub().listen(listener, Arc::new(server_config()), admission).unwrap();
         let mailbox = server.mailbox();

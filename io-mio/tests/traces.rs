@@ -144,7 +144,7 @@ impl App for Scripts {
 }
 
 fn listen(server: &mut Loop<()>, config: ServerConfig) -> std::net::SocketAddr {
-    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+    let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
     let addr = listener.local_addr().unwrap();
     let admission = konko_mio::admission(AdmissionLimits::default()).unwrap();
     server.hub().listen(listener, Arc::new(config), admission).unwrap();
@@ -154,7 +154,7 @@ fn listen(server: &mut Loop<()>, config: ServerConfig) -> std::net::SocketAddr {
 fn on_mio(scenario: &Scenario, workers: Option<Workers>) -> Traces {
     let mut config = scenario::server_config();
     config.offload = workers.is_some();
-    let mut both = Loop::new(Settings { workers, ..Settings::default() }).unwrap();
+    let mut both = Loop::new(workers.into_iter().fold(Settings::new(), Settings::workers)).unwrap();
     let addr = listen(&mut both, config);
     let id = both.hub().connect(addr, Arc::new(scenario::client_config())).unwrap();
     let (client, server) = (Some(ClientScript::new(scenario)), Some(ServerScript::default()));

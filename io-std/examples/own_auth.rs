@@ -7,9 +7,9 @@
 use std::io::Write;
 use std::thread;
 
-use konko::core::auth::Method;
-use konko::core::server::Challenge;
-use konko::server::{AuthAttempt, Connection, Credential, Handler, KeyProbe, Server, ServerOptions, Session};
+use konko::server::{
+    AuthAttempt, Challenge, Connection, Credential, Handler, KeyProbe, Method, Server, ServerOptions, Session,
+};
 
 /// One value a connection.
 struct Gate;

@@ -1,4 +1,6 @@
+mod exit;
 mod protocol;
+mod requests;
 #[cfg(feature = "server")]
 mod serving;
 mod stream;
@@ -13,8 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use konko_core::UsageError;
-use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind, PtyModes, PtyRequest};
-use konko_core::session::Pty;
+use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind};
 use konko_core::wire::SshStr;
 use zeroize::Zeroizing;
 
@@ -28,64 +29,9 @@ use crate::state::{Chan, Direct, Inbox, Sink, Wait};
 /// cache when the system copies it.
 const SLICE: usize = 32 * 1024;
 
-/// How a remote program ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// With a status; 0 is success.
-    Status(u32),
-    /// By a signal.
-    Signal {
-        /// Signal name without `SIG`; from the peer, as it is.
-        signal: String,
-        /// Whether it dumped core.
-        core_dumped: bool,
-        /// Text for a person; from the peer, as it is.
-        message: String,
-    },
-    /// The server did not say. Some devices never do.
-    Missing,
-}
-
-impl Exit {
-    /// Whether the program ended with status 0.
-    pub fn success(&self) -> bool {
-        *self == Exit::Status(0)
-    }
-}
-
-impl From<core_channel::Exit<'_>> for Exit {
-    fn from(exit: core_channel::Exit<'_>) -> Self {
-        let text = |s: SshStr<'_>| s.to_text();
-        match exit {
-            core_channel::Exit::Status(status) => Exit::Status(status),
-            core_channel::Exit::Signal { signal, core_dumped, message } => {
-                Exit::Signal { signal: text(signal), core_dumped, message: text(message) }
-            }
-        }
-    }
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Exit::Status(status) => write!(f, "exit status {status}"),
-            Exit::Signal { signal, core_dumped, message } => {
-                let core = if *core_dumped { " (core dumped)" } else { "" };
-                write!(f, "killed by signal {}{core}", SshStr::new(signal.as_bytes()))?;
-                if message.is_empty() { Ok(()) } else { write!(f, ": {}", SshStr::new(message.as_bytes())) }
-            }
-            Exit::Missing => f.write_str("no exit status"),
-        }
-    }
-}
-
-impl From<u32> for Exit {
-    fn from(status: u32) -> Self {
-        Exit::Status(status)
-    }
-}
-
+pub use exit::Exit;
 pub(crate) use protocol::{Await, Exchange};
+pub use requests::Asked;
 pub use streams::Stderr;
 pub use watched::Traffic;
 
@@ -147,124 +93,6 @@ impl Channel {
         Deadline::after((micros != u64::MAX).then(|| Duration::from_micros(micros)))
     }
 
-    // ---- requests ----
-
-    /// Asks for a pseudo-terminal, before the program is started, and waits for the answer.
-    ///
-    /// # Errors
-    /// `RequestRefused` if there is none to be had.
-    pub fn request_pty(&self, pty: &Pty) -> Result<(), Error> {
-        self.send_pty(pty)?.wait()
-    }
-
-    /// Asks for a pseudo-terminal without waiting for the answer.
-    pub fn send_pty(&self, pty: &Pty) -> Result<Asked, Error> {
-        let modes = PtyModes::encode(pty.modes.iter().copied());
-        self.send(&ChannelRequest::Pty(PtyRequest {
-            term: SshStr::new(&pty.term),
-            columns: pty.columns,
-            rows: pty.rows,
-            width: pty.width,
-            height: pty.height,
-            modes: PtyModes::new(&modes),
-        }))
-    }
-
-    /// Sets an environment variable; before the program is started. Servers take few names (see
-    /// `AcceptEnv`), and the answer is not waited for. Names and values are bytes, as in an environment.
-    pub fn env(&self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
-        let (name, value) = (SshStr::new(name.as_ref()), SshStr::new(value.as_ref()));
-        self.send_request(&ChannelRequest::Env { name, value }, false, None).map(|_| ())
-    }
-
-    /// Starts a command; the remote shell parses it. Returns when the server says that it has, or when something of
-    /// the program comes: some devices never answer.
-    pub fn exec(&self, command: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.request(&ChannelRequest::Exec(SshStr::new(command.as_ref())))
-    }
-
-    /// Starts the user's shell.
-    pub fn shell(&self) -> Result<(), Error> {
-        self.request(&ChannelRequest::Shell)
-    }
-
-    /// Starts a subsystem, such as `sftp`.
-    pub fn subsystem(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.request(&ChannelRequest::Subsystem(SshStr::new(name.as_ref())))
-    }
-
-    /// Sends a signal to the program: a name without `SIG`. There is no answer.
-    pub fn signal(&self, name: impl AsRef<[u8]>) -> Result<(), Error> {
-        self.send_request(&ChannelRequest::Signal(SshStr::new(name.as_ref())), false, None).map(|_| ())
-    }
-
-    /// Tells the new size of the terminal, in characters. There is no answer.
-    pub fn window_change(&self, columns: u32, rows: u32) -> Result<(), Error> {
-        let size = ChannelRequest::WindowChange { columns, rows, width: 0, height: 0 };
-        self.send_request(&size, false, None).map(|_| ())
-    }
-
-    /// Sends any request and waits until it is granted, if it is one that has an answer.
-    ///
-    /// # Errors
-    /// `RequestRefused` if it is not.
-    pub fn request(&self, request: &ChannelRequest<'_>) -> Result<(), Error> {
-        if request.may_want_reply() {
-            self.shared().may_wait("the answer to a channel request")?;
-        }
-        self.send(request)?.wait()
-    }
-
-    /// Sends any request without waiting for its answer, so that several can go out together. Refused to start a
-    /// program, the channel reads and writes no more, and [`wait`](Self::wait) says so.
-    ///
-    /// # Errors
-    /// `ProgramStarted` if it is to start a program and there is one already.
-    pub fn send(&self, request: &ChannelRequest<'_>) -> Result<Asked, Error> {
-        let (what, starts) = match request {
-            ChannelRequest::Pty(_) => ("pseudo-terminal", false),
-            ChannelRequest::Exec(_) => ("exec", true),
-            ChannelRequest::Shell => ("shell", true),
-            ChannelRequest::Subsystem(_) => ("subsystem", true),
-            _ => ("channel request", false),
-        };
-        let started = self.shared().with(|state| state.channels.get(&self.0.id).is_some_and(|c| c.started));
-        if starts && started {
-            return Err(self.shared().error(ErrorKind::ProgramStarted));
-        }
-        let number = self.send_request(request, true, starts.then_some(what))?;
-        let number = Some(number).filter(|_| request.may_want_reply());
-        Ok(Asked { channel: self.clone(), number, what, starts })
-    }
-
-    /// Sends a request; the number under which its answer will be found.
-    fn send_request(
-        &self,
-        request: &ChannelRequest<'_>,
-        want_reply: bool,
-        starts: Option<&'static str>,
-    ) -> Result<u64, Error> {
-        self.shared().with(|state| {
-            if let Some(error) = &state.ended {
-                return Err(error.clone());
-            }
-            if state.channels.get(&self.0.id).is_some_and(|chan| chan.cancelled) {
-                return Err(state.error(ErrorKind::Cancelled));
-            }
-            let sent = state.end.conn_mut().request(self.0.id, *request, want_reply);
-            sent.map_err(|e| state.error(usage(e)))?;
-            let chan = state.channels.get_mut(&self.0.id);
-            Ok(chan.map_or(0, |chan| {
-                let number = chan.asked;
-                if let Some(what) = starts {
-                    chan.starts(number, what);
-                }
-                chan.asked += u64::from(want_reply && request.may_want_reply());
-                number
-            }))
-        })
-    }
-
     fn await_control<T>(
         &self,
         deadline: Deadline,
@@ -312,6 +140,9 @@ impl Channel {
     }
 
     /// Says that nothing more will be written: the program's standard input ends. Reading goes on.
+    ///
+    /// # Errors
+    /// Why the connection ended.
     pub fn send_eof(&self) -> Result<(), Error> {
         self.shared().with(|state| match state.end.conn_mut().finish(self.0.id) {
             Ok(()) | Err(UsageError::NoSuchChannel) => Ok(()),
@@ -339,6 +170,9 @@ impl Channel {
     /// [`copy_to`](Self::copy_to), but into pipes and sockets the bytes go straight from the buffer
     /// they were received in, where the system has a write that does not block. It may be one that
     /// does not block itself: then it is waited for, as with [`BlockingFd`].
+    ///
+    /// # Errors
+    /// What the descriptor says, or why the connection ended.
     pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
         self.copy_fd(Wait::Data, to.as_fd())
     }
@@ -600,53 +434,6 @@ impl Channel {
             }
             _ => Default::default(),
         }
-    }
-}
-
-/// A request that was sent, and whose answer has not been waited for ([`Channel::send`]). Dropping it changes nothing.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    channel: Channel,
-    /// `None` for a request without an answer.
-    number: Option<u64>,
-    what: &'static str,
-    /// It is to start the program.
-    starts: bool,
-}
-
-impl Asked {
-    /// Waits until it is granted, for as long as [`ClientOptions::reply_timeout`](crate::ClientOptions::reply_timeout)
-    /// says. What comes of a program grants the request that was to start it.
-    ///
-    /// # Errors
-    /// `RequestRefused` if it is not granted.
-    pub fn wait(&self) -> Result<(), Error> {
-        self.wait_for(self.channel.0.handle.reply_timeout)
-    }
-
-    /// As [`wait`](Self::wait), for at most that long; `None`: as long as it takes.
-    pub fn wait_for(&self, timeout: Option<Duration>) -> Result<(), Error> {
-        let Some(number) = self.number else { return Ok(()) };
-        let granted = |chan: &mut Chan| {
-            let answer = chan.answers.iter().find(|(n, _)| *n == number).map(|(_, ok)| *ok);
-            (self.starts && chan.started).then_some(true).or(answer)
-        };
-        let awaited = "the answer to a channel request";
-        match self.channel.await_control(Deadline::after(timeout), awaited, granted)? {
-            true => Ok(()),
-            false => Err(self.refusal()),
-        }
-    }
-
-    pub(crate) fn refusal(&self) -> Error {
-        self.channel.shared().error(ErrorKind::RequestRefused(self.what))
-    }
-
-    /// The answer, if it has come.
-    pub(crate) fn answer(&self) -> Option<bool> {
-        let state = self.channel.shared().lock();
-        let chan = state.channels.get(&self.channel.0.id)?;
-        chan.answers.iter().find(|(n, _)| Some(*n) == self.number).map(|(_, ok)| *ok)
     }
 }
 

@@ -101,6 +101,10 @@ impl Client {
     ///
     /// A host's addresses are tried a quarter of a second apart, IPv6 and IPv4 in turn, until one
     /// answers (RFC 8305).
+    ///
+    /// # Errors
+    /// `Resolve` or `Connect` if there is no TCP connection; `HostKey` if the host key is not one to trust; `Ssh` if the two do
+    /// not agree; `Timeout`.
     pub fn connect(to: impl Target, options: ClientOptions) -> Result<Self, Error> {
         let deadline = Deadline::after(options.handshake_timeout);
         let (host, port) =
@@ -114,6 +118,9 @@ impl Client {
 
     /// Speaks SSH over a stream that stands already: a socket of your own, or a pipe to a proxy.
     /// `host` and `port` are what known_hosts knows the server by.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), from the host key on; `Io`, with what the stream says.
     pub fn over(stream: impl Stream, host: &str, port: u16, options: ClientOptions) -> Result<Self, Error> {
         let deadline = Deadline::after(options.handshake_timeout);
         Self::handshake(Box::new(stream), host, port, options, deadline)
@@ -178,17 +185,26 @@ impl Client {
     }
 
     /// Opens a session: a channel for a program, a shell or a subsystem.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
     pub fn session(&self) -> Result<Channel, Error> {
         self.open(OpenKind::Session)
     }
 
     /// Opens a channel of any kind. The other way round is not there yet: each channel that the server opens is
     /// refused, and noted.
+    ///
+    /// # Errors
+    /// `OpenRefused` if the server does not want it; `Usage` before the login; `Timeout`; why the connection ended.
     pub fn open(&self, kind: OpenKind<'_>) -> Result<Channel, Error> {
         Channel::open(&self.handle, kind, Sink::Inbox(Default::default()))
     }
 
     /// Opens a connection that the server makes to `host` and `port`.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open): a server that cannot connect refuses.
     pub fn direct_tcpip(&self, host: &str, port: u16) -> Result<Channel, Error> {
         self.open(OpenKind::DirectTcpip {
             host: SshStr::new(host.as_bytes()),
@@ -199,6 +215,9 @@ impl Client {
     }
 
     /// Renews the keys.
+    ///
+    /// # Errors
+    /// `Usage` before the login, and after the end.
     pub fn rekey(&self) -> Result<(), Error> {
         let shared = &self.shared;
         shared.with(|state| state.end.conn.rekey()).map_err(|e| shared.error(ErrorKind::Usage(e)))

@@ -37,6 +37,7 @@ pub struct ClientOptions {
 
 /// Which addresses of a host are tried (`AddressFamily`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AddressFamily {
     /// All.
     #[default]

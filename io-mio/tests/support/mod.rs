@@ -243,7 +243,7 @@ impl Server {
 
     pub fn with(config: ServerConfig, limits: AdmissionLimits, settings: Settings) -> Self {
         let mut server = Loop::new(settings).unwrap();
-        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
         let addr = listener.local_addr().unwrap();
         let admission = konko_mio::admission(limits).unwrap();
         server.hub().listen(listener, Arc::new(config), admission.clone()).unwrap();
@@ -264,7 +264,7 @@ impl Drop for Server {
 }
 
 pub fn settings() -> Settings {
-    Settings { workers: Some(Workers::new(1).unwrap()), ..Settings::default() }
+    Settings::new().workers(Workers::new(1).unwrap())
 }
 
 /// Waits for something, a minute at most.

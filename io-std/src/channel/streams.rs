@@ -46,11 +46,17 @@ pub struct Stderr(pub(super) Channel);
 
 impl Stderr {
     /// Writes it into `to` until it ends; see [`Channel::copy_to`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn copy_to(&self, to: &mut (impl Write + ?Sized)) -> io::Result<u64> {
         self.0.copy(Wait::Stderr, to)
     }
 
     /// Writes it into a file descriptor until it ends; see [`Channel::copy_to_fd`].
+    ///
+    /// # Errors
+    /// As there.
     pub fn copy_to_fd(&self, to: impl AsFd) -> io::Result<u64> {
         self.0.copy_fd(Wait::Stderr, to.as_fd())
     }

@@ -37,6 +37,7 @@ pub(super) type ServerObserver = Arc<dyn Fn(&ServerNotice<'_>) + Send + Sync>;
 
 /// A [`Notice`] of a server, with the connection it is about. `Display` is a line for a log.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct ServerNotice<'n> {
     /// The connection's number; `None` if it was not let in, or concerns none.
     pub connection: Option<u64>,

@@ -9,11 +9,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use konko_core::auth::{Method, MethodLists, MethodSet, Needs};
-use konko_core::authorized_keys::{AuthorizedKeys, Entry};
+use konko_core::auth::{Method, MethodSet, Needs};
+use konko_core::authorized_keys::Entry;
 use konko_core::keys::PublicKey;
 use konko_core::text::{Limits, Location, TooLarge, lines};
 use konko_core::wire::SshStr;
+
+pub use konko_core::auth::MethodLists;
+pub use konko_core::authorized_keys::AuthorizedKeys;
 
 pub use super::key_file::KeyFile;
 use super::key_file::{open, read_to_end};

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use crate::streams;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use konko::core::Rng;
 use konko::core::authorized_keys::AuthorizedKeys;
 use konko::core::crypto::{Digest, Hash, HashAlg};
 use konko::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko::core::provider;
 use konko::core::sftp::{MemoryFs, ServerConfig};
 use konko::core::transport::limits::RekeyLimit;
-use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Call, Programs, Server, ServerOptions, Service};
 use konko::sftp::{GetOptions, PutOptions, Session, serve};
@@ -273,9 +273,7 @@ fn check(ok: bool, claim: &str) -> Outcome<()> {
 }
 
 fn new_key() -> Outcome<Arc<KeyPair>> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed)?;
-    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new(seed)))?;
+    let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&konko::seed_from_os()?))?;
     Ok(Arc::new(key.key_pair(provider::best())?))
 }
 

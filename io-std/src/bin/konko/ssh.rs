@@ -175,13 +175,13 @@ impl Plan {
         terminal::restore();
         Ok(match exit {
             Exit::Status(status) => u8::try_from(status & 0xff).unwrap_or(FAILED),
-            Exit::Missing => FAILED,
             signal @ Exit::Signal { .. } => {
                 if self.login.verbosity > -3 {
                     say(&format!("konko: the remote command was {signal}"));
                 }
                 FAILED
             }
+            _ => FAILED,
         })
     }
 
