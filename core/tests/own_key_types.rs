@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use ed25519_dalek::Signer as _;
 use konko_core::crypto::{BadKey, BadSignature, Digest, HashAlg, Provider, Signer};
-use konko_core::keys::{Algorithm, KeyError, KeyFormat, KeyPair, KeyType, PublicKey, SigAlg, signature};
+use konko_core::keys::{
+    Algorithm, Halves, KeyError, KeyFormat, KeyPair, KeyType, PrivateKey, PublicKey, SigAlg, signature,
+};
 use konko_core::replay::{Setup, replay};
 use konko_core::wire::{Reader, Sink};
-use konko_core::{ClientConfig, Rng, ServerConfig, provider};
+use konko_core::{ClientConfig, Rng, Seed, ServerConfig, provider};
 use konko_test::apps::{Host, Proof, Shell, all_methods};
 use konko_test::{Pair, host_key, key_of, transport_config};
 
@@ -86,6 +88,13 @@ const CERTIFICATE: KeyType = KeyType::new(&Certificate);
 const CERTIFICATE_ALG: SigAlg =
     SigAlg::new(&const { Algorithm::new("test-cert@konko", CERTIFICATE).signature("ssh-ed25519") });
 
+/// The blob of the key for which a certificate is.
+fn plain(certificate: &[u8]) -> &[u8] {
+    let mut fields = Reader::new(certificate);
+    fields.string().unwrap();
+    fields.string().unwrap()
+}
+
 impl KeyFormat for Certificate {
     fn name(&self) -> &'static str {
         "test-cert@konko"
@@ -106,6 +115,27 @@ impl KeyFormat for Certificate {
         256
     }
 
+    /// The certificate, and the private key for which it is.
+    fn read_private(&self, r: &mut Reader<'_>) -> Result<Halves, KeyError> {
+        let mut public = Vec::new();
+        self.read(r, &mut public)?;
+        let inner = PrivateKey::from_fields(KeyType::ED25519, r.string()?)?;
+        if inner.public().to_blob() != plain(&public) {
+            return Err(KeyError::Inconsistent("the certificate is another key's"));
+        }
+        let private = |out: &mut dyn Sink| {
+            out.put(&public);
+            out.put_string(inner.expose_fields());
+        };
+        Ok(Halves::written(|out| out.put(&public), private))
+    }
+
+    fn signer(&self, provider: &dyn Provider, key: &[u8]) -> Result<Box<dyn Signer>, BadKey> {
+        let mut fields = Reader::new(key);
+        let [_, _, _, inner] = [(); 4].map(|()| fields.string().unwrap());
+        provider.signer("ssh-ed25519", inner)
+    }
+
     fn read_signature(&self, r: &mut Reader<'_>) -> Result<Vec<u8>, BadSignature> {
         r.string().map(<[u8]>::to_vec).map_err(|_| BadSignature)
     }
@@ -118,9 +148,7 @@ impl KeyFormat for Certificate {
         message: &[u8],
         raw: &[u8],
     ) -> Result<(), BadSignature> {
-        let mut fields = Reader::new(key);
-        fields.string().unwrap();
-        let inner = PublicKey::from_blob(fields.string().unwrap()).unwrap();
+        let inner = PublicKey::from_blob(plain(key)).unwrap();
         signature::verify(
             provider,
             &inner,
@@ -131,12 +159,12 @@ impl KeyFormat for Certificate {
     }
 }
 
-struct Token(ed25519_dalek::SigningKey, Option<&'static [u8]>);
+/// What a device does.
+struct Token(ed25519_dalek::SigningKey);
 
 impl Signer for Token {
     fn sign(&self, _: Option<HashAlg>, message: &[u8], _: &mut Rng) -> Result<Vec<u8>, BadKey> {
-        let Some(application) = self.1 else { return Ok(self.0.sign(message).to_bytes().to_vec()) };
-        let message = touched(provider::rustcrypto(), application, &TOUCH, message);
+        let message = touched(provider::rustcrypto(), b"ssh:", &TOUCH, message);
         Ok([&self.0.sign(&message).to_bytes()[..], &TOUCH].concat())
     }
 }
@@ -148,19 +176,20 @@ fn device(seed: u8) -> Arc<KeyPair> {
     blob.put_string(key.verifying_key().as_bytes());
     blob.put_string(b"ssh:");
     let public = PublicKey::from_blob_with(DEVICE, &blob).unwrap();
-    Arc::new(KeyPair::from_signer(public, Box::new(Token(key, Some(b"ssh:")))))
+    Arc::new(KeyPair::from_signer(public, Box::new(Token(key))))
 }
 
 fn certificate(seed: u8) -> Arc<KeyPair> {
-    let key = ed25519_dalek::SigningKey::from_bytes(&[seed; 32]);
-    let mut plain = Vec::new();
-    plain.put_string(b"ssh-ed25519");
-    plain.put_string(key.verifying_key().as_bytes());
-    let mut blob = Vec::new();
-    blob.put_string(b"test-cert@konko");
-    [&b"nonce"[..], &plain, b"alice"].into_iter().for_each(|field| blob.put_string(field));
-    let public = PublicKey::from_blob_with(CERTIFICATE, &blob).unwrap();
-    Arc::new(KeyPair::from_signer(public, Box::new(Token(key, None))))
+    let mut rng = Rng::from_seed(&Seed::new([seed; 32]));
+    let key = PrivateKey::generate(KeyType::ED25519, &mut rng).unwrap();
+    let mut fields = Vec::new();
+    let inner = key.public().to_blob();
+    [&b"nonce"[..], &inner, b"alice", key.expose_fields()]
+        .into_iter()
+        .for_each(|field| fields.put_string(field));
+    let certified = PrivateKey::from_fields(CERTIFICATE, &fields).unwrap();
+    assert_eq!(certified.expose_fields(), fields);
+    Arc::new(certified.key_pair(provider::rustcrypto()).unwrap())
 }
 
 fn configs(host: &Arc<KeyPair>) -> (ClientConfig, ServerConfig) {
@@ -217,7 +246,7 @@ fn a_peer_that_does_not_have_the_type_refuses_it() {
 #[test]
 fn signatures_of_other_types_verify_as_their_rows_say() {
     let p = provider::rustcrypto();
-    let mut rng = Rng::from_seed(&konko_core::Seed::new([1; 32]));
+    let mut rng = Rng::from_seed(&Seed::new([1; 32]));
     for (key, other, name) in
         [(device(1), device(2), "test@konko"), (certificate(1), certificate(2), "ssh-ed25519")]
     {

@@ -3,7 +3,7 @@ use core::fmt;
 use base64ct::{Base64, Encoding};
 
 use super::options::{KeyOptions, OptionProblem, Parsed};
-use crate::keys::{KeyError, PublicKey, sig_algs_of};
+use crate::keys::{KeyError, KeyType, PublicKey};
 use crate::text::{BadLine, Line as Text, OpenQuote, next_field, split_quoted};
 use crate::wire::Reader;
 
@@ -75,7 +75,7 @@ impl<'a> Line<'a> {
 /// stands inside the second.
 fn plain_key<'a>(declared: &[u8], rest: &'a [u8]) -> Result<Option<(PublicKey, &'a [u8])>, Problem> {
     let (encoded, comment) = next_field(rest);
-    let known = core::str::from_utf8(declared).is_ok_and(|name| !sig_algs_of(name).is_empty());
+    let known = core::str::from_utf8(declared).is_ok_and(|name| KeyType::from_name(name).is_some());
     if known && encoded.is_empty() {
         return Err(Problem::Fields);
     }

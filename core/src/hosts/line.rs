@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 
 use super::name::canonical_entry;
-use crate::keys::{PublicKey, sig_algs_of};
+use crate::keys::{KeyType, PublicKey};
 use crate::text::next_field;
 use crate::text::pattern::{ListMatch, Sign, is_wild, matches_host};
 use crate::text::{BadLine, Line as Text};
@@ -106,7 +106,7 @@ impl<'a> Line<'a> {
         if damaged_hash(self.names) {
             return Err(Problem::HashedName);
         }
-        if sig_algs_of(self.key_type).is_empty() {
+        if KeyType::from_name(self.key_type).is_none() {
             return Err(Problem::UnknownType);
         }
         PublicKey::from_base64(self.key_type.as_bytes(), self.key).map_err(|_| Problem::Key)

@@ -30,7 +30,7 @@ pub use problem::HostKeyProblem;
 pub use verdict::{Damage, Hints, Known, Unreadable, Verdict, Warning};
 
 use crate::crypto::HashAlg;
-use crate::keys::{PublicKey, SigAlg, sig_algs_of};
+use crate::keys::{PublicKey, SigAlg};
 use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
 use broken::{Broken, Remains};
 use line::{Line, Marker, is_pattern};
@@ -40,9 +40,6 @@ use name::canonical_entry;
 pub const LIMITS: Limits = Limits { file: 16 * 1024 * 1024, line: 64 * 1024 };
 /// A line of more names is searched rather than indexed, so that the index stays small.
 const MAX_INDEXED_NAMES: usize = 64;
-/// Key types by preference, for [`KnownHosts::known_algorithms`].
-const PREFERENCE: [&str; 5] =
-    ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "ssh-rsa"];
 
 /// The keys that hosts are known by, from one or several files.
 ///
@@ -209,8 +206,7 @@ impl KnownHosts {
             .filter(|(_, line)| line.marker == Marker::None && line.public_key().is_ok())
             .map(|(_, line)| line.key_type)
             .collect();
-        let known = PREFERENCE.iter().filter(|name| types.contains(name));
-        known.flat_map(|name| sig_algs_of(name)).copied().collect()
+        SigAlg::all().filter(|alg| types.contains(&alg.key_type().name())).collect()
     }
 
     /// Where else the key stands, whatever host it is for: a changed key that is known under

@@ -1,10 +1,11 @@
 //! The table of key types, one row a type.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
 use super::{KeyError, SigAlg};
-use crate::crypto::{BadSignature, Provider, Secret};
+use crate::crypto::{BadKey, BadSignature, Provider, Secret, Signer};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
 
@@ -17,7 +18,7 @@ pub struct KeyType(&'static dyn KeyFormat);
 ///
 /// A key is its fields in their one canonical encoding, whatever they are: numbers, or what somebody has
 /// signed about a key. What it verifies and signs with is the [`Scheme`](crate::crypto::Scheme) of the
-/// same name, unless [`verify`](Self::verify) says otherwise.
+/// same name, unless [`verify`](Self::verify) and [`signer`](Self::signer) say otherwise.
 pub trait KeyFormat: Sync {
     /// The type's name in key blobs and key lines.
     fn name(&self) -> &'static str;
@@ -69,6 +70,14 @@ pub trait KeyFormat: Sync {
     /// What is wrong with them.
     fn read_der(&self, _private: &[u8], _public: Option<&[u8]>) -> Result<Halves, KeyError> {
         Err(KeyError::unsupported_type(self.name().as_bytes()))
+    }
+
+    /// Makes a key of these private fields ready to sign.
+    ///
+    /// # Errors
+    /// [`BadKey`] when the provider refuses them.
+    fn signer(&self, provider: &dyn Provider, key: &[u8]) -> Result<Box<dyn Signer>, BadKey> {
+        provider.signer(self.name(), key)
     }
 
     /// Reads what stands in a signature behind the algorithm's name, and makes it raw.

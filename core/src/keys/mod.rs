@@ -28,7 +28,6 @@ pub use key_type::{Halves, KeyFormat, KeyType};
 pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
 pub use pair::KeyPair;
 pub use private::PrivateKey;
-pub(crate) use public::sig_algs_of;
 pub use public::{DEFAULT_MIN_RSA_BITS, PublicKey};
 
 /// Of files in every format.

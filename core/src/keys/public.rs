@@ -184,8 +184,3 @@ impl fmt::Debug for PublicKey {
         write!(f, "PublicKey({} {})", self.key_type(), self.fingerprint(HashAlg::Sha256))
     }
 }
-
-/// The signature algorithms of a key type, best first; empty for a type we do not have.
-pub(crate) fn sig_algs_of(key_type: &str) -> &'static [SigAlg] {
-    KeyType::from_name(key_type).map_or(&[], KeyType::signature_algorithms)
-}
