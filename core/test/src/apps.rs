@@ -4,9 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::channel::{
-    ChannelEvent, ChannelId, ChannelRequest, Exit, OpenFailure, OpenKind, RequestTicket, Stream,
-};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenFailure, OpenKind, Stream};
 use konko_core::client::{AuthMethod, HostKeyTicket, Password};
 use konko_core::keys::{KeyPair, PublicKey, SigAlg};
 use konko_core::server::{Attempt, Challenge, Verdict};
@@ -17,50 +15,79 @@ use crate::App;
 /// One way for the client to authenticate.
 #[derive(Clone)]
 pub enum Proof {
+    /// The method `none`.
     None,
+    /// A password.
     Password(&'static str),
+    /// The old password and the new one, which the server has asked for.
     Change(&'static str, &'static str),
+    /// A key, with its signature at once.
     Key(Arc<KeyPair>, SigAlg),
+    /// Whether this key would do; what follows is the next proof.
     Probe(PublicKey, SigAlg),
+    /// A key whose signature is asked for, as from an agent.
     External(Arc<KeyPair>, SigAlg),
+    /// Answers to the server's questions.
     Interactive(Vec<&'static str>),
 }
 
 /// What one channel of the client saw.
 #[derive(Debug, Default, PartialEq, Eq, Clone)]
 pub struct Seen {
+    /// Standard output.
     pub out: Vec<u8>,
+    /// Standard error.
     pub err: Vec<u8>,
+    /// It ended.
     pub eof: bool,
+    /// The status of the program, or the name of its signal.
     pub exit: Option<String>,
+    /// The channel is closed on both sides.
     pub closed: bool,
+    /// The answers to its requests.
     pub granted: Vec<bool>,
+    /// The server took it.
     pub opened: bool,
 }
 
 /// A client that logs in, runs one command, sends `input`, and reads what comes.
 pub struct Shell {
+    /// The user's name.
     pub user: String,
+    /// What is tried, one after the other.
     pub proofs: VecDeque<Proof>,
     /// The one that is being tried.
     pub current: Option<Proof>,
+    /// What is run; `None`: it only logs in.
     pub command: Option<String>,
+    /// What the program gets.
     pub input: Vec<u8>,
+    /// So much of it is written.
     pub written: usize,
+    /// Say EOF after it; false once that is said.
     pub finish: bool,
+    /// What is said of the host key; `None` keeps the ticket.
     pub accept_host_key: Option<bool>,
+    /// Its channel, once it is asked for.
     pub channel: Option<ChannelId>,
+    /// What came.
     pub seen: Seen,
+    /// All events but those about data, in `Debug` form.
     pub log: Vec<String>,
+    /// Every method that the server named.
     pub methods: Vec<String>,
+    /// The question that was kept.
     pub host_key_ticket: Option<HostKeyTicket>,
+    /// How often keys were renewed.
     pub rekeyed: u32,
     /// Do not give credit back.
     pub hold: bool,
+    /// Reasons for which channels were refused (RFC 4254 §5.1).
     pub failed_opens: Vec<u32>,
 }
 
 impl Shell {
+    /// Logs in as alice with her password and runs this.
     pub fn new(command: &str) -> Self {
         Shell {
             user: "alice".into(),
@@ -82,16 +109,19 @@ impl Shell {
         }
     }
 
+    /// The same, and the program gets this.
     pub fn with_input(mut self, input: Vec<u8>) -> Self {
         self.input = input;
         self
     }
 
+    /// The same, and logs in like this.
     pub fn with_proofs(mut self, proofs: impl IntoIterator<Item = Proof>) -> Self {
         self.proofs = proofs.into_iter().collect();
         self
     }
 
+    /// Logs in like this and does nothing more.
     pub fn login(proofs: impl IntoIterator<Item = Proof>) -> Self {
         let mut shell = Shell::new("").with_proofs(proofs);
         shell.command = None;
@@ -227,28 +257,42 @@ pub fn source_byte(i: u64) -> u8 {
     (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8
 }
 
+/// A program that runs.
 pub struct Running {
+    /// Its channel.
     pub id: ChannelId,
+    /// What it does.
     pub program: Program,
+    /// Its input has ended.
     pub eof: bool,
+    /// What it has sent so far.
     pub sent: u64,
+    /// It has ended.
     pub done: bool,
 }
 
 /// A server with one user and a few programs: `echo`, `count`, `source N`, `exit N`, `signal NAME`.
 pub struct Host {
+    /// The user who may come in.
     pub user: String,
+    /// With this password,
     pub password: &'static str,
+    /// with any of these keys,
     pub keys: Vec<PublicKey>,
+    /// or with these answers.
     pub answers: Vec<&'static str>,
     /// After the first right proof, ask for these.
     pub second: Option<MethodSet>,
+    /// The password is right and has to be changed, to `fresh`.
     pub expired: bool,
+    /// What runs.
     pub running: Vec<Running>,
+    /// All events but those about data, in `Debug` form.
     pub log: Vec<String>,
+    /// What was tried: the user and the kind of proof.
     pub attempts: Vec<String>,
+    /// How often keys were renewed.
     pub rekeyed: u32,
-    pub held: Vec<RequestTicket>,
     /// Never answer authentication.
     pub mute: bool,
 }
@@ -266,7 +310,6 @@ impl Default for Host {
             log: Vec::new(),
             attempts: Vec::new(),
             rekeyed: 0,
-            held: Vec::new(),
             mute: false,
         }
     }
@@ -333,6 +376,7 @@ impl Host {
         true
     }
 
+    /// Lets the programs go on.
     pub fn pump(&mut self, conn: &mut ServerConnection) {
         for run in self.running.iter_mut().filter(|r| !r.done) {
             let id = run.id;

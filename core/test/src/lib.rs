@@ -1,6 +1,67 @@
-//! Simulations for konko.
+//! Simulations for [konko](konko_core): two ends of a connection on a virtual clock, over a line that is as bad as you
+//! like, in as much time as it takes to compute.
+//!
+//! | what | for |
+//! |---|---|
+//! | [`Pair`] | a client and a server, the line between them, and the clock; an [`App`] at each end is yours, or one of [`apps`] and [`sftp`] |
+//! | [`Line`], [`Link`] | one direction of a line: delay, jitter, bandwidth, sockets that are full, reads that are cut, receivers that stall |
+//! | [`raw`] | a peer that may send any bytes in any state, with keys of its own, and a connection that has to bear it |
+//! | [`null`] | cryptography that protects nothing and costs nothing, and that nobody real ever agrees on |
+//!
+//! All chance comes from seeds: what was seen once is seen again, on every machine. Nothing here waits, and nothing here is
+//! for production: these are the rigs of konko's own tests, and they panic where a test should.
+//!
+//! # An application over a satellite
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use konko_core::channel::{ChannelEvent, Stream};
+//! use konko_core::server::{Server, Verdict};
+//! use konko_core::*;
+//! use konko_test::apps::Shell;
+//! use konko_test::{App, Pair, null, null_key};
+//!
+//! /// Lets everybody in, and answers what comes with its length.
+//! struct Counter;
+//!
+//! impl App<Server> for Counter {
+//!     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
+//!         match event {
+//!             Event::Auth(ServerAuth::Attempt { ticket, .. }) => {
+//!                 conn.decide_auth(ticket, Verdict::Accept).unwrap();
+//!             }
+//!             Event::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
+//!             Event::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
+//!                 conn.reply(ticket, true).unwrap();
+//!             }
+//!             Event::Channel(id, ChannelEvent::Data { data, .. }) => {
+//!                 let answer = format!("{} bytes", data.len());
+//!                 conn.consume(id, data.len()).unwrap();
+//!                 conn.write(id, Stream::Data, answer.as_bytes()).unwrap();
+//!                 conn.close_channel(id).unwrap();
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//!
+//! let config = || TransportConfig::new(null());
+//! let server = ServerConfig::with_transport(config(), vec![null_key()]);
+//! // A client that logs in and runs a command; yours is an `App<Client>` as well.
+//! let client = Shell::new("count").with_input(b"hello".to_vec());
+//!
+//! let mut pair = Pair::new(ClientConfig::new(config()), server, (client, Counter));
+//! pair.link.latency = Duration::from_millis(300);
+//! pair.link.bandwidth = 100_000;
+//! let start = pair.now;
+//! pair.drive_until("the answer", |pair| pair.client.app.seen.closed);
+//!
+//! assert_eq!(pair.client.app.seen.out, b"5 bytes");
+//! let took = pair.now.since(start);
+//! assert!(took > Duration::from_secs(3) && took < Duration::from_secs(7), "{took:?}");
+//! ```
 #![forbid(unsafe_code)]
-#![allow(missing_docs)]
 
 pub mod apps;
 mod line;

@@ -1,7 +1,4 @@
-//! A client and a server joined by a simulated link, on a virtual clock.
-//!
-//! Everything is decided by the seed: latency, bandwidth and how the bytes are cut. A test tells
-//! what the two applications do and drives the pair until something has happened.
+//! A client and a server joined by a simulated line, on a virtual clock.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,38 +8,56 @@ use konko_core::*;
 use crate::line::{Line, Link};
 
 /// One end: a connection, its input and its application.
+#[non_exhaustive]
 pub struct End<C, A> {
+    /// The connection.
     pub conn: C,
+    /// Its application.
     pub app: A,
+    /// Input that was not read yet.
     pub rx: RxBuf,
     /// All bytes it sent.
     pub sent: Vec<u8>,
+    /// Whether that is kept.
     pub keep_sent: bool,
+    /// How it failed, if it did.
     pub result: Option<Error>,
+    /// Why the last poll went no further.
     pub blocked: Option<Blocked>,
 }
 
 /// What the application at an end of role `S` does with events.
 pub trait App<S: Side> {
+    /// One event. Calls may be made at once.
     fn on_event(&mut self, conn: &mut Connection<S>, event: EventOf<'_, S>);
+    /// Nothing more happens now: the time to write what there was no room for.
     fn idle(&mut self, _conn: &mut Connection<S>) {}
 }
 
+/// A client and a server, the line between them, and the clock. A test says what the two applications do, and drives the
+/// pair until something has happened.
 pub struct Pair<C, S> {
+    /// Who connects.
     pub client: End<ClientConnection, C>,
+    /// Who listens.
     pub server: End<ServerConnection, S>,
+    /// What time it is: the next thing happens now.
     pub now: Time,
+    /// What the line is like, in both directions; it may change at any time.
     pub link: Link,
     to_server: Line,
     to_client: Line,
+    /// How often something happened.
     pub steps: u64,
 }
 
 impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
+    /// Both at the beginning, with a seed that is always the same.
     pub fn new(client: ClientConfig, server: ServerConfig, apps: (C, S)) -> Self {
         Self::seeded(client, server, apps, 1)
     }
 
+    /// The same with any seed: of the two connections, and of what the line does by chance.
     pub fn seeded(client: ClientConfig, server: ServerConfig, (c, s): (C, S), seed: u8) -> Self {
         let now = Time::from_micros(1_000_000);
         let end_c = ClientConnection::new(Arc::new(client), Seed::new([seed; 32]), now);
@@ -124,7 +139,10 @@ impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
         }
     }
 
-    /// Drives until `done`; panics when the clock passes an hour or nothing moves any more.
+    /// Drives until `done`, which is asked before and after each [step](Self::step).
+    ///
+    /// # Panics
+    /// When three hours have passed on the clock, or nothing moves any more; says `what` did not happen.
     pub fn drive_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = self.now + Duration::from_secs(3 * 3600);
         loop {
@@ -150,7 +168,7 @@ impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
         }
     }
 
-    /// Drives until nothing is in the air and both wait for input.
+    /// Drives until nothing happens for a second.
     pub fn drive(&mut self) {
         loop {
             let deadline = self.now + Duration::from_secs(1);
@@ -167,6 +185,7 @@ impl<X, A> End<X, A> {
         End { conn, app, rx: RxBuf::new(), sent: Vec::new(), keep_sent: false, result: None, blocked: None }
     }
 
+    /// Whether this end is done: closed, or failed.
     pub fn over(&self) -> bool {
         self.result.is_some() || self.blocked == Some(Blocked::Closed)
     }

@@ -18,24 +18,34 @@ use crate::{App, Pair, host_key, transport_config};
 
 /// A client that moves files.
 pub struct Mover {
+    /// The protocol's end.
     pub client: Client,
+    /// Its input.
     pub rx: MsgBuf,
+    /// What moves the files.
     pub transfers: Transfers,
+    /// Its channel.
     pub id: Option<ChannelId>,
+    /// The server took the subsystem.
     pub open: bool,
+    /// What time it is; [`run`] says so.
     pub now: Time,
     /// What is sent, by job.
     pub sources: BTreeMap<JobId, Vec<u8>>,
     /// What came, by job: how much, and whether each byte is that of the file at its place.
     pub got: BTreeMap<JobId, (u64, bool)>,
+    /// What each download is compared with.
     pub expected: Vec<u8>,
+    /// How the jobs ended.
     pub ended: BTreeMap<JobId, std::result::Result<Summary, TransferError>>,
+    /// What was read from the sources.
     pub sent: u64,
     /// When the last job ended.
     pub last: Time,
 }
 
 impl Mover {
+    /// One that moves nothing yet.
     pub fn new(config: TransferConfig) -> Self {
         Mover {
             client: Client::new(ClientConfig::default()),
@@ -136,17 +146,24 @@ impl App<client::Client> for Mover {
 
 /// A server with a file system in memory.
 pub struct Store {
+    /// The protocol's end.
     pub server: Server,
+    /// Its input.
     pub rx: MsgBuf,
+    /// Its files.
     pub fs: Rc<MemoryFs>,
+    /// What the client has open.
     pub session: Session<Rc<MemoryFs>>,
+    /// Its channel.
     pub id: Option<ChannelId>,
     /// Came and was not taken yet: the window shrinks by as much.
     pub input: Vec<u8>,
+    /// Most that ever waited.
     pub most_input: usize,
 }
 
 impl Store {
+    /// One without files.
     pub fn new(config: ServerConfig) -> Self {
         let fs = Rc::new(MemoryFs::new(konko_core::provider::rustcrypto(), 1 << 30));
         Store {

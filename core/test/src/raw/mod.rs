@@ -42,13 +42,21 @@ pub fn strings(number: u8, strings: &[&[u8]]) -> Vec<u8> {
 /// The lists of the peer's KEXINIT.
 #[derive(Clone, Debug)]
 pub struct Offer {
+    /// Key exchange methods, with the markers.
     pub kex: String,
+    /// Host key algorithms.
     pub host_key: String,
+    /// Ciphers, client to server and server to client.
     pub cipher: [String; 2],
+    /// MACs, likewise.
     pub mac: [String; 2],
+    /// Compression, likewise.
     pub compression: [String; 2],
+    /// `first_kex_packet_follows`.
     pub guess: bool,
+    /// The reserved number at the end.
     pub reserved: u32,
+    /// Languages, the same both ways.
     pub languages: String,
 }
 
@@ -69,12 +77,14 @@ impl Offer {
         }
     }
 
+    /// With this method.
     pub fn kex(mut self, kex: Kex) -> Self {
         let (_, markers) = self.kex.split_once(',').unwrap_or((&self.kex, ""));
         self.kex = format!("{},{markers}", kex.name());
         self
     }
 
+    /// With this cipher in both directions, and this MAC.
     pub fn cipher(mut self, cipher: Cipher, mac: Option<Mac>) -> Self {
         self.cipher = [cipher.name().into(), cipher.name().into()];
         if let Some(mac) = mac {
@@ -89,6 +99,7 @@ impl Offer {
         self
     }
 
+    /// The whole KEXINIT.
     pub fn payload(&self, cookie: [u8; 16]) -> Vec<u8> {
         let mut out = vec![20];
         out.put(&cookie);
@@ -110,9 +121,13 @@ impl Offer {
 /// What came out of negotiation: the first of the client's names that the server has too.
 #[derive(Clone, Debug)]
 pub struct Chosen {
+    /// The method.
     pub kex: Kex,
+    /// The host key's algorithm.
     pub host_key: SigAlg,
+    /// Cipher and MAC, client to server and server to client.
     pub protection: [Protection; 2],
+    /// Compression, likewise.
     pub compression: [Compression; 2],
 }
 
@@ -136,28 +151,43 @@ fn choose(client: &KexInit<'_>, server: &KexInit<'_>) -> Chosen {
 
 /// One end of a connection, without any rules.
 pub struct RawPeer {
+    /// Its own role.
     pub role: Role,
+    /// All its chance.
     pub rng: Rng,
     /// Bytes for the machine.
     pub tx: Vec<u8>,
     /// Bytes from the machine that were not read yet.
     pub rx: Vec<u8>,
+    /// The line with which it says who it is, without the end.
     pub ident: Vec<u8>,
+    /// The machine's.
     pub their_ident: Vec<u8>,
+    /// What its next KEXINIT says.
     pub offer: Offer,
+    /// Its last KEXINIT.
     pub my_init: Vec<u8>,
+    /// The machine's.
     pub their_init: Vec<u8>,
+    /// What protects what it sends; `None`: nothing does.
     pub sealer: Option<Box<dyn PacketSealer>>,
+    /// What opens what comes.
     pub opener: Option<Box<dyn PacketOpener>>,
+    /// The sequence number of its next packet.
     pub out_seq: u32,
+    /// That of the machine's.
     pub in_seq: u32,
+    /// The first exchange hash; empty before it.
     pub session_id: Vec<u8>,
+    /// A server's host key.
     pub host_key: Arc<KeyPair>,
     /// The host key's blob, if another than its own encoding is shown.
     pub host_blob: Option<Vec<u8>>,
     /// Zeros before r and s of the host's ECDSA signature.
     pub host_zeros: [usize; 2],
+    /// What was agreed on.
     pub chosen: Option<Chosen>,
+    /// Whether key exchange is strict (OpenSSH PROTOCOL §1.9).
     pub strict: bool,
     /// Padding of each of the machine's packets, opened, if it is kept.
     pub paddings: Option<Vec<Vec<u8>>>,
@@ -165,21 +195,28 @@ pub struct RawPeer {
     pub authenticated: bool,
     deflate: Option<Deflate>,
     inflate: Option<Inflate>,
+    /// In force after the machine's NEWKEYS.
     pub next_opener: Option<Box<dyn PacketOpener>>,
+    /// In force after its own.
     pub next_sealer: Option<Box<dyn PacketSealer>>,
+    /// The client's secret of the exchange that runs.
     pub ephemeral: Option<(Ephemeral, PublicValue)>,
     gex: Option<GexGroup>,
+    /// The sizes a client asks for: least, best, most (RFC 4419).
     pub gex_request: [u32; 3],
+    /// The group a server shows: `None` is group 14.
     pub gex_group: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 type GexGroup = ([u32; 3], Vec<u8>, Vec<u8>);
 
+/// Where its cryptography comes from.
 pub fn provider() -> &'static dyn Provider {
     provider::rustcrypto()
 }
 
 impl RawPeer {
+    /// One that has said nothing yet.
     pub fn new(role: Role) -> Self {
         RawPeer {
             role,
@@ -216,6 +253,7 @@ impl RawPeer {
 
     // ---- packets ----
 
+    /// Block, tag, and whether the length counts as part of the first block.
     pub fn block(&self) -> (usize, usize, bool) {
         self.sealer.as_ref().map_or((8, 0, true), |s| {
             let shape = s.shape();
@@ -260,6 +298,7 @@ impl RawPeer {
         self.tx.extend_from_slice(&packet);
     }
 
+    /// The same for a message of the core.
     pub fn put<'m>(&mut self, message: &impl Message<'m>) {
         self.send(&payload(message));
     }
@@ -270,6 +309,7 @@ impl RawPeer {
         self.take_sealer();
     }
 
+    /// Puts the sending keys in force, said or not.
     pub fn take_sealer(&mut self) {
         self.sealer = Some(self.next_sealer.take().expect("keys were derived"));
         if self.strict {
@@ -312,6 +352,7 @@ impl RawPeer {
 
     // ---- key exchange ----
 
+    /// Queues its identification line.
     pub fn send_ident(&mut self) {
         self.tx.extend_from_slice(&self.ident);
         self.tx.extend_from_slice(b"\r\n");
@@ -606,6 +647,7 @@ fn new_inflate() -> Inflate {
     Inflate::new(true, 15)
 }
 
+/// What goes out when this is compressed.
 pub fn deflated(deflate: &mut Deflate, payload: &[u8]) -> Vec<u8> {
     let mut out = vec![0; payload.len() * 2 + 1024];
     let (taken, given) = (deflate.total_in(), deflate.total_out());

@@ -16,9 +16,12 @@ use konko_core::*;
 use super::{PASSWORD, RawPeer, provider, strings};
 use crate::host_key;
 
+/// A connection of either role.
 #[allow(clippy::large_enum_variant)]
 pub enum Machine {
+    /// A client.
     Client(ClientConnection),
+    /// A server.
     Server(ServerConnection),
 }
 
@@ -58,6 +61,7 @@ pub struct App {
     pub prompts: usize,
     /// Keep open and request tickets.
     pub hold_opens: bool,
+    /// The same for requests.
     pub hold_requests: bool,
     /// Drop the tickets of global requests.
     pub drop_globals: bool,
@@ -65,37 +69,60 @@ pub struct App {
     pub hold_globals: bool,
     /// Do not consume data.
     pub hold_data: bool,
+    /// What was kept: questions about host keys,
     pub host_tickets: Vec<HostKeyTicket>,
+    /// attempts and signatures,
     pub auth_tickets: Vec<AuthTicket>,
+    /// probes,
     pub probe_tickets: Vec<ProbeTicket>,
+    /// channels that the peer opens,
     pub open_tickets: Vec<OpenTicket>,
+    /// requests on channels,
     pub request_tickets: Vec<RequestTicket>,
+    /// global requests,
     pub global_tickets: Vec<GlobalTicket>,
+    /// the server's questions,
     pub prompt_tickets: Vec<PromptTicket>,
+    /// and signatures that are asked for.
     pub sign_tickets: Vec<SignTicket>,
+    /// Every channel there was.
     pub channels: Vec<ChannelId>,
     /// Data that came, by channel of the machine.
     pub data: Vec<u8>,
 }
 
+/// One way for the client to authenticate.
 #[derive(Clone)]
 pub enum Proof {
+    /// The method `none`.
     None,
+    /// The [password](super::PASSWORD).
     Password,
+    /// Whether this key would do.
     Probe(PublicKey),
+    /// A key.
     Key(Arc<KeyPair>),
+    /// The server's questions.
     Interactive,
 }
 
+/// The two, face to face, and the time.
 pub struct Rig {
+    /// The core's connection.
     pub machine: Machine,
+    /// Its input.
     pub rx: RxBuf,
+    /// The raw peer.
     pub peer: RawPeer,
+    /// What time it is; it passes when [`Rig::wait`] says so.
     pub now: Time,
     /// Events in `Debug` form.
     pub events: Vec<String>,
+    /// How the machine failed, if it did.
     pub error: Option<Error>,
+    /// Why its last poll went no further.
     pub blocked: Option<Blocked>,
+    /// Its application.
     pub app: App,
     /// Everything the machine sent.
     pub sent: u64,
@@ -103,12 +130,14 @@ pub struct Rig {
     pub worked: Duration,
 }
 
+/// The algorithms of a policy, as on a machine that has AES in hardware.
 pub fn transport(policy: Policy) -> TransportConfig {
     let mut config = TransportConfig::new(provider());
     config.algorithms = policy.algorithms(true);
     config
 }
 
+/// A server with the host key and every method but `none`.
 pub fn server_config(transport: TransportConfig) -> ServerConfig {
     let mut config = ServerConfig::with_transport(transport, vec![host_key()]);
     config.methods = Method::ALL.into_iter().filter(|m| *m != Method::None).collect();
@@ -150,6 +179,7 @@ impl Rig {
         Self::with(role, transport(Policy::Modern))
     }
 
+    /// The same with any configuration of the transport.
     pub fn with(role: Role, transport: TransportConfig) -> Self {
         match role {
             Role::Client => Self::client(ClientConfig::new(transport)),
@@ -157,12 +187,14 @@ impl Rig {
         }
     }
 
+    /// A client and a raw server.
     pub fn client(config: ClientConfig) -> Self {
         let now = Time::from_micros(1_000_000);
         let machine = ClientConnection::new(Arc::new(config), Seed::new([1; 32]), now);
         Self::around(Machine::Client(machine), RawPeer::new(Role::Server), now)
     }
 
+    /// A server and a raw client.
     pub fn server(config: ServerConfig) -> Self {
         Self::seeded(config, 2)
     }
@@ -189,10 +221,12 @@ impl Rig {
         }
     }
 
+    /// The machine's role.
     pub fn role(&self) -> Role {
         self.peer.role.peer()
     }
 
+    /// The machine, which is a client.
     pub fn conn_client(&mut self) -> &mut ClientConnection {
         match &mut self.machine {
             Machine::Client(c) => c,
@@ -200,6 +234,7 @@ impl Rig {
         }
     }
 
+    /// The machine, which is a server.
     pub fn conn_server(&mut self) -> &mut ServerConnection {
         match &mut self.machine {
             Machine::Server(c) => c,
@@ -216,6 +251,7 @@ impl Rig {
         self
     }
 
+    /// Gives the machine these bytes and takes what it answers.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.rx.push(bytes);
         self.poll();
@@ -236,14 +272,17 @@ impl Rig {
         self.machine.conn()
     }
 
+    /// What the machine wants to send.
     pub fn tx(&mut self) -> &mut TxBuf {
         self.conn().tx()
     }
 
+    /// When the machine wants to be polled again, and for what.
     pub fn deadline(&mut self) -> Option<(Time, konko_core::error::TimerKind)> {
         self.conn().deadline()
     }
 
+    /// Polls the machine until it can go no further.
     pub fn poll(&mut self) {
         let start = std::time::Instant::now();
         self.poll_till_blocked();
@@ -281,6 +320,7 @@ impl Rig {
         self.run()
     }
 
+    /// The same for a message of the core.
     pub fn put<'m>(&mut self, message: &impl Message<'m>) -> &mut Self {
         self.peer.put(message);
         self.run()
@@ -310,6 +350,7 @@ impl Rig {
         }
     }
 
+    /// How many events have this word in them.
     pub fn events_with(&self, word: &str) -> usize {
         self.events.iter().filter(|e| e.contains(word)).count()
     }
@@ -401,6 +442,7 @@ impl Rig {
         self
     }
 
+    /// A USERAUTH_REQUEST with a password.
     pub fn password_request(user: &str, password: &str) -> Vec<u8> {
         let mut m = strings(50, &[user.as_bytes(), b"ssh-connection", b"password"]);
         m.push(0);
@@ -460,6 +502,7 @@ impl Rig {
         self.assert_dead();
     }
 
+    /// The connection is over and stays so, whatever comes.
     #[track_caller]
     pub fn assert_dead(&mut self) {
         let (error, events) = (self.error.clone(), self.events.len());
@@ -473,6 +516,7 @@ impl Rig {
         assert_eq!(self.deadline(), None);
     }
 
+    /// The connection has not failed.
     #[track_caller]
     pub fn assert_alive(&self) {
         assert_eq!(self.error, None, "events {:?}", self.events);
@@ -601,6 +645,7 @@ impl App {
     }
 }
 
+/// Tries this.
 pub fn prove(conn: &mut ClientConnection, proof: &Proof) {
     let best = |conn: &ClientConnection, key: &PublicKey| conn.signature_algorithms(key)[0];
     match proof {
