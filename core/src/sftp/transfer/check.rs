@@ -7,8 +7,9 @@ use crate::sftp::attrs::{Attrs, FileType};
 use crate::sftp::extension::FileHash;
 
 use super::intake::Intake;
-use super::lane::Lane;
+use super::lane::{Drive, Halt, Lane, Task};
 use super::ranges::{Ranges, Reorder};
+use super::requests::Ask;
 use super::{TransferConfig, TransferError, Verify};
 
 /// The hash of what passes.
@@ -80,6 +81,37 @@ impl Second {
             return Err(TransferError::HashMismatch);
         }
         Ok(self.intake.ranges.done())
+    }
+}
+
+/// Whether what was written has the size that it should: STAT of its path. Once more if it was wrong: perhaps it was
+/// answered before the file was closed, and some servers write no earlier.
+#[derive(Debug, Default)]
+pub(super) struct SizeCheck {
+    sent: bool,
+    again: bool,
+}
+
+impl SizeCheck {
+    pub(super) fn step(&mut self, go: &mut Drive<'_>, path: &[u8]) -> Result<(), Halt> {
+        if self.again {
+            go.task.quiet()?;
+        }
+        go.answered(&mut self.sent, Ask::StatPath, |client| client.stat(path))
+    }
+
+    /// The size that the server told, if it is wrong for good. That of a device says nothing of what was written.
+    pub(super) fn judge(&mut self, task: &mut Task, expected: Option<u64>, told: &Attrs) -> Option<u64> {
+        let got = told.size.filter(|_| !is_special(told))?;
+        if expected == Some(got) {
+            task.summary.size_verified = true;
+            return None;
+        }
+        if core::mem::replace(&mut self.again, true) {
+            return Some(got);
+        }
+        self.sent = false;
+        None
     }
 }
 

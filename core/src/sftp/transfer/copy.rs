@@ -7,9 +7,9 @@ use alloc::vec::Vec;
 use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
-use crate::sftp::status::{Status, StatusCode};
+use crate::sftp::status::StatusCode;
 
-use super::check::is_special;
+use super::check::SizeCheck;
 use super::intake::Intake;
 use super::lane::{Drive, Halt, Task, Turn};
 use super::ranges::Ranges;
@@ -44,7 +44,7 @@ enum Phase {
     Source(Handle, Source),
     Both { source: Handle, target: Handle, way: Way },
     Target(Handle),
-    Closed(After),
+    Closed(SizeCheck),
     Doubt(Doubt),
     End { doubted: bool },
 }
@@ -71,17 +71,6 @@ enum Way {
     /// The source ended before its size: FSTAT once more.
     Restat,
     Close,
-}
-
-#[derive(Clone, Copy)]
-enum After {
-    /// The size of the target. Once more if it was wrong, as after an upload.
-    Stat {
-        again: bool,
-    },
-    Stated {
-        again: bool,
-    },
 }
 
 /// The size of what was read says nothing, it was changed, or the server copied less: what is read where the copy
@@ -124,52 +113,33 @@ impl Copy {
             Phase::Opening(Opening::Answers, source) => {
                 go.task.quiet()?;
                 let source = source.take().ok_or(TransferError::Changed)?;
+                self.intake.ranges.size_pending = true;
                 self.phase = Phase::Source(source, Source::Stat { sent: false });
             }
-            Phase::Source(handle, step @ Source::Stat { sent: false }) => {
-                go.ask(Ask::Stat, |client| client.fstat(handle))?;
-                self.intake.ranges.size_pending = true;
-                *step = Source::Stat { sent: true };
+            Phase::Source(handle, Source::Stat { sent }) => {
+                go.answered(sent, Ask::Stat, |client| client.fstat(handle))?;
+                self.phase = Phase::Source(handle.clone(), Source::Taste { sent: false });
             }
-            Phase::Source(_, step @ Source::Stat { sent: true }) => {
-                go.task.quiet()?;
-                *step = Source::Taste { sent: false };
+            Phase::Source(handle, Source::Taste { sent }) => {
+                go.answered(sent, Ask::Taste, |client| client.read(handle, 0, 1))?;
+                self.phase = Phase::Source(handle.clone(), Source::OpenTarget { sent: false });
             }
-            Phase::Source(handle, step @ Source::Taste { sent: false }) => {
-                go.ask(Ask::Taste, |client| client.read(handle, 0, 1))?;
-                *step = Source::Taste { sent: true };
-            }
-            Phase::Source(_, step @ Source::Taste { sent: true }) => {
-                go.task.quiet()?;
-                *step = Source::OpenTarget { sent: false };
-            }
-            Phase::Source(_, step @ Source::OpenTarget { sent: false }) => {
+            Phase::Source(_, Source::OpenTarget { sent }) => {
                 let options = &self.options;
                 let cut = if self.in_place { OpenFlags::TRUNCATE.0 } else { 0 };
                 let request = |client: &mut Client| {
                     client.open(&self.target, OpenFlags(options.flags.0 & !cut), &options.create)
                 };
-                go.ask(Ask::OpenTarget, request)?;
-                *step = Source::OpenTarget { sent: true };
-            }
-            Phase::Source(_, Source::OpenTarget { sent: true }) => {
-                go.task.quiet()?;
+                go.answered(sent, Ask::OpenTarget, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             Phase::Both { .. } => return self.step_both(go),
             Phase::Target(handle) => {
                 go.close(handle)?;
-                self.phase = Phase::Closed(After::Stat { again: false });
+                self.phase = Phase::Closed(SizeCheck::default());
             }
-            Phase::Closed(After::Stat { again }) => {
-                if *again {
-                    go.task.quiet()?;
-                }
-                go.ask(Ask::StatPath, |client| client.stat(&self.target))?;
-                self.phase = Phase::Closed(After::Stated { again: *again });
-            }
-            Phase::Closed(After::Stated { .. }) => {
-                go.task.quiet()?;
+            Phase::Closed(check) => {
+                check.step(go, &self.target)?;
                 self.phase = Phase::End { doubted: false };
             }
             Phase::Doubt(_) => return self.step_doubt(go),
@@ -226,14 +196,10 @@ impl Copy {
     fn step_doubt(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let Phase::Doubt(doubt) = &mut self.phase else { return Ok(()) };
         *doubt = match doubt {
-            Doubt::Open { sent: false } => {
+            Doubt::Open { sent } => {
                 go.task.quiet()?;
                 let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
-                go.ask(Ask::Open, request)?;
-                Doubt::Open { sent: true }
-            }
-            Doubt::Open { sent: true } => {
-                go.task.quiet()?;
+                go.answered(sent, Ask::Open, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             Doubt::Probe(handle) => {
@@ -291,30 +257,32 @@ impl Copy {
     ) -> Result<(), TransferError> {
         match (sent.ask, reply) {
             (Ask::Open | Ask::OpenTarget, Reply::Handle(handle)) => self.on_handle(go, handle),
-            (Ask::Stat, Reply::Attrs(attrs)) => {
-                self.in_place = self.there.as_ref().is_some_and(|there| there.may_be_same_file(&attrs));
-                return self.intake.on_attrs(go.task, attrs);
-            }
-            (Ask::Restat, Reply::Attrs(attrs)) => self.intake.on_attrs_at_end(go.task, &attrs),
             (Ask::Look, Reply::Attrs(attrs)) => self.there = Some(attrs),
-            // The size of a device says nothing of what was written to it.
-            (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {
-                return self.on_size(go, attrs.size);
-            }
+            (Ask::Look | Ask::StatPath, Reply::Status(_)) => {}
+            (Ask::StatPath, Reply::Attrs(attrs)) => return self.on_size(go, &attrs),
             (Ask::Write, Reply::Status(status)) if status.is_ok() => {
                 self.written = self.written.saturating_add(u64::from(sent.len));
                 go.lane.notices.push_back(Notice::Progress { job: go.task.id, done: self.written });
             }
-            (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
-                self.intake.ranges.eof(sent.offset);
-            }
             (Ask::Probe | Ask::Taste, Reply::Status(status)) if status.code == StatusCode::EOF => {}
             (Ask::CopyData, Reply::Status(status)) if status.is_ok() => self.by_server = true,
-            (_, Reply::Status(status)) if !status.is_ok() => {
-                return self.on_refusal(go, sent, status);
+            (Ask::CopyData, Reply::Status(_)) => {
+                self.intake.ranges.size_pending = self.intake.ranges.size.is_none();
+                if let Phase::Both { way, .. } = &mut self.phase {
+                    *way = Way::Through;
+                }
             }
-            // The client checks that replies fit.
-            _ => {}
+            (ask, reply) => {
+                match (ask, &reply) {
+                    (Ask::Stat, Reply::Attrs(attrs)) => {
+                        self.in_place =
+                            self.there.as_ref().is_some_and(|there| there.may_be_same_file(attrs));
+                    }
+                    (Ask::Open | Ask::OpenTarget, _) => go.lane.closed(go.task),
+                    _ => {}
+                }
+                return self.intake.on_reply(go.task, sent, reply);
+            }
         }
         Ok(())
     }
@@ -339,42 +307,17 @@ impl Copy {
     }
 
     /// The size of what was written, as the server has it.
-    fn on_size(&mut self, go: &mut Drive<'_>, size: Option<u64>) -> Result<(), TransferError> {
+    fn on_size(&mut self, go: &mut Drive<'_>, told: &Attrs) -> Result<(), TransferError> {
+        let Phase::Closed(check) = &mut self.phase else { return Ok(()) };
         let ranges = &self.intake.ranges;
         let expected = if self.by_server { ranges.size } else { Some(ranges.done()) };
-        let Some(got) = size else { return Ok(()) };
-        if expected == Some(got) {
-            go.task.summary.size_verified = true;
-        } else if let Phase::Closed(after @ After::Stated { again: false }) = &mut self.phase {
-            *after = After::Stat { again: true };
-        } else if self.by_server {
-            go.task.summary.size = got;
-            self.phase = Phase::Doubt(Doubt::Open { sent: false });
-            go.lane.opens(go.task);
-        } else {
+        let Some(got) = check.judge(go.task, expected, told) else { return Ok(()) };
+        if !self.by_server {
             return Err(TransferError::SizeMismatch { expected: expected.unwrap_or(0), got });
         }
-        Ok(())
-    }
-
-    fn on_refusal(&mut self, go: &mut Drive<'_>, sent: &Sent, status: Status) -> Result<(), TransferError> {
-        match sent.ask {
-            // Not every server tells; what cannot be told cannot be compared.
-            Ask::Stat => self.intake.ranges.size_pending = false,
-            Ask::StatPath | Ask::Restat | Ask::Look => {}
-            Ask::CopyData => {
-                self.intake.ranges.size_pending = self.intake.ranges.size.is_none();
-                if let Phase::Both { way, .. } = &mut self.phase {
-                    *way = Way::Through;
-                }
-            }
-            ask => {
-                if matches!(ask, Ask::Open | Ask::OpenTarget) {
-                    go.lane.closed(go.task);
-                }
-                return Err(ask.refused(status));
-            }
-        }
+        go.task.summary.size = got;
+        self.phase = Phase::Doubt(Doubt::Open { sent: false });
+        go.lane.opens(go.task);
         Ok(())
     }
 

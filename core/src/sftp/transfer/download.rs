@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::sftp::attrs::Attrs;
 use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
-use crate::sftp::status::{Status, StatusCode};
+use crate::sftp::status::StatusCode;
 
 use super::check::{Running, Second};
 use super::intake::Intake;
@@ -88,13 +88,9 @@ impl Download {
 
     pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         match &mut self.phase {
-            Phase::Opening { sent: false } => {
+            Phase::Opening { sent } => {
                 let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
-                go.ask(Ask::Open, request)?;
-                self.phase = Phase::Opening { sent: true };
-            }
-            Phase::Opening { sent: true } => {
-                go.task.quiet()?;
+                go.answered(sent, Ask::Open, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             Phase::Open(..) => return self.step_open(go),
@@ -141,30 +137,23 @@ impl Download {
                 let short = self.intake.is_short(go.task.summary.attrs.as_ref());
                 *step = if short { Step::Restat { sent: false } } else { check(self.options.verify) };
             }
-            Step::Restat { sent: false } => {
-                go.ask(Ask::Restat, |client| client.fstat(handle))?;
-                *step = Step::Restat { sent: true };
-            }
-            Step::Restat { sent: true } => {
-                go.task.quiet()?;
+            Step::Restat { sent } => {
+                go.answered(sent, Ask::Restat, |client| client.fstat(handle))?;
                 *step = check(self.options.verify);
             }
             Step::Hash { sent: false } if !go.client.supports(Extension::CheckFile) => {
                 *step = Step::Reread(None);
                 return Err(Halt::Turn(Turn::Rotate));
             }
-            Step::Hash { sent: false } => {
+            Step::Hash { sent } => {
                 let start = self.options.offset;
                 let len = self.intake.ranges.done().saturating_sub(start);
                 // A length of 0 would be everything.
                 if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
                     let request =
                         |client: &mut Client| client.check_file(handle, &[hash.alg()], start, len, 0);
-                    go.ask(Ask::HashHandle, request)?;
+                    go.answered(sent, Ask::HashHandle, request)?;
                 }
-                *step = Step::Hash { sent: true };
-            }
-            Step::Hash { sent: true } => {
                 go.task.quiet()?;
                 *step = Step::Close;
             }
@@ -240,40 +229,25 @@ impl Download {
                     go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset });
                 }
             }
-            (Ask::Stat, Reply::Attrs(attrs)) => return self.intake.on_attrs(go.task, attrs),
-            (Ask::Restat, Reply::Attrs(attrs)) => self.intake.on_attrs_at_end(go.task, &attrs),
             (Ask::HashHandle, Reply::FileHash(told)) => {
                 self.hash.take().ok_or(TransferError::HashMismatch)?.compare(&told)?;
                 go.task.summary.hash_verified = true;
             }
-            (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
-                self.reading().ranges.eof(sent.offset);
-            }
-            (_, Reply::Status(status)) if !status.is_ok() => {
-                return self.on_refusal(go, sent, status);
-            }
-            // The client checks that replies fit.
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn on_refusal(&mut self, go: &mut Drive<'_>, sent: &Sent, status: Status) -> Result<(), TransferError> {
-        match sent.ask {
-            Ask::Open => {
+            (Ask::Open, Reply::Status(status)) => {
                 go.lane.refused(go.task, &mut self.tries, sent.offset, status)?;
                 self.phase = Phase::Opening { sent: false };
             }
-            // Not every server tells; what cannot be told cannot be compared.
-            Ask::Stat => self.intake.ranges.size_pending = false,
-            Ask::Restat => {}
-            Ask::HashHandle => {
+            (Ask::HashHandle, Reply::Status(_)) => {
                 if let Phase::Open(_, step) = &mut self.phase {
                     *step = Step::Reread(None);
                 }
             }
-            Ask::Read if self.single != Single::No => self.single = Single::Refused,
-            ask => return Err(ask.refused(status)),
+            (Ask::Read, Reply::Status(status))
+                if self.single != Single::No && status.code != StatusCode::EOF =>
+            {
+                self.single = Single::Refused;
+            }
+            (_, reply) => return self.reading().on_reply(go.task, sent, reply),
         }
         Ok(())
     }

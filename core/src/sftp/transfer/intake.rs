@@ -1,7 +1,8 @@
 //! A file that is read: what is asked for, and what becomes of the data.
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::client::Handle;
+use crate::sftp::client::{Handle, Reply};
+use crate::sftp::status::StatusCode;
 
 use super::check::{Running, is_special, is_unchanged};
 use super::lane::{Drive, Halt, Lane, Task, Turn};
@@ -111,8 +112,31 @@ impl Intake {
         in_turn
     }
 
+    /// What the server says of the file that is read; a refusal of what is needed is an error.
+    pub(super) fn on_reply(
+        &mut self,
+        task: &mut Task,
+        sent: &Sent,
+        reply: Reply<'_>,
+    ) -> Result<(), TransferError> {
+        match (sent.ask, reply) {
+            (Ask::Stat, Reply::Attrs(attrs)) => return self.on_attrs(task, attrs),
+            (Ask::Restat, Reply::Attrs(attrs)) => self.on_attrs_at_end(task, &attrs),
+            (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
+                self.ranges.eof(sent.offset);
+            }
+            // Not every server tells; what cannot be told cannot be compared.
+            (Ask::Stat, Reply::Status(_)) => self.ranges.size_pending = false,
+            (Ask::Restat, Reply::Status(_)) => {}
+            (ask, Reply::Status(status)) if !status.is_ok() => return Err(ask.refused(status)),
+            // The client checks that replies fit.
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// What the server told of the file before it was read.
-    pub(super) fn on_attrs(&mut self, task: &mut Task, attrs: Attrs) -> Result<(), TransferError> {
+    fn on_attrs(&mut self, task: &mut Task, attrs: Attrs) -> Result<(), TransferError> {
         self.ranges.size_pending = false;
         self.ranges.size = attrs.size;
         let special = is_special(&attrs);
@@ -123,7 +147,7 @@ impl Intake {
 
     /// What it tells now that the file has ended before its size: if it was not cut meanwhile, that is all there
     /// is. Files of /sys have a size of 4096.
-    pub(super) fn on_attrs_at_end(&mut self, task: &Task, attrs: &Attrs) {
+    fn on_attrs_at_end(&mut self, task: &Task, attrs: &Attrs) {
         if is_unchanged(task.summary.attrs.as_ref(), self.ranges.size, attrs) {
             self.ranges.size = None;
         }

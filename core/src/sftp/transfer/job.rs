@@ -106,7 +106,7 @@ impl Job {
             Work::Download(w) => w.on_reply(&mut go, sent, reply),
             Work::Upload(w) => w.on_reply(&mut go, sent, reply),
             Work::Copy(w) => w.on_reply(&mut go, sent, reply),
-            Work::ReadAhead(w) => w.on_reply(sent, reply),
+            Work::ReadAhead(w) => w.intake.on_reply(go.task, sent, reply),
             Work::WriteBehind(w) => w.on_reply(sent, reply),
             Work::Failed(w) => {
                 w.on_reply(&mut go, sent, reply);

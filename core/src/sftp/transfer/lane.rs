@@ -236,6 +236,20 @@ impl Drive<'_> {
         Err(Halt::Fail(ask.refused(Status::with_message(StatusCode::OP_UNSUPPORTED, text))))
     }
 
+    /// Sends a request if it was not `sent`, and goes on when everything is answered.
+    pub(super) fn answered(
+        &mut self,
+        sent: &mut bool,
+        ask: Ask,
+        request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>,
+    ) -> Result<(), Halt> {
+        if !*sent {
+            self.ask(ask, request)?;
+            *sent = true;
+        }
+        self.task.quiet()
+    }
+
     /// CLOSE. What was open does not count any more.
     pub(super) fn close(&mut self, handle: &Handle) -> Result<(), Halt> {
         self.ask(Ask::Close, |client| client.close(handle))?;

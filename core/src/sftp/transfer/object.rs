@@ -1,7 +1,6 @@
 //! An open file of the application's, which stays open: read ahead from, written behind to.
 
 use crate::sftp::client::{Handle, Reply};
-use crate::sftp::status::StatusCode;
 
 use super::intake::Intake;
 use super::lane::{Drive, Halt, Task, Turn};
@@ -25,15 +24,6 @@ impl ReadAhead {
     pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         self.intake.pump(go, &self.handle)?;
         go.task.end()
-    }
-
-    pub(super) fn on_reply(&mut self, sent: &Sent, reply: Reply<'_>) -> Result<(), TransferError> {
-        match reply {
-            Reply::Status(status) if status.code == StatusCode::EOF => self.intake.ranges.eof(sent.offset),
-            Reply::Status(status) if !status.is_ok() => return Err(sent.ask.refused(status)),
-            _ => {}
-        }
-        Ok(())
     }
 }
 

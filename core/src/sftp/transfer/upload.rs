@@ -8,7 +8,7 @@ use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
 
-use super::check::{Running, Second, is_special};
+use super::check::{Running, Second, SizeCheck};
 use super::lane::{Drive, Halt, Lane, Task, Turn};
 use super::outgoing::Outgoing;
 use super::requests::{Ask, Sent};
@@ -17,7 +17,7 @@ use super::{Local, Notice, TransferConfig, TransferError, UploadOptions, Verify}
 /// ```text
 /// Look ─> Source ─> Opening ─ handle ─> Open: Size ─> Fill ─> SetAttrs ─> Fsync ─> Close
 ///  (careful only)      ^                                                            │
-///                      └── writes that were never answered ── Closed: Stat ─> Stated ┤
+///                      └── writes that were never answered ─────────── Closed: Size ┤
 ///                                            Rename <─ Hash, Reopen ─> Reread <──────┘
 /// ```
 pub(super) struct Upload {
@@ -67,14 +67,7 @@ enum Step {
 
 /// What is done with the written file next.
 enum After {
-    /// Its size. Once more if it was wrong: perhaps it was answered before the file was closed, and some servers
-    /// write no earlier.
-    Stat {
-        again: bool,
-    },
-    Stated {
-        again: bool,
-    },
+    Size(SizeCheck),
     /// The server's hash.
     Hash {
         sent: bool,
@@ -114,13 +107,10 @@ impl Upload {
     }
 
     pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
+        let flags = self.flags();
         match &mut self.phase {
-            Phase::Look { sent: sent @ false, .. } => {
-                go.ask(Ask::Look, |client| client.stat(&self.path))?;
-                *sent = true;
-            }
-            Phase::Look { sent: true, there } => {
-                go.task.quiet()?;
+            Phase::Look { sent, there } => {
+                go.answered(sent, Ask::Look, |client| client.stat(&self.path))?;
                 self.phase = Phase::Source { asked: false, there: there.take() };
             }
             Phase::Source { asked, .. } => {
@@ -130,14 +120,10 @@ impl Upload {
                 }
                 return Err(Halt::Turn(Turn::Idle));
             }
-            Phase::Opening { sent: false } => {
-                let request =
-                    |client: &mut Client| client.open(self.written(), self.flags(), &self.options.create);
-                go.ask(Ask::Open, request)?;
-                self.phase = Phase::Opening { sent: true };
-            }
-            Phase::Opening { sent: true } => {
-                go.task.quiet()?;
+            Phase::Opening { sent } => {
+                let path = self.options.temporary.as_deref().unwrap_or(&self.path);
+                let request = |client: &mut Client| client.open(path, flags, &self.options.create);
+                go.answered(sent, Ask::Open, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             Phase::Open(..) => return self.step_open(go),
@@ -148,13 +134,9 @@ impl Upload {
 
     fn step_open(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let Phase::Open(handle, step) = &mut self.phase else { return Ok(()) };
-        *step = match *step {
-            Step::Size { sent: false } => {
-                go.ask(Ask::Stat, |client| client.fstat(handle))?;
-                Step::Size { sent: true }
-            }
-            Step::Size { sent: true } => {
-                go.task.quiet()?;
+        *step = match step {
+            Step::Size { sent } => {
+                go.answered(sent, Ask::Stat, |client| client.fstat(handle))?;
                 Step::Fill
             }
             Step::Fill => {
@@ -175,7 +157,7 @@ impl Upload {
             }
             Step::Close => {
                 go.close(handle)?;
-                self.phase = Phase::Closed(After::Stat { again: false });
+                self.phase = Phase::Closed(After::Size(SizeCheck::default()));
                 return Ok(());
             }
         };
@@ -186,15 +168,8 @@ impl Upload {
         let path = self.options.temporary.as_deref().unwrap_or(&self.path);
         let Phase::Closed(after) = &mut self.phase else { return Ok(()) };
         *after = match after {
-            After::Stat { again } => {
-                if *again {
-                    go.task.quiet()?;
-                }
-                go.ask(Ask::StatPath, |client| client.stat(path))?;
-                After::Stated { again: *again }
-            }
-            After::Stated { .. } => {
-                go.task.quiet()?;
+            After::Size(check) => {
+                check.step(go, path)?;
                 match self.options.verify {
                     Verify::Size => After::Rename,
                     Verify::Hash(_) => After::Hash { sent: false },
@@ -205,29 +180,22 @@ impl Upload {
                 *after = After::Reopen { sent: false };
                 return Err(Halt::Turn(Turn::Rotate));
             }
-            After::Hash { sent: false } => {
+            After::Hash { sent } => {
                 let len = self.out.next.saturating_sub(self.out.first);
                 // A length of 0 would be everything.
                 if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
                     let request = |client: &mut Client| {
                         client.check_file_name(path, &[hash.alg()], self.out.first, len, 0)
                     };
-                    go.ask(Ask::HashPath, request)?;
+                    go.answered(sent, Ask::HashPath, request)?;
                 }
-                After::Hash { sent: true }
-            }
-            After::Hash { sent: true } => {
                 go.task.quiet()?;
                 After::Rename
             }
-            After::Reopen { sent: false } => {
+            After::Reopen { sent } => {
                 go.task.quiet()?;
                 let request = |client: &mut Client| client.open(path, OpenFlags::READ, &Attrs::new());
-                go.ask(Ask::Reopen, request)?;
-                After::Reopen { sent: true }
-            }
-            After::Reopen { sent: true } => {
-                go.task.quiet()?;
+                go.answered(sent, Ask::Reopen, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
             After::Reread(handle, second) => {
@@ -307,9 +275,13 @@ impl Upload {
                     *there = Some(attrs);
                 }
             }
-            // The size of a device says nothing of what was written to it.
-            (Ask::StatPath, Reply::Attrs(attrs)) if !is_special(&attrs) => {
-                return self.on_size(go.task, attrs.size);
+            (Ask::StatPath, Reply::Attrs(attrs)) => {
+                let (Phase::Closed(After::Size(check)), expected) = (&mut self.phase, self.out.next) else {
+                    return Ok(());
+                };
+                if let Some(got) = check.judge(go.task, Some(expected), &attrs) {
+                    return Err(TransferError::SizeMismatch { expected, got });
+                }
             }
             (Ask::HashPath, Reply::FileHash(told)) => {
                 self.hash.take().ok_or(TransferError::HashMismatch)?.compare(&told)?;
@@ -319,9 +291,9 @@ impl Upload {
                 let done = self.out.taken(sent);
                 go.lane.notices.push_back(Notice::Progress { job: go.task.id, done });
             }
-            (Ask::Read, Reply::Status(status)) if status.code == StatusCode::EOF => {
+            (Ask::Read, reply) => {
                 if let Phase::Closed(After::Reread(_, second)) = &mut self.phase {
-                    second.intake.ranges.eof(sent.offset);
+                    return second.intake.on_reply(go.task, sent, reply);
                 }
             }
             (ask, Reply::Status(status)) if status.is_ok() => match ask {
@@ -334,20 +306,6 @@ impl Upload {
             (_, Reply::Status(status)) => return self.on_refusal(go, sent, status),
             // The client checks that replies fit.
             _ => {}
-        }
-        Ok(())
-    }
-
-    /// The size of what was written, as the server has it.
-    fn on_size(&mut self, task: &mut Task, size: Option<u64>) -> Result<(), TransferError> {
-        let expected = self.out.next;
-        match size {
-            None => {}
-            Some(got) if got == expected => task.summary.size_verified = true,
-            Some(got) => match &mut self.phase {
-                Phase::Closed(after @ After::Stated { again: false }) => *after = After::Stat { again: true },
-                _ => return Err(TransferError::SizeMismatch { expected, got }),
-            },
         }
         Ok(())
     }
@@ -448,11 +406,6 @@ impl Upload {
             _ => None,
         };
         (handle, self.options.temporary.map(|path| (path, self.made)))
-    }
-
-    /// The path that is written, for now.
-    fn written(&self) -> &[u8] {
-        self.options.temporary.as_deref().unwrap_or(&self.path)
     }
 
     /// How it is opened. What was written already is to stay.
