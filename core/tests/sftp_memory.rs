@@ -118,7 +118,7 @@ fn s_26_requests_that_are_answered_late_are_bounded_too() {
     assert!(tickets.len() <= 1024 && held <= 512 << 10, "{} {held}", tickets.len());
     // Answered backwards.
     while let Some(ticket) = tickets.pop() {
-        server.reply_attrs(ticket, &Attrs::new()).unwrap();
+        server.reply(ticket, Answer::Attrs(Attrs::new())).unwrap();
     }
     assert_eq!(server.unanswered(), 0);
     assert!(server.poll(&mut rx, &mut input).unwrap().is_some());

@@ -234,7 +234,7 @@ fn a_close_waits_for_what_came_before_it() {
     assert_eq!(asked, [Operation::Read, Operation::Write], "no CLOSE, and no READ behind it");
     j.server.reply_status(tickets.pop().unwrap(), StatusCode::OK).unwrap();
     assert!(j.server.poll(&mut j.server_rx, &mut input).unwrap().is_none());
-    j.server.reply_bytes(tickets.pop().unwrap(), b"data").unwrap();
+    j.server.reply(tickets.pop().unwrap(), Answer::Data(b"data".to_vec())).unwrap();
     let request = j.server.poll(&mut j.server_rx, &mut input).unwrap().unwrap();
     assert!(matches!(request.op, Op::Close { .. }));
     j.server.reply_status(request.ticket, StatusCode::OK).unwrap();

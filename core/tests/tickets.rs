@@ -143,7 +143,7 @@ fn a16_every_request_of_sftp_whose_ticket_is_dropped_is_told_failure() {
         // The place is good for another one.
         let id = send(&mut j, |c| c.stat(b"/file"));
         let ticket = next(&mut j, |request| request.ticket);
-        j.server.reply_attrs(ticket, &Attrs::new()).unwrap();
+        j.server.reply(ticket, Answer::Attrs(Attrs::new())).unwrap();
         assert_eq!(heard(&mut j), [(Some(id), Got::Attrs(Attrs::new()))]);
     }
 }
@@ -184,7 +184,7 @@ fn a16_a_ticket_that_another_session_does_not_take_says_no_in_its_own() {
     let ticket = next(&mut one, |request| request.ticket);
     send(&mut other, |c| c.stat(b"/file"));
     let same_place = next(&mut other, |request| request.ticket);
-    assert_eq!(other.server.reply_attrs(ticket, &Attrs::new()), Err(UsageError::StaleTicket));
+    assert_eq!(other.server.reply(ticket, Answer::Attrs(Attrs::new())), Err(UsageError::StaleTicket));
     assert_eq!(other.server.tx().len(), 0, "it answers nothing of another session's");
     assert_eq!(heard(&mut one), [(Some(id), FAILURE)]);
     // One that outlives its session harms nobody.

@@ -187,6 +187,9 @@ impl Client {
 
     /// Takes bytes from the front of `input` and says what they mean; call again until `None`, when
     /// all of it is used up. Events borrow from `input` and from `rx`, which is always the same one.
+    ///
+    /// # Errors
+    /// The server broke the protocol: the session is over, and this is what it ended with from now on.
     pub fn poll<'b, 'i: 'b>(
         &mut self,
         rx: &'b mut MsgBuf,

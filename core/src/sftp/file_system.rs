@@ -161,12 +161,18 @@ pub trait FileSystem {
 
     /// The absolute form of a path without `.`, `..` and links (the last name is looked up only if `follow`, and need
     /// not exist): REALPATH, and what a [`Layer`] judges. By default [`normalize`].
+    ///
+    /// # Errors
+    /// What the client is told.
     fn canonical(&self, path: &[u8], follow: bool) -> Result<Vec<u8>> {
         Ok(normalize(self.start(), path))
     }
 
     /// The home directory of a user; of the one who is logged in if `user` is empty, which is
     /// [`start`](Self::start) by default. `~` in expand-path@openssh.com is this too.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn home(&self, user: &[u8]) -> Result<Vec<u8>> {
         if user.is_empty() { Ok(self.start().to_vec()) } else { Err(StatusCode::NO_SUCH_FILE.into()) }
     }
@@ -177,123 +183,195 @@ pub trait FileSystem {
     }
 
     /// Opens a file, or makes it: `attrs` are for a new one.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn open(&self, path: &Target<'_>, flags: OpenFlags, attrs: &Attrs) -> Result<Self::File> {
         unsupported()
     }
 
     /// Reads into `room`; how many bytes, 0 at the end of the file. Less than there is room for makes some clients
     /// believe that the file ends.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn read(&self, file: &Self::File, offset: u64, room: &mut [u8]) -> Result<usize> {
         unsupported()
     }
 
     /// Writes all of it; at the end if the file was opened with [`OpenFlags::APPEND`].
+    ///
+    /// # Errors
+    /// What the client is told.
     fn write(&self, file: &Self::File, offset: u64, data: &[u8]) -> Result<()> {
         unsupported()
     }
 
     /// Closes a file: the last chance to say that something was not written (S-31).
+    ///
+    /// # Errors
+    /// What the client is told.
     fn close(&self, file: Self::File) -> Result<()> {
         Ok(())
     }
 
     /// Attributes, following a link.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn stat(&self, path: &Target<'_>) -> Result<Attrs> {
         unsupported()
     }
 
     /// Attributes, of a link itself.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn lstat(&self, path: &Target<'_>) -> Result<Attrs> {
         self.stat(path)
     }
 
     /// Attributes of an open file.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn fstat(&self, file: &Self::File) -> Result<Attrs> {
         unsupported()
     }
 
     /// Changes what is set in `attrs`.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn setstat(&self, path: &Target<'_>, attrs: &Attrs) -> Result<()> {
         unsupported()
     }
 
     /// The same, of a link itself.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn lsetstat(&self, path: &Target<'_>, attrs: &Attrs) -> Result<()> {
         unsupported()
     }
 
     /// The same, of an open file.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn fsetstat(&self, file: &Self::File, attrs: &Attrs) -> Result<()> {
         unsupported()
     }
 
     /// Opens a directory.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn opendir(&self, path: &Target<'_>) -> Result<Self::Dir> {
         unsupported()
     }
 
     /// Removes a file or a link.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn remove(&self, path: &Target<'_>) -> Result<()> {
         unsupported()
     }
 
     /// Makes a directory.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn mkdir(&self, path: &Target<'_>, attrs: &Attrs) -> Result<()> {
         unsupported()
     }
 
     /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn rmdir(&self, path: &Target<'_>) -> Result<()> {
         unsupported()
     }
 
     /// Renames, not over something that exists (S-30).
+    ///
+    /// # Errors
+    /// What the client is told.
     fn rename(&self, from: &Target<'_>, to: &Target<'_>) -> Result<()> {
         unsupported()
     }
 
     /// Renames, over whatever is there.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn posix_rename(&self, from: &Target<'_>, to: &Target<'_>) -> Result<()> {
         unsupported()
     }
 
     /// What a link says.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn readlink(&self, path: &Target<'_>) -> Result<Vec<u8>> {
         unsupported()
     }
 
     /// Makes a symbolic link that says `text`.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn symlink(&self, text: &[u8], link: &Target<'_>) -> Result<()> {
         unsupported()
     }
 
     /// Gives a file another name.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn hardlink(&self, existing: &Target<'_>, link: &Target<'_>) -> Result<()> {
         unsupported()
     }
 
     /// Figures of the file system that a path is on.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn statvfs(&self, path: &Target<'_>) -> Result<StatVfs> {
         unsupported()
     }
 
     /// The same of an open file.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn fstatvfs(&self, file: &Self::File) -> Result<StatVfs> {
         unsupported()
     }
 
     /// Puts what was written where it lasts.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn fsync(&self, file: &Self::File) -> Result<()> {
         unsupported()
     }
 
     /// Copies between two open files, up to where reading ends; how many bytes. Less than `range.len` is EOF to the
     /// client. Where both are one file, ranges must not overlap (S-16).
+    ///
+    /// # Errors
+    /// What the client is told.
     fn copy_data(&self, from: &Self::File, to: &Self::File, range: CopyRange) -> Result<u64> {
         unsupported()
     }
 
     /// Hashes of an open file, by [`CheckFile::hash`].
+    ///
+    /// # Errors
+    /// What the client is told.
     fn check_file(&self, file: &Self::File, check: &CheckFile<'_>) -> Result<FileHash> {
         unsupported()
     }
@@ -309,6 +387,9 @@ pub trait FileSystem {
     }
 
     /// An extension that konko does not know: what stands behind the request's number in the reply.
+    ///
+    /// # Errors
+    /// What the client is told.
     fn extended(&self, name: &[u8], fields: &[u8]) -> Result<Vec<u8>> {
         unsupported()
     }

@@ -377,6 +377,9 @@ impl OperationSet {
 
     /// A comma-separated list of names, as `sftp-server -P` and `-p` take it; `Err` is the name that
     /// is not one.
+    ///
+    /// # Errors
+    /// The first name that is no operation.
     pub fn parse(list: &str) -> Result<Self, &str> {
         list.split(',')
             .map(str::trim)

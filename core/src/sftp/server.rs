@@ -197,17 +197,17 @@ pub enum Op<'b> {
         /// What; straight from the input.
         data: &'b [u8],
     },
-    /// Attributes of a path, not following a link. [`Server::reply_attrs`].
+    /// Attributes of a path, not following a link. [`Answer::Attrs`].
     Lstat {
         /// The path.
         path: &'b [u8],
     },
-    /// Attributes of a path. [`Server::reply_attrs`].
+    /// Attributes of a path. [`Answer::Attrs`].
     Stat {
         /// The path.
         path: &'b [u8],
     },
-    /// Attributes of an open file. [`Server::reply_attrs`].
+    /// Attributes of an open file. [`Answer::Attrs`].
     Fstat {
         /// The file.
         handle: HandleId,
@@ -255,7 +255,7 @@ pub enum Op<'b> {
         /// The path.
         path: &'b [u8],
     },
-    /// The absolute form of a path. [`Server::reply_path`].
+    /// The absolute form of a path. [`Answer::Path`].
     Realpath {
         /// The path; never empty.
         path: &'b [u8],
@@ -267,7 +267,7 @@ pub enum Op<'b> {
         /// The new one.
         to: &'b [u8],
     },
-    /// Where a link points. [`Server::reply_path`].
+    /// Where a link points. [`Answer::Path`].
     Readlink {
         /// The link.
         path: &'b [u8],
@@ -286,12 +286,12 @@ pub enum Op<'b> {
         /// The new one.
         to: &'b [u8],
     },
-    /// Figures of the file system of a path. [`Server::reply_statvfs`].
+    /// Figures of the file system of a path. [`Answer::StatVfs`].
     Statvfs {
         /// The path.
         path: &'b [u8],
     },
-    /// The same of an open file. [`Server::reply_statvfs`].
+    /// The same of an open file. [`Answer::StatVfs`].
     Fstatvfs {
         /// The file.
         handle: HandleId,
@@ -315,7 +315,7 @@ pub enum Op<'b> {
         /// What is set is to be changed.
         attrs: Attrs,
     },
-    /// The absolute form of a path that may start with `~` or `~user`. [`Server::reply_path`].
+    /// The absolute form of a path that may start with `~` or `~user`. [`Answer::Path`].
     ExpandPath {
         /// The path; never empty.
         path: &'b [u8],
@@ -334,33 +334,33 @@ pub enum Op<'b> {
         /// Where to write.
         to_offset: u64,
     },
-    /// The home directory of a user. [`Server::reply_path`].
+    /// The home directory of a user. [`Answer::Path`].
     HomeDirectory {
         /// The name; empty for the one who is logged in.
         user: &'b [u8],
     },
-    /// Names of users and groups. [`Server::reply_users_groups`].
+    /// Names of users and groups. [`Answer::UsersGroups`].
     UsersGroupsById {
         /// Users.
         uids: Ids<'b>,
         /// Groups.
         gids: Ids<'b>,
     },
-    /// Hashes of an open file. [`Server::reply_file_hash`].
+    /// Hashes of an open file. [`Answer::FileHash`].
     CheckFileHandle {
         /// Opened for reading.
         handle: HandleId,
         /// What to hash.
         check: CheckFile<'b>,
     },
-    /// Hashes of a file. [`Server::reply_file_hash`].
+    /// Hashes of a file. [`Answer::FileHash`].
     CheckFileName {
         /// The path.
         path: &'b [u8],
         /// What to hash.
         check: CheckFile<'b>,
     },
-    /// An extension that konko does not know. [`Server::reply_extended`], or OP_UNSUPPORTED.
+    /// An extension that konko does not know. [`Answer::Extended`], or OP_UNSUPPORTED.
     Extended {
         /// Its name.
         name: &'b [u8],
@@ -462,6 +462,9 @@ impl Server {
     /// Takes bytes from the front of `input` and returns the next request; call again until `None`.
     /// Requests borrow from `input` and from `rx`, which is always the same one. What is denied,
     /// malformed or about the protocol itself is answered by the machine and does not show here.
+    ///
+    /// # Errors
+    /// The client broke the protocol: the session is over.
     pub fn poll<'b, 'i: 'b>(
         &mut self,
         rx: &'b mut MsgBuf,

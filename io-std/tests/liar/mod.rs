@@ -95,11 +95,11 @@ impl Backend for Lies {
         let answered = match op {
             Op::Stat { path } | Op::Lstat { path } => {
                 let attrs = Self::entry(self.is_folder(path));
-                server.reply_attrs(ticket, &attrs)
+                server.reply(ticket, Answer::Attrs(attrs))
             }
             Op::Realpath { path } => {
                 let path = [b"/", path.strip_prefix(b"/").unwrap_or(path)].concat();
-                server.reply_path(ticket, &path)
+                server.reply(ticket, Answer::Path(path))
             }
             Op::Opendir { handle, path } if self.is_folder(path) => {
                 self.open.push((handle, path.ends_with(b"tree"), false));
@@ -123,9 +123,9 @@ impl Backend for Lies {
                 })
             }
             Op::Open { .. } => server.reply_opened(ticket),
-            Op::Read { offset: 0, .. } => server.reply_bytes(ticket, b"evil"),
+            Op::Read { offset: 0, .. } => server.reply(ticket, Answer::Data(b"evil".to_vec())),
             Op::Read { .. } => server.reply_status(ticket, StatusCode::EOF),
-            Op::Fstat { .. } => server.reply_attrs(ticket, &Self::entry(false)),
+            Op::Fstat { .. } => server.reply(ticket, Answer::Attrs(Self::entry(false))),
             Op::Close { handle } => {
                 self.open.retain(|(open, ..)| *open != handle);
                 server.reply_status(ticket, StatusCode::OK)

@@ -128,6 +128,9 @@ impl Client {
     }
 
     /// OPEN: a handle for a file. `attrs` are for a file that is made.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn open(&mut self, name: &[u8], flags: OpenFlags, with: &Attrs) -> Result<RequestId, UsageError> {
         let (name, with) = (path(name)?, attrs(with)?);
         let id = self.simple(Operation::Open, |out| {
@@ -140,6 +143,9 @@ impl Client {
     }
 
     /// CLOSE. The handle must not be used afterwards. Errors matter: some servers write only now.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn close(&mut self, handle: &Handle) -> Result<RequestId, UsageError> {
         let id = self.by_handle(Operation::Close, handle)?;
         self.open.remove(handle);
@@ -148,6 +154,9 @@ impl Client {
 
     /// READ of up to `len` bytes (255 KiB at most are asked for). Answered by `Data` events, of fewer
     /// bytes if the server likes, or by EOF.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn read(&mut self, handle: &Handle, offset: u64, len: u32) -> Result<RequestId, UsageError> {
         let len = len.clamp(1, MAX_DATA as u32);
         let pending = Pending { asked: len, ..Pending::of(Operation::Read) };
@@ -159,6 +168,9 @@ impl Client {
     }
 
     /// WRITE of `data`, 255 KiB at most. The server takes all of it or fails.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn write(&mut self, handle: &Handle, offset: u64, data: &[u8]) -> Result<RequestId, UsageError> {
         if data.len() > MAX_DATA {
             return Err(UsageError::TooLong);
@@ -173,6 +185,9 @@ impl Client {
 
     /// WRITE whose data `fill` reads straight into the output: it gets room for `len` bytes (255 KiB at
     /// most) and returns how many it filled. `None`: it filled none, and nothing is sent.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn write_with(
         &mut self,
         handle: &Handle,
@@ -214,26 +229,42 @@ impl Client {
     }
 
     /// STAT: attributes; symbolic links are followed.
+    ///
+    /// # Errors
+    /// [`UsageError`]: the session has not begun or has ended, too much is outstanding, the path is too long or has a NUL,
+    /// or the server does not offer it. Nothing is sent then.
     pub fn stat(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Stat, name)
     }
 
     /// LSTAT: attributes of the link itself.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn lstat(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Lstat, name)
     }
 
     /// FSTAT: attributes of an open file.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn fstat(&mut self, handle: &Handle) -> Result<RequestId, UsageError> {
         self.by_handle(Operation::Fstat, handle)
     }
 
     /// SETSTAT: what is set in `set` is changed.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn setstat(&mut self, name: &[u8], set: &Attrs) -> Result<RequestId, UsageError> {
         self.set_by_path(Operation::Setstat, name, set)
     }
 
     /// lsetstat@openssh.com: SETSTAT of a symbolic link itself.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn lsetstat(&mut self, name: &[u8], set: &Attrs) -> Result<RequestId, UsageError> {
         self.set_by_path(Operation::Lsetstat, name, set)
     }
@@ -247,6 +278,9 @@ impl Client {
     }
 
     /// FSETSTAT of an open file.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn fsetstat(&mut self, handle: &Handle, set: &Attrs) -> Result<RequestId, UsageError> {
         let set = attrs(set)?;
         self.simple(Operation::Fsetstat, |out| {
@@ -256,6 +290,9 @@ impl Client {
     }
 
     /// OPENDIR: a handle for READDIR.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn opendir(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         let id = self.by_path(Operation::Opendir, name)?;
         self.opening.insert(id, name.to_vec());
@@ -263,41 +300,65 @@ impl Client {
     }
 
     /// READDIR: the next names, as many as the server likes, or EOF. Several may be outstanding.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn readdir(&mut self, handle: &Handle) -> Result<RequestId, UsageError> {
         self.by_handle(Operation::Readdir, handle)
     }
 
     /// REMOVE of a file.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn remove(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Remove, name)
     }
 
     /// MKDIR.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn mkdir(&mut self, name: &[u8], with: &Attrs) -> Result<RequestId, UsageError> {
         self.set_by_path(Operation::Mkdir, name, with)
     }
 
     /// RMDIR of an empty directory.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn rmdir(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Rmdir, name)
     }
 
     /// REALPATH: the absolute form of a path.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn realpath(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Realpath, name)
     }
 
     /// READLINK: where a symbolic link points.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn readlink(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Readlink, name)
     }
 
     /// RENAME; fails if `to` exists.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn rename(&mut self, from: &[u8], to: &[u8]) -> Result<RequestId, UsageError> {
         self.two_paths(Operation::Rename, from, to)
     }
 
     /// SYMLINK: a link at `link` that points to `target`.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn symlink(&mut self, target: &[u8], link: &[u8]) -> Result<RequestId, UsageError> {
         if self.config.draft_symlink {
             self.two_paths(Operation::Symlink, link, target)
@@ -307,46 +368,73 @@ impl Client {
     }
 
     /// posix-rename@openssh.com: replaces `to` if it exists.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn posix_rename(&mut self, from: &[u8], to: &[u8]) -> Result<RequestId, UsageError> {
         self.two_paths(Operation::PosixRename, from, to)
     }
 
     /// hardlink@openssh.com: another name for `existing`.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn hardlink(&mut self, existing: &[u8], link: &[u8]) -> Result<RequestId, UsageError> {
         self.two_paths(Operation::Hardlink, existing, link)
     }
 
     /// statvfs@openssh.com
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn statvfs(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::Statvfs, name)
     }
 
     /// fstatvfs@openssh.com
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn fstatvfs(&mut self, handle: &Handle) -> Result<RequestId, UsageError> {
         self.by_handle(Operation::Fstatvfs, handle)
     }
 
     /// fsync@openssh.com: what was written is on the disk when the reply comes.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn fsync(&mut self, handle: &Handle) -> Result<RequestId, UsageError> {
         self.by_handle(Operation::Fsync, handle)
     }
 
     /// limits@openssh.com; the machine has asked already, see [`Client::limits`].
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn query_limits(&mut self) -> Result<RequestId, UsageError> {
         self.simple(Operation::Limits, |_| ())
     }
 
     /// expand-path@openssh.com: REALPATH that knows `~` and `~user`.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn expand_path(&mut self, name: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::ExpandPath, name)
     }
 
     /// home-directory: of a user; of one's own if `user` is empty.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn home_directory(&mut self, user: &[u8]) -> Result<RequestId, UsageError> {
         self.by_path(Operation::HomeDirectory, user)
     }
 
     /// copy-data: copies `len` bytes, 0 for all until the end, between two open files.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn copy_data(
         &mut self,
         (from, from_offset): (&Handle, u64),
@@ -363,6 +451,9 @@ impl Client {
     }
 
     /// users-groups-by-id@openssh.com
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn users_groups_by_id(&mut self, uids: &[u32], gids: &[u32]) -> Result<RequestId, UsageError> {
         if uids.len().saturating_add(gids.len()) > MAX_MESSAGE / 8 {
             return Err(UsageError::TooLong);
@@ -378,6 +469,9 @@ impl Client {
     /// check-file by handle: hashes of `len` bytes from `offset` (0: to the end), one for each
     /// `block` bytes (0: one in all; 256 at least otherwise). The server takes the first of `algs` that
     /// it has.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn check_file(
         &mut self,
         handle: &Handle,
@@ -390,6 +484,9 @@ impl Client {
     }
 
     /// check-file by name.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn check_file_name(
         &mut self,
         name: &[u8],
@@ -423,6 +520,9 @@ impl Client {
 
     /// An extension that konko does not know, announced or not; `fields` are what follows its name. The
     /// reply is [`Reply::Extended`](super::Reply::Extended) or a status.
+    ///
+    /// # Errors
+    /// As [`stat`](Self::stat).
     pub fn extended(&mut self, name: &[u8], fields: &[u8]) -> Result<RequestId, UsageError> {
         if name.len().saturating_add(fields.len()) > MAX_DATA {
             return Err(UsageError::TooLong);

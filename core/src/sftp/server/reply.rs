@@ -92,28 +92,64 @@ impl Sink for Count {
     }
 }
 
-/// Replies. `StaleTicket`: the session has ended, or the ticket is of another one. `ReplyMismatch`: this is
-/// no answer to that request; the client was told FAILURE.
+/// Replies.
 impl Server {
     /// Any reply but that to READDIR, which is [`reply_names`](Self::reply_names).
     ///
     /// # Errors
-    /// As said above.
-    pub fn reply(&mut self, ticket: Ticket, answer: impl Into<Answer>) -> Result<(), UsageError> {
+    /// [`UsageError::StaleTicket`]: the session has ended, or the ticket is of another one.
+    /// [`UsageError::ReplyMismatch`]: this is no answer to that request; the client was told FAILURE.
+    pub fn reply(&mut self, mut ticket: Ticket, answer: impl Into<Answer>) -> Result<(), UsageError> {
         match answer.into() {
             Answer::Status(status) => self.reply_status(ticket, status),
             Answer::Opened => self.reply_opened(ticket),
-            Answer::Data(data) => self.reply_bytes(ticket, &data),
-            Answer::Path(path) => self.reply_path(ticket, &path),
-            Answer::Attrs(attrs) => self.reply_attrs(ticket, &attrs),
-            Answer::StatVfs(figures) => self.reply_statvfs(ticket, &figures),
-            Answer::UsersGroups(names) => self.reply_users_groups(ticket, &names),
-            Answer::FileHash(hash) => self.reply_file_hash(ticket, &hash),
-            Answer::Extended(fields) => self.reply_extended(ticket, &fields),
+            Answer::Data(data) => self.reply_data(ticket, |room| {
+                let n = room.len().min(data.len());
+                if let (Some(to), Some(from)) = (room.get_mut(..n), data.get(..n)) {
+                    to.copy_from_slice(from);
+                }
+                Ok(n)
+            }),
+            Answer::Path(path) => {
+                let request = self.expect(&mut ticket, Kind::Path)?;
+                if path.len() > MAX_NAMES / 2 {
+                    self.conclude(request, &StatusCode::FAILURE.into());
+                    return Ok(());
+                }
+                self.answer(request, number::NAME, |out| {
+                    out.put_u32(1);
+                    out.put_string(&path);
+                    out.put_string(&path);
+                    Attrs::new().put(out);
+                })
+            }
+            Answer::Attrs(attrs) => {
+                let request = self.expect(&mut ticket, Kind::Attrs)?;
+                self.answer(request, number::ATTRS, |out| attrs.put(out))
+            }
+            Answer::StatVfs(figures) => {
+                self.reply_ext(ticket, &[Operation::Statvfs, Operation::Fstatvfs], |out| figures.put(out))
+            }
+            Answer::UsersGroups(names) => {
+                self.reply_ext(ticket, &[Operation::UsersGroupsById], |out| names.put(out))
+            }
+            Answer::FileHash(hash) if hash.digests.len() > MAX_DATA => {
+                self.settle(ticket, &StatusCode::FAILURE.into())
+            }
+            Answer::FileHash(hash) => {
+                let ops = [Operation::CheckFileHandle, Operation::CheckFileName];
+                self.reply_ext(ticket, &ops, |out| hash.put(out))
+            }
+            Answer::Extended(fields) => {
+                self.reply_ext(ticket, &[Operation::Extended], |out| out.put(&fields))
+            }
         }
     }
 
     /// Any error, and the success of what answers with a status.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
     pub fn reply_status(&mut self, ticket: Ticket, status: impl Into<Status>) -> Result<(), UsageError> {
         let status = status.into();
         let plain = ticket.op.answer() == Kind::Status || ticket.op == Operation::Extended;
@@ -125,16 +161,21 @@ impl Server {
     }
 
     /// OPEN, OPENDIR: it is open under the handle of the request.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
     pub fn reply_opened(&mut self, mut ticket: Ticket) -> Result<(), UsageError> {
         let request = self.expect(&mut ticket, Kind::Handle)?;
         let handle = self.requests.get_mut(request).and_then(|o| o.handles[0]);
         let wire = handle.and_then(|h| self.handles.publish(h)).ok_or(UsageError::StaleTicket)?;
-        self.answer(request, number::HANDLE, |out| out.put_string(&wire));
-        Ok(())
+        self.answer(request, number::HANDLE, |out| out.put_string(&wire))
     }
 
     /// READ: `fill` reads into the room it gets, which is as long as was asked for, straight in `tx`, and
     /// returns how many bytes it read; 0 is the end of the file.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
     pub fn reply_data(
         &mut self,
         mut ticket: Ticket,
@@ -166,18 +207,10 @@ impl Server {
         Ok(())
     }
 
-    /// READ: with data that is in memory already; empty is the end of the file.
-    pub fn reply_bytes(&mut self, ticket: Ticket, data: &[u8]) -> Result<(), UsageError> {
-        self.reply_data(ticket, |room| {
-            let n = room.len().min(data.len());
-            if let (Some(to), Some(from)) = (room.get_mut(..n), data.get(..n)) {
-                to.copy_from_slice(from);
-            }
-            Ok(n)
-        })
-    }
-
     /// READDIR: `fill` adds entries until one does not fit; none at all is the end of the directory.
+    ///
+    /// # Errors
+    /// As [`reply`](Self::reply).
     pub fn reply_names(
         &mut self,
         mut ticket: Ticket,
@@ -209,53 +242,6 @@ impl Server {
         Ok(())
     }
 
-    /// REALPATH, READLINK, expand-path, home-directory: one path.
-    pub fn reply_path(&mut self, mut ticket: Ticket, path: &[u8]) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Kind::Path)?;
-        if path.len() > MAX_NAMES / 2 {
-            self.conclude(request, &StatusCode::FAILURE.into());
-            return Ok(());
-        }
-        self.answer(request, number::NAME, |out| {
-            out.put_u32(1);
-            out.put_string(path);
-            out.put_string(path);
-            Attrs::new().put(out);
-        });
-        Ok(())
-    }
-
-    /// STAT, LSTAT, FSTAT.
-    pub fn reply_attrs(&mut self, mut ticket: Ticket, attrs: &Attrs) -> Result<(), UsageError> {
-        let request = self.expect(&mut ticket, Kind::Attrs)?;
-        self.answer(request, number::ATTRS, |out| attrs.put(out));
-        Ok(())
-    }
-
-    /// statvfs and fstatvfs.
-    pub fn reply_statvfs(&mut self, ticket: Ticket, figures: &StatVfs) -> Result<(), UsageError> {
-        self.reply_ext(ticket, &[Operation::Statvfs, Operation::Fstatvfs], |out| figures.put(out))
-    }
-
-    /// users-groups-by-id.
-    pub fn reply_users_groups(&mut self, ticket: Ticket, names: &UsersGroups) -> Result<(), UsageError> {
-        self.reply_ext(ticket, &[Operation::UsersGroupsById], |out| names.put(out))
-    }
-
-    /// check-file.
-    pub fn reply_file_hash(&mut self, ticket: Ticket, hash: &FileHash) -> Result<(), UsageError> {
-        let ops = [Operation::CheckFileHandle, Operation::CheckFileName];
-        if hash.digests.len() > MAX_DATA {
-            return self.settle(ticket, &StatusCode::FAILURE.into());
-        }
-        self.reply_ext(ticket, &ops, |out| hash.put(out))
-    }
-
-    /// An extension that konko does not know: what stands behind the request's number.
-    pub fn reply_extended(&mut self, ticket: Ticket, fields: &[u8]) -> Result<(), UsageError> {
-        self.reply_ext(ticket, &[Operation::Extended], |out| out.put(fields))
-    }
-
     fn reply_ext(
         &mut self,
         mut ticket: Ticket,
@@ -267,8 +253,7 @@ impl Server {
             return Err(UsageError::ReplyMismatch);
         }
         let request = self.live(&mut ticket)?;
-        self.answer(request, number::EXTENDED_REPLY, fields);
-        Ok(())
+        self.answer(request, number::EXTENDED_REPLY, fields)
     }
 
     // ---- below ----
@@ -332,10 +317,15 @@ impl Server {
         }
     }
 
-    fn answer(&mut self, request: Key, number: u8, fields: impl FnOnce(&mut dyn Sink)) {
-        if let Some(open) = self.leave(request) {
-            self.send_reply(open.id, number, fields);
-        }
+    fn answer(
+        &mut self,
+        request: Key,
+        number: u8,
+        fields: impl FnOnce(&mut dyn Sink),
+    ) -> Result<(), UsageError> {
+        let open = self.leave(request).ok_or(UsageError::StaleTicket)?;
+        self.send_reply(open.id, number, fields);
+        Ok(())
     }
 
     pub(super) fn send_reply(&mut self, id: u32, number: u8, fields: impl FnOnce(&mut dyn Sink)) {
