@@ -7,8 +7,8 @@ use std::time::Duration;
 use konko_core::crypto::HashAlg;
 use konko_core::msg;
 use konko_core::sftp::{
-    Attrs, Client, Extension, ExtensionSet, Handle, OpenFlags, Operation, Request, RequestId, ServerConfig,
-    UsageError,
+    Answer, Attrs, Client, Extension, ExtensionSet, Handle, OpenFlags, Operation, Request, RequestId,
+    ServerConfig, UsageError,
 };
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;

@@ -1,4 +1,5 @@
-//! SFTP on one event loop: a file system in memory that all sessions share.
+//! SFTP on one event loop: a file system in memory that all sessions share. Hashes of whole files are made by workers:
+//! such a request is answered when its hash is there, and others meanwhile.
 //!
 //! ```text
 //! cargo run --release -p konko-mio --example sftp -- 127.0.0.1:2222
@@ -16,13 +17,17 @@ use std::sync::Arc;
 
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
+use konko_mio::core::crypto::{Digest, HashAlg};
 use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{Attempt, Verdict};
-use konko_mio::core::sftp::{self, Backend, MemoryFs, MsgBuf, ServerConfig as SftpConfig};
+use konko_mio::core::sftp::{
+    self, Answer, Backend, FileHash, HandleId, MemoryFs, MsgBuf, Op, Request, ServerConfig as SftpConfig,
+    Ticket,
+};
 use konko_mio::core::{
     Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
 };
-use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
+use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
 
 /// What the files together may hold, in bytes.
 const CAPACITY: usize = 1 << 30;
@@ -31,11 +36,47 @@ const CAPACITY: usize = 1 << 30;
 struct Session {
     server: sftp::Server,
     rx: MsgBuf,
-    files: sftp::Session<Rc<MemoryFs>>,
+    files: Late,
     /// Input that the machine takes when its replies have gone out; the channel's window bounds it.
     held: Vec<u8>,
     eof: bool,
 }
+
+/// A backend that answers at once, but for hashes of whole files.
+struct Late {
+    files: sftp::Session<Rc<MemoryFs>>,
+    /// What workers are to hash.
+    wanted: Vec<(Ticket, HashAlg, Vec<u8>)>,
+    /// What they have hashed.
+    made: Vec<(Ticket, FileHash)>,
+}
+
+impl Backend for Late {
+    fn request(&mut self, server: &mut sftp::Server, request: Request<'_>) {
+        if let Op::CheckFileName { path, check } = &request.op
+            && (check.offset, check.block) == (0, 0)
+            && let Some(alg) = check.algs.iter().next()
+            && let Some(data) = self.files.file_system().content(path)
+            && [0, data.len() as u64].contains(&check.len)
+        {
+            return self.wanted.push((request.ticket, alg, data));
+        }
+        self.files.request(server, request);
+    }
+
+    fn settle(&mut self, server: &mut sftp::Server) {
+        for (ticket, hash) in self.made.drain(..) {
+            let _ = server.reply(ticket, Answer::FileHash(hash));
+        }
+    }
+
+    fn abandoned(&mut self, handle: HandleId) {
+        self.files.abandoned(handle);
+    }
+}
+
+/// A hash that a worker has made, and for whom.
+pub struct Hashed(ConnId, ChannelId, Ticket, FileHash);
 
 /// The application.
 pub struct Files {
@@ -71,8 +112,20 @@ impl Files {
             }
         }
         session.held = input.to_vec();
-        if session.eof && session.held.is_empty() && session.server.tx().is_empty() {
+        let answered = !session.server.is_awaited() && session.server.tx().is_empty();
+        if session.eof && session.held.is_empty() && answered {
             exit(conn, channel, 0);
+        }
+    }
+
+    /// Hands to the workers what a session left for them.
+    fn hash(&mut self, id: ConnId, channel: ChannelId, hub: &Hub<Hashed>) {
+        let Some(session) = self.sessions.get_mut(&(id, channel)) else { return };
+        for (ticket, alg, data) in session.files.wanted.drain(..) {
+            hub.spawn(move || {
+                let digests = Digest::of(provider::best(), alg, &[&data]).as_bytes().to_vec();
+                Hashed(id, channel, ticket, FileHash { alg, digests })
+            });
         }
     }
 
@@ -83,7 +136,11 @@ impl Files {
         let session = Session {
             server: sftp::Server::new(SftpConfig::default(), &seed),
             rx: MsgBuf::new(),
-            files: sftp::Session::new(Rc::clone(&self.fs)),
+            files: Late {
+                files: sftp::Session::new(Rc::clone(&self.fs)),
+                wanted: Vec::new(),
+                made: Vec::new(),
+            },
             held: Vec::new(),
             eof: false,
         };
@@ -93,14 +150,14 @@ impl Files {
 }
 
 impl App for Files {
-    type Message = ();
+    type Message = Hashed;
 
     fn on_server_event(
         &mut self,
         id: ConnId,
         conn: &mut ServerConnection,
         event: ServerEvent<'_>,
-        _hub: &mut Hub<()>,
+        hub: &mut Hub<Hashed>,
     ) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
@@ -118,8 +175,12 @@ impl App for Files {
             }
             ServerEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
                 self.drive(id, conn, channel, data);
+                self.hash(id, channel, hub);
             }
-            ServerEvent::Channel(channel, ChannelEvent::Writable) => self.drive(id, conn, channel, &[]),
+            ServerEvent::Channel(channel, ChannelEvent::Writable) => {
+                self.drive(id, conn, channel, &[]);
+                self.hash(id, channel, hub);
+            }
             ServerEvent::Channel(channel, ChannelEvent::Eof) => {
                 if let Some(session) = self.sessions.get_mut(&(id, channel)) {
                     session.eof = true;
@@ -136,7 +197,17 @@ impl App for Files {
         }
     }
 
-    fn on_closed(&mut self, id: ConnId, why: Closed, _hub: &mut Hub<()>) {
+    fn on_message(&mut self, Hashed(id, channel, ticket, hash): Hashed, hub: &mut Hub<Hashed>) {
+        // The session may have ended meanwhile.
+        let Some(session) = self.sessions.get_mut(&(id, channel)) else { return };
+        session.files.made.push((ticket, hash));
+        if let Some(conn) = hub.server(id) {
+            self.drive(id, conn, channel, &[]);
+        }
+        self.hash(id, channel, hub);
+    }
+
+    fn on_closed(&mut self, id: ConnId, why: Closed, _hub: &mut Hub<Hashed>) {
         self.end(|(of, _)| *of == id);
         eprintln!("{id}: {why}");
     }
@@ -169,7 +240,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let provider = provider::best();
     let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&konko_mio::seed_from_os()?))?;
     let config = ServerConfig::new(TransportConfig::new(provider), vec![Arc::new(key.key_pair(provider)?)]);
-    let mut server = Loop::new(Settings::default())?;
+    let mut server = Loop::new(Settings::default().workers(Workers::new(2)?))?;
     let listener = konko_mio::bind(addr, konko_mio::Sharing::Alone)?;
     println!("listening on {}", listener.local_addr()?);
     std::io::stdout().flush()?;

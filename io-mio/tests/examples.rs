@@ -21,7 +21,7 @@ use konko_mio::core::crypto::HashAlg;
 use konko_mio::core::hosts::{Checking, KnownHosts, Trust, Unknown, learn_line};
 use konko_mio::core::server::Verdict;
 use konko_mio::core::*;
-use konko_mio::{App, ConnId, Hub, Loop, Settings};
+use konko_mio::{App, ConnId, Hub, Loop, Settings, Workers};
 use support::{Server, host_key, server_config};
 
 #[test]
@@ -283,7 +283,7 @@ fn a_bastion_passes_data_straight_on() {
 
 #[test]
 fn sftp_sessions_share_one_file_system_in_memory() {
-    let mut files = Loop::new(Settings::default()).unwrap();
+    let mut files = Loop::new(Settings::default().workers(Workers::new(1).unwrap())).unwrap();
     let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();
     let (addr, mail) = (listener.local_addr().unwrap(), files.mailbox());
     let admission = konko_mio::admission(AdmissionLimits::unlimited(100)).unwrap();
@@ -313,6 +313,10 @@ fn sftp_sessions_share_one_file_system_in_memory() {
     here.open("shared/two").unwrap().read_to_end(&mut back).unwrap();
     assert!(back == large);
     assert_eq!(there.read_dir("shared").unwrap().count(), 2);
+    // Hashes come from a worker, and what is asked meanwhile is answered before.
+    let hash = there.check_file("shared/two", &[HashAlg::Sha256], (0, 0), 0).unwrap();
+    let expected = crypto::Digest::of(provider::best(), HashAlg::Sha256, &[&large]);
+    assert_eq!((hash.alg, &hash.digests[..]), (HashAlg::Sha256, expected.as_bytes()));
     drop((here, there, one, two));
     mail.drain(Duration::from_secs(5));
     serving.join().unwrap();

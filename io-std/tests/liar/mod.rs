@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use konko::core::Seed;
 use konko::sftp::{
-    Attrs, Backend, HandleId, MsgBuf, Op, Request, Server, ServerConfig, SftpOptions, StatusCode,
+    Answer, Attrs, Backend, HandleId, MsgBuf, Op, Request, Server, ServerConfig, SftpOptions, StatusCode,
 };
 use konko::{FdStream, Sftp};
 
