@@ -4,7 +4,8 @@
 //! line feed; white space at its end, a carriage return included, does not count, nor do spaces and tabs at its
 //! beginning; what is empty then, or begins with `#`, says nothing and is never too long; a byte order mark before
 //! the first line is no part of it; a NUL is nowhere right. That is what OpenSSH makes of its files, but for the
-//! NUL, at which it takes the line for ended, and the limits, which it does not have.
+//! mark, which spoils the first word there, the NUL, at which it takes the line for ended, and the limits, which it
+//! does not have.
 
 pub(crate) mod address;
 mod line;
