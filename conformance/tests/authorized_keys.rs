@@ -2,6 +2,7 @@
 //! says that it does.
 
 use konko_conformance::{OpenSsh, Sshd, not_run, sshd};
+use konko_core::Decision;
 use konko_core::client::AuthMethod;
 use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::transport::limits::Limits;
@@ -54,7 +55,7 @@ fn probe(port: u16, keys: &[PublicKey]) -> Vec<bool> {
     while answers.len() < keys.len() {
         match conn.poll(Time::ZERO + start.elapsed(), &mut rx).expect("the connection lives") {
             Step::Event(ClientEvent::Auth(ClientAuth::HostKey(ticket))) => {
-                conn.decide_host_key(ticket, true).expect("asked")
+                conn.decide_host_key(ticket, Decision::Accept).expect("asked")
             }
             Step::Event(
                 event @ (ClientEvent::Auth(ClientAuth::Needed { .. })

@@ -6,6 +6,8 @@ use konko_conformance::keys::{KINDS, KeyRing};
 use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
 use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
+use konko_core::Decision;
+use konko_core::WantReply;
 use konko_core::admission::AdmissionLimits;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
@@ -44,7 +46,7 @@ impl App for Cat {
         let verdict = |right| if right { Verdict::Accept } else { Verdict::Reject };
         match event {
             ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
-                conn.decide_probe(ticket, *key == self.key).unwrap();
+                conn.decide_probe(ticket, Decision::accept_if(*key == self.key)).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 conn.decide_auth(ticket, verdict(*key.key() == self.key)).unwrap();
@@ -57,11 +59,11 @@ impl App for Cat {
                 self.waiting.insert((id, channel), (Vec::new(), false));
             }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                conn.reply_global(ticket, false, None).unwrap();
+                conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), request }) => {
                 let known = matches!(request, ChannelRequest::Exec(command) if command.as_bytes() == b"cat");
-                conn.reply(ticket, known).unwrap();
+                conn.reply(ticket, Decision::accept_if(known)).unwrap();
             }
             ServerEvent::Channel(channel, ChannelEvent::Closed) => drop(self.waiting.remove(&(id, channel))),
             ServerEvent::Channel(channel, event) => {
@@ -76,8 +78,8 @@ impl App for Cat {
                 conn.consume(channel, sent).unwrap();
                 if *eof && bytes.is_empty() {
                     *eof = false;
-                    conn.request(channel, ChannelRequest::ExitStatus(0), false).unwrap();
-                    conn.finish(channel).unwrap();
+                    conn.request(channel, ChannelRequest::ExitStatus(0), WantReply::No).unwrap();
+                    conn.send_eof(channel).unwrap();
                     conn.close_channel(channel).unwrap();
                     let user = conn.user().unwrap().to_string();
                     let used = (conn.negotiated().unwrap().clone(), conn.key_exchanges() - 1);

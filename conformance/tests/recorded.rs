@@ -4,6 +4,8 @@
 //! transcripts have no secret worth keeping.
 
 use konko_conformance::{OpenSsh, Sshd, not_run};
+use konko_core::Decision;
+use konko_core::WantReply;
 use konko_core::channel::{ChannelEvent, ChannelRequest, Exit, OpenKind, Stream};
 use konko_core::client::AuthMethod;
 use konko_core::crypto::Kex;
@@ -59,7 +61,7 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
     loop {
         match conn.poll(now(), &mut rx).expect("the session works") {
             Step::Event(ClientEvent::Auth(ClientAuth::HostKey(ticket))) => {
-                conn.decide_host_key(ticket, true).expect("a decision")
+                conn.decide_host_key(ticket, Decision::Accept).expect("a decision")
             }
             Step::Event(ClientEvent::Auth(ClientAuth::Needed { .. })) => {
                 let method = AuthMethod::PublicKey { key: &key, alg: SigAlg::ED25519 };
@@ -69,7 +71,8 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
                 conn.open(OpenKind::Session).expect("a channel");
             }
             Step::Event(ClientEvent::Opened(id)) => {
-                conn.request(id, ChannelRequest::Exec(wire::SshStr::new(COMMAND)), true).expect("a request");
+                conn.request(id, ChannelRequest::Exec(wire::SshStr::new(COMMAND)), WantReply::Yes)
+                    .expect("a request");
                 conn.rekey().expect("new keys");
             }
             Step::Event(ClientEvent::Channel(id, event)) => match event {
@@ -77,7 +80,7 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
                 ChannelEvent::RequestDone { .. } | ChannelEvent::Writable => {
                     let taken = conn.write(id, Stream::Data, INPUT).expect("the channel is open");
                     if taken == INPUT.len() {
-                        conn.finish(id).expect("the channel is open");
+                        conn.send_eof(id).expect("the channel is open");
                     }
                 }
                 ChannelEvent::Data { data, .. } => {

@@ -64,13 +64,13 @@ fn requests(rounds: usize) {
     let mut ends = ends();
     let id = ends.open();
     for _ in 0..rounds {
-        ends.client.request(id, ChannelRequest::Exec(SshStr::new(b"date")), true).unwrap();
+        ends.client.request(id, ChannelRequest::Exec(SshStr::new(b"date")), WantReply::Yes).unwrap();
         ends.server_rx.push(ends.client.tx().pending());
         let tx = ends.client.tx();
         tx.consume(tx.len());
         while let Step::Event(event) = ends.server.poll(ends.now, &mut ends.server_rx).unwrap() {
             if let ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) = event {
-                ends.server.reply(ticket, true).unwrap();
+                ends.server.reply(ticket, Decision::Accept).unwrap();
             }
         }
         ends.exchange();

@@ -10,7 +10,7 @@ pub use crate::auth::client::{
 };
 use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;
-use crate::connection::{Connection, Event, Logic, Machine, Side};
+use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Failure, UsageError};
 use crate::keys::{PublicKey, SigAlg};
 use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
@@ -85,7 +85,8 @@ impl Connection<Client> {
     /// # Errors
     ///
     /// `StaleTicket`; `Closed` when the connection has ended.
-    pub fn decide_host_key(&mut self, ticket: HostKeyTicket, accept: bool) -> Result<(), UsageError> {
+    pub fn decide_host_key(&mut self, ticket: HostKeyTicket, decision: Decision) -> Result<(), UsageError> {
+        let accept = decision.is_accept();
         self.core.note(&Call::DecideHostKey { number: ticket.number, accept });
         self.core.usable()?;
         if self.side.asked.take_if(|n| *n == ticket.number).is_none() {

@@ -49,7 +49,7 @@
 //!         match event {
 //!             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
 //!                 let known = client.offered_host_key() == Some(host_key.public());
-//!                 client.decide_host_key(ticket, known)?;
+//!                 client.decide_host_key(ticket, Decision::accept_if(known))?;
 //!             }
 //!             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
 //!                 client.authenticate("alice", AuthMethod::Password(&Password::new("wonderland")))?;
@@ -58,7 +58,7 @@
 //!                 client.open(OpenKind::Session)?;
 //!             }
 //!             ClientEvent::Opened(channel) => {
-//!                 client.request(channel, ChannelRequest::Exec(wire::SshStr::new(b"greet")), true)?;
+//!                 client.request(channel, ChannelRequest::Exec(wire::SshStr::new(b"greet")), WantReply::Yes)?;
 //!             }
 //!             ClientEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
 //!                 answer.extend_from_slice(data);
@@ -78,9 +78,9 @@
 //!                 server.accept_channel(ticket)?;
 //!             }
 //!             ServerEvent::Channel(channel, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-//!                 server.reply(ticket, true)?;
+//!                 server.reply(ticket, Decision::Accept)?;
 //!                 server.write(channel, Stream::Data, b"hello")?;
-//!                 server.request(channel, ChannelRequest::ExitStatus(0), false)?;
+//!                 server.request(channel, ChannelRequest::ExitStatus(0), WantReply::No)?;
 //!                 server.close_channel(channel)?;
 //!             }
 //!             _ => {}
@@ -143,7 +143,7 @@ pub mod transport;
 pub mod wire;
 
 pub use client::{ClientAuth, ClientConfig, ClientConnection, ClientEvent};
-pub use connection::{Blocked, Connection, DataSlot, Event, EventOf, Side, Step};
+pub use connection::{Blocked, Connection, DataSlot, Decision, Event, EventOf, Side, Step, WantReply};
 pub use error::{Error, UsageError};
 pub use rng::{Rng, Seed};
 pub use server::{ServerAuth, ServerConfig, ServerConnection, ServerEvent};

@@ -14,7 +14,7 @@ pub use crate::auth::server::{
 use crate::auth::server::{Userauth, secret_of};
 use crate::auth::{Method, MethodSet, Told};
 use crate::channel::WindowConfig;
-use crate::connection::{Connection, Event, Logic, Machine, Side};
+use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Error, Failure, UsageError};
 use crate::keys::KeyPair;
 use crate::msg::{self, ExtInfo, Message};
@@ -125,7 +125,8 @@ impl Connection<Server> {
     /// # Errors
     ///
     /// `StaleTicket`.
-    pub fn decide_probe(&mut self, ticket: ProbeTicket, usable: bool) -> Result<(), UsageError> {
+    pub fn decide_probe(&mut self, ticket: ProbeTicket, decision: Decision) -> Result<(), UsageError> {
+        let usable = decision.is_accept();
         self.core.note(&Call::DecideProbe { number: ticket.number, usable });
         self.core.usable()?;
         let mut open = self.core.transport.open().ok_or(UsageError::StaleTicket)?;

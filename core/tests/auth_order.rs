@@ -1,5 +1,6 @@
 //! In which order a server looks at what strangers send, what it costs, and when it answers.
 
+use konko_core::Decision;
 use std::time::{Duration, Instant};
 
 use konko_core::error::TimerKind;
@@ -64,14 +65,14 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     // Without a signature, with one over another session, with rubbish for one.
     rig.send(&key_fields(false, "ssh-ed25519", &blob));
     let ticket = rig.app.probe_tickets.pop().unwrap();
-    rig.conn_server().decide_probe(ticket, true).unwrap();
+    rig.conn_server().decide_probe(ticket, Decision::Accept).unwrap();
     rig.run().expect(60);
     let mut rubbish = key_fields(true, "ssh-ed25519", &blob);
     rubbish.put_string(b"rubbish");
     for request in [rig.peer.key_request("alice", &key, SigAlg::ED25519, &[7; 32]), rubbish] {
         rig.send(&request);
         let ticket = rig.app.probe_tickets.pop().unwrap();
-        rig.conn_server().decide_probe(ticket, true).unwrap();
+        rig.conn_server().decide_probe(ticket, Decision::Accept).unwrap();
         rig.run().wait(Duration::from_millis(20));
         rig.expect(51);
     }
@@ -82,7 +83,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&request);
     let ticket = rig.app.probe_tickets.pop().unwrap();
-    rig.conn_server().decide_probe(ticket, true).unwrap();
+    rig.conn_server().decide_probe(ticket, Decision::Accept).unwrap();
     rig.run();
     assert_eq!((rig.events_with("Auth(Signed {"), rig.events_with("Authenticated")), (1, 0));
     let shown = format!("{:?}", key.public());
@@ -102,7 +103,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
     let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     rig.send(&request);
     let held = rig.app.probe_tickets.pop().unwrap();
-    rig.conn_server().decide_probe(held, false).unwrap();
+    rig.conn_server().decide_probe(held, Decision::Reject).unwrap();
     rig.wait(Duration::from_millis(20));
     rig.expect(51);
     rig.send(&request);
@@ -113,7 +114,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
     let request = other.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     other.send(&request);
     let stale = other.app.probe_tickets.pop().unwrap();
-    assert_eq!(rig.conn_server().decide_probe(stale, true), Err(UsageError::StaleTicket));
+    assert_eq!(rig.conn_server().decide_probe(stale, Decision::Accept), Err(UsageError::StaleTicket));
     assert_eq!(rig.events_with("Auth(Signed") + rig.events_with("Authenticated"), 0);
 }
 
@@ -299,7 +300,7 @@ fn a8_as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_t
             rig.send(&request);
             rig.now = from + took;
             match (rig.app.probe_tickets.pop(), rig.app.auth_tickets.pop()) {
-                (Some(ticket), None) => rig.conn_server().decide_probe(ticket, false).unwrap(),
+                (Some(ticket), None) => rig.conn_server().decide_probe(ticket, Decision::Reject).unwrap(),
                 (None, Some(ticket)) => rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap(),
                 other => panic!("{what}: {other:?}"),
             }

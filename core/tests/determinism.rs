@@ -56,14 +56,14 @@ fn serve(conn: &mut ServerConnection, app: &mut Echo, event: ServerEvent<'_>) {
             app.channel = Some(conn.accept_channel(ticket).unwrap());
         }
         ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-            conn.reply(ticket, true).unwrap();
+            conn.reply(ticket, Decision::Accept).unwrap();
         }
         ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
             app.held.extend(data);
             conn.consume(id, data.len()).unwrap();
         }
         ServerEvent::Channel(id, ChannelEvent::Eof) => {
-            conn.request(id, ChannelRequest::ExitStatus(3), false).unwrap();
+            conn.request(id, ChannelRequest::ExitStatus(3), WantReply::No).unwrap();
             conn.close_channel(id).unwrap();
         }
         _ => {}
@@ -154,14 +154,14 @@ fn record_client(client: &ClientConfig, server: &Arc<ServerConfig>) -> Vec<(Time
         now = now + Duration::from_millis(3);
         while let Ok(Step::Event(event)) = c.poll(now, &mut to_c) {
             match event {
-                ClientEvent::Auth(ClientAuth::HostKey(t)) => c.decide_host_key(t, true).unwrap(),
+                ClientEvent::Auth(ClientAuth::HostKey(t)) => c.decide_host_key(t, Decision::Accept).unwrap(),
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     c.authenticate("u", AuthMethod::Password(&Password::new("p"))).unwrap();
                 }
                 ClientEvent::Authenticated { .. } => id = Some(c.open(OpenKind::Session).unwrap()),
                 ClientEvent::Opened(id) => {
                     open = true;
-                    c.request(id, ChannelRequest::Shell, true).unwrap();
+                    c.request(id, ChannelRequest::Shell, WantReply::Yes).unwrap();
                 }
                 ClientEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
                     c.consume(id, data.len()).unwrap();
@@ -178,7 +178,7 @@ fn record_client(client: &ClientConfig, server: &Arc<ServerConfig>) -> Vec<(Time
                     c.rekey().unwrap();
                 }
             } else if out == TOTAL {
-                c.finish(id).unwrap();
+                c.send_eof(id).unwrap();
                 out += 1;
             } else if quiet {
                 c.disconnect(msg::DisconnectCode::BY_APPLICATION, "done");
@@ -309,7 +309,7 @@ const CHANNELS: usize = 4;
 impl App<client::Client> for Many {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(t)) => conn.decide_host_key(t, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(t)) => conn.decide_host_key(t, Decision::Accept).unwrap(),
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
             }
@@ -349,9 +349,9 @@ impl Many {
             let i = left.remove(order as usize % left.len());
             order /= 4;
             let echo = ChannelRequest::Exec(wire::SshStr::new(b"echo"));
-            conn.request(self.ids[i], echo, true).unwrap();
+            conn.request(self.ids[i], echo, WantReply::Yes).unwrap();
             assert_eq!(conn.write(self.ids[i], Stream::Data, &[i as u8; 500]).unwrap(), 500);
-            conn.finish(self.ids[i]).unwrap();
+            conn.send_eof(self.ids[i]).unwrap();
         }
     }
 }
@@ -386,7 +386,7 @@ fn flags_go_out_in_channel_order_whatever_the_order_of_the_calls() {
         let ids = pair.client.app.ids.clone();
         let conn = &mut pair.client.conn;
         let calls: [&dyn Fn(&mut ClientConnection); 4] = [
-            &|c| c.finish(ids[0]).unwrap(),
+            &|c| c.send_eof(ids[0]).unwrap(),
             &|c| c.consume(ids[1], 0).unwrap(),
             &|c| c.rekey().unwrap(),
             &|c| c.consume(ids[2], 0).unwrap(),

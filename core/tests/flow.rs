@@ -44,7 +44,9 @@ macro_rules! pump {
 impl App<client::Client> for Bulk {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("x");
                 conn.authenticate("x", client::AuthMethod::Password(&password)).unwrap();
@@ -276,7 +278,9 @@ struct Two {
 impl App<client::Client> for Two {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("wonderland");
                 conn.authenticate("alice", client::AuthMethod::Password(&password)).unwrap();
@@ -287,7 +291,8 @@ impl App<client::Client> for Two {
             }
             ClientEvent::Opened(id) => {
                 let command = if Some(id) == self.a { "source 10000000" } else { "echo" };
-                conn.request(id, ChannelRequest::Exec(SshStr::new(command.as_bytes())), true).unwrap();
+                conn.request(id, ChannelRequest::Exec(SshStr::new(command.as_bytes())), WantReply::Yes)
+                    .unwrap();
             }
             ClientEvent::Channel(id, ChannelEvent::RequestDone { .. }) => self.ready |= Some(id) == self.b,
             ClientEvent::Channel(id, ChannelEvent::Data { data, .. }) => {

@@ -46,7 +46,7 @@ impl App<client::Client> for Person {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         if let Some(event) = self.login.event(conn, event) {
             if let ClientEvent::Auth(ClientAuth::HostKey(ticket)) = event {
-                conn.decide_host_key(ticket, true).unwrap();
+                conn.decide_host_key(ticket, Decision::Accept).unwrap();
             }
             return;
         }

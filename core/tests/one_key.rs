@@ -1,6 +1,7 @@
 //! A key is the same key however its blob is spelt (A1): a second spelling is the key itself or no
 //! key at all, wherever keys are looked up, stored or compared.
 
+use konko_core::Decision;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -266,7 +267,7 @@ fn a1_a_host_key_spelt_otherwise_is_the_same_key_or_none() {
             return;
         }
         let ticket = rig.app.host_tickets.remove(0);
-        rig.conn_client().decide_host_key(ticket, true).unwrap();
+        rig.conn_client().decide_host_key(ticket, Decision::Accept).unwrap();
         rig.app.accept_host = Some(true);
         rig.run();
         rig.expect(21);

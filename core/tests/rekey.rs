@@ -245,10 +245,10 @@ fn u38_between_our_kexinit_and_our_newkeys_only_the_exchange_leaves() {
         }
         rig.run();
         let _ = rig.conn().write(id, Stream::Data, b"x");
-        let _ = rig.conn().request(id, ChannelRequest::Break(1), true);
-        let _ = rig.conn().request_global("x", b"", true);
+        let _ = rig.conn().request(id, ChannelRequest::Break(1), WantReply::Yes);
+        let _ = rig.conn().request_global("x", b"", WantReply::Yes);
         let _ = rig.conn().open(OpenKind::Session);
-        let _ = rig.conn().finish(id);
+        let _ = rig.conn().send_eof(id);
         let _ = rig.conn().close_channel(id);
         rig.run();
         assert_eq!(rig.numbers(), [], "{role:?}");

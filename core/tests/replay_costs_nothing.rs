@@ -76,7 +76,7 @@ impl Two {
             while let Ok(Step::Event(event)) = self.client.poll(NOW, &mut self.to_client) {
                 match event {
                     ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                        self.client.decide_host_key(ticket, true).unwrap()
+                        self.client.decide_host_key(ticket, Decision::Accept).unwrap()
                     }
                     ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                         let password = Password::new("x");
@@ -86,7 +86,7 @@ impl Two {
                         self.client.open(OpenKind::Session).unwrap();
                     }
                     ClientEvent::Opened(id) => {
-                        self.client.request(id, ChannelRequest::Shell, false).unwrap();
+                        self.client.request(id, ChannelRequest::Shell, WantReply::No).unwrap();
                         self.channels.push(id);
                     }
                     _ => {}

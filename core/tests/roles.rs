@@ -81,7 +81,7 @@ fn talk(
 
 fn log_in(conn: &mut ClientConnection, event: ClientEvent<'_>, method: AuthMethod<'_>) {
     match event {
-        Event::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+        Event::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, Decision::Accept).unwrap(),
         Event::Auth(ClientAuth::Needed { .. }) => conn.authenticate("alice", method).unwrap(),
         _ => {}
     }
@@ -248,7 +248,7 @@ fn what_one_side_asks_is_what_the_other_is_told() {
     let (mut client, mut server) = logged_in();
     for request in requests {
         let channel = client.conn.open(OpenKind::Session).unwrap();
-        client.conn.request(channel, request, false).unwrap_err();
+        client.conn.request(channel, request, WantReply::No).unwrap_err();
         let mut there = None;
         let mut told = 0;
         for _ in 0..3 {
@@ -267,7 +267,7 @@ fn what_one_side_asks_is_what_the_other_is_told() {
             carry(&mut server.conn, &mut client.rx);
             client.drain(|conn, event| {
                 assert_eq!(event, Event::Opened(channel));
-                conn.request(channel, request, false).unwrap();
+                conn.request(channel, request, WantReply::No).unwrap();
             });
         }
         assert_eq!(told, 1, "{request:?}");
@@ -312,7 +312,7 @@ fn what_is_opened_refused_and_said_at_the_end_arrives_as_it_was() {
         assert_eq!((asked, answered), (1, 1), "{kind:?}");
     }
 
-    client.conn.request_global("ask@us", b"of this", true).unwrap();
+    client.conn.request_global("ask@us", b"of this", WantReply::Yes).unwrap();
     let (signal, message) = (text(b"KILL"), text(b"no memory"));
     let exits =
         [ChannelRequest::ExitStatus(7), ChannelRequest::ExitSignal { signal, core_dumped: true, message }];
@@ -334,11 +334,11 @@ fn what_is_opened_refused_and_said_at_the_end_arrives_as_it_was() {
         |conn, event| match event {
             Event::Open { ticket, .. } => {
                 let id = conn.accept_channel(ticket).unwrap();
-                conn.request(id, exits.next().unwrap(), false).unwrap();
+                conn.request(id, exits.next().unwrap(), WantReply::No).unwrap();
             }
             Event::GlobalRequest { ticket: Some(ticket), request } => {
                 assert_eq!(request, GlobalRequestRef { name: text(b"ask@us"), fields: b"of this" });
-                conn.reply_global(ticket, true, Some(4000)).unwrap();
+                conn.reply_global(ticket, Decision::Accept, Some(4000)).unwrap();
             }
             event => panic!("{event:?}"),
         },

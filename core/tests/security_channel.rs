@@ -5,6 +5,8 @@ mod property;
 #[path = "security_channel/sessions.rs"]
 mod sessions;
 
+use konko_core::Decision;
+use konko_core::WantReply;
 use std::time::Duration;
 
 use konko_core::channel::{ChannelId, ChannelRequest, OpenFailure, OpenKind, PtyModes, Stream};
@@ -311,7 +313,7 @@ fn c11_c12_what_may_follow_eof_and_close() {
         assert_eq!(rig.events_with("Eof"), 1);
         assert_eq!(rig.events_with("Exit(Status(7))"), 1);
         // After our EOF an adjust changes nothing.
-        rig.conn().finish(id).unwrap();
+        rig.conn().send_eof(id).unwrap();
         rig.run();
         rig.put(&msg::ChannelWindowAdjust::new(0, 100));
         assert_eq!(rig.numbers(), [96]);
@@ -360,8 +362,8 @@ fn c15_replies_to_nothing_are_dropped_and_do_not_hide_the_real_one() {
         let heard = rig.events.len();
         rig.run();
         assert_eq!(rig.events.len(), heard);
-        rig.conn().request(id, ChannelRequest::Shell, true).unwrap();
-        rig.conn().request_global("hello", b"", true).unwrap();
+        rig.conn().request(id, ChannelRequest::Shell, WantReply::Yes).unwrap();
+        rig.conn().request_global("hello", b"", WantReply::Yes).unwrap();
         rig.run();
         rig.put(&msg::ChannelFailure::new(number));
         rig.put(&msg::RequestSuccess::new(b"yes"));
@@ -390,8 +392,8 @@ fn c18_data_eof_and_close_keep_their_order_across_a_key_exchange() {
         rig.run();
         // The gate is shut: nothing is taken, the rest waits as flags.
         assert_eq!(write(&mut rig, id, b"later"), Ok(0));
-        rig.conn().request(id, ChannelRequest::ExitStatus(3), false).unwrap();
-        rig.conn().finish(id).unwrap();
+        rig.conn().request(id, ChannelRequest::ExitStatus(3), WantReply::No).unwrap();
+        rig.conn().send_eof(id).unwrap();
         rig.conn().close_channel(id).unwrap();
         rig.run();
         assert_eq!(rig.expect(94)[0], 94);
@@ -410,7 +412,7 @@ fn c18_a_close_of_the_peer_inside_our_key_exchange_is_answered_after_it() {
         let (mut rig, id, number) = open(role);
         rig.conn().rekey().unwrap();
         rig.poll();
-        rig.conn().request(id, ChannelRequest::Shell, true).unwrap();
+        rig.conn().request(id, ChannelRequest::Shell, WantReply::Yes).unwrap();
         rig.run();
         rig.put(&msg::ChannelClose::new(number));
         assert_eq!(rig.events_with("Closed"), 1);
@@ -535,7 +537,7 @@ fn c33_late_answers_to_global_requests_keep_the_order_of_the_requests() {
         while let Some(ticket) = rig.app.global_tickets.pop() {
             assert_eq!(rig.numbers(), []);
             let (ok, port) = answers[rig.app.global_tickets.len()];
-            rig.conn().reply_global(ticket, ok, port).unwrap();
+            rig.conn().reply_global(ticket, Decision::accept_if(ok), port).unwrap();
             rig.run();
         }
         let expected: [&[u8]; 6] = [&[81, 0, 0, 0, 1], &[82], &[82], &[81], &[82], &[81, 0, 0, 0, 4]];
@@ -555,7 +557,7 @@ fn c33_late_decisions_do_not_change_the_order_of_replies() {
     while let Some(ticket) = rig.app.request_tickets.pop() {
         assert_eq!(rig.numbers(), []);
         let ok = verdicts[rig.app.request_tickets.len()];
-        rig.conn_server().reply(ticket, ok).unwrap();
+        rig.conn_server().reply(ticket, Decision::accept_if(ok)).unwrap();
         rig.collect();
     }
     assert_eq!(rig.numbers(), [99, 100, 99, 100]);
@@ -596,10 +598,10 @@ fn texts_and_fields_that_fit_no_packet_are_refused_at_the_call() {
     let long = vec![b'x'; 300 * 1024];
     let exec = ChannelRequest::Exec(SshStr::new(&long));
     let c = rig.conn_client();
-    assert_eq!(c.request(id, exec, true), Err(UsageError::InvalidText));
+    assert_eq!(c.request(id, exec, WantReply::Yes), Err(UsageError::InvalidText));
     let open = OpenKind::Other { kind: text("x"), fields: &long };
     assert_eq!(c.open(open), Err(UsageError::InvalidText));
-    assert_eq!(c.request_global("x", &long, true), Err(UsageError::InvalidText));
+    assert_eq!(c.request_global("x", &long, WantReply::Yes), Err(UsageError::InvalidText));
     rig.run();
     assert_eq!(rig.numbers(), []);
 }

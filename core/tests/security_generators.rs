@@ -613,7 +613,7 @@ fn handshake(kex: Kex, to_server: bool, attack: Option<(Attack, usize)>) -> bool
         while let Ok(Step::Event(event)) = client.poll(now, &mut client_rx) {
             match event {
                 ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                    client.decide_host_key(ticket, true).unwrap()
+                    client.decide_host_key(ticket, Decision::Accept).unwrap()
                 }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => prove(&mut client, &Proof::Password),
                 _ => {}

@@ -4,6 +4,8 @@
 mod host_key;
 
 use konko_core::Blocked;
+use konko_core::Decision;
+use konko_core::WantReply;
 use konko_core::crypto::{Cipher, Kex, Mac};
 use konko_core::error::{Denied, Error, Fault};
 use konko_core::keys::{KeyType, SigAlg};
@@ -241,7 +243,7 @@ fn k08_nothing_of_a_login_leaves_before_the_host_key_is_accepted() {
     assert_eq!(rig.numbers(), []);
     assert_eq!(rig.login_events(), 0);
     let ticket = rig.app.host_tickets.pop().unwrap();
-    rig.conn_client().decide_host_key(ticket, true).unwrap();
+    rig.conn_client().decide_host_key(ticket, Decision::Accept).unwrap();
     rig.run();
     // The pushed SERVICE_ACCEPT is legal by then, the SUCCESS is not: nothing was asked.
     rig.assert_fault(Fault::UnexpectedMessage);
@@ -445,7 +447,7 @@ fn k27_writes_while_the_peer_sits_in_a_key_exchange_cost_nothing() {
     let command = vec![b'x'; 1000];
     let mut posted = 0;
     let exec = |text| konko_core::channel::ChannelRequest::Exec(SshStr::new(text));
-    while rig.conn_server().request(id, exec(&command), false).is_ok() {
+    while rig.conn_server().request(id, exec(&command), WantReply::No).is_ok() {
         posted += 1;
         assert!(posted < 1000);
     }

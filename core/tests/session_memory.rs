@@ -121,7 +121,7 @@ impl Session {
         unwatched(|| self.told.push_str(&format!("{event:?}\n")));
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                self.client.decide_host_key(ticket, true).unwrap()
+                self.client.decide_host_key(ticket, Decision::Accept).unwrap()
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) if self.interactive => {
                 self.client.authenticate("alice", AuthMethod::KeyboardInteractive).unwrap();
@@ -177,7 +177,7 @@ impl Session {
                 self.channels[1] = Some(self.server.accept_channel(ticket).unwrap());
             }
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-                self.server.reply(ticket, true).unwrap();
+                self.server.reply(ticket, Decision::Accept).unwrap();
             }
             ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
                 self.came[1] += data.len();
@@ -258,7 +258,7 @@ fn session(
     session.on_client();
     let id = session.channels[0].unwrap();
     let variable = ChannelRequest::Env { name: text("TOKEN"), value: text(VARIABLE) };
-    session.client.request(id, variable, true).unwrap();
+    session.client.request(id, variable, WantReply::Yes).unwrap();
     session.run();
     session.type_and_read();
     // Idle connections give their memory back.

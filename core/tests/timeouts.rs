@@ -1,5 +1,7 @@
 //! Silence and broken links end in the named error, at the right time, in every state.
 
+use konko_core::Decision;
+use konko_core::WantReply;
 use std::time::Duration;
 
 use konko_core::channel::ChannelRequest;
@@ -158,7 +160,7 @@ fn u04_a_person_may_look_at_a_host_key_and_at_prompts_as_long_as_it_takes() {
     rig.wait(Duration::from_secs(3600));
     assert_eq!((rig.blocked, &rig.error), (Some(Blocked::Decision), &None));
     let ticket = rig.app.host_tickets.pop().unwrap();
-    rig.conn_client().decide_host_key(ticket, true).unwrap();
+    rig.conn_client().decide_host_key(ticket, Decision::Accept).unwrap();
     rig.run();
     rig.expect(21);
     rig.peer.send_newkeys();
@@ -240,7 +242,7 @@ fn u14_probes_come_in_silence_only() {
         rig.assert_alive();
         assert_eq!(rig.numbers(), [80]);
     }
-    rig.conn_client().request_global("x", b"", true).unwrap();
+    rig.conn_client().request_global("x", b"", WantReply::Yes).unwrap();
 }
 
 #[test]
@@ -252,7 +254,7 @@ fn c1_a_peer_that_was_slow_for_two_probes_goes_on_and_its_answers_fit() {
         let probes = rig.messages();
         let probe = strings(80, &[b"keepalive@openssh.com"]);
         assert_eq!(probes, [[&probe[..], &[1]].concat(), [&probe[..], &[1]].concat()], "{role:?}");
-        rig.conn().request_global("x", b"", true).unwrap();
+        rig.conn().request_global("x", b"", WantReply::Yes).unwrap();
         rig.run();
         // It says no to both, then yes to the application.
         rig.put(&msg::RequestFailure::new());
@@ -283,7 +285,7 @@ fn c1_what_a_peer_did_not_announce_is_not_sent_to_it() {
             let mut sent = Vec::new();
             for n in 0..10u32 {
                 rig.wait(Duration::from_secs(20 * u64::from(n % 5)));
-                rig.conn().request(id, ChannelRequest::Eow, false).unwrap();
+                rig.conn().request(id, ChannelRequest::Eow, WantReply::No).unwrap();
                 rig.put(&msg::ChannelData::new(number, b"x"));
                 sent.extend(rig.messages());
                 rig.rekey();

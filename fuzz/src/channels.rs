@@ -215,7 +215,7 @@ fn call(conn: &mut Connection<dyn Side>, face: &mut Face, input: &mut Input<'_>)
             let _ = conn.consume(id, usize::from(input.u16()));
         }
         (8, Some(id)) => {
-            let _ = conn.finish(id);
+            let _ = conn.send_eof(id);
         }
         (9, Some(id)) => {
             let _ = conn.close_channel(id);
@@ -223,21 +223,21 @@ fn call(conn: &mut Connection<dyn Side>, face: &mut Face, input: &mut Input<'_>)
         (10, Some(id)) => {
             let kind = SshStr::new(b"anything");
             let request = ChannelRequest::Other { kind, fields: &[arg] };
-            let _ = conn.request(id, request, arg & 2 == 0);
+            let _ = conn.request(id, request, WantReply::yes_if(arg & 2 == 0));
         }
         (11, _) if !face.requests.is_empty() => {
             let ticket = face.requests.swap_remove(usize::from(arg) % face.requests.len());
-            let _ = conn.reply(ticket, arg & 1 == 0);
+            let _ = conn.reply(ticket, Decision::accept_if(arg & 1 == 0));
         }
         (12, _) if arg > 128 => {
             let _ = conn.rekey();
         }
         (13, _) => {
-            let _ = conn.request_global("any@fuzz", &[arg], arg & 1 == 0);
+            let _ = conn.request_global("any@fuzz", &[arg], WantReply::yes_if(arg & 1 == 0));
         }
         (14, _) if !face.globals.is_empty() => {
             let ticket = face.globals.swap_remove(usize::from(arg) % face.globals.len());
-            let _ = conn.reply_global(ticket, arg & 1 == 0, None);
+            let _ = conn.reply_global(ticket, Decision::accept_if(arg & 1 == 0), None);
         }
         _ => {}
     }
@@ -290,7 +290,9 @@ impl Scene {
     fn server_to_client(&mut self, n: usize) {
         self.carry(1, n);
         let done = drain(&mut self.client, &mut self.sides[0], self.now, |client, auth| match auth {
-            ClientAuth::HostKey(ticket) => client.decide_host_key(ticket, true).expect("a fresh ticket"),
+            ClientAuth::HostKey(ticket) => {
+                client.decide_host_key(ticket, Decision::Accept).expect("a fresh ticket")
+            }
             ClientAuth::Needed { .. } => {
                 let password = Password::new("x");
                 client.authenticate("u", AuthMethod::Password(&password)).expect("it is time");

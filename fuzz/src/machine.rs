@@ -250,16 +250,22 @@ fn call(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, control: &mut Inpu
                 }
             }
         }
-        (4, Some(id)) => ignore(conn.finish(id)),
+        (4, Some(id)) => ignore(conn.send_eof(id)),
         (5, Some(id)) => ignore(conn.close_channel(id)),
-        (6, Some(id)) => ignore(conn.request(id, request(arg, control.bytes()), arg & 64 == 0)),
+        (6, Some(id)) => {
+            ignore(conn.request(id, request(arg, control.bytes()), WantReply::yes_if(arg & 64 == 0)))
+        }
         (7, Some(id)) => ignore(conn.consume(id, control.u32() as usize)),
         (8, _) => ignore(conn.rekey()),
-        (9, _) => ignore(conn.request_global("keepalive@openssh.com", control.bytes(), arg & 1 == 0)),
+        (9, _) => ignore(conn.request_global(
+            "keepalive@openssh.com",
+            control.bytes(),
+            WantReply::yes_if(arg & 1 == 0),
+        )),
         (10, _) if arg > 250 => conn.disconnect(DisconnectCode::BY_APPLICATION, "bye"),
         (11, _) => {
             if let Some(ticket) = pocket.requests.pop() {
-                ignore(conn.reply(ticket, arg & 1 == 0));
+                ignore(conn.reply(ticket, Decision::accept_if(arg & 1 == 0)));
             }
         }
         (12, _) => {
@@ -269,7 +275,11 @@ fn call(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, control: &mut Inpu
         }
         (13, _) => {
             if let Some(ticket) = pocket.globals.pop() {
-                ignore(conn.reply_global(ticket, arg & 1 == 0, (arg & 2 == 0).then_some(4000)));
+                ignore(conn.reply_global(
+                    ticket,
+                    Decision::accept_if(arg & 1 == 0),
+                    (arg & 2 == 0).then_some(4000),
+                ));
             }
         }
         _ => {}
@@ -294,7 +304,7 @@ fn hear<A>(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, event: Event<'_
             ChannelEvent::Data { data, .. } if arg & 1 == 0 => ignore(conn.consume(id, data.len())),
             ChannelEvent::Request { ticket: Some(ticket), .. } => match arg & 3 {
                 0 => pocket.requests.push(ticket),
-                n => ignore(conn.reply(ticket, n == 1)),
+                n => ignore(conn.reply(ticket, Decision::accept_if(n == 1))),
             },
             ChannelEvent::Writable => ignore(conn.write(id, Stream::Data, &[arg; 3000])),
             ChannelEvent::Eof if arg & 1 == 0 => ignore(conn.close_channel(id)),
@@ -363,7 +373,7 @@ impl End for Client {
             Ok(Step::Blocked(why)) => {
                 // A decision that was put off is made when nothing else goes on.
                 if let (Blocked::Decision, Some(ticket)) = (why, self.host_key.take()) {
-                    ignore(self.conn.decide_host_key(ticket, true));
+                    ignore(self.conn.decide_host_key(ticket, Decision::Accept));
                     return Seen::Event("decided".into());
                 }
                 return Seen::Blocked(why);
@@ -374,7 +384,7 @@ impl End for Client {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) if arg & 7 == 7 => self.host_key = Some(ticket),
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                ignore(self.conn.decide_host_key(ticket, arg != 6))
+                ignore(self.conn.decide_host_key(ticket, Decision::accept_if(arg != 6)))
             }
             ClientEvent::Auth(ClientAuth::Needed { .. })
             | ClientEvent::Auth(ClientAuth::KeyAccepted)
@@ -509,7 +519,7 @@ impl End for Server {
             ServerEvent::Job(job) if arg & 1 == 0 => ignore(self.conn.finish_job(job.run())),
             ServerEvent::Job(job) => self.jobs.push(*job),
             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
-                ignore(self.conn.decide_probe(ticket, arg & 1 == 0));
+                ignore(self.conn.decide_probe(ticket, Decision::accept_if(arg & 1 == 0)));
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) if arg == 200 => self.auth = Some(ticket),
             ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) => {

@@ -174,7 +174,7 @@ impl Scene {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let right = self.client.offered_host_key() == Some(host_key().public());
-                self.client.decide_host_key(ticket, right).expect("a fresh ticket");
+                self.client.decide_host_key(ticket, Decision::accept_if(right)).expect("a fresh ticket");
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 self.outcome.sig_algs = self.client.signature_algorithms(&rsa());
@@ -183,7 +183,7 @@ impl Scene {
             }
             ClientEvent::Authenticated { .. } => self.channel = self.client.open(OpenKind::Session).ok(),
             ClientEvent::Opened(id) => {
-                let _ = self.client.request(id, ChannelRequest::Exec(SshStr::new(b"run")), true);
+                let _ = self.client.request(id, ChannelRequest::Exec(SshStr::new(b"run")), WantReply::Yes);
                 let _ = self.client.write(id, Stream::Data, b"question");
             }
             ClientEvent::Channel(_, ChannelEvent::Exit(Exit::Status(7))) => self.outcome.done = true,
@@ -201,11 +201,11 @@ impl Scene {
             }
             ServerEvent::Open { ticket, .. } => drop(self.server.accept_channel(ticket).ok()),
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-                let _ = self.server.reply(ticket, true);
+                let _ = self.server.reply(ticket, Decision::Accept);
             }
             ServerEvent::Channel(id, ChannelEvent::Data { .. }) => {
                 let _ = self.server.write(id, Stream::Data, b"answer");
-                let _ = self.server.request(id, ChannelRequest::ExitStatus(7), false);
+                let _ = self.server.request(id, ChannelRequest::ExitStatus(7), WantReply::No);
             }
             _ => {}
         }

@@ -265,14 +265,14 @@ fn transcripts() -> Vec<Vec<u8>> {
         while let Ok(Step::Event(event)) = c.poll(now, &mut to_c) {
             match event {
                 ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                    let _ = c.decide_host_key(ticket, true);
+                    let _ = c.decide_host_key(ticket, Decision::Accept);
                 }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     let _ = c.authenticate("u", AuthMethod::Password(&Password::new("p")));
                 }
                 ClientEvent::Authenticated { .. } => drop(c.open(OpenKind::Session).is_ok()),
                 ClientEvent::Opened(id) => {
-                    let _ = c.request(id, ChannelRequest::Exec(SshStr::new(b"x")), false);
+                    let _ = c.request(id, ChannelRequest::Exec(SshStr::new(b"x")), WantReply::No);
                     if let Ok(Some(slot)) = c.slot(id, Stream::Data, 10) {
                         slot.commit(10);
                     }

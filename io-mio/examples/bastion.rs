@@ -43,7 +43,7 @@ impl Flow {
     fn pass_end(&self, next: &mut Connection<dyn Side>) {
         let _ = match (self.kept.is_empty(), self.closed, self.eof) {
             (true, true, _) => next.close_channel(self.to.1),
-            (true, false, true) => next.finish(self.to.1),
+            (true, false, true) => next.send_eof(self.to.1),
             _ => Ok(()),
         };
     }
@@ -159,7 +159,9 @@ impl App for Bastion {
                 }
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
             }
-            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
+                conn.decide_probe(ticket, Decision::Reject)
+            }
             ServerEvent::Open { ticket, kind: kind @ OpenKind::DirectTcpip { .. } } if self.ready => {
                 // Who asks, and for what, is all that goes on; the answer decides.
                 match hub.client(self.upstream).map(|upstream| upstream.open(kind)) {
@@ -174,9 +176,11 @@ impl App for Bastion {
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
                 conn.refuse_channel(ticket, why, "only connections further in")
             }
-            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => conn.reply_global(ticket, false, None),
+            ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, Decision::Reject, None)
+            }
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-                conn.reply(ticket, false)
+                conn.reply(ticket, Decision::Reject)
             }
             ServerEvent::Channel(channel, event) => {
                 self.on_channel((id, channel), conn, event, hub);
@@ -196,7 +200,7 @@ impl App for Bastion {
         let _ = match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let key = conn.offered_host_key().map(|key| key.fingerprint(HashAlg::Sha256).to_string());
-                conn.decide_host_key(ticket, key.as_ref() == Some(&self.fingerprint))
+                conn.decide_host_key(ticket, Decision::accept_if(key.as_ref() == Some(&self.fingerprint)))
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 conn.authenticate(&self.user, AuthMethod::Password(&self.password))
@@ -227,11 +231,13 @@ impl App for Bastion {
                 let Some(outer) = hub.server(outer) else { return };
                 outer.refuse_channel(ticket, why, &text.excerpt(200))
             }
-            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => conn.reply_global(ticket, false, None),
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, Decision::Reject, None)
+            }
             ClientEvent::Channel(channel, event) => {
                 // The bytes of exit statuses mean nothing here.
                 if let ChannelEvent::Request { ticket: Some(ticket), request } = event {
-                    let _ = conn.reply(ticket, matches!(request, ChannelRequest::Eow));
+                    let _ = conn.reply(ticket, Decision::accept_if(matches!(request, ChannelRequest::Eow)));
                     return;
                 }
                 self.on_channel((id, channel), conn, event, hub);

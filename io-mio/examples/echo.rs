@@ -10,6 +10,8 @@
 //! everything else is repeated. Passwords are checked on a worker thread, as a server would do that
 //! hashes them. `THREADS=2` runs two loops on the same address.
 
+use konko_mio::core::Decision;
+use konko_mio::core::WantReply;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -67,7 +69,7 @@ impl App for Echo {
                 let _ = conn.decide_auth(ticket, Verdict::Reject);
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
-                let _ = conn.decide_probe(ticket, false);
+                let _ = conn.decide_probe(ticket, Decision::Reject);
             }
             ServerEvent::Open { ticket, .. } => {
                 let _ = conn.accept_channel(ticket);
@@ -81,7 +83,7 @@ impl App for Echo {
                         | ChannelRequest::Exec(_)
                 );
                 if let Some(ticket) = ticket {
-                    let _ = conn.reply(ticket, known);
+                    let _ = conn.reply(ticket, Decision::accept_if(known));
                 }
                 if let ChannelRequest::Exec(command) = request {
                     self.run(id, conn, channel, &command.to_string());
@@ -98,7 +100,7 @@ impl App for Echo {
             },
             ServerEvent::Channel(channel, ChannelEvent::Closed) => drop(self.waiting.remove(&(id, channel))),
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                let _ = conn.reply_global(ticket, false, None);
+                let _ = conn.reply_global(ticket, Decision::Reject, None);
             }
             _ => {}
         }
@@ -158,8 +160,8 @@ impl Echo {
 }
 
 fn exit(conn: &mut ServerConnection, channel: ChannelId, status: u32) {
-    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), false);
-    let _ = conn.finish(channel);
+    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), WantReply::No);
+    let _ = conn.send_eof(channel);
     let _ = conn.close_channel(channel);
 }
 

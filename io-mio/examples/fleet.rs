@@ -8,6 +8,7 @@
 //! knows is accepted and added. `-i` names an unencrypted private key; without it the password is taken from the
 //! environment variable `FLEET_PASSWORD`.
 
+use konko_mio::core::WantReply;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -122,16 +123,18 @@ impl App for Fleet {
                     }
                     _ => {}
                 }
-                conn.decide_host_key(ticket, believed)
+                conn.decide_host_key(ticket, konko_mio::core::Decision::accept_if(believed))
             }
             ClientEvent::Authenticated { .. } => conn.open(OpenKind::Session).map(drop),
             ClientEvent::Opened(channel) => {
                 host.channel = Some(channel);
                 let command = SshStr::new(self.plan.command.as_bytes());
-                conn.request(channel, ChannelRequest::Exec(command), true)
+                conn.request(channel, ChannelRequest::Exec(command), WantReply::Yes)
             }
             ClientEvent::Channel(channel, event) => return host.on_channel(conn, channel, event),
-            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => conn.reply_global(ticket, false, None),
+            ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+                conn.reply_global(ticket, konko_mio::core::Decision::Reject, None)
+            }
             _ => Ok(()),
         };
     }
@@ -267,7 +270,7 @@ impl Host {
                 self.output.extend_from_slice(&data[..room.min(data.len())]);
                 let _ = conn.consume(channel, data.len());
             }
-            ChannelEvent::RequestDone { ok: true } => drop(conn.finish(channel)),
+            ChannelEvent::RequestDone { ok: true } => drop(conn.send_eof(channel)),
             ChannelEvent::RequestDone { ok: false } => {
                 self.exit = Some(Err("the server does not run commands".into()));
                 let _ = conn.close_channel(channel);

@@ -9,6 +9,8 @@
 //! The SFTP machine knows no connection and the connection knows no SFTP: bytes of a channel go in,
 //! replies come out, and whatever cannot go on now is kept with the credit that belongs to it.
 
+use konko_mio::core::Decision;
+use konko_mio::core::WantReply;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -164,13 +166,15 @@ impl App for Files {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 let _ = conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject });
             }
-            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => drop(conn.decide_probe(ticket, false)),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
+                let _ = conn.decide_probe(ticket, Decision::Reject);
+            }
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket)),
             ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
                 let sftp = matches!(request, ChannelRequest::Subsystem(name) if name.as_bytes() == b"sftp");
                 let started = sftp && self.start(id, channel);
                 if let Some(ticket) = ticket {
-                    let _ = conn.reply(ticket, started);
+                    let _ = conn.reply(ticket, Decision::accept_if(started));
                 }
             }
             ServerEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
@@ -191,7 +195,7 @@ impl App for Files {
                 self.end(|of| *of == (id, channel));
             }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                let _ = conn.reply_global(ticket, false, None);
+                let _ = conn.reply_global(ticket, Decision::Reject, None);
             }
             _ => {}
         }
@@ -229,8 +233,8 @@ impl Files {
 }
 
 fn exit(conn: &mut ServerConnection, channel: ChannelId, status: u32) {
-    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), false);
-    let _ = conn.finish(channel);
+    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), WantReply::No);
+    let _ = conn.send_eof(channel);
     let _ = conn.close_channel(channel);
 }
 

@@ -78,17 +78,21 @@ fn on_event(conn: &mut ServerConnection, event: ServerEvent<'_>) {
             let right = matches!(attempt, Attempt::Password(b"wonderland"));
             conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
         }
-        ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false),
+        ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, Decision::Reject),
         ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
         ServerEvent::Channel(channel, ChannelEvent::Request { ticket, request }) => {
             if let ChannelRequest::Exec(command) = request {
                 let _ = conn.write(channel, Stream::Data, command.as_bytes());
-                let _ = conn.request(channel, ChannelRequest::ExitStatus(0), false);
+                let _ = conn.request(channel, ChannelRequest::ExitStatus(0), WantReply::No);
                 let _ = conn.close_channel(channel);
             }
-            ticket.map_or(Ok(()), |ticket| conn.reply(ticket, matches!(request, ChannelRequest::Exec(_))))
+            ticket.map_or(Ok(()), |ticket| {
+                conn.reply(ticket, Decision::accept_if(matches!(request, ChannelRequest::Exec(_))))
+            })
         }
-        ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => conn.reply_global(ticket, false, None),
+        ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
+            conn.reply_global(ticket, Decision::Reject, None)
+        }
         _ => Ok(()),
     };
 }

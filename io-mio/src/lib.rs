@@ -36,15 +36,15 @@
 //!                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
 //!                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
 //!             }
-//!             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false),
+//!             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, Decision::Reject),
 //!             ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
 //!             ServerEvent::Channel(
 //!                 channel,
 //!                 ChannelEvent::Request { ticket: Some(ticket), request: ChannelRequest::Exec(command) },
 //!             ) => {
-//!                 let _ = conn.reply(ticket, true);
+//!                 let _ = conn.reply(ticket, Decision::Accept);
 //!                 let _ = conn.write(channel, Stream::Data, command.as_bytes());
-//!                 let _ = conn.request(channel, ChannelRequest::ExitStatus(0), false);
+//!                 let _ = conn.request(channel, ChannelRequest::ExitStatus(0), WantReply::No);
 //!                 conn.close_channel(channel)
 //!             }
 //!             // Tickets that are dropped are denied in time.

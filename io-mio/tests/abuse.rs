@@ -57,7 +57,9 @@ fn go(addr: SocketAddr, until: Until) -> TcpStream {
         let mut there = false;
         while let Step::Event(event) = conn.poll(Time::ZERO, &mut rx).unwrap() {
             match event {
-                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+                ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                    conn.decide_host_key(ticket, Decision::Accept).unwrap()
+                }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) if until == Until::Keys => there = true,
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
@@ -67,7 +69,7 @@ fn go(addr: SocketAddr, until: Until) -> TcpStream {
                 ClientEvent::Opened(channel) => {
                     let Until::Exec(command) = until else { unreachable!() };
                     let exec = ChannelRequest::Exec(SshStr::new(command.as_bytes()));
-                    conn.request(channel, exec, true).unwrap();
+                    conn.request(channel, exec, WantReply::Yes).unwrap();
                 }
                 ClientEvent::Channel(_, ChannelEvent::RequestDone { .. }) => there = true,
                 _ => {}

@@ -2,6 +2,7 @@
 
 mod support;
 
+use konko_mio::core::Decision;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -33,7 +34,7 @@ impl App for Guest {
     ) {
         if let ClientEvent::Auth(ClientAuth::HostKey(ticket)) = event {
             self.descriptors = Some(descriptors());
-            conn.decide_host_key(ticket, false).unwrap();
+            conn.decide_host_key(ticket, Decision::Reject).unwrap();
         }
     }
 

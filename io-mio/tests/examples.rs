@@ -225,7 +225,7 @@ impl Inner {
         self.kept.drain(..n);
         conn.consume(channel, n).unwrap();
         if self.eof && self.kept.is_empty() {
-            conn.finish(channel).unwrap();
+            conn.send_eof(channel).unwrap();
             conn.close_channel(channel).unwrap();
         }
     }

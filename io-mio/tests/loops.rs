@@ -63,14 +63,16 @@ impl App for Both {
         hub: &mut Hub<Message>,
     ) {
         match event {
-            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, true).unwrap(),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
+                conn.decide_probe(ticket, Decision::Accept).unwrap()
+            }
             ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let right = key.key() == user_key().public();
                 hub.spawn(move || Message::Decided(id, ticket, right));
             }
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(channel, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-                conn.reply(ticket, true).unwrap();
+                conn.reply(ticket, Decision::Accept).unwrap();
                 conn.write(channel, channel::Stream::Data, b"hello").unwrap();
                 conn.close_channel(channel).unwrap();
             }
@@ -96,10 +98,12 @@ impl App for Both {
             return;
         };
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(channel) => {
-                conn.request(channel, ChannelRequest::Exec(SshStr::new(b"greet")), true).unwrap();
+                conn.request(channel, ChannelRequest::Exec(SshStr::new(b"greet")), WantReply::Yes).unwrap();
             }
             ClientEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
                 self.output.extend_from_slice(data);
@@ -282,7 +286,9 @@ impl App for Guard {
         hub: &mut Hub<()>,
     ) {
         match event {
-            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false).unwrap(),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
+                conn.decide_probe(ticket, Decision::Reject).unwrap()
+            }
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
                 conn.decide_auth(ticket, Verdict::Reject).unwrap()
             }
@@ -341,7 +347,7 @@ fn a6_a_loop_keeps_sources_outside_that_fail() {
         ) {
             match event {
                 ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
-                    conn.decide_probe(ticket, false).unwrap()
+                    conn.decide_probe(ticket, Decision::Reject).unwrap()
                 }
                 ServerEvent::Auth(ServerAuth::Attempt {
                     ticket,

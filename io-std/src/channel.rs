@@ -7,6 +7,7 @@ mod stream;
 mod streams;
 mod watched;
 
+use konko_core::WantReply;
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -144,7 +145,7 @@ impl Channel {
     /// # Errors
     /// Why the connection ended.
     pub fn send_eof(&self) -> Result<(), Error> {
-        self.shared().with(|state| match state.end.conn_mut().finish(self.0.id) {
+        self.shared().with(|state| match state.end.conn_mut().send_eof(self.0.id) {
             Ok(()) | Err(UsageError::NoSuchChannel) => Ok(()),
             Err(e) => Err(state.error(usage(e))),
         })
@@ -412,9 +413,9 @@ impl Channel {
             if let Some(error) = &state.ended {
                 return Err(error.clone());
             }
-            let sent =
-                request.map_or(Ok(()), |request| state.end.conn_mut().request(self.0.id, request, false));
-            let _ = state.end.conn_mut().finish(self.0.id);
+            let sent = request
+                .map_or(Ok(()), |request| state.end.conn_mut().request(self.0.id, request, WantReply::No));
+            let _ = state.end.conn_mut().send_eof(self.0.id);
             state.close_channel(self.0.id);
             sent.map_err(|e| state.error(usage(e)))
         })

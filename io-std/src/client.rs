@@ -1,3 +1,4 @@
+use konko_core::Decision;
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -172,7 +173,9 @@ impl Client {
         shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlg::Sha256)));
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
-        shared.with(|state| state.end.conn.decide_host_key(ticket, verdict.is_ok())).ok();
+        shared
+            .with(|state| state.end.conn.decide_host_key(ticket, Decision::accept_if(verdict.is_ok())))
+            .ok();
         verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
         shared.wait(deadline, "the authentication service", |state| {
             state.end.conn.may_authenticate().then_some(())

@@ -1,5 +1,6 @@
 //! One end of a connection, client or server, for what drives both.
 
+use konko_core::Decision;
 use konko_core::channel::{ChannelId, ChannelRequest, RequestTicket};
 use konko_core::client::HostKeyTicket;
 use konko_core::login::Login;
@@ -96,7 +97,7 @@ impl End for ClientEnd {
         _: &ChannelRequest<'_>,
     ) -> Option<Ask> {
         if let Some(ticket) = ticket {
-            let _ = self.conn.reply(ticket, false);
+            let _ = self.conn.reply(ticket, Decision::Reject);
         }
         None
     }

@@ -1,5 +1,6 @@
 //! What the threads of a connection share, and what events do to it. No system calls here.
 
+use konko_core::Decision;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -584,7 +585,7 @@ impl<E: End + ?Sized> State<E> {
                 let name = request.name.excerpt(100);
                 self.note_at_will(|_| Notice::GlobalRequest(name));
                 if let Some(ticket) = ticket {
-                    let _ = self.end.conn_mut().reply_global(ticket, false, None);
+                    let _ = self.end.conn_mut().reply_global(ticket, Decision::Reject, None);
                 }
             }
             _ => {}

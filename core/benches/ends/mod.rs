@@ -57,7 +57,7 @@ impl Ends {
         while let Step::Event(event) = self.client.poll(self.now, &mut self.client_rx).unwrap() {
             match event {
                 ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                    self.client.decide_host_key(ticket, true).unwrap()
+                    self.client.decide_host_key(ticket, Decision::Accept).unwrap()
                 }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     let password = Password::new(&b"x"[..]);

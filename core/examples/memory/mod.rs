@@ -53,12 +53,12 @@ impl Runner {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let known = conn.offered_host_key() == Some(host_key().public());
-                conn.decide_host_key(ticket, known).unwrap();
+                conn.decide_host_key(ticket, Decision::accept_if(known)).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(channel) => {
                 let command = ChannelRequest::Exec(wire::SshStr::new(self.command.as_bytes()));
-                conn.request(channel, command, true).unwrap();
+                conn.request(channel, command, WantReply::Yes).unwrap();
             }
             ClientEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
                 self.received += data.len() as u64;
@@ -89,9 +89,9 @@ impl Host {
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(channel, ChannelEvent::Request { ticket: Some(ticket), request }) => {
                 let ChannelRequest::Exec(command) = request else {
-                    return conn.reply(ticket, false).unwrap();
+                    return conn.reply(ticket, Decision::Reject).unwrap();
                 };
-                conn.reply(ticket, true).unwrap();
+                conn.reply(ticket, Decision::Accept).unwrap();
                 let command = command.to_str().unwrap_or_default();
                 let bytes = command.strip_prefix("send ").and_then(|n| n.parse().ok()).unwrap_or(0);
                 if bytes == 0 {
@@ -115,7 +115,7 @@ impl Host {
                 n => *left -= n as u64,
             }
         }
-        conn.request(*channel, ChannelRequest::ExitStatus(0), false).unwrap();
+        conn.request(*channel, ChannelRequest::ExitStatus(0), WantReply::No).unwrap();
         conn.close_channel(*channel).unwrap();
         self.sending = None;
     }

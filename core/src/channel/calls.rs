@@ -189,7 +189,7 @@ impl Channels {
     }
 
     /// No more data will be written.
-    pub(crate) fn finish(&mut self, id: ChannelId) -> Result<(), UsageError> {
+    pub(crate) fn send_eof(&mut self, id: ChannelId) -> Result<(), UsageError> {
         let channel = self.find(id).ok_or(UsageError::NoSuchChannel)?;
         if channel.phase == Phase::Undecided {
             return Err(UsageError::ChannelState);

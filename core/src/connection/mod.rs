@@ -1,5 +1,6 @@
 //! What both roles share: the run loop, channels, requests, ending.
 
+mod decision;
 mod event;
 mod kept;
 mod machine;
@@ -24,6 +25,7 @@ use crate::transport::negotiate::{Negotiated, Role};
 use crate::transport::{DoneJob, Open, RxBuf, TransportConfig, TxBuf};
 use crate::wire::{DecodeError, SshStr};
 
+pub use self::decision::{Decision, WantReply};
 pub use self::event::{Blocked, Event, Step};
 pub(crate) use self::machine::Machine;
 use self::run::Next;
@@ -157,7 +159,7 @@ impl<S: Side + ?Sized> Connection<S> {
         self.core.channels.refuse(&mut self.core.transport, ticket, why, text)
     }
 
-    /// Sends a request on an open channel. With `want_reply`, `RequestDone` follows, in the order
+    /// Sends a request on an open channel. With [`WantReply::Yes`], `RequestDone` follows, in the order
     /// of the requests. [`ChannelRequest::Eow`] goes only to peers whose identification says that they
     /// know it, OpenSSH's and konko's; to others nothing is sent (OpenSSH PROTOCOL §2.1).
     ///
@@ -170,8 +172,9 @@ impl<S: Side + ?Sized> Connection<S> {
         &mut self,
         channel: ChannelId,
         request: ChannelRequest<'_>,
-        want_reply: bool,
+        want_reply: WantReply,
     ) -> Result<(), UsageError> {
+        let want_reply = want_reply.is_yes();
         self.core.note(&Call::Request { channel, want_reply, request });
         self.core.connected()?;
         self.core.channels.request(&mut self.core.transport, channel, &request, want_reply)
@@ -183,7 +186,8 @@ impl<S: Side + ?Sized> Connection<S> {
     /// # Errors
     ///
     /// `StaleTicket`; `Closed` when the connection has ended.
-    pub fn reply(&mut self, ticket: RequestTicket, ok: bool) -> Result<(), UsageError> {
+    pub fn reply(&mut self, ticket: RequestTicket, decision: Decision) -> Result<(), UsageError> {
+        let ok = decision.is_accept();
         let RequestTicket { channel, number } = ticket;
         self.core.note(&Call::Reply { channel, number, ok });
         self.core.connected()?;
@@ -266,10 +270,10 @@ impl<S: Side + ?Sized> Connection<S> {
     ///
     /// `NoSuchChannel`; `ChannelState` for a channel of the peer that was not accepted yet; `Closed` when the connection
     /// has ended.
-    pub fn finish(&mut self, channel: ChannelId) -> Result<(), UsageError> {
-        self.core.note(&Call::Finish { channel });
+    pub fn send_eof(&mut self, channel: ChannelId) -> Result<(), UsageError> {
+        self.core.note(&Call::SendEof { channel });
         self.core.connected()?;
-        self.core.channels.finish(channel)?;
+        self.core.channels.send_eof(channel)?;
         self.flush();
         Ok(())
     }
@@ -278,7 +282,7 @@ impl<S: Side + ?Sized> Connection<S> {
     ///
     /// # Errors
     ///
-    /// Those of [`finish`](Self::finish).
+    /// Those of [`send_eof`](Self::send_eof).
     pub fn close_channel(&mut self, channel: ChannelId) -> Result<(), UsageError> {
         self.core.note(&Call::CloseChannel { channel });
         self.core.connected()?;
@@ -289,13 +293,19 @@ impl<S: Side + ?Sized> Connection<S> {
 
     // ---- global requests ----
 
-    /// Sends a global request. With `want_reply`, `GlobalReply` follows, in order.
+    /// Sends a global request. With [`WantReply::Yes`], `GlobalReply` follows, in order.
     ///
     /// # Errors
     ///
     /// `Full` with 64 requests unanswered, or too much output waiting; `InvalidText` for a NUL in the name, or fields that
     /// do not fit into a packet; `NotAuthenticated` before the user is in; `Closed` when the connection has ended.
-    pub fn request_global(&mut self, name: &str, fields: &[u8], want_reply: bool) -> Result<(), UsageError> {
+    pub fn request_global(
+        &mut self,
+        name: &str,
+        fields: &[u8],
+        want_reply: WantReply,
+    ) -> Result<(), UsageError> {
+        let want_reply = want_reply.is_yes();
         self.core.note(&Call::RequestGlobal { want_reply, name, fields: Rest(fields) });
         self.core.connected()?;
         self.core.channels.globals.ask(&mut self.core.transport, name, fields, want_reply)
@@ -309,9 +319,10 @@ impl<S: Side + ?Sized> Connection<S> {
     pub fn reply_global(
         &mut self,
         ticket: GlobalTicket,
-        ok: bool,
+        decision: Decision,
         port: Option<u32>,
     ) -> Result<(), UsageError> {
+        let ok = decision.is_accept();
         self.core.note(&Call::ReplyGlobal { number: ticket.number, ok, port });
         self.core.connected()?;
         self.core.channels.globals.decide(ticket.number, ok, port)?;

@@ -60,7 +60,7 @@ calls! { 'a
     4 write Write { channel: ChannelId, stream: Stream, data: Rest<'a> }
     5 slot Slot { channel: ChannelId, stream: Stream, want: u64 }
     6 consume Consume { channel: ChannelId, n: u64 }
-    7 finish Finish { channel: ChannelId }
+    7 send_eof SendEof { channel: ChannelId }
     8 close_channel CloseChannel { channel: ChannelId }
     16 open_with OpenWith { window: WindowConfig, kind: OpenKind<'a> }
     17 commit Commit { data: Rest<'a> }

@@ -11,7 +11,7 @@ use core::fmt;
 
 use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
 use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
-use crate::connection::{Connection, Event, Side, Step};
+use crate::connection::{Connection, Decision, Event, Side, Step, WantReply};
 use crate::keys::{KeyPair, PublicKey, SigAlg};
 use crate::msg::DisconnectCode;
 use crate::record::{Call, HEADER, KeyRef, KeyUse, Proof, Record, SecretTranscript};
@@ -301,23 +301,27 @@ fn both<'c>(conn: &mut Connection<dyn Side>, call: Call<'c>) -> Option<Call<'c>>
         Call::RefuseChannel { channel, why, text } => {
             ignore(conn.refuse_channel(OpenTicket { channel }, OpenFailure(why), text));
         }
-        Call::Request { channel, want_reply, request } => ignore(conn.request(channel, request, want_reply)),
-        Call::Reply { channel, number, ok } => ignore(conn.reply(RequestTicket { channel, number }, ok)),
+        Call::Request { channel, want_reply, request } => {
+            ignore(conn.request(channel, request, WantReply::yes_if(want_reply)))
+        }
+        Call::Reply { channel, number, ok } => {
+            ignore(conn.reply(RequestTicket { channel, number }, Decision::accept_if(ok)))
+        }
         Call::Write { channel, stream, data } => ignore(conn.write(channel, stream, data.0)),
         Call::Consume { channel, n } => {
             ignore(conn.consume(channel, usize::try_from(n).unwrap_or(usize::MAX)));
         }
-        Call::Finish { channel } => ignore(conn.finish(channel)),
+        Call::SendEof { channel } => ignore(conn.send_eof(channel)),
         Call::CloseChannel { channel } => ignore(conn.close_channel(channel)),
         Call::OpenWith { window, kind } => ignore(conn.open_with(kind, window)),
         // Handled where the two can be seen together. Without a slot before it, a commit does nothing; the
         // comparison says so.
         Call::Slot { .. } | Call::Commit { .. } => {}
         Call::RequestGlobal { want_reply, name, fields } => {
-            ignore(conn.request_global(name, fields.0, want_reply));
+            ignore(conn.request_global(name, fields.0, WantReply::yes_if(want_reply)));
         }
         Call::ReplyGlobal { number, ok, port } => {
-            ignore(conn.reply_global(GlobalTicket { number }, ok, port));
+            ignore(conn.reply_global(GlobalTicket { number }, Decision::accept_if(ok), port));
         }
         Call::Rekey {} => ignore(conn.rekey()),
         Call::Disconnect { code, text } => conn.disconnect(DisconnectCode(code), text),
@@ -330,7 +334,7 @@ impl Replayable for Client {
     fn apply(conn: &mut ClientConnection, keys: &[Arc<KeyPair>], call: Call<'_>) -> Result<(), &'static str> {
         match call {
             Call::DecideHostKey { number, accept } => {
-                ignore(conn.decide_host_key(HostKeyTicket { number }, accept));
+                ignore(conn.decide_host_key(HostKeyTicket { number }, Decision::accept_if(accept)));
             }
             Call::Authenticate { user, proof } => return authenticate(conn, keys, user, proof),
             Call::ProvideSignature { number, signature } => {
@@ -405,7 +409,9 @@ impl Replayable for Server {
             Call::DecideAuth { number, verdict } => {
                 ignore(conn.decide_auth(AuthTicket { number }, Cow::into_owned(verdict)));
             }
-            Call::DecideProbe { number, usable } => ignore(conn.decide_probe(ProbeTicket { number }, usable)),
+            Call::DecideProbe { number, usable } => {
+                ignore(conn.decide_probe(ProbeTicket { number }, Decision::accept_if(usable)))
+            }
             _ => return Err("a server, which has no such call"),
         }
         Ok(())

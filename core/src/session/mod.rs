@@ -7,7 +7,7 @@
 //! ```
 //! # use konko_core::channel::{ChannelId, ChannelRequest, RequestTicket};
 //! # use konko_core::session::{Sessions, Step, Wish};
-//! # use konko_core::{ServerConnection, UsageError};
+//! # use konko_core::{Decision, ServerConnection, UsageError};
 //! fn on_request(
 //!     conn: &mut ServerConnection,
 //!     sessions: &mut Sessions,
@@ -25,7 +25,7 @@
 //!         // For a program that runs, and for the application.
 //!         Step::Tell(_) | Step::Other(_) => false,
 //!     };
-//!     ticket.map_or(Ok(()), |ticket| conn.reply(ticket, granted))
+//!     ticket.map_or(Ok(()), |ticket| conn.reply(ticket, Decision::accept_if(granted)))
 //! }
 //! ```
 

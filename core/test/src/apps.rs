@@ -136,7 +136,7 @@ impl Shell {
         }
         if self.written == self.input.len() && self.finish {
             self.finish = false;
-            let _ = conn.finish(channel);
+            let _ = conn.send_eof(channel);
         }
     }
 
@@ -170,7 +170,7 @@ impl App<client::Client> for Shell {
         }
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => match self.accept_host_key {
-                Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
+                Some(accept) => conn.decide_host_key(ticket, Decision::accept_if(accept)).unwrap(),
                 None => self.host_key_ticket = Some(ticket),
             },
             ClientEvent::Auth(ClientAuth::Needed { methods, .. }) => {
@@ -198,7 +198,7 @@ impl App<client::Client> for Shell {
                 self.seen.opened = true;
                 let command = self.command.clone().unwrap();
                 let exec = ChannelRequest::Exec(wire::SshStr::new(command.as_bytes()));
-                conn.request(id, exec, true).unwrap();
+                conn.request(id, exec, WantReply::Yes).unwrap();
                 self.pump(conn);
             }
             ClientEvent::OpenFailed { why, .. } => self.failed_opens.push(why.0),
@@ -220,7 +220,7 @@ impl App<client::Client> for Shell {
                 ChannelEvent::RequestDone { ok } => self.seen.granted.push(ok),
                 ChannelEvent::Writable => self.pump(conn),
                 ChannelEvent::Request { ticket: Some(ticket), .. } => {
-                    conn.reply(ticket, false).unwrap();
+                    conn.reply(ticket, Decision::Reject).unwrap();
                 }
                 _ => {}
             },
@@ -228,7 +228,7 @@ impl App<client::Client> for Shell {
                 conn.refuse_channel(ticket, OpenFailure::ADMINISTRATIVELY_PROHIBITED, "no").unwrap();
             }
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                conn.reply_global(ticket, false, None).unwrap();
+                conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             _ => {}
         }
@@ -358,7 +358,7 @@ impl Host {
             "source" => Program::Source(arg.parse().unwrap()),
             "exit" => {
                 let status = ChannelRequest::ExitStatus(arg.parse().unwrap());
-                conn.request(id, status, false).unwrap();
+                conn.request(id, status, WantReply::No).unwrap();
                 Program::Exit
             }
             "signal" => {
@@ -367,7 +367,7 @@ impl Host {
                     core_dumped: false,
                     message: wire::SshStr::new(b"gone"),
                 };
-                conn.request(id, signal, false).unwrap();
+                conn.request(id, signal, WantReply::No).unwrap();
                 Program::Exit
             }
             _ => return false,
@@ -418,15 +418,15 @@ impl Host {
                 }
                 Program::Exit => {
                     run.done = true;
-                    conn.finish(id).unwrap();
+                    conn.send_eof(id).unwrap();
                     conn.close_channel(id).unwrap();
                     continue;
                 }
             };
             if finished {
                 run.done = true;
-                conn.request(id, status(0), false).unwrap();
-                conn.finish(id).unwrap();
+                conn.request(id, status(0), WantReply::No).unwrap();
+                conn.send_eof(id).unwrap();
                 conn.close_channel(id).unwrap();
             }
         }
@@ -443,7 +443,7 @@ impl App<server::Server> for Host {
                 if !signed {
                     self.attempts.push("probe".into());
                 }
-                conn.decide_probe(ticket, self.keys.contains(&key)).unwrap();
+                conn.decide_probe(ticket, Decision::accept_if(self.keys.contains(&key))).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let user = conn.user().unwrap().to_string();
@@ -471,7 +471,7 @@ impl App<server::Server> for Host {
                 conn.refuse_channel(ticket, OpenFailure::UNKNOWN_CHANNEL_TYPE, "unknown").unwrap();
             }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                conn.reply_global(ticket, false, None).unwrap();
+                conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             ServerEvent::Channel(id, event) => match event {
                 ChannelEvent::Request { ticket, request } => {
@@ -484,7 +484,7 @@ impl App<server::Server> for Host {
                         _ => false,
                     };
                     if let Some(ticket) = ticket {
-                        conn.reply(ticket, ok).unwrap();
+                        conn.reply(ticket, Decision::accept_if(ok)).unwrap();
                     }
                     self.pump(conn);
                 }

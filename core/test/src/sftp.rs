@@ -1,5 +1,7 @@
 //! SFTP through real connections and their channels, on the simulated link.
 
+use konko_core::Decision;
+use konko_core::WantReply;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -117,14 +119,16 @@ impl Mover {
 impl App<client::Client> for Mover {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("x");
                 conn.authenticate("x", client::AuthMethod::Password(&password)).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(id) => {
-                conn.request(id, ChannelRequest::Subsystem(SshStr::new(b"sftp")), true).unwrap();
+                conn.request(id, ChannelRequest::Subsystem(SshStr::new(b"sftp")), WantReply::Yes).unwrap();
                 self.id = Some(id);
             }
             ClientEvent::Channel(_, ChannelEvent::RequestDone { ok }) => {
@@ -203,7 +207,7 @@ impl App<server::Server> for Store {
             }
             ServerEvent::Open { ticket, .. } => self.id = Some(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-                conn.reply(ticket, true).unwrap();
+                conn.reply(ticket, Decision::Accept).unwrap();
             }
             ServerEvent::Channel(_, ChannelEvent::Data { data, .. }) => {
                 self.input.extend_from_slice(data);

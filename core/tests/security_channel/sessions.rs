@@ -1,6 +1,7 @@
 //! What a session may ask for, and how often.
 
 use super::*;
+use konko_core::Decision;
 
 #[test]
 fn c19_one_program_and_one_terminal_a_session() {
@@ -15,7 +16,7 @@ fn c19_one_program_and_one_terminal_a_session() {
     };
     let answer = |rig: &mut Rig, ok: bool| {
         let ticket = rig.app.request_tickets.pop().expect("the application is asked");
-        rig.conn_server().reply(ticket, ok).unwrap();
+        rig.conn_server().reply(ticket, Decision::accept_if(ok)).unwrap();
         rig.run();
         rig.expect(if ok { 99 } else { 100 });
     };

@@ -178,7 +178,9 @@ impl ClientScript {
             other => self.trace.note(format!("{other:?}")),
         }
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             // As the blocking client does it: a key needs no question first.
             ClientEvent::Auth(ClientAuth::Needed { methods: None, .. })
                 if !matches!(self.proofs.front(), Some(Proof::Key(_))) =>
@@ -208,19 +210,19 @@ impl ClientScript {
                 let Some(Act::Run(command, input)) = self.acts.pop_front() else { panic!() };
                 self.input = input;
                 let exec = ChannelRequest::Exec(SshStr::new(command.as_bytes()));
-                conn.request(channel, exec, true).unwrap();
+                conn.request(channel, exec, WantReply::Yes).unwrap();
             }
             ClientEvent::Channel(channel, event) => match event {
                 ChannelEvent::RequestDone { ok: true } | ChannelEvent::Writable => {
                     let n = conn.write(channel, Stream::Data, &self.input).unwrap_or(0);
                     self.input.drain(..n);
                     if self.input.is_empty() {
-                        let _ = conn.finish(channel);
+                        let _ = conn.send_eof(channel);
                     }
                 }
                 ChannelEvent::RequestDone { ok: false } => {
                     // The blocking client sends its input without waiting for the answer.
-                    conn.finish(channel).unwrap();
+                    conn.send_eof(channel).unwrap();
                     conn.close_channel(channel).unwrap();
                 }
                 ChannelEvent::Data { data, .. } => conn.consume(channel, data.len()).unwrap(),
@@ -271,7 +273,7 @@ impl ServerScript {
         }
         match event {
             ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
-                conn.decide_probe(ticket, *key == *user_key().public()).unwrap();
+                conn.decide_probe(ticket, Decision::accept_if(*key == *user_key().public())).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let right = key.key() == user_key().public();
@@ -295,7 +297,7 @@ impl ServerScript {
             }
             ServerEvent::Channel(channel, event) => self.on_channel(conn, channel, event),
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                conn.reply_global(ticket, false, None).unwrap();
+                conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             _ => {}
         }
@@ -306,7 +308,7 @@ impl ServerScript {
             ChannelEvent::Request { ticket, request } => {
                 let ChannelRequest::Exec(command) = request else { return };
                 let known = [&b"both"[..], b"cat", b"die"].contains(&command.as_bytes());
-                conn.reply(ticket.unwrap(), known).unwrap();
+                conn.reply(ticket.unwrap(), Decision::accept_if(known)).unwrap();
                 match command.as_bytes() {
                     b"both" => {
                         conn.write(channel, Stream::Data, b"hello").unwrap();
@@ -355,7 +357,7 @@ impl ServerScript {
 }
 
 fn end(conn: &mut ServerConnection, channel: ChannelId, exit: ChannelRequest<'_>) {
-    conn.request(channel, exit, false).unwrap();
-    conn.finish(channel).unwrap();
+    conn.request(channel, exit, WantReply::No).unwrap();
+    conn.send_eof(channel).unwrap();
     conn.close_channel(channel).unwrap();
 }

@@ -283,12 +283,16 @@ impl App for Clients {
         hub: &mut Hub<Order>,
     ) {
         match event {
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
-            ClientEvent::Opened(channel) => conn.request(channel, ChannelRequest::Shell, true).unwrap(),
+            ClientEvent::Opened(channel) => {
+                conn.request(channel, ChannelRequest::Shell, WantReply::Yes).unwrap()
+            }
             ClientEvent::Channel(channel, ChannelEvent::RequestDone { ok }) => {
                 assert!(ok);
                 self.clients.get_mut(&id).unwrap().channel = Some(channel);

@@ -82,7 +82,9 @@ impl App for Host {
                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
             }
-            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, false).unwrap(),
+            ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
+                conn.decide_probe(ticket, Decision::Reject).unwrap()
+            }
             ServerEvent::Authenticated { .. } => add(&self.counts.established),
             ServerEvent::Open { ticket, .. } => {
                 let channel = conn.accept_channel(ticket).unwrap();
@@ -90,7 +92,7 @@ impl App for Host {
             }
             ServerEvent::Channel(channel, event) => self.on_channel(id, conn, channel, event),
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                conn.reply_global(ticket, false, None).unwrap();
+                conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             _ => {}
         }
@@ -138,7 +140,7 @@ impl Host {
             ChannelEvent::Closed => return drop(self.channels.remove(&(id, channel))),
             ChannelEvent::Request { ticket, request } => {
                 if let Some(ticket) = ticket {
-                    conn.reply(ticket, true).unwrap();
+                    conn.reply(ticket, Decision::Accept).unwrap();
                 }
                 if let ChannelRequest::Exec(command) = request {
                     match command.to_string().split_once(' ').unwrap_or((&command.to_string(), "")) {
@@ -182,8 +184,8 @@ impl Program {
 }
 
 fn exit(conn: &mut ServerConnection, channel: ChannelId, status: u32) {
-    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), false);
-    let _ = conn.finish(channel);
+    let _ = conn.request(channel, ChannelRequest::ExitStatus(status), WantReply::No);
+    let _ = conn.send_eof(channel);
     let _ = conn.close_channel(channel);
 }
 

@@ -1,5 +1,6 @@
 //! What is asked of the other side about a channel.
 
+use konko_core::WantReply;
 use std::time::Duration;
 
 use konko_core::channel::{ChannelRequest, PtyModes, PtyRequest};
@@ -136,7 +137,7 @@ impl Channel {
             if state.channels.get(&self.0.id).is_some_and(|chan| chan.cancelled) {
                 return Err(state.error(ErrorKind::Cancelled));
             }
-            let sent = state.end.conn_mut().request(self.0.id, *request, want_reply);
+            let sent = state.end.conn_mut().request(self.0.id, *request, WantReply::yes_if(want_reply));
             sent.map_err(|e| state.error(usage(e)))?;
             let chan = state.channels.get_mut(&self.0.id);
             Ok(chan.map_or(0, |chan| {

@@ -1,5 +1,6 @@
 //! Answers to authentication: tickets that can be answered now, later, or on another thread.
 
+use konko_core::Decision;
 use std::fmt;
 use std::sync::Arc;
 
@@ -127,7 +128,9 @@ impl KeyProbe {
     /// Answers, once.
     fn answer(&mut self, usable: bool) {
         if let Some(ticket) = self.ticket.take() {
-            let decide = |state: &mut State<ServerConnection>| state.end.decide_probe(ticket, usable);
+            let decide = |state: &mut State<ServerConnection>| {
+                state.end.decide_probe(ticket, Decision::accept_if(usable))
+            };
             // Where the connection has gone meanwhile, nobody waits for the answer.
             let _ = self.connection.shared().with(decide);
         }

@@ -1,5 +1,6 @@
 //! Answers to channel opens and requests: tickets that say no when they are dropped.
 
+use konko_core::Decision;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -130,7 +131,7 @@ impl Reply {
     /// Answers, once. Errors mean that the channel has gone, and with it who would listen.
     pub(super) fn send(&mut self, ok: bool) {
         if let Some(ticket) = self.ticket.take() {
-            let _ = self.connection.shared().with(|state| state.end.reply(ticket, ok));
+            let _ = self.connection.shared().with(|state| state.end.reply(ticket, Decision::accept_if(ok)));
         }
     }
 }
@@ -272,7 +273,10 @@ impl GlobalRequest {
 
     fn answer(&mut self, ok: bool, port: Option<u32>) {
         if let Some(ticket) = self.ticket.take() {
-            let _ = self.connection.shared().with(|state| state.end.reply_global(ticket, ok, port));
+            let _ = self
+                .connection
+                .shared()
+                .with(|state| state.end.reply_global(ticket, Decision::accept_if(ok), port));
         }
     }
 }

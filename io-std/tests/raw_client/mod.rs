@@ -1,6 +1,8 @@
 //! A client driven by hand over a socket, which stops wherever it is told to.
 #![allow(dead_code)]
 
+use konko::core::Decision;
+use konko::core::WantReply;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -96,7 +98,9 @@ impl Raw {
     ) -> Option<Stop> {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(_)) if stop == Stop::HostKey => return Some(Stop::HostKey),
-            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, true).unwrap(),
+            ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
+                conn.decide_host_key(ticket, Decision::Accept).unwrap()
+            }
             ClientEvent::Auth(ClientAuth::Needed { methods: None, .. }) => {
                 if stop > Stop::Auth {
                     let password = if stop == Stop::Running { "wonderland" } else { "looking-glass" };
@@ -109,7 +113,7 @@ impl Raw {
             ClientEvent::Authenticated { .. } => *channel = Some(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(id) => {
                 let exec = ChannelRequest::Exec(SshStr::new(command.as_bytes()));
-                conn.request(id, exec, true).unwrap();
+                conn.request(id, exec, WantReply::Yes).unwrap();
                 return Some(Stop::Running);
             }
             _ => {}
@@ -119,7 +123,7 @@ impl Raw {
 
     /// Sends a global request; whether it is granted.
     pub fn request_global(&mut self, name: &str, fields: &[u8]) -> bool {
-        self.conn.request_global(name, fields, true).unwrap();
+        self.conn.request_global(name, fields, WantReply::Yes).unwrap();
         loop {
             let now = Time::ZERO + self.start.elapsed();
             while let Step::Event(event) = self.conn.poll(now, &mut self.rx).unwrap() {

@@ -3,6 +3,8 @@
 //! `exit N`, `signal NAME`, `vanish` hangs up without a word, `open` opens a channel to the client and ends with why it was
 //! refused, or 0.
 
+use konko::core::Decision;
+use konko::core::WantReply;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -145,7 +147,7 @@ impl Session {
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
                 let known = key.fingerprint(HashAlg::Sha256) == key_of_carol().1;
-                self.conn.decide_probe(ticket, known).unwrap();
+                self.conn.decide_probe(ticket, Decision::accept_if(known)).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) => {
                 let carol = self.conn.user().is_some_and(|u| u.as_bytes() == b"carol");
@@ -158,7 +160,7 @@ impl Session {
                 self.programs.insert(id, Program::default());
             }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                self.conn.reply_global(ticket, false, None).unwrap();
+                self.conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             ServerEvent::Opened(_) => self.opened(0),
             ServerEvent::OpenFailed { why, .. } => self.opened(why.0),
@@ -202,7 +204,7 @@ impl Session {
                 }
                 self.vanish |= matches!(request, ChannelRequest::Exec(c) if c.as_bytes() == b"vanish");
                 if let Some(ticket) = ticket {
-                    self.conn.reply(ticket, ok).unwrap();
+                    self.conn.reply(ticket, Decision::accept_if(ok)).unwrap();
                 }
             }
             _ => {}
@@ -238,8 +240,8 @@ impl Session {
                     message: SshStr::new(b"enough"),
                 },
             };
-            let _ = conn.request(*id, request, false);
-            let _ = conn.finish(*id);
+            let _ = conn.request(*id, request, WantReply::No);
+            let _ = conn.send_eof(*id);
             let _ = conn.close_channel(*id);
         }
         busy

@@ -532,7 +532,7 @@ impl Play for Client {
     fn on_auth(app: &mut App, conn: &mut ClientConnection, auth: ClientAuth<'_>) {
         match auth {
             ClientAuth::HostKey(ticket) => match app.accept_host {
-                Some(accept) => conn.decide_host_key(ticket, accept).unwrap(),
+                Some(accept) => conn.decide_host_key(ticket, Decision::accept_if(accept)).unwrap(),
                 None => app.host_tickets.push(ticket),
             },
             ClientAuth::Needed { .. } | ClientAuth::KeyAccepted if !app.proofs.is_empty() => {
@@ -551,7 +551,7 @@ impl Play for Server {
         match auth {
             ServerAuth::Probe { ticket, .. } if app.hold_probes => app.probe_tickets.push(ticket),
             ServerAuth::Probe { ticket, key, .. } => {
-                conn.decide_probe(ticket, app.keys.contains(&key)).unwrap();
+                conn.decide_probe(ticket, Decision::accept_if(app.keys.contains(&key))).unwrap();
             }
             ServerAuth::Attempt { ticket, .. } | ServerAuth::Signed { ticket, .. } if app.hold_auth => {
                 app.auth_tickets.push(ticket);
@@ -601,7 +601,7 @@ impl App {
                 self.global_tickets.push(ticket);
             }
             Event::GlobalRequest { ticket: Some(ticket), .. } if !self.drop_globals => {
-                conn.reply_global(ticket, false, None).unwrap();
+                conn.reply_global(ticket, Decision::Reject, None).unwrap();
             }
             Event::Channel(id, ChannelEvent::Data { data, .. }) => {
                 self.data.extend_from_slice(data);
@@ -613,7 +613,7 @@ impl App {
                 if self.hold_requests {
                     self.request_tickets.push(ticket);
                 } else {
-                    conn.reply(ticket, true).unwrap();
+                    conn.reply(ticket, Decision::Accept).unwrap();
                 }
             }
             _ => {}
