@@ -214,7 +214,7 @@ fn both_sides_log_in_with_a_type_of_their_own_and_it_replays() {
             let mut pair = Pair::recorded(client.clone(), server.clone(), (shell, app), 3);
             pair.drive_until("the login", |p| p.client.conn.is_authenticated());
             assert_eq!(pair.client.conn.negotiated().unwrap().host_key, host_alg);
-            let setup = Setup::Client { config: Arc::new(client), keys: &[user.clone()] };
+            let setup = Setup::Client { config: Arc::new(client), keys: std::slice::from_ref(&user) };
             replay(&pair.client.conn.take_transcript().unwrap(), setup).unwrap();
             replay(&pair.server.conn.take_transcript().unwrap(), Setup::Server(Arc::new(server))).unwrap();
         }
