@@ -447,7 +447,8 @@ fn a_gib_takes_no_longer_than_the_delay_allows() {
         let allowed = DELAY.mul_f64((1u64 << 30) as f64 / f64::from(len) / AT_ONCE as f64);
         let share = allowed.as_secs_f64() / took.as_secs_f64();
         println!("{len} bytes a read: {took:.2?} of {allowed:.2?}, {:.1} %", share * 100.0);
-        // With the largest reads, of which 64 are 16 MiB, the machine is what limits: that is shown, and no more.
+        // Not yet with the largest reads, which are the default: 57 to 76 % were seen, and processors were mostly idle.
+        // That is shown, and not asserted.
         assert!(share >= 0.9 || len == MAX_DATA as u32, "{:.1} %", share * 100.0);
     }
 }
