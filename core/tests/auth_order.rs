@@ -28,14 +28,6 @@ fn server() -> Rig {
     rig
 }
 
-fn key_fields(signed: bool, alg: &str, blob: &[u8]) -> Vec<u8> {
-    let mut m = strings(50, &[b"alice", b"ssh-connection", b"publickey"]);
-    m.put_bool(signed);
-    m.put_string(alg.as_bytes());
-    m.put_string(blob);
-    m
-}
-
 /// How long the answer takes, when the application answers all at once.
 fn answer(rig: &mut Rig, request: &[u8]) -> (Vec<u8>, Duration) {
     let from = rig.now;
@@ -63,11 +55,11 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     rig.app.hold_probes = true;
     rig.app.hold_auth = true;
     // Without a signature, with one over another session, with rubbish for one.
-    rig.send(&key_fields(false, "ssh-ed25519", &blob));
+    rig.send(&publickey("alice", false, "ssh-ed25519", &blob));
     let ticket = rig.app.probe_tickets.pop().unwrap();
     rig.conn_server().decide_probe(ticket, Decision::Accept).unwrap();
     rig.run().expect(60);
-    let mut rubbish = key_fields(true, "ssh-ed25519", &blob);
+    let mut rubbish = publickey("alice", true, "ssh-ed25519", &blob);
     rubbish.put_string(b"rubbish");
     for request in [rig.peer.key_request("alice", &key, SigAlg::ED25519, &[7; 32]), rubbish] {
         rig.send(&request);
@@ -127,7 +119,7 @@ fn a7_an_unknown_key_is_refused_alike_whether_its_signature_is_right_or_wrong() 
         let right = rig.peer.key_request("alice", &key, alg, &id);
         let mut wrong = right.clone();
         *wrong.last_mut().unwrap() ^= 1;
-        let probe = key_fields(false, alg.name(), &key.public().to_blob());
+        let probe = publickey("alice", false, alg.name(), &key.public().to_blob());
         let first = answer(&mut rig, &right);
         let mut failure = strings(51, &[METHODS]);
         failure.push(0);
@@ -167,7 +159,7 @@ fn a7_a_policy_says_how_large_a_key_may_be() {
         let keys = [rsa(4096, &common), rsa(4096, &large), rsa(16_384, &common), rsa(16_384, &large)];
         for (blob, allowed) in keys.iter().zip(allowed) {
             let asked = rig.events_with("Auth(Probe {");
-            answer(&mut rig, &key_fields(false, "rsa-sha2-256", blob));
+            answer(&mut rig, &publickey("alice", false, "rsa-sha2-256", blob));
             assert_eq!(rig.events_with("Auth(Probe {") > asked, allowed, "{bits} {exponent}");
         }
     }
@@ -190,11 +182,11 @@ fn a7_a_request_with_an_unknown_key_takes_two_milliseconds_at_most() {
         ("ecdsa-sha2-nistp384", of(KeyType::ECDSA_NISTP384), 104),
         ("ecdsa-sha2-nistp521", of(KeyType::ECDSA_NISTP521), 140),
     ] {
-        requests.push((alg, key_fields(false, alg, &blob)));
+        requests.push((alg, publickey("alice", false, alg, &blob)));
         let mut inner = Vec::new();
         inner.put_string(alg.as_bytes());
         inner.put_string(&vec![0x7f; signature]);
-        let mut signed = key_fields(true, alg, &blob);
+        let mut signed = publickey("alice", true, alg, &blob);
         signed.put_string(&inner);
         requests.push((alg, signed));
     }
@@ -232,7 +224,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
     let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
     let mut forged = signed.clone();
     *forged.last_mut().unwrap() ^= 1;
-    let probe = key_fields(false, "ssh-ed25519", &key.public().to_blob());
+    let probe = publickey("alice", false, "ssh-ed25519", &key.public().to_blob());
     let none = strings(50, &[b"alice", b"ssh-connection", b"none"]);
     for (known, request, result, counted) in [
         (false, &none, "Rejected(Decision)", false),
@@ -240,7 +232,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
         (false, &signed, "Rejected(Decision)", true),
         (true, &forged, "Rejected(Signature)", true),
         (false, &Rig::password_request("alice", "wrong"), "Rejected(Decision)", true),
-        (false, &key_fields(false, "ssh-dss", b""), "Rejected(Algorithm)", true),
+        (false, &publickey("alice", false, "ssh-dss", b""), "Rejected(Algorithm)", true),
     ] {
         rig.app.keys = if known { vec![key.public().clone()] } else { Vec::new() };
         let from = rig.events.len();
@@ -292,7 +284,7 @@ fn a8_as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_t
             let id = rig.peer.session_id.clone();
             let request = match what {
                 "password" => Rig::password_request("alice", "wrong"),
-                "probe" => key_fields(false, "ssh-ed25519", &key.public().to_blob()),
+                "probe" => publickey("alice", false, "ssh-ed25519", &key.public().to_blob()),
                 "interactive" => kbdint.clone(),
                 _ => rig.peer.key_request("alice", &key, SigAlg::ED25519, &id),
             };

@@ -32,20 +32,8 @@ fn info_response(claimed: u32, answers: &[&str]) -> Vec<u8> {
     m
 }
 
-fn request(user: &str, service: &str, method: &str) -> Vec<u8> {
-    strings(50, &[user.as_bytes(), service.as_bytes(), method.as_bytes()])
-}
-
 fn kbdint(user: &str) -> Vec<u8> {
     strings(50, &[user.as_bytes(), b"ssh-connection", b"keyboard-interactive", b"", b""])
-}
-
-fn probe(user: &str, alg: &str, blob: &[u8]) -> Vec<u8> {
-    let mut m = request(user, "ssh-connection", "publickey");
-    m.put_bool(false);
-    m.put_string(alg.as_bytes());
-    m.put_string(blob);
-    m
 }
 
 fn server() -> Rig {
@@ -59,14 +47,6 @@ fn server_for(key: &KeyPair) -> Rig {
     let mut rig = server();
     rig.app.keys.push(key.public().clone());
     rig
-}
-
-/// Sends a request and waits for its delayed FAILURE.
-fn refused(rig: &mut Rig, message: &[u8]) {
-    rig.send(message);
-    rig.wait(Duration::from_millis(20));
-    rig.expect(51);
-    rig.assert_alive();
 }
 
 fn user_key() -> Arc<KeyPair> {
@@ -155,7 +135,7 @@ fn as03_services_come_in_order_and_by_name() {
     let mut wrong = strings(50, &[b"alice", b"ssh-admin", b"password"]);
     wrong.push(0);
     wrong.put_string(PASSWORD.as_bytes());
-    refused(&mut rig, &wrong);
+    rig.refused(&wrong);
     assert_eq!(rig.events_with("Auth(Attempt {"), 0);
 }
 
@@ -221,15 +201,15 @@ fn as15_attempts_are_counted_whatever_they_are() {
     type Make = fn(usize) -> Vec<u8>;
     let makes: [(&str, Make); 4] = [
         ("passwords", |_| Rig::password_request("alice", "wrong")),
-        ("unknown methods", |n| request("alice", "ssh-connection", &format!("x{n}"))),
+        ("unknown methods", |n| userauth("alice", "ssh-connection", &format!("x{n}"))),
         ("mixed", |n| {
             if n % 2 == 0 {
-                request("alice", "ssh-connection", "x")
+                userauth("alice", "ssh-connection", "x")
             } else {
                 Rig::password_request("alice", "")
             }
         }),
-        ("none", |_| request("alice", "ssh-connection", "none")),
+        ("none", |_| userauth("alice", "ssh-connection", "none")),
     ];
     for (what, make) in makes {
         let mut rig = server();
@@ -292,7 +272,7 @@ fn as16_answers_come_once_and_in_the_number_that_was_asked() {
         let mut rig = server();
         rig.send(&kbdint("alice"));
         rig.expect(60);
-        refused(&mut rig, &info_response(n, &vec!["x"; n as usize]));
+        rig.refused(&info_response(n, &vec!["x"; n as usize]));
         assert_eq!(rig.events_with("Answers"), 0);
     }
     // None outstanding; a second one; one that a new request cancelled.
@@ -302,13 +282,13 @@ fn as16_answers_come_once_and_in_the_number_that_was_asked() {
     let mut rig = server();
     rig.send(&kbdint("alice"));
     rig.expect(60);
-    refused(&mut rig, &info_response(2, &["a", "b"]));
+    rig.refused(&info_response(2, &["a", "b"]));
     rig.send(&info_response(2, &["a", "b"]));
     rig.assert_fault(Fault::UnexpectedMessage);
     let mut rig = server();
     rig.send(&kbdint("alice"));
     rig.expect(60);
-    refused(&mut rig, &Rig::password_request("alice", "wrong"));
+    rig.refused(&Rig::password_request("alice", "wrong"));
     rig.send(&info_response(2, &[PASSWORD, PASSWORD]));
     rig.assert_fault(Fault::UnexpectedMessage);
 }
@@ -321,10 +301,10 @@ fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
     };
     let mut rig = Rig::server(config);
     rig.service();
-    refused(&mut rig, &Rig::password_request("alice", PASSWORD));
-    refused(&mut rig, &kbdint("alice"));
+    rig.refused(&Rig::password_request("alice", PASSWORD));
+    rig.refused(&kbdint("alice"));
     assert_eq!(rig.events_with("Auth(Attempt {"), 0);
-    rig.send(&request("alice", "ssh-connection", "none"));
+    rig.send(&userauth("alice", "ssh-connection", "none"));
     rig.wait(Duration::from_millis(20));
     assert_eq!(rig.expect(51), failure("publickey", false));
     // A ticket that is dropped is no yes.
@@ -342,15 +322,15 @@ fn what_is_rejected_without_a_question_is_told_with_its_reason() {
     let key = user_key();
     let blob = key.public().to_blob();
     let cases: [(Vec<u8>, &str); 5] = [
-        (request("alice", "ssh-connection", "hostbased"), "Rejected(Method)"),
+        (userauth("alice", "ssh-connection", "hostbased"), "Rejected(Method)"),
         (Rig::password_request("alice", &"x".repeat(1025)), "Rejected(PasswordLength)"),
-        (probe("alice", "ssh-ed25519-cert-v01@openssh.com", &blob), "Rejected(Algorithm)"),
-        (probe("alice", "rsa-sha2-256", &blob), "Rejected(Key)"),
+        (publickey("alice", false, "ssh-ed25519-cert-v01@openssh.com", &blob), "Rejected(Algorithm)"),
+        (publickey("alice", false, "rsa-sha2-256", &blob), "Rejected(Key)"),
         (Rig::password_request("al\0ice", PASSWORD), "Rejected(UserName)"),
     ];
     for (message, why) in cases {
         let mut rig = server();
-        refused(&mut rig, &message);
+        rig.refused(&message);
         assert_eq!(rig.events_with("Auth(Outcome("), 1, "{why}");
         assert_eq!(rig.events_with(why), 1, "{why}");
     }
@@ -383,10 +363,10 @@ fn a_verdict_that_does_not_fit_is_a_rejection_at_once() {
 #[test]
 fn as18_long_passwords_do_not_reach_the_application_and_blank_ones_do() {
     let mut rig = server();
-    refused(&mut rig, &Rig::password_request("alice", &"x".repeat(1025)));
+    rig.refused(&Rig::password_request("alice", &"x".repeat(1025)));
     assert_eq!(rig.events_with("Auth(Attempt {"), 0);
-    refused(&mut rig, &Rig::password_request("alice", &"x".repeat(1024)));
-    refused(&mut rig, &Rig::password_request("alice", ""));
+    rig.refused(&Rig::password_request("alice", &"x".repeat(1024)));
+    rig.refused(&Rig::password_request("alice", ""));
     assert_eq!(rig.events_with("Auth(Attempt {"), 2);
 }
 
@@ -438,9 +418,9 @@ fn as20_every_refusal_takes_the_same_time() {
     let first = reply_after(&Rig::password_request("alice", "wrong"));
     assert!(first >= Duration::from_millis(5) && first < Duration::from_millis(10), "{first:?}");
     for m in [
-        request("alice", "ssh-connection", "gssapi-with-mic"),
-        probe("alice", "ssh-dss", b""),
-        probe("alice", "ssh-ed25519", &key.public().to_blob()),
+        userauth("alice", "ssh-connection", "gssapi-with-mic"),
+        publickey("alice", false, "ssh-dss", b""),
+        publickey("alice", false, "ssh-ed25519", &key.public().to_blob()),
         signed,
         Rig::password_request("alice", &"x".repeat(2000)),
     ] {
@@ -453,10 +433,10 @@ fn as21_the_16th_probe_ends_it() {
     let key = user_key();
     let mut rig = server_for(&key);
     for _ in 0..15 {
-        rig.send(&probe("alice", "ssh-ed25519", &key.public().to_blob()));
+        rig.send(&publickey("alice", false, "ssh-ed25519", &key.public().to_blob()));
         rig.expect(60);
     }
-    rig.send(&probe("alice", "ssh-ed25519", &key.public().to_blob()));
+    rig.send(&publickey("alice", false, "ssh-ed25519", &key.public().to_blob()));
     rig.assert_fault(Fault::TooManyAuthAttempts);
 }
 
@@ -466,7 +446,7 @@ fn as22_requests_after_success_are_ignored() {
     rig.login();
     let events = rig.events.len();
     rig.send(&Rig::password_request("root", PASSWORD));
-    rig.send(&request("root", "ssh-connection", "none"));
+    rig.send(&userauth("root", "ssh-connection", "none"));
     rig.wait(Duration::from_millis(50));
     rig.assert_alive();
     assert_eq!((rig.events.len(), rig.numbers()), (events, vec![]));

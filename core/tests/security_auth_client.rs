@@ -2,7 +2,6 @@
 //! security facts (AC).
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use konko_core::Blocked;
 use konko_core::client::{AuthMethod, Password};
@@ -31,10 +30,6 @@ fn info_request(claimed: u32, real: u32) -> Vec<u8> {
     m
 }
 
-fn request(user: &str, service: &str, method: &str) -> Vec<u8> {
-    strings(50, &[user.as_bytes(), service.as_bytes(), method.as_bytes()])
-}
-
 /// A client that waits for what the test tells it.
 fn client(proofs: Vec<Proof>) -> Rig {
     let mut rig = Rig::new(Role::Client);
@@ -51,14 +46,6 @@ fn server() -> Rig {
     let mut rig = Rig::new(Role::Server);
     rig.service();
     rig
-}
-
-/// Sends a request and waits for its delayed FAILURE.
-fn refused(rig: &mut Rig, message: &[u8]) {
-    rig.send(message);
-    rig.wait(Duration::from_millis(20));
-    rig.expect(51);
-    rig.assert_alive();
 }
 
 // ---- our client ----
@@ -247,7 +234,7 @@ fn c9_a_new_password_that_is_refused_may_be_followed_by_another() {
         rig.conn_server().decide_auth(ticket, verdict).unwrap();
         rig.run();
         assert_eq!(rig.expect(60), strings(60, &[reason.as_bytes(), b""]));
-        let mut m = request("alice", "ssh-connection", "password");
+        let mut m = userauth("alice", "ssh-connection", "password");
         m.push(1);
         m.put_string(PASSWORD.as_bytes());
         m.put_string(b"new");
@@ -398,7 +385,7 @@ fn c6_zeros_before_the_numbers_of_an_ecdsa_signature() {
                 rig.send(&long);
                 rig.expect(52);
             } else {
-                refused(&mut rig, &long);
+                rig.refused(&long);
             }
         }
     }
@@ -578,11 +565,11 @@ fn ac12_a_password_is_changed_only_by_the_application() {
     assert!(m.ends_with(&[&[1][..], &strings(0, &[b"old", b"new"])[1..]].concat()));
     // And a server sees a change as a change.
     let mut rig = server();
-    let mut m = request("alice", "ssh-connection", "password");
+    let mut m = userauth("alice", "ssh-connection", "password");
     m.push(1);
     m.put_string(PASSWORD.as_bytes());
     m.put_string(b"new");
-    refused(&mut rig, &m);
+    rig.refused(&m);
     assert_eq!(rig.events_with("PasswordChange"), 1);
 }
 

@@ -9,9 +9,9 @@ fn as05_a_probe_proves_nothing() {
     let (a, b) = (user_key(), key_of(KeyType::ED25519, 10));
     let mut rig = server_for(&a);
     // Probe A, probe B, sign A: the event has A.
-    rig.send(&probe("alice", "ssh-ed25519", &a.public().to_blob()));
+    rig.send(&publickey("alice", false, "ssh-ed25519", &a.public().to_blob()));
     assert_eq!(rig.expect(60), strings(60, &[b"ssh-ed25519", &a.public().to_blob()]));
-    refused(&mut rig, &probe("alice", "ssh-ed25519", &b.public().to_blob()));
+    rig.refused(&publickey("alice", false, "ssh-ed25519", &b.public().to_blob()));
     let id = rig.peer.session_id.clone();
     let signed = rig.peer.key_request("alice", &a, SigAlg::ED25519, &id);
     rig.send(&signed);
@@ -20,14 +20,14 @@ fn as05_a_probe_proves_nothing() {
     assert!(rig.events.iter().any(|e| e.starts_with("Auth(Signed {") && e.contains(&shown)));
     // PK_OK for A, then B signs; then A with a broken signature.
     let mut rig = server_for(&a);
-    rig.send(&probe("alice", "ssh-ed25519", &a.public().to_blob()));
+    rig.send(&publickey("alice", false, "ssh-ed25519", &a.public().to_blob()));
     rig.expect(60);
     let signed = rig.peer.key_request("alice", &b, SigAlg::ED25519, &id);
-    refused(&mut rig, &signed);
+    rig.refused(&signed);
     let id = rig.peer.session_id.clone();
     let mut signed = rig.peer.key_request("alice", &a, SigAlg::ED25519, &id);
     *signed.last_mut().unwrap() ^= 1;
-    refused(&mut rig, &signed);
+    rig.refused(&signed);
     assert_eq!(rig.events_with("Authenticated"), 0);
 }
 
@@ -46,7 +46,7 @@ fn as06_as31_a_signature_is_bound_to_the_session_and_to_every_byte_of_the_reques
     let mut other_user = rig.peer.key_request("alicf", &key, SigAlg::ED25519, &id);
     other_user[9] = b'e';
     for m in [&other_session, &other_flag, &other_user] {
-        refused(&mut rig, m);
+        rig.refused(m);
     }
     assert_eq!(rig.events_with("Auth(Signed {"), 0, "the application hears only of what was verified");
     rig.send(&good);
@@ -80,7 +80,7 @@ fn as07_algorithm_key_and_signature_agree() {
         for said in algs {
             for made in key.public().sig_algs() {
                 // `said` in the request, a signature of `made` inside.
-                let mut m = request("alice", "ssh-connection", "publickey");
+                let mut m = userauth("alice", "ssh-connection", "publickey");
                 m.put_bool(true);
                 m.put_string(said.as_bytes());
                 m.put_string(&key.public().to_blob());
@@ -122,12 +122,12 @@ fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
         ("rsa-sha2-256\0", b""),
         ("", b""),
     ] {
-        refused(&mut rig, &probe("alice", alg, blob));
+        rig.refused(&publickey("alice", false, alg, blob));
     }
     for method in ["gssapi-with-mic", "gssapi-keyex", "hostbased", "password\0x", "", "none,password"] {
-        let mut m = request("alice", "ssh-connection", method);
+        let mut m = userauth("alice", "ssh-connection", method);
         m.put_u32(u32::MAX);
-        refused(&mut rig, &m);
+        rig.refused(&m);
     }
     assert_eq!(rig.events_with("Auth(Attempt {") + rig.events_with("Auth(Probe {"), 0);
     let id = rig.peer.session_id.clone();
@@ -165,7 +165,7 @@ fn as10_pathological_rsa_keys_are_refused_at_once() {
     rig.service();
     let start = std::time::Instant::now();
     for blob in &bad {
-        refused(&mut rig, &probe("alice", "rsa-sha2-256", blob));
+        rig.refused(&publickey("alice", false, "rsa-sha2-256", blob));
     }
     assert!(start.elapsed() < Duration::from_millis(500));
     assert_eq!(rig.events_with("Auth(Attempt {") + rig.events_with("Auth(Probe {"), 0);
@@ -183,11 +183,11 @@ fn as11_nothing_follows_a_signature() {
     let mut inner = good.clone();
     inner.push(0);
     inner[outer + 3] += 1;
-    refused(&mut rig, &inner);
+    rig.refused(&inner);
     let mut longer = inner.clone();
     let at = outer + 4 + 4 + 11 + 3;
     longer[at] += 1;
-    refused(&mut rig, &longer);
+    rig.refused(&longer);
     let mut trailing = good.clone();
     trailing.push(0);
     rig.send(&trailing);

@@ -39,6 +39,20 @@ pub fn strings(number: u8, strings: &[&[u8]]) -> Vec<u8> {
     out
 }
 
+/// A USERAUTH_REQUEST up to the fields of its method (RFC 4252 §5).
+pub fn userauth(user: &str, service: &str, method: &str) -> Vec<u8> {
+    strings(50, &[user.as_bytes(), service.as_bytes(), method.as_bytes()])
+}
+
+/// One of the method `publickey`, without a signature (RFC 4252 §7): a whole one when `signed` is false.
+pub fn publickey(user: &str, signed: bool, alg: &str, blob: &[u8]) -> Vec<u8> {
+    let mut out = userauth(user, "ssh-connection", "publickey");
+    out.put_bool(signed);
+    out.put_string(alg.as_bytes());
+    out.put_string(blob);
+    out
+}
+
 /// The lists of the peer's KEXINIT.
 #[derive(Clone, Debug)]
 pub struct Offer {
@@ -557,10 +571,7 @@ impl RawPeer {
         alg: SigAlg,
         id: &[u8],
     ) -> Vec<u8> {
-        let mut request = strings(50, &[user.as_bytes(), b"ssh-connection", b"publickey"]);
-        request.put_bool(true);
-        request.put_string(alg.name().as_bytes());
-        request.put_string(blob);
+        let mut request = publickey(user, true, alg.name(), blob);
         let mut signed = Vec::new();
         signed.put_string(id);
         signed.put(&request);

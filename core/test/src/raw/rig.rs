@@ -326,6 +326,16 @@ impl Rig {
         self.run()
     }
 
+    /// Sends a request of a user that the server refuses: its USERAUTH_FAILURE, once the delay is over.
+    #[track_caller]
+    pub fn refused(&mut self, request: &[u8]) -> Vec<u8> {
+        self.send(request);
+        self.wait(Duration::from_millis(20));
+        let failure = self.expect(51);
+        self.assert_alive();
+        failure
+    }
+
     /// All messages of the machine that have arrived.
     pub fn messages(&mut self) -> Vec<Vec<u8>> {
         self.peer.by_ref().collect()
