@@ -33,7 +33,7 @@
 //!             }
 //!             Event::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
 //!             Event::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
-//!                 conn.reply(ticket, true).unwrap();
+//!                 conn.reply(ticket, Decision::Accept).unwrap();
 //!             }
 //!             Event::Channel(id, ChannelEvent::Data { data, .. }) => {
 //!                 let answer = format!("{} bytes", data.len());
