@@ -8,26 +8,22 @@
 //! knows is accepted and added. `-i` names an unencrypted private key; without it the password is taken from the
 //! environment variable `FLEET_PASSWORD`.
 
-use konko_mio::core::WantReply;
 use std::collections::{BTreeMap, VecDeque};
 use std::error::Error;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use konko::known_hosts;
+use konko_mio::core::WantReply;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
 use konko_mio::core::client::Password;
-use konko_mio::core::hosts::{
-    self, Checking, Contents, Decision, HostKeyCheck, KnownHosts, NewHost, Reading, Settled, Trust, Unknown,
-};
+use konko_mio::core::hosts::{self, Checking, Decision, HostKeyCheck, KnownHosts, Settled, Trust, Unknown};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
 use konko_mio::core::login::{Answer, Login, Question, Way};
 use konko_mio::core::wire::SshStr;
@@ -114,7 +110,7 @@ impl App for Fleet {
                 let believed = matches!(settled, Some(Settled::Accept { .. }));
                 match settled {
                     Some(Settled::Accept { remember: Some(new), .. }) => {
-                        if let Err(e) = append(&new) {
+                        if let Err(e) = known_hosts::append(&new) {
                             eprintln!("warning: {new} is not remembered: {e}");
                         }
                     }
@@ -326,57 +322,6 @@ fn bare(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_owned()
 }
 
-/// What the files of known hosts say.
-pub(crate) fn known_hosts(trust: &Trust) -> KnownHosts {
-    let mut reading = Reading::new(trust);
-    while let Some(path) = reading.file() {
-        let contents = contents(Path::new(OsStr::from_bytes(path)));
-        reading.answer(contents);
-    }
-    reading.finish()
-}
-
-fn contents(path: &Path) -> Contents {
-    let read = path.metadata().and_then(|meta| {
-        if meta.is_file() {
-            let mut bytes = Vec::new();
-            File::open(path)?.take(hosts::LIMITS.file as u64 + 1).read_to_end(&mut bytes)?;
-            return Ok(Contents::Bytes(bytes));
-        }
-        // Opening a FIFO would wait for who writes into it.
-        if is_null(path) { Ok(Contents::Missing) } else { Err(io::Error::other("it is not a regular file")) }
-    });
-    match read {
-        Ok(contents) => contents,
-        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Contents::Missing,
-        Err(e) => Contents::Unreadable(e.to_string()),
-    }
-}
-
-fn is_null(path: &Path) -> bool {
-    fs::canonicalize(path).is_ok_and(|path| path == Path::new("/dev/null"))
-}
-
-/// Appends a host to its file. This thread is the only one that does.
-fn append(new: &NewHost) -> Result<(), Box<dyn Error>> {
-    let path = Path::new(OsStr::from_bytes(new.file()));
-    if is_null(path) {
-        return Ok(());
-    }
-    if let Some(folder) = path.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    }
-    let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
-    let length = file.metadata()?.len();
-    let mut last = [b'\n'];
-    if length > 0 {
-        file.read_exact_at(&mut last, length - 1)?;
-    }
-    let mut salt = [0; 20];
-    Rng::from_seed(&seed_from_os()?).fill(&mut salt);
-    Ok(file.write_all(&new.text(length, Some(last[0]), salt)?)?)
-}
-
 #[allow(dead_code, reason = "the tests take this file as a module")]
 fn main() -> Result<(), Box<dyn Error>> {
     let home = std::env::home_dir().unwrap_or_default();
@@ -419,7 +364,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         None => None,
     };
     let trust = Trust::KnownHosts(checking);
-    let known = Arc::new(known_hosts(&trust));
+    let known = Arc::new(known_hosts::load(&trust));
     for warning in known.warnings().iter().take(10) {
         eprintln!("warning: {warning}");
     }

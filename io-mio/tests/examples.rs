@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys};
+use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys, known_hosts};
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, OpenFailure, OpenKind};
 use konko_mio::core::client::Password;
@@ -112,7 +112,7 @@ fn a4_the_fleet_believes_what_the_blocking_client_believes() {
                 user: "alice".into(),
                 key: None,
                 password: Some(Password::new("wonderland")),
-                known: Arc::new(fleet::known_hosts(&trust)),
+                known: Arc::new(known_hosts::load(&trust)),
                 trust,
                 at_once: 1,
                 timeout: Duration::from_secs(30),

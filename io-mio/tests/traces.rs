@@ -164,9 +164,9 @@ fn on_mio(scenario: &Scenario, workers: Option<Workers>) -> Traces {
 }
 
 fn on_tokio(scenario: &Scenario) -> Traces {
-    use tokio_driver::{Call, End, drive};
+    use tokio_driver::{Call, drive};
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let said = |end: std::io::Result<End>| end.unwrap().map_or("closed".into(), |e| e.to_string());
+    let said = |end: std::io::Result<Option<Error>>| end.unwrap().map_or("closed".into(), |e| e.to_string());
     let (mut client, mut server) = (ClientScript::new(scenario), ServerScript::default());
     runtime.block_on(async {
         let start = tokio::time::Instant::now();
@@ -178,15 +178,19 @@ fn on_tokio(scenario: &Scenario) -> Traces {
             let conn = ServerConnection::new(config, Seed::new([2; 32]), Time::ZERO);
             // Jobs are finished from another task.
             let (calls, inbox) = tokio::sync::mpsc::unbounded_channel::<Call<server::Server>>();
-            let end = drive(conn, socket, start, inbox, |conn, event| match event {
-                ServerEvent::Job(job) => {
-                    let calls = calls.clone();
-                    tokio::spawn(async move {
-                        let done = job.run();
-                        let _ = calls.send(Box::new(|conn| conn.finish_job(done).unwrap()));
-                    });
+            let end = drive(conn, socket, start, inbox, |conn, _, event| {
+                match event {
+                    Some(ServerEvent::Job(job)) => {
+                        let calls = calls.clone();
+                        tokio::spawn(async move {
+                            let done = job.run();
+                            let _ = calls.send(Box::new(|conn| conn.finish_job(done).unwrap()));
+                        });
+                    }
+                    Some(event) => server.on_event(conn, event),
+                    None => {}
                 }
-                event => server.on_event(conn, event),
+                None
             });
             end.await
         };
@@ -195,7 +199,11 @@ fn on_tokio(scenario: &Scenario) -> Traces {
             let config = Arc::new(scenario::client_config());
             let conn = ClientConnection::new(config, Seed::new([1; 32]), Time::ZERO);
             let (_calls, inbox) = tokio::sync::mpsc::unbounded_channel();
-            drive(conn, socket, start, inbox, |conn, event| client.on_event(conn, event)).await
+            let script = |conn: &mut ClientConnection, _, event: Option<ClientEvent<'_>>| {
+                event.into_iter().for_each(|event| client.on_event(conn, event));
+                None
+            };
+            drive(conn, socket, start, inbox, script).await
         };
         let (s, c) = tokio::join!(serving, connecting);
         server.trace.end(&said(s));

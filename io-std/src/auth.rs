@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use konko_core::client::{Password, SignRequest};
+use konko_core::crypto::Provider;
 use konko_core::keys::{KeyPair, MAX_FILE, PublicKey};
 use konko_core::login::{Answer, Asked, LoggedIn, Login, Question, Questions, Way};
 use konko_core::wire::SshStr;
@@ -143,6 +144,55 @@ impl<'a> Auth<'a> {
     ) -> Self {
         self.with(Way::Interactive { tries }, Asking::Prompts(Box::new(respond)))
     }
+
+    /// The login of this user, and who answers its questions, for whoever drives a connection of the core without
+    /// [`Client`]: an event loop, an async runtime. `provider` is for keys that a passphrase unlocks.
+    pub fn login(self, user: impl Into<Vec<u8>>, provider: &'static dyn Provider) -> (Login, Answers<'a>) {
+        let (ways, askings): (Vec<_>, Vec<_>) = self.ways.into_iter().unzip();
+        let user = user.into();
+        (Login::new(user.clone(), ways), Answers { user, provider, askings })
+    }
+}
+
+/// Who answers what a login asks; see [`Auth::login`].
+pub struct Answers<'a> {
+    user: Vec<u8>,
+    provider: &'static dyn Provider,
+    askings: Vec<Asking<'a>>,
+}
+
+impl Answers<'_> {
+    /// What somebody says to a question of the login; this may take as long as a person does.
+    pub fn answer(&mut self, Asked { way, question }: Asked) -> Answer {
+        let (user, Some(asking)) = (&self.user, self.askings.get_mut(way)) else { return Answer::No };
+        let answer = match (question, asking) {
+            (Question::KeyFile, Asking::File(path, _)) => Some(Answer::File(read_key(path))),
+            (Question::Passphrase { key, attempt }, Asking::File(file, ask)) => {
+                ask(PasswordPrompt::Passphrase { file, attempt })
+                    .map(|passphrase| Answer::Unlocked(key.unlock(&passphrase, self.provider)))
+            }
+            (Question::Sign { key, alg, message, .. }, Asking::Signer(sign)) => {
+                sign(&SignRequest { key: &key, alg, message: &message }).map(Answer::Signature)
+            }
+            (Question::Password { attempt }, Asking::Password(ask)) => {
+                ask(PasswordPrompt::Password { user, attempt }).map(Answer::Secret)
+            }
+            (Question::NewPassword { text }, Asking::Password(ask)) => {
+                ask(PasswordPrompt::NewPassword { text: &text }).map(Answer::Secret)
+            }
+            (Question::Prompts(questions), Asking::Prompts(respond)) => {
+                respond(&questions).map(Answer::Texts)
+            }
+            _ => None,
+        };
+        answer.unwrap_or(Answer::No)
+    }
+}
+
+impl fmt::Debug for Answers<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answers({} ways)", self.askings.len())
+    }
 }
 
 impl fmt::Debug for Auth<'_> {
@@ -158,19 +208,18 @@ impl Client {
     /// `Auth` with each attempt, if nothing helps; the connection lives on then, unless the server
     /// has had enough.
     pub fn login(&self, user: impl AsRef<[u8]>, auth: Auth<'_>) -> Result<LoggedIn, Error> {
-        let (ways, mut askings): (Vec<_>, Vec<_>) = auth.ways.into_iter().unzip();
-        let user = user.as_ref();
         let shared = &self.shared;
+        let provider = shared.lock().end.conn.config().provider;
+        let (mut login, mut answers) = auth.login(user.as_ref(), provider);
         shared.with(|state| match &state.ended {
             Some(error) => Err(error.clone()),
             None => {
-                let mut login = Login::new(user, ways);
                 login.begin(&mut state.end.conn);
                 state.end.login = Some(login);
                 Ok(())
             }
         })?;
-        let driven = self.drive(user, &mut askings);
+        let driven = self.drive(&mut answers);
         self.show_banners();
         let Some(login) = shared.lock().end.login.take() else {
             return Err(shared.error(ErrorKind::ChannelClosed));
@@ -190,7 +239,7 @@ impl Client {
     }
 
     /// Asks what the login asks, until it is over.
-    fn drive(&self, user: &[u8], askings: &mut [Asking<'_>]) -> Result<(), Error> {
+    fn drive(&self, answers: &mut Answers<'_>) -> Result<(), Error> {
         let shared = &self.shared;
         let mut deadline = Deadline::after(self.auth_timeout);
         let mut seen = 0;
@@ -213,7 +262,7 @@ impl Client {
             };
             // A person's time does not count.
             let before = Instant::now();
-            let answer = self.ask(user, asked, askings);
+            let answer = answers.answer(asked);
             deadline.extend(before.elapsed());
             shared.with(|state| {
                 let (conn, login) = (&mut state.end.conn, state.end.login.as_mut());
@@ -221,32 +270,6 @@ impl Client {
                 login.map(|login| login.answer(conn, answer))
             });
         }
-    }
-
-    fn ask(&self, user: &[u8], Asked { way, question }: Asked, askings: &mut [Asking<'_>]) -> Answer {
-        let Some(asking) = askings.get_mut(way) else { return Answer::No };
-        let answer = match (question, asking) {
-            (Question::KeyFile, Asking::File(path, _)) => Some(Answer::File(read_key(path))),
-            (Question::Passphrase { key, attempt }, Asking::File(file, ask)) => {
-                let provider = self.shared.lock().end.conn.config().provider;
-                ask(PasswordPrompt::Passphrase { file, attempt })
-                    .map(|passphrase| Answer::Unlocked(key.unlock(&passphrase, provider)))
-            }
-            (Question::Sign { key, alg, message, .. }, Asking::Signer(sign)) => {
-                sign(&SignRequest { key: &key, alg, message: &message }).map(Answer::Signature)
-            }
-            (Question::Password { attempt }, Asking::Password(ask)) => {
-                ask(PasswordPrompt::Password { user, attempt }).map(Answer::Secret)
-            }
-            (Question::NewPassword { text }, Asking::Password(ask)) => {
-                ask(PasswordPrompt::NewPassword { text: &text }).map(Answer::Secret)
-            }
-            (Question::Prompts(questions), Asking::Prompts(respond)) => {
-                respond(&questions).map(Answer::Texts)
-            }
-            _ => None,
-        };
-        answer.unwrap_or(Answer::No)
     }
 
     fn show_banners(&self) {

@@ -137,7 +137,7 @@ impl Client {
         let peer = name(host, port);
         // An alias is the whole name: the port is no part of it (ssh_config(5), HostKeyAlias).
         let (host, port) = options.alias.as_deref().map_or((host, port), |alias| (alias, 22));
-        let known = options.host_keys.known(host, port);
+        let known = options.host_keys.lookup(host, port);
         let mut transport = options.transport;
         if !options.fixed_host_key_order {
             transport.algorithms.prefer_host_keys(&known.algorithms());

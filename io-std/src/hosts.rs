@@ -4,15 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use konko_core::hosts::{
-    Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, NewHost, Pin, Reading, Settled, Trust, Unknown,
+    Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust, Unknown,
     UnknownHost,
 };
 use konko_core::keys::{PublicKey, SigAlg};
 use konko_core::wire::SshStr;
 
+use crate::known_hosts;
 use crate::notice::Notice;
 
-mod file;
 mod zone;
 
 /// How a client finds out whether a host key is the right one.
@@ -52,16 +52,11 @@ impl HostKeys {
         HostKeys { trust, ask: None }
     }
 
-    /// Looks up what is known about a host.
-    pub(crate) fn known(&self, host: &str, port: u16) -> Lookup<'_> {
-        let mut reading = Reading::new(&self.trust);
-        while let Some(path) = reading.file() {
-            let contents = file::read(path);
-            reading.answer(contents);
-        }
-        let known = Arc::new(reading.finish());
+    /// Looks up what is known about a host, by its name and port, as it is connected to.
+    pub fn lookup(&self, host: &str, port: u16) -> HostLookup<'_> {
+        let known = Arc::new(known_hosts::load(&self.trust));
         let check = HostKeyCheck::new(zone::named(host), port, self.trust.clone(), known);
-        Lookup { check, ask: self.ask.as_ref() }
+        HostLookup { check, ask: self.ask.as_ref() }
     }
 }
 
@@ -155,24 +150,31 @@ impl fmt::Debug for KnownHostsFiles {
     }
 }
 
-/// What the files say about one host.
-pub(crate) struct Lookup<'h> {
+/// What is known about one host, for whoever drives a connection of the core without [`Client`](crate::Client): an
+/// event loop, an async runtime.
+pub struct HostLookup<'h> {
     check: HostKeyCheck,
     ask: Option<&'h Ask>,
 }
 
-impl Lookup<'_> {
-    /// The algorithms of the keys that are known, to be asked for first (U-08).
-    pub(crate) fn algorithms(&self) -> Vec<SigAlg> {
+impl fmt::Debug for HostLookup<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.check.fmt(f)
+    }
+}
+
+impl HostLookup<'_> {
+    /// The algorithms of the keys that are known, to be asked for first: give them to
+    /// [`prefer_host_keys`](crate::Algorithms::prefer_host_keys).
+    pub fn algorithms(&self) -> Vec<SigAlg> {
         self.check.algorithms()
     }
 
-    /// Decides about the key that the host shows.
-    pub(crate) fn check(
-        &self,
-        key: &PublicKey,
-        notice: &mut dyn FnMut(Notice),
-    ) -> Result<(), Box<HostKeyProblem>> {
+    /// Decides about the key that the host shows, asks a person if that is wanted, and remembers a new host.
+    ///
+    /// # Errors
+    /// Why it is not the right one.
+    pub fn check(&self, key: &PublicKey, notice: &mut dyn FnMut(Notice)) -> Result<(), Box<HostKeyProblem>> {
         self.check.warnings().into_iter().for_each(|warning| notice(Notice::Warning(warning)));
         let settled = match self.check.decide(key) {
             Decision::Settled(settled) => settled,
@@ -201,7 +203,7 @@ impl Lookup<'_> {
 /// Remembers a host, and says so.
 fn learn(new: &NewHost) -> String {
     let file = SshStr::new(new.file());
-    match file::append(new) {
+    match known_hosts::append(new) {
         Ok(()) => format!("permanently added {new} to {file}"),
         Err(e) => format!("the host could not be added to {file}: {e}"),
     }

@@ -23,11 +23,15 @@ pub fn receive(session: &mut Session<fs::File>, mut input: &[u8], now: Time) {
     }
 }
 
-/// Does what a session asks for, until it wants nothing more; see [`Session::poll`].
-pub fn settle(session: &mut Session<fs::File>, now: Time) {
+/// Does what a session asks for, until it wants nothing more; see [`Session::poll`]. Whether there was anything: a
+/// procedure that waits for the session may go on then.
+pub fn settle(session: &mut Session<fs::File>, now: Time) -> bool {
+    let mut any = false;
     while let Some(event) = session.poll(now) {
         answer(event).give(session, now);
+        any = true;
     }
+    any
 }
 
 /// What a session is to be told.

@@ -1,4 +1,5 @@
-//! The files of known hosts. No state that they can be in makes anybody wait.
+//! The files of known hosts, for whoever asks a [`HostKeyCheck`](konko_core::hosts::HostKeyCheck) of the core without
+//! [`HostKeys`](crate::HostKeys): an event loop, an async runtime. No state that they can be in makes anybody wait.
 
 use std::ffi::OsStr;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions};
@@ -7,11 +8,21 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use konko_core::hosts::{Contents, LIMITS, NewHost};
+use konko_core::hosts::{Contents, KnownHosts, LIMITS, NewHost, Reading, Trust};
 use rustix::fs::OFlags;
 
+/// What the files say that count for whom a client believes.
+pub fn load(trust: &Trust) -> KnownHosts {
+    let mut reading = Reading::new(trust);
+    while let Some(path) = reading.file() {
+        let contents = read(path);
+        reading.answer(contents);
+    }
+    reading.finish()
+}
+
 /// What is found in the place of a file.
-pub(super) fn read(path: &[u8]) -> Contents {
+pub fn read(path: &[u8]) -> Contents {
     match bytes(Path::new(OsStr::from_bytes(path))) {
         Ok(bytes) => bytes.map_or(Contents::Missing, Contents::Bytes),
         // ENOTDIR: a file stands where a folder would have to be.
@@ -58,8 +69,11 @@ fn is_null(meta: &Metadata) -> io::Result<bool> {
     Err(io::Error::other("it is not a regular file"))
 }
 
-/// Appends a host to its file.
-pub(super) fn append(new: &NewHost) -> io::Result<()> {
+/// Appends a host to its file, which is made if it is missing (0600), with its folder (0700).
+///
+/// # Errors
+/// Why it cannot be written, or must not be: it would become too large to be read again. Nothing was appended then.
+pub fn append(new: &NewHost) -> io::Result<()> {
     let path = Path::new(OsStr::from_bytes(new.file()));
     if path.metadata().is_ok_and(|meta| is_null(&meta).is_ok_and(|null| null)) {
         return Ok(());
