@@ -41,7 +41,8 @@ impl Handler for Inner {
     }
 }
 
-/// The jump host: `inner` is behind it in memory, `silent` never says a word, `here` is served where it must not be.
+/// The jump host: `inner` is behind it in memory, `silent` never says a word, `here` is served, and `asked` is logged in to, where that
+/// cannot be waited for.
 struct Jump {
     inner: ServerOptions,
     ended: Sender<Error>,
@@ -70,6 +71,10 @@ impl Handler for Jump {
             "here" => {
                 let channel = open.accept().unwrap();
                 let _ = ended.send(serve(channel, inner, |_: &Connection| Inner).unwrap_err());
+            }
+            "asked" => {
+                let channel = open.accept().unwrap();
+                let _ = ended.send(Client::over(channel, "asked", 22, options()).unwrap_err());
             }
             "silent" => self.silent.push(open.accept().unwrap()),
             _ => open.refuse(OpenFailure::CONNECT_FAILED, "no such host"),
@@ -195,6 +200,10 @@ fn the_thread_that_moves_the_channel_cannot_wait_for_it() {
     assert!(over(&jump, "here", options()).is_err());
     let why = ends.recv_timeout(Duration::from_secs(20)).unwrap();
     assert_eq!(std::io::Error::from(why).kind(), std::io::ErrorKind::Deadlock);
+    // Nor for what another thread does with it: here it is the inner reader that would wait for this one.
+    assert!(over(&jump, "asked", options()).is_err());
+    let why = ends.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(matches!(why.kind(), ErrorKind::WouldDeadlock(_)), "{why}");
     // That thread goes on as before.
     let inner = over(&jump, "inner", options()).unwrap();
     inner.login("bob", Auth::new().password("inner")).unwrap();
