@@ -47,10 +47,6 @@ impl Date {
 }
 
 #[cfg(test)]
-#[path = "../tests/property/mod.rs"]
-mod property;
-
-#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
@@ -100,7 +96,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(super::property::config(1024))]
+        #![proptest_config(crate::property::config(1024))]
         /// One way and back is where it began.
         #[test]
         fn days_and_dates_are_inverses(days in 0..u64::MAX / 2, year in 0..10_000u64, month in 0..14u64, day in 0..33u64) {

@@ -149,3 +149,7 @@ pub use rng::{Rng, Seed};
 pub use server::{ServerAuth, ServerConfig, ServerConnection, ServerEvent};
 pub use time::Time;
 pub use transport::{RxBuf, TransportConfig, TxBuf};
+
+#[cfg(test)]
+#[path = "../tests/property/mod.rs"]
+mod property;

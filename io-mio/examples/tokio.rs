@@ -72,7 +72,7 @@ pub(crate) async fn drive<S: Side>(
 /// What a channel is for.
 pub(crate) enum Job {
     Run(Vec<u8>),
-    Tree(Session<fs::File>, Pin<Box<dyn Future<Output = Result<TreeReport, SftpError>>>>),
+    Tree(Box<Session<fs::File>>, Pin<Box<dyn Future<Output = Result<TreeReport, SftpError>>>>),
 }
 
 /// What a client is to do. Jobs are commands, and trees: `put:FROM:TO`, `get:FROM:TO`.
@@ -198,7 +198,7 @@ fn job(name: &str) -> Job {
             _ => remote.get_tree(&from, &to, &GetOptions::new(), false).await,
         }
     };
-    Job::Tree(session, Box::pin(moved))
+    Job::Tree(Box::new(session), Box::pin(moved))
 }
 
 /// Connects, and does the work.

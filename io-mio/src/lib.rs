@@ -72,8 +72,8 @@
 //! [`Hub::connect`] makes connections from the same loop, [`Hub::connect_any`] to whichever address of a
 //! host answers first. The examples of this crate are larger:
 //! `echo` (a server with a shell, passwords checked on worker threads), `fleet` (one command on many
-//! hosts), `bastion` (`direct-tcpip` from one connection to another without copies) and `tokio` (the
-//! core in an async runtime, without this crate).
+//! hosts), `bastion` (`direct-tcpip` from one connection to another without copies) and `tokio` (a
+//! client in an async runtime, on the same core).
 //!
 //! # A turn of the loop
 //!

@@ -201,7 +201,8 @@ mod tests {
 
     #[test]
     fn every_file_is_read_alike() {
-        let table: [(&[u8], &[(u32, &[u8])]); 11] = [
+        type Read<'a> = &'a [(u32, &'a [u8])];
+        let table: [(&[u8], Read<'_>); 11] = [
             (b"", &[]),
             (b"\n\n", &[]),
             (b"a\nb", &[(1, b"a"), (2, b"b")]),

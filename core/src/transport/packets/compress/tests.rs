@@ -1,8 +1,5 @@
 //! Both directions against another implementation of zlib.
 
-#[path = "../../../../tests/property/mod.rs"]
-mod property;
-
 use alloc::string::String;
 use alloc::vec;
 use std::format;
@@ -168,7 +165,7 @@ fn b0_one_stream_over_thousands_of_packets() {
 }
 
 proptest! {
-    #![proptest_config(property::config(32))]
+    #![proptest_config(crate::property::config(32))]
 
     #[test]
     fn b0_any_sequence_of_payloads_is_whole_in_both_directions(
