@@ -3,7 +3,7 @@
 use crate::log::say;
 use crate::table::Table;
 use konko_core::crypto::algorithms;
-use konko_core::keys::SigAlg;
+use konko_core::keys::SignatureAlgorithm;
 use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -198,7 +198,7 @@ impl List {
     pub fn known(self) -> Vec<&'static str> {
         match self {
             Self::Kex => algorithms::Kex::ALL.iter().map(|a| a.name()).collect(),
-            Self::HostKey => SigAlg::all().map(|a| a.name()).collect(),
+            Self::HostKey => SignatureAlgorithm::all().map(|a| a.name()).collect(),
             Self::Cipher => algorithms::Cipher::ALL.iter().map(|a| a.name()).collect(),
             Self::Mac => algorithms::Mac::ALL.iter().map(|a| a.name()).collect(),
         }

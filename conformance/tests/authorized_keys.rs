@@ -3,7 +3,7 @@
 
 use konko_conformance::{OpenSsh, Sshd, not_run, sshd};
 use konko_core::Decision;
-use konko_core::client::AuthMethod;
+use konko_core::client::AuthRequest;
 use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::transport::limits::Limits;
 use konko_core::wire::Sink;
@@ -65,8 +65,8 @@ fn probe(port: u16, keys: &[PublicKey]) -> Vec<bool> {
                     answers.push(matches!(event, ClientEvent::Auth(ClientAuth::KeyAccepted)));
                 }
                 let Some(key) = keys.get(answers.len()) else { break };
-                let alg = conn.signature_algorithms(key)[0];
-                conn.authenticate(&user, AuthMethod::ProbeKey { key, alg }).expect("it may be asked");
+                let algorithm = conn.signature_algorithms(key)[0];
+                conn.authenticate(&user, AuthRequest::ProbeKey { key, algorithm }).expect("it may be asked");
                 asked = true;
             }
             Step::Event(_) => {}

@@ -9,10 +9,10 @@ use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
 use konko_core::Decision;
 use konko_core::WantReply;
 use konko_core::admission::AdmissionLimits;
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, WindowConfig};
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
-use konko_core::keys::{PrivateKey, PublicKey, SigAlg};
-use konko_core::server::Verdict;
+use konko_core::keys::{PrivateKey, PublicKey, SignatureAlgorithm};
+use konko_core::server::AuthDecision;
 use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::{ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
@@ -43,7 +43,7 @@ impl App for Cat {
         event: ServerEvent<'_>,
         _: &mut Hub<()>,
     ) {
-        let verdict = |right| if right { Verdict::Accept } else { Verdict::Reject };
+        let verdict = |right| if right { AuthDecision::Accept } else { AuthDecision::Reject };
         match event {
             ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
                 conn.decide_probe(ticket, Decision::accept_if(*key == self.key)).unwrap();
@@ -52,7 +52,7 @@ impl App for Cat {
                 conn.decide_auth(ticket, verdict(*key.key() == self.key)).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                conn.decide_auth(ticket, Verdict::Reject).unwrap()
+                conn.decide_auth(ticket, AuthDecision::Reject).unwrap()
             }
             ServerEvent::Open { ticket, .. } => {
                 let channel = conn.accept_channel(ticket).unwrap();
@@ -73,7 +73,7 @@ impl App for Cat {
                     ChannelEvent::Eof => *eof = true,
                     _ => {}
                 }
-                let sent = conn.write(channel, Stream::Data, bytes).unwrap();
+                let sent = conn.write(channel, DataStream::Data, bytes).unwrap();
                 bytes.drain(..sent);
                 conn.consume(channel, sent).unwrap();
                 if *eof && bytes.is_empty() {
@@ -111,11 +111,11 @@ impl Server {
         transport.rekey = RekeyLimit { bytes: 256 << 10, ..RekeyLimit::default() };
         let algorithms = &mut transport.algorithms;
         algorithms.kex = Kex::ALL.to_vec();
-        algorithms.host_key = SigAlg::all().collect();
+        algorithms.host_key = SignatureAlgorithm::all().collect();
         algorithms.set_ciphers(Cipher::ALL).set_macs(Mac::ALL);
         match list {
             List::Kex => algorithms.kex = vec![Kex::from_name(name).unwrap()],
-            List::HostKey => algorithms.host_key = vec![SigAlg::from_name(name).unwrap()],
+            List::HostKey => algorithms.host_key = vec![SignatureAlgorithm::from_name(name).unwrap()],
             List::Cipher => drop(algorithms.set_ciphers(&[Cipher::from_name(name).unwrap()])),
             List::Mac => {
                 // One that is its own MAC would need no other.

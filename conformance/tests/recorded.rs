@@ -6,10 +6,10 @@
 use konko_conformance::{OpenSsh, Sshd, not_run};
 use konko_core::Decision;
 use konko_core::WantReply;
-use konko_core::channel::{ChannelEvent, ChannelRequest, Exit, OpenKind, Stream};
-use konko_core::client::AuthMethod;
+use konko_core::channel::{ChannelEvent, ChannelRequest, DataStream, Exit, OpenKind};
+use konko_core::client::AuthRequest;
 use konko_core::crypto::Kex;
-use konko_core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey, SignatureAlgorithm};
 use konko_core::replay::{SecretTranscript, Setup, replay};
 use konko_core::{
     ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
@@ -64,7 +64,7 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
                 conn.decide_host_key(ticket, Decision::Accept).expect("a decision")
             }
             Step::Event(ClientEvent::Auth(ClientAuth::Needed { .. })) => {
-                let method = AuthMethod::PublicKey { key: &key, alg: SigAlg::ED25519 };
+                let method = AuthRequest::PublicKey { key: &key, algorithm: SignatureAlgorithm::ED25519 };
                 conn.authenticate(login, method).expect("a request");
             }
             Step::Event(ClientEvent::Authenticated { .. }) => {
@@ -78,7 +78,7 @@ fn record(sshd: &Sshd, login: &str) -> SecretTranscript {
             Step::Event(ClientEvent::Channel(id, event)) => match event {
                 // In the middle of a key exchange nothing is taken; the channel says when it is over.
                 ChannelEvent::RequestDone { .. } | ChannelEvent::Writable => {
-                    let taken = conn.write(id, Stream::Data, INPUT).expect("the channel is open");
+                    let taken = conn.write(id, DataStream::Data, INPUT).expect("the channel is open");
                     if taken == INPUT.len() {
                         conn.send_eof(id).expect("the channel is open");
                     }

@@ -1,6 +1,6 @@
 //! Our SFTP client and its programs against OpenSSH's, AsyncSSH's and Paramiko's servers.
 
-use konko::core::crypto::HashAlg;
+use konko::core::crypto::HashAlgorithm;
 use konko::core::sftp::{Extension, FileType, StatusCode};
 use konko::sftp::{GetOptions, OpenOptions, PutOptions, SftpOptions, Verify};
 use konko::{Auth, Client, ClientOptions, HostKeys, Sftp};
@@ -69,7 +69,7 @@ fn files(sftp: &Sftp, here: &Path, there: &Path) {
         write_pattern(&from, pattern);
         sftp.put(&from, "f").unwrap();
         assert_eq!(checksum(&there.join("f")), pattern.checksum(), "put of {len}");
-        let verify = GetOptions::new().verify(Verify::Reread(HashAlg::Sha256));
+        let verify = GetOptions::new().verify(Verify::Reread(HashAlgorithm::Sha256));
         sftp.get_with("f", &back, &verify).unwrap();
         assert_eq!(checksum(&back), pattern.checksum(), "get of {len}");
         let mut bytes = Vec::new();
@@ -202,7 +202,7 @@ fn extensions(sftp: &Sftp, there: &Path, peer: &str) {
         file.copy_data(1, 3, &to, 0).unwrap();
         assert_eq!(fs::read(there.join("copied")).unwrap(), b"ell");
     }
-    let hash = sftp.check_file("x", &[HashAlg::Sha1, HashAlg::Sha256], (0, 0), 0);
+    let hash = sftp.check_file("x", &[HashAlgorithm::Sha1, HashAlgorithm::Sha256], (0, 0), 0);
     // Paramiko's server announces it and takes it by a name of its own.
     assert_eq!(hash.is_ok(), has(Extension::CheckFile) && peer != "paramiko");
     sftp.copy("x", "z").unwrap();

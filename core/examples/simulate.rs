@@ -9,21 +9,21 @@ mod memory;
 
 use std::time::Duration;
 
-use konko_core::client::Client;
-use konko_core::server::Server;
+use konko_core::client::ClientSide;
+use konko_core::server::ServerSide;
 use konko_core::*;
 use konko_test::{App, Pair};
 use memory::{Host, Runner};
 
 const BYTES: u64 = 64 << 20;
 
-impl App<Client> for Runner {
+impl App<ClientSide> for Runner {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         Runner::on_event(self, conn, event);
     }
 }
 
-impl App<Server> for Host {
+impl App<ServerSide> for Host {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         Host::on_event(self, conn, event);
     }

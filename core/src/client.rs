@@ -6,15 +6,15 @@ use core::fmt;
 
 use crate::auth::client::Userauth;
 pub use crate::auth::client::{
-    AuthMethod, ClientAuth, HostKeyTicket, Password, PromptTicket, SignRequest, SignTicket,
+    AuthRequest, ClientAuth, HostKeyTicket, Password, PromptTicket, SignRequest, SignTicket,
 };
 use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;
 use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Failure, UsageError};
-use crate::keys::{PublicKey, SigAlg};
+use crate::keys::{PublicKey, SignatureAlgorithm};
 use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
-use crate::record::{Call, Proof, Rest, Texts};
+use crate::record::{AuthFields, Call, Rest, Texts};
 use crate::rng::Seed;
 use crate::time::Time;
 use crate::transport::negotiate::Role;
@@ -39,11 +39,11 @@ impl ClientConfig {
 }
 
 /// A client's connection.
-pub type ClientConnection = Connection<Client>;
+pub type ClientConnection = Connection<ClientSide>;
 
 /// The client's role in a [`Connection`].
 #[derive(Debug)]
-pub struct Client {
+pub struct ClientSide {
     auth: Userauth,
     number: u32,
     asked: Option<u32>,
@@ -54,14 +54,14 @@ pub struct Client {
 /// What happens on a client's connection.
 pub type ClientEvent<'b> = Event<'b, ClientAuth<'b>>;
 
-impl Connection<Client> {
+impl Connection<ClientSide> {
     /// Starts a connection. The identification line and the first KEXINIT are in `tx` at once.
     pub fn new(config: Arc<ClientConfig>, seed: Seed, now: Time) -> Self {
         let transport =
             Transport::new(Role::Client, Arc::clone(&config.transport), Vec::new(), false, &seed, now);
         Connection {
             core: Machine::new(transport, config.window, now),
-            side: Client { auth: Userauth::new(seed.fork(b"auth")), number: 0, asked: None, sign: None },
+            side: ClientSide { auth: Userauth::new(seed.fork(b"auth")), number: 0, asked: None, sign: None },
         }
     }
 
@@ -112,9 +112,13 @@ impl Connection<Client> {
     /// `TooEarly` before the first `Needed`, `RequestPending` while one is unanswered,
     /// `KeyMismatch` if the key cannot sign with the algorithm or the policy does not allow it,
     /// `Full` after 64 requests.
-    pub fn authenticate(&mut self, user: impl AsRef<[u8]>, method: AuthMethod<'_>) -> Result<(), UsageError> {
+    pub fn authenticate(
+        &mut self,
+        user: impl AsRef<[u8]>,
+        method: AuthRequest<'_>,
+    ) -> Result<(), UsageError> {
         let user = user.as_ref();
-        self.core.note(&Call::Authenticate { user, proof: Proof::of(&method) });
+        self.core.note(&Call::Authenticate { user, proof: AuthFields::of(&method) });
         self.core.usable()?;
         let now = self.core.now;
         if let Some(ticket) = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)? {
@@ -180,16 +184,16 @@ impl Connection<Client> {
 
     /// How to sign with `key` here, best first: what it can do, the policy allows and the server
     /// takes (RFC 8308 §3.1, RFC 8332 §3.3).
-    pub fn signature_algorithms(&self, key: &PublicKey) -> Vec<SigAlg> {
+    pub fn signature_algorithms(&self, key: &PublicKey) -> Vec<SignatureAlgorithm> {
         self.side.auth.sig_algs(&self.core.transport, key)
     }
 }
 
-impl Side for Client {
+impl Side for ClientSide {
     type Auth<'b> = ClientAuth<'b>;
 }
 
-impl Logic for Client {
+impl Logic for ClientSide {
     fn keyed(&mut self, core: &mut Machine) {
         if let Some(mut open) = core.transport.open() {
             open.send(&msg::ServiceRequest::new(SshStr::new(USERAUTH_SERVICE.as_bytes())));

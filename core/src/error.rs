@@ -22,7 +22,7 @@ pub enum Error {
     /// The peer broke the protocol, or offers nothing we accept.
     Peer(PeerError),
     /// This side refused: the host key was not accepted, or the attempts ran out.
-    Denied(Denied),
+    Rejected(Rejected),
     /// A timer ran out.
     Timeout(TimerKind, Phase),
     /// The peer or this side ended the connection.
@@ -33,7 +33,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Peer(e) => e.fmt(f),
-            Self::Denied(e) => e.fmt(f),
+            Self::Rejected(e) => e.fmt(f),
             Self::Timeout(kind, phase) => write!(f, "{phase}: {kind}"),
             Self::Disconnected(d) => d.fmt(f),
         }
@@ -47,7 +47,7 @@ impl Error {
     pub(crate) fn kind(&self) -> String {
         match self {
             Self::Peer(e) => alloc::format!("Error(Peer({:?}, {:?}))", e.fault, e.phase),
-            Self::Denied(e) => alloc::format!("Error(Denied({e:?}))"),
+            Self::Rejected(e) => alloc::format!("Error(Rejected({e:?}))"),
             Self::Timeout(kind, phase) => alloc::format!("Error(Timeout({kind:?}, {phase:?}))"),
             Self::Disconnected(d) => {
                 alloc::format!("Error(Disconnected({:?}, {}, {:?}))", d.by, d.code.0, d.phase)
@@ -323,12 +323,12 @@ impl fmt::Display for Fault {
 /// This side said no.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Denied {
+pub enum Rejected {
     /// The application did not accept the host key.
     HostKey,
 }
 
-impl fmt::Display for Denied {
+impl fmt::Display for Rejected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::HostKey => f.write_str("during key exchange: the host key was not accepted"),
@@ -411,8 +411,8 @@ pub enum UsageError {
     KeyMismatch,
     /// The number of answers is not the number of prompts.
     AnswerCount,
-    /// The verdict does not fit the attempt.
-    VerdictMismatch,
+    /// The decision does not fit the attempt.
+    DecisionMismatch,
 }
 
 impl fmt::Display for UsageError {
@@ -439,7 +439,7 @@ impl fmt::Display for UsageError {
                 "the key cannot sign with this algorithm, or the policy does not allow it: take another of either"
             }
             Self::AnswerCount => "the number of answers is not the number of prompts: give one for each",
-            Self::VerdictMismatch => "this verdict does not fit the attempt: only what was asked can be answered",
+            Self::DecisionMismatch => "this decision does not fit the attempt: only what was asked can be answered",
         })
     }
 }

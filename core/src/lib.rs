@@ -26,10 +26,10 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
-//! use konko_core::client::{AuthMethod, Password};
+//! use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, DataStream};
+//! use konko_core::client::{AuthRequest, Password};
 //! use konko_core::keys::{KeyType, PrivateKey};
-//! use konko_core::server::{Attempt, Verdict};
+//! use konko_core::server::{Credential, AuthDecision};
 //! use konko_core::*;
 //!
 //! let provider = provider::best();
@@ -52,7 +52,7 @@
 //!                 client.decide_host_key(ticket, Decision::accept_if(known))?;
 //!             }
 //!             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-//!                 client.authenticate("alice", AuthMethod::Password(&Password::new("wonderland")))?;
+//!                 client.authenticate("alice", AuthRequest::Password(&Password::new("wonderland")))?;
 //!             }
 //!             ClientEvent::Authenticated { .. } => {
 //!                 client.open(OpenKind::Session)?;
@@ -71,15 +71,15 @@
 //!     while let Step::Event(event) = server.poll(Time::ZERO, &mut server_rx)? {
 //!         match event {
 //!             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-//!                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
-//!                 server.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })?;
+//!                 let right = matches!(attempt, Credential::Password(b"wonderland"));
+//!                 server.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })?;
 //!             }
 //!             ServerEvent::Open { ticket, .. } => {
 //!                 server.accept_channel(ticket)?;
 //!             }
 //!             ServerEvent::Channel(channel, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
 //!                 server.reply(ticket, Decision::Accept)?;
-//!                 server.write(channel, Stream::Data, b"hello")?;
+//!                 server.write(channel, DataStream::Data, b"hello")?;
 //!                 server.request(channel, ChannelRequest::ExitStatus(0), WantReply::No)?;
 //!                 server.close_channel(channel)?;
 //!             }

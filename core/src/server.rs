@@ -8,8 +8,8 @@ use core::fmt;
 
 use crate::auth::Penalty;
 pub use crate::auth::server::{
-    Answers, Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, ProbeTicket, ServerAuth,
-    Verdict, VerifiedKey,
+    Answers, AuthDecision, AuthOutcome, AuthRejection, AuthResult, AuthTicket, Challenge, Credential,
+    ProbeTicket, ServerAuth, VerifiedKey,
 };
 use crate::auth::server::{Userauth, secret_of};
 use crate::auth::{Method, MethodSet, Told};
@@ -72,11 +72,11 @@ impl ServerConfig {
 }
 
 /// A server's connection.
-pub type ServerConnection = Connection<Server>;
+pub type ServerConnection = Connection<ServerSide>;
 
 /// The server's role in a [`Connection`].
 #[derive(Debug)]
-pub struct Server {
+pub struct ServerSide {
     auth: Userauth,
     /// What the application says that the source deserves.
     penalty: Option<Penalty>,
@@ -85,7 +85,7 @@ pub struct Server {
 /// What happens on a server's connection.
 pub type ServerEvent<'b> = Event<'b, ServerAuth<'b>>;
 
-impl Connection<Server> {
+impl Connection<ServerSide> {
     /// Starts a connection that was accepted. The identification line is in `tx` at once.
     pub fn new(config: Arc<ServerConfig>, seed: Seed, now: Time) -> Self {
         let mut transport = Transport::new(
@@ -101,7 +101,7 @@ impl Connection<Server> {
         let delay_secret = config.delay_secret.clone().unwrap_or_else(own);
         Connection {
             core: Machine::new(transport, config.window, now),
-            side: Server {
+            side: ServerSide {
                 auth: Userauth::new(config.methods, config.banner.clone(), delay_secret),
                 penalty: None,
             },
@@ -137,15 +137,15 @@ impl Connection<Server> {
     ///
     /// # Errors
     ///
-    /// `StaleTicket`. `VerdictMismatch`, `AnswerCount` or `InvalidText` if the verdict does not fit
+    /// `StaleTicket`. `DecisionMismatch`, `AnswerCount` or `InvalidText` if the decision does not fit
     /// the attempt or cannot be sent: the attempt is rejected then.
-    pub fn decide_auth(&mut self, ticket: AuthTicket, verdict: Verdict) -> Result<(), UsageError> {
-        let (number, word) = (ticket.number, Cow::Borrowed(&verdict));
-        self.core.note(&Call::DecideAuth { number, verdict: word });
+    pub fn decide_auth(&mut self, ticket: AuthTicket, decision: AuthDecision) -> Result<(), UsageError> {
+        let (number, word) = (ticket.number, Cow::Borrowed(&decision));
+        self.core.note(&Call::DecideAuth { number, decision: word });
         self.core.usable()?;
         let now = self.core.now;
         let mut open = self.core.transport.open().ok_or(UsageError::StaleTicket)?;
-        self.side.auth.decide(&mut open, now, &ticket, verdict)
+        self.side.auth.decide(&mut open, now, &ticket, decision)
     }
 
     /// The user name of the authentication in progress, then of the user who is in.
@@ -176,11 +176,11 @@ impl Connection<Server> {
     }
 }
 
-impl Side for Server {
+impl Side for ServerSide {
     type Auth<'b> = ServerAuth<'b>;
 }
 
-impl Logic for Server {
+impl Logic for ServerSide {
     fn keyed(&mut self, _core: &mut Machine) {}
 
     fn host_key(&mut self, _core: &mut Machine) -> Option<ServerAuth<'static>> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
 use konko_core::error::{Error, Fault};
-use konko_core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey, SignatureAlgorithm};
 use konko_core::transport::negotiate::{AlgorithmCategory, Algorithms, Policy};
 use konko_core::*;
 use konko_test::apps::{Host, Proof, Shell, all_methods, source_byte};
@@ -52,20 +52,20 @@ fn every_key_exchange_method_with_every_host_key_algorithm() {
     // Large groups are slow; they meet one host key each.
     let slow = [Kex::Group16Sha512, Kex::Group18Sha512, Kex::GroupExchangeSha256, Kex::GroupExchangeSha1];
     for kex in Kex::ALL {
-        for alg in SigAlg::all() {
-            if slow.contains(kex) && alg != SigAlg::ED25519 {
+        for algorithm in SignatureAlgorithm::all() {
+            if slow.contains(kex) && algorithm != SignatureAlgorithm::ED25519 {
                 continue;
             }
             let ours = config(Policy::LegacyDevice, |a| {
                 a.kex = vec![*kex];
-                a.host_key = vec![alg];
+                a.host_key = vec![algorithm];
             });
             let shell = Shell::new("exit 3");
             let mut pair = pair_of(ours, config(Policy::LegacyDevice, |_| {}), shell, Host::default());
             pair.drive_until("the exit", |p| p.client.app.seen.closed);
             assert_eq!(pair.client.app.seen.exit.as_deref(), Some("3"));
             let n = pair.client.conn.negotiated().unwrap();
-            assert_eq!((n.kex, n.host_key), (*kex, alg));
+            assert_eq!((n.kex, n.host_key), (*kex, algorithm));
             assert!(pair.client.conn.strict_kex());
             assert_eq!(pair.client.conn.session_id(), pair.server.conn.session_id());
         }
@@ -130,7 +130,7 @@ fn the_clients_preference_decides_and_policies_understand_each_other() {
         for theirs in Policy::ALL {
             let pair = echo(config(ours, |_| {}), config(theirs, |_| {}));
             let n = pair.client.conn.negotiated().unwrap();
-            assert_eq!((n.kex, n.host_key), (Kex::MlKem768X25519Sha256, SigAlg::ED25519));
+            assert_eq!((n.kex, n.host_key), (Kex::MlKem768X25519Sha256, SignatureAlgorithm::ED25519));
         }
     }
     let ours = config(Policy::Modern, |a| {
@@ -145,23 +145,26 @@ fn the_clients_preference_decides_and_policies_understand_each_other() {
 #[test]
 fn h05_known_host_keys_come_first_without_narrowing_the_list() {
     let ours = config(Policy::Modern, |a| {
-        a.prefer_host_keys(&[SigAlg::RSA_SHA256, SigAlg::RSA_SHA512]);
+        a.prefer_host_keys(&[SignatureAlgorithm::RSA_SHA256, SignatureAlgorithm::RSA_SHA512]);
     });
     assert_eq!(ours.algorithms.host_key.len(), Policy::Modern.algorithms(true).host_key.len());
     let pair = echo(ours, config(Policy::Modern, |_| {}));
-    assert_eq!(pair.client.conn.negotiated().unwrap().host_key, SigAlg::RSA_SHA512);
+    assert_eq!(pair.client.conn.negotiated().unwrap().host_key, SignatureAlgorithm::RSA_SHA512);
     assert_eq!(pair.client.conn.host_key(), Some(rsa().public()));
 }
 
 #[test]
 fn u07_user_keys_of_every_algorithm() {
     for key in host_keys() {
-        for alg in key.public().sig_algs() {
+        for algorithm in key.public().sig_algs() {
             for external in [false, true] {
-                let proof =
-                    if external { Proof::External(key.clone(), *alg) } else { Proof::Key(key.clone(), *alg) };
+                let proof = if external {
+                    Proof::External(key.clone(), *algorithm)
+                } else {
+                    Proof::Key(key.clone(), *algorithm)
+                };
                 let shell =
-                    Shell::new("exit 0").with_proofs([Proof::Probe(key.public().clone(), *alg), proof]);
+                    Shell::new("exit 0").with_proofs([Proof::Probe(key.public().clone(), *algorithm), proof]);
                 let host = Host { keys: vec![key.public().clone()], ..Host::default() };
                 let compat = config(Policy::Compat, |_| {});
                 let mut pair = pair_of(compat.clone(), compat, shell, host);
@@ -177,7 +180,7 @@ fn u06_a_failure_names_every_category_both_lists_and_the_policy_that_would_do() 
     let ours = config(Policy::Modern, |_| {});
     let theirs = config(Policy::LegacyDevice, |a| {
         a.kex = vec![Kex::Group14Sha1, Kex::Group1Sha1];
-        a.host_key = vec![SigAlg::RSA_SHA1];
+        a.host_key = vec![SignatureAlgorithm::RSA_SHA1];
         a.set_ciphers(&[Cipher::TripleDesCbc]);
         a.set_macs(&[Mac::HmacMd5]);
         a.set_compression(&[Compression::Zlib]);

@@ -4,8 +4,8 @@ use konko_core::Decision;
 use std::time::{Duration, Instant};
 
 use konko_core::error::TimerKind;
-use konko_core::keys::{KeyPair, KeyType, SigAlg};
-use konko_core::server::Verdict;
+use konko_core::keys::{KeyPair, KeyType, SignatureAlgorithm};
+use konko_core::server::AuthDecision;
 use konko_core::transport::negotiate::Policy;
 use konko_core::wire::Sink;
 use konko_core::{ServerConfig, UsageError};
@@ -61,7 +61,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     rig.run().expect(60);
     let mut rubbish = publickey("alice", true, "ssh-ed25519", &blob);
     rubbish.put_string(b"rubbish");
-    for request in [rig.peer.key_request("alice", &key, SigAlg::ED25519, &[7; 32]), rubbish] {
+    for request in [rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &[7; 32]), rubbish] {
         rig.send(&request);
         let ticket = rig.app.probe_tickets.pop().unwrap();
         rig.conn_server().decide_probe(ticket, Decision::Accept).unwrap();
@@ -72,7 +72,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     assert_eq!(rig.events_with("Auth(Signed") + rig.events_with("Authenticated"), 0);
     // The right one is asked about again, and only that answer lets in.
     let id = rig.peer.session_id.clone();
-    let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let request = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     rig.send(&request);
     let ticket = rig.app.probe_tickets.pop().unwrap();
     rig.conn_server().decide_probe(ticket, Decision::Accept).unwrap();
@@ -82,7 +82,7 @@ fn a7_a_yes_to_a_probe_lets_nobody_in() {
     assert!(rig.events.iter().any(|e| e.starts_with("Auth(Signed {") && e.contains(&shown)));
     assert!(rig.messages().is_empty(), "no answer yet");
     let ticket = rig.app.auth_tickets.pop().unwrap();
-    rig.conn_server().decide_auth(ticket, Verdict::Accept).unwrap();
+    rig.conn_server().decide_auth(ticket, AuthDecision::Accept).unwrap();
     rig.run().expect(52);
 }
 
@@ -92,7 +92,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
     let mut rig = server();
     rig.app.hold_probes = true;
     let id = rig.peer.session_id.clone();
-    let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let request = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     rig.send(&request);
     let held = rig.app.probe_tickets.pop().unwrap();
     rig.conn_server().decide_probe(held, Decision::Reject).unwrap();
@@ -103,7 +103,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
     let mut other = server();
     other.app.hold_probes = true;
     let id = other.peer.session_id.clone();
-    let request = other.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let request = other.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     other.send(&request);
     let stale = other.app.probe_tickets.pop().unwrap();
     assert_eq!(rig.conn_server().decide_probe(stale, Decision::Accept), Err(UsageError::StaleTicket));
@@ -113,23 +113,23 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
 #[test]
 fn a7_an_unknown_key_is_refused_alike_whether_its_signature_is_right_or_wrong() {
     for key in [key_of(KeyType::ED25519, 9), key_of(KeyType::ECDSA_NISTP384, 9), rsa_key()] {
-        let alg = key.public().sig_algs()[0];
+        let algorithm = key.public().sig_algs()[0];
         let mut rig = server();
         let id = rig.peer.session_id.clone();
-        let right = rig.peer.key_request("alice", &key, alg, &id);
+        let right = rig.peer.key_request("alice", &key, algorithm, &id);
         let mut wrong = right.clone();
         *wrong.last_mut().unwrap() ^= 1;
-        let probe = publickey("alice", false, alg.name(), &key.public().to_blob());
+        let probe = publickey("alice", false, algorithm.name(), &key.public().to_blob());
         let first = answer(&mut rig, &right);
         let mut failure = strings(51, &[METHODS]);
         failure.push(0);
         assert_eq!(first.0, failure);
         for request in [&wrong, &probe] {
-            assert_eq!(answer(&mut rig, request), first, "{alg}");
+            assert_eq!(answer(&mut rig, request), first, "{algorithm}");
         }
         // And as a known key with a wrong signature, when looking at it takes no time.
         rig.app.keys.push(key.public().clone());
-        assert_eq!(answer(&mut rig, &wrong), first, "{alg}");
+        assert_eq!(answer(&mut rig, &wrong), first, "{algorithm}");
     }
 }
 
@@ -174,7 +174,7 @@ fn a7_a_request_with_an_unknown_key_takes_two_milliseconds_at_most() {
     rsa.put_mpint(&[0xff, 0xff, 0xff, 0xff]);
     rsa.put_mpint(&[0xff; 2048]);
     let of = |kind| key_of(kind, 9).public().to_blob();
-    for (alg, blob, signature) in [
+    for (algorithm, blob, signature) in [
         ("rsa-sha2-512", rsa.clone(), 2048),
         ("rsa-sha2-256", rsa, 2048),
         ("ssh-ed25519", of(KeyType::ED25519), 64),
@@ -182,15 +182,15 @@ fn a7_a_request_with_an_unknown_key_takes_two_milliseconds_at_most() {
         ("ecdsa-sha2-nistp384", of(KeyType::ECDSA_NISTP384), 104),
         ("ecdsa-sha2-nistp521", of(KeyType::ECDSA_NISTP521), 140),
     ] {
-        requests.push((alg, publickey("alice", false, alg, &blob)));
+        requests.push((algorithm, publickey("alice", false, algorithm, &blob)));
         let mut inner = Vec::new();
-        inner.put_string(alg.as_bytes());
+        inner.put_string(algorithm.as_bytes());
         inner.put_string(&vec![0x7f; signature]);
-        let mut signed = publickey("alice", true, alg, &blob);
+        let mut signed = publickey("alice", true, algorithm, &blob);
         signed.put_string(&inner);
-        requests.push((alg, signed));
+        requests.push((algorithm, signed));
     }
-    for (alg, request) in &requests {
+    for (algorithm, request) in &requests {
         let mut rig = server();
         let mut took = Vec::new();
         for _ in 0..7 {
@@ -204,7 +204,7 @@ fn a7_a_request_with_an_unknown_key_takes_two_milliseconds_at_most() {
         }
         // The least: others use this machine too.
         let least = took.iter().min().unwrap();
-        assert!(*least <= Duration::from_millis(2), "{alg}: {took:?}");
+        assert!(*least <= Duration::from_millis(2), "{algorithm}: {took:?}");
     }
 }
 
@@ -221,7 +221,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
         rig.events[from..].iter().filter(|e| e.starts_with("Auth(Outcome(")).cloned().collect()
     };
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     let mut forged = signed.clone();
     *forged.last_mut().unwrap() ^= 1;
     let probe = publickey("alice", false, "ssh-ed25519", &key.public().to_blob());
@@ -252,7 +252,7 @@ fn c23_every_attempt_and_its_outcome_is_one_event() {
     answer(&mut rig, &probe);
     assert_eq!(outcome(&rig, 0).len(), 0);
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     answer(&mut rig, &signed);
     let last: Vec<_> = rig.events.iter().rev().take(2).collect();
     assert!(
@@ -286,14 +286,14 @@ fn a8_as20_however_long_a_decision_takes_the_answer_comes_at_a_power_of_two_of_t
                 "password" => Rig::password_request("alice", "wrong"),
                 "probe" => publickey("alice", false, "ssh-ed25519", &key.public().to_blob()),
                 "interactive" => kbdint.clone(),
-                _ => rig.peer.key_request("alice", &key, SigAlg::ED25519, &id),
+                _ => rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id),
             };
             let from = rig.now;
             rig.send(&request);
             rig.now = from + took;
             match (rig.app.probe_tickets.pop(), rig.app.auth_tickets.pop()) {
                 (Some(ticket), None) => rig.conn_server().decide_probe(ticket, Decision::Reject).unwrap(),
-                (None, Some(ticket)) => rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap(),
+                (None, Some(ticket)) => rig.conn_server().decide_auth(ticket, AuthDecision::Reject).unwrap(),
                 other => panic!("{what}: {other:?}"),
             }
             rig.poll();
@@ -330,7 +330,7 @@ fn a8_as20_polls_while_the_application_decides_change_nothing() {
             }
             rig.now = from + Duration::from_millis(took);
             let ticket = rig.app.auth_tickets.pop().unwrap();
-            rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap();
+            rig.conn_server().decide_auth(ticket, AuthDecision::Reject).unwrap();
             rig.wait(Duration::from_millis(0));
             while rig.peer.next().is_none() {
                 rig.now = rig.now + Duration::from_micros(10);

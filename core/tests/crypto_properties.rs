@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crypto_support::*;
 use konko_core::crypto::groups::{GROUP1, GROUP14, GROUP15, GROUP16, GROUP18};
 use konko_core::crypto::{DhGroup, Secret};
-use konko_core::keys::SigAlg;
+use konko_core::keys::SignatureAlgorithm;
 use num_bigint_dig::BigUint;
 use num_bigint_dig::prime::{probably_prime_lucas, probably_prime_miller_rabin};
 use proptest::prelude::*;
@@ -83,7 +83,7 @@ fn the_fixed_groups_are_safe_primes() {
 /// that leaves the top bits of P-521 nonces zero (CVE-2024-31497) gives the key away.
 #[test]
 fn t03_p521_nonces_use_all_their_bits() {
-    use konko_core::crypto::{Curve, Digest, HashAlg};
+    use konko_core::crypto::{Curve, Digest, HashAlgorithm};
     let order = "01fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffa
         51868783bf2f966b7fcc0148f709a5d03bb5c9b8899c47aebb6fb71e91386409";
     let n = int(&hex(order));
@@ -95,9 +95,9 @@ fn t03_p521_nonces_use_all_their_bits() {
     let mut ones = [0u32; 16];
     for i in 0..signatures {
         let message = i.to_be_bytes();
-        let signature = signer.sign(Some(HashAlg::Sha512), &message, &mut rng(2)).unwrap();
+        let signature = signer.sign(Some(HashAlgorithm::Sha512), &message, &mut rng(2)).unwrap();
         let (r, s) = (int(&signature[..66]), int(&signature[66..]));
-        let h = int(Digest::of(p, HashAlg::Sha512, &[&message]).as_bytes());
+        let h = int(Digest::of(p, HashAlgorithm::Sha512, &[&message]).as_bytes());
         let inverse = s.modpow(&(&n - BigUint::from(2u8)), &n);
         let k = (h + r * int(secret.expose())) * inverse % &n;
         for (bit, count) in ones.iter_mut().enumerate() {
@@ -149,7 +149,7 @@ proptest! {
     /// Nothing a peer can put into a key or signature makes verification panic.
     #[test]
     fn verification_of_arbitrary_numbers_refuses(
-        alg in prop::sample::select(SigAlg::all().collect::<Vec<_>>()),
+        algorithm in prop::sample::select(SignatureAlgorithm::all().collect::<Vec<_>>()),
         e in prop::collection::vec(any::<u8>(), 0..6),
         n in prop::collection::vec(any::<u8>(), 0..300),
         point in prop::collection::vec(any::<u8>(), 0..140),
@@ -165,7 +165,7 @@ proptest! {
                 ecdsa(Curve::P521, &point),
                 ed25519(&key),
             ] {
-                prop_assert!(verify(p, alg, &key, b"message", &signature).is_err());
+                prop_assert!(verify(p, algorithm, &key, b"message", &signature).is_err());
             }
         }
     }

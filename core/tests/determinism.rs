@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
-use konko_core::client::{AuthMethod, Password};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind, WindowConfig};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::crypto::{Cipher, Compression, Mac};
-use konko_core::server::Verdict;
+use konko_core::server::AuthDecision;
 use konko_core::*;
 
 use konko_test::apps::{Host, Proof, Shell, all_methods};
@@ -50,7 +50,7 @@ struct Echo {
 fn serve(conn: &mut ServerConnection, app: &mut Echo, event: ServerEvent<'_>) {
     match event {
         ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-            conn.decide_auth(ticket, Verdict::Accept).unwrap()
+            conn.decide_auth(ticket, AuthDecision::Accept).unwrap()
         }
         ServerEvent::Open { ticket, .. } => {
             app.channel = Some(conn.accept_channel(ticket).unwrap());
@@ -70,7 +70,7 @@ fn serve(conn: &mut ServerConnection, app: &mut Echo, event: ServerEvent<'_>) {
     }
     if let Some(id) = app.channel {
         while !app.held.is_empty() {
-            let n = conn.write(id, Stream::Data, app.held.as_slices().0).unwrap_or(0);
+            let n = conn.write(id, DataStream::Data, app.held.as_slices().0).unwrap_or(0);
             app.held.drain(..n);
             if n == 0 {
                 break;
@@ -156,7 +156,7 @@ fn record_client(client: &ClientConfig, server: &Arc<ServerConfig>) -> Vec<(Time
             match event {
                 ClientEvent::Auth(ClientAuth::HostKey(t)) => c.decide_host_key(t, Decision::Accept).unwrap(),
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                    c.authenticate("u", AuthMethod::Password(&Password::new("p"))).unwrap();
+                    c.authenticate("u", AuthRequest::Password(&Password::new("p"))).unwrap();
                 }
                 ClientEvent::Authenticated { .. } => id = Some(c.open(OpenKind::Session).unwrap()),
                 ClientEvent::Opened(id) => {
@@ -173,7 +173,7 @@ fn record_client(client: &ClientConfig, server: &Arc<ServerConfig>) -> Vec<(Time
             if out < TOTAL {
                 let before = out;
                 let piece = [out as u8; 3000];
-                out += c.write(id, Stream::Data, &piece[..piece.len().min(TOTAL - out)]).unwrap();
+                out += c.write(id, DataStream::Data, &piece[..piece.len().min(TOTAL - out)]).unwrap();
                 if before < TOTAL / 2 && out >= TOTAL / 2 {
                     c.rekey().unwrap();
                 }
@@ -306,12 +306,12 @@ struct Many {
 
 const CHANNELS: usize = 4;
 
-impl App<client::Client> for Many {
+impl App<client::ClientSide> for Many {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(t)) => conn.decide_host_key(t, Decision::Accept).unwrap(),
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
+                conn.authenticate("alice", AuthRequest::Password(&Password::new("wonderland"))).unwrap();
             }
             ClientEvent::Authenticated { .. } => {
                 for _ in 0..CHANNELS {
@@ -350,7 +350,7 @@ impl Many {
             order /= 4;
             let echo = ChannelRequest::Exec(wire::SshStr::new(b"echo"));
             conn.request(self.ids[i], echo, WantReply::Yes).unwrap();
-            assert_eq!(conn.write(self.ids[i], Stream::Data, &[i as u8; 500]).unwrap(), 500);
+            assert_eq!(conn.write(self.ids[i], DataStream::Data, &[i as u8; 500]).unwrap(), 500);
             conn.send_eof(self.ids[i]).unwrap();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind, WindowConfig};
 use konko_core::error::Error;
 use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::Role;
@@ -32,7 +32,7 @@ macro_rules! pump {
         if let Some(id) = $self.id {
             while $self.sent < $self.to_send {
                 let want = ($self.to_send - $self.sent).min(32768) as usize;
-                let Some(mut slot) = $conn.slot(id, Stream::Data, want).unwrap() else { break };
+                let Some(mut slot) = $conn.slot(id, DataStream::Data, want).unwrap() else { break };
                 let n = slot.bytes().len();
                 slot.commit(n);
                 $self.sent += n as u64;
@@ -41,7 +41,7 @@ macro_rules! pump {
     };
 }
 
-impl App<client::Client> for Bulk {
+impl App<client::ClientSide> for Bulk {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
@@ -49,7 +49,7 @@ impl App<client::Client> for Bulk {
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("x");
-                conn.authenticate("x", client::AuthMethod::Password(&password)).unwrap();
+                conn.authenticate("x", client::AuthRequest::Password(&password)).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(id) => self.id = Some(id),
@@ -66,11 +66,11 @@ impl App<client::Client> for Bulk {
     }
 }
 
-impl App<server::Server> for Bulk {
+impl App<server::ServerSide> for Bulk {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                conn.decide_auth(ticket, server::Verdict::Accept).unwrap()
+                conn.decide_auth(ticket, server::AuthDecision::Accept).unwrap()
             }
             ServerEvent::Open { ticket, .. } => self.id = Some(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(id, ChannelEvent::Data { data, .. }) => {
@@ -192,7 +192,7 @@ fn machine(role: Role) -> Rig {
 }
 
 fn write(rig: &mut Rig, id: ChannelId, data: &[u8]) -> usize {
-    let n = rig.conn().write(id, Stream::Data, data).unwrap();
+    let n = rig.conn().write(id, DataStream::Data, data).unwrap();
     rig.run();
     n
 }
@@ -275,7 +275,7 @@ struct Two {
     echoed: usize,
 }
 
-impl App<client::Client> for Two {
+impl App<client::ClientSide> for Two {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
@@ -283,7 +283,7 @@ impl App<client::Client> for Two {
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("wonderland");
-                conn.authenticate("alice", client::AuthMethod::Password(&password)).unwrap();
+                conn.authenticate("alice", client::AuthRequest::Password(&password)).unwrap();
             }
             ClientEvent::Authenticated { .. } => {
                 self.a = Some(conn.open(OpenKind::Session).unwrap());
@@ -310,7 +310,7 @@ impl App<client::Client> for Two {
     fn idle(&mut self, conn: &mut ClientConnection) {
         if self.ready && self.sent < self.total {
             let chunk = vec![7; (self.total - self.sent).min(1 << 18)];
-            self.sent += conn.write(self.b.unwrap(), Stream::Data, &chunk).unwrap();
+            self.sent += conn.write(self.b.unwrap(), DataStream::Data, &chunk).unwrap();
         }
     }
 }
@@ -321,7 +321,7 @@ fn u12_a_peer_that_never_reads_costs_the_window_and_no_more() {
     let (id, _) = rig.opened(3, u32::MAX, 1 << 15);
     let mut taken = 0;
     loop {
-        let n = rig.conn_server().write(id, Stream::Data, &[0; 1 << 16]).unwrap();
+        let n = rig.conn_server().write(id, DataStream::Data, &[0; 1 << 16]).unwrap();
         taken += n;
         if n == 0 {
             break;

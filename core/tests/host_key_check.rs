@@ -33,13 +33,13 @@ fn check(host: &str, unknown: Unknown, tolerate_changed: bool, known: KnownHosts
 }
 
 /// A decision in a word.
-fn word(decision: &Decision) -> &'static str {
+fn word(decision: &Checked) -> &'static str {
     match decision {
-        Decision::Settled(Settled::Accept { remember: Some(_), .. }) => "remember",
-        Decision::Settled(Settled::Accept { .. }) => "accept",
-        Decision::Settled(Settled::Tolerate(_)) => "tolerate",
-        Decision::Settled(Settled::Refuse(_)) => "refuse",
-        Decision::Ask(_) => "ask",
+        Checked::Settled(Settled::Accept { remember: Some(_), .. }) => "remember",
+        Checked::Settled(Settled::Accept { .. }) => "accept",
+        Checked::Settled(Settled::Tolerate(_)) => "tolerate",
+        Checked::Settled(Settled::Reject(_)) => "refuse",
+        Checked::Ask(_) => "ask",
     }
 }
 
@@ -47,7 +47,7 @@ fn word(decision: &Decision) -> &'static str {
 fn every_verdict_under_every_rule() {
     let shown = key(KeyType::ED25519, 1);
     let rules = [
-        (Unknown::Refuse, false),
+        (Unknown::Reject, false),
         (Unknown::AcceptNew, false),
         (Unknown::Ask, false),
         // StrictHostKeyChecking no.
@@ -78,17 +78,17 @@ fn a_person_answers_and_is_told_what_is_known() {
     let shown = key(KeyType::ED25519, 1);
     let check = check("othertype", Unknown::Ask, false, files(&shown));
     let ask = || match check.decide(&shown) {
-        Decision::Ask(question) => question,
-        Decision::Settled(settled) => panic!("{settled:?}"),
+        Checked::Ask(question) => question,
+        Checked::Settled(settled) => panic!("{settled:?}"),
     };
     assert_eq!((ask().other().len(), ask().elsewhere()[0].line, ask().name()), (1, 1, "othertype"));
     for (answer, expected) in
-        [(Answer::Once, "accept"), (Answer::Remember, "remember"), (Answer::Refuse, "refuse")]
+        [(Answer::Once, "accept"), (Answer::Remember, "remember"), (Answer::Reject, "refuse")]
     {
         let settled = ask().answer(answer);
-        assert_eq!(word(&Decision::Settled(settled)), expected);
+        assert_eq!(word(&Checked::Settled(settled)), expected);
     }
-    let Settled::Refuse(problem) = ask().answer(Answer::Refuse) else { panic!() };
+    let Settled::Reject(problem) = ask().answer(Answer::Reject) else { panic!() };
     assert!(problem.asked && problem.to_string().contains("a type that is not known for it"), "{problem}");
 }
 
@@ -101,7 +101,7 @@ fn what_is_remembered_is_known_the_next_time() {
         checking.user_files = [&b"first\xff"[..], b"second"].map(Vec::from).into();
         let trust = Trust::KnownHosts(checking);
         let first = HostKeyCheck::new("Example.ORG", 2222, trust.clone(), Arc::default());
-        let Decision::Settled(Settled::Accept { remember: Some(new), .. }) = first.decide(&shown) else {
+        let Checked::Settled(Settled::Accept { remember: Some(new), .. }) = first.decide(&shown) else {
             panic!()
         };
         assert_eq!(
@@ -120,11 +120,11 @@ fn what_is_remembered_is_known_the_next_time() {
 #[test]
 fn a_pinned_key_is_the_only_one() {
     let (right, wrong) = (key(KeyType::ED25519, 1), key(KeyType::ED25519, 2));
-    let fingerprint = right.fingerprint(konko_core::crypto::HashAlg::Sha256).to_string();
+    let fingerprint = right.fingerprint(konko_core::crypto::HashAlgorithm::Sha256).to_string();
     for pin in [Pin::Key(right.clone()), Pin::Fingerprint(fingerprint)] {
         let check = HostKeyCheck::new("any", 22, Trust::Pinned(vec![pin]), Arc::default());
         assert_eq!(word(&check.decide(&right)), "accept");
-        let Decision::Settled(Settled::Refuse(problem)) = check.decide(&wrong) else { panic!() };
+        let Checked::Settled(Settled::Reject(problem)) = check.decide(&wrong) else { panic!() };
         assert!(problem.to_string().contains("not the pinned one"), "{problem}");
     }
 }
@@ -133,7 +133,7 @@ fn a_pinned_key_is_the_only_one() {
 fn damaged_lines_are_a_few_words() {
     let text = "nonsense\n".repeat(9);
     let known = KnownHosts::parse("known_hosts", text.as_bytes()).unwrap();
-    let warnings = check("host", Unknown::Refuse, false, known).warnings();
+    let warnings = check("host", Unknown::Reject, false, known).warnings();
     assert_eq!(warnings.len(), 4);
     assert!(warnings[3].starts_with("6 more lines"), "{warnings:?}");
 }
@@ -151,7 +151,7 @@ fn what_is_appended_is_a_line_of_its_own_in_a_file_that_can_be_read_again() {
     let new = |host: &str| {
         let trust = Trust::KnownHosts(accept_new(b"file"));
         match HostKeyCheck::new(host, 22, trust, Arc::default()).decide(&shown) {
-            Decision::Settled(Settled::Accept { remember: Some(new), .. }) => new,
+            Checked::Settled(Settled::Accept { remember: Some(new), .. }) => new,
             other => panic!("{other:?}"),
         }
     };
@@ -226,7 +226,7 @@ fn a4_files_are_asked_for_and_one_without_an_answer_refuses() {
         let check = HostKeyCheck::new("host", 22, trust.clone(), Arc::new(reading.finish()));
         let decision = check.decide(&shown);
         assert_eq!(word(&decision), expected, "{case}");
-        if let Decision::Settled(Settled::Refuse(problem)) = decision {
+        if let Checked::Settled(Settled::Reject(problem)) = decision {
             let text = problem.to_string();
             assert!(names.iter().any(|name| text.contains(name)) && !text.contains('\x1b'), "{text}");
             assert_eq!(problem.file.as_deref(), Some(&b"/home/\xff/.ssh/known_hosts"[..]));

@@ -5,8 +5,8 @@ mod property;
 #[path = "known_hosts/damaged.rs"]
 mod damaged;
 
-use konko_core::hosts::{Hints, KnownHosts, Problem, Verdict, canonical, learn_line};
-use konko_core::keys::{PublicKey, SigAlg};
+use konko_core::hosts::{Hints, HostKeyStatus, KnownHosts, Problem, canonical, learn_line};
+use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::text::BadLine;
 use proptest::prelude::*;
 
@@ -28,16 +28,16 @@ fn hosts(file: &str) -> KnownHosts {
 }
 
 /// The verdict in one word and the line it names.
-fn short(verdict: &Verdict) -> String {
+fn short(verdict: &HostKeyStatus) -> String {
     match verdict {
-        Verdict::Match { at } => format!("match {at}"),
-        Verdict::Revoked { at } => format!("revoked {at}"),
-        Verdict::Unreadable { what } => {
+        HostKeyStatus::Match { at } => format!("match {at}"),
+        HostKeyStatus::Revoked { at } => format!("revoked {at}"),
+        HostKeyStatus::Unreadable { what } => {
             format!("unreadable {}", what.to_string().split(": ").next().unwrap())
         }
-        Verdict::Changed { known } => format!("changed {}", known[0].at),
-        Verdict::OtherTypeKnown { known } => format!("other {}", known[0].at),
-        Verdict::Unknown(_) => "unknown".into(),
+        HostKeyStatus::Changed { known } => format!("changed {}", known[0].at),
+        HostKeyStatus::OtherTypeKnown { known } => format!("other {}", known[0].at),
+        HostKeyStatus::Unknown(_) => "unknown".into(),
     }
 }
 
@@ -69,14 +69,14 @@ fn u35_finds_the_lines_that_ssh_keygen_finds() {
         let mut lines: Vec<u32> = names
             .iter()
             .flat_map(|name| match known.lookup(host, port, None, &key(name)) {
-                Verdict::Match { at } | Verdict::Revoked { at } => vec![at.line],
-                Verdict::Changed { known } | Verdict::OtherTypeKnown { known } => {
+                HostKeyStatus::Match { at } | HostKeyStatus::Revoked { at } => vec![at.line],
+                HostKeyStatus::Changed { known } | HostKeyStatus::OtherTypeKnown { known } => {
                     known.iter().map(|k| k.at.line).collect()
                 }
-                Verdict::Unreadable { what } => {
+                HostKeyStatus::Unreadable { what } => {
                     Some(what.at.line).filter(|line| *line > 0).into_iter().collect()
                 }
-                Verdict::Unknown(hints) => hints.authorities.iter().map(|at| at.line).collect(),
+                HostKeyStatus::Unknown(hints) => hints.authorities.iter().map(|at| at.line).collect(),
             })
             .collect();
         lines.sort_unstable();
@@ -131,9 +131,9 @@ fn h08_spellings_of_a_host() {
 fn a_port_other_than_22_has_its_own_entries() {
     let file = format!("h {}\n[p]:2222 {}\n", text("ed25519"), text("ed25519"));
     let lookup = |host, port| hosts(&file).lookup(host, port, None, &key("ed25519"));
-    let Verdict::Unknown(Hints { without_port: Some(at), .. }) = lookup("h", 2222) else { panic!() };
+    let HostKeyStatus::Unknown(Hints { without_port: Some(at), .. }) = lookup("h", 2222) else { panic!() };
     assert_eq!(at.line, 1);
-    assert_eq!(lookup("p", 22), Verdict::Unknown(Hints::default()));
+    assert_eq!(lookup("p", 22), HostKeyStatus::Unknown(Hints::default()));
     assert_eq!(short(&lookup("p", 2222)), "match kh:2");
 }
 
@@ -147,10 +147,10 @@ fn u08_h04_the_verdict_is_about_types() {
     assert_eq!(verdict(&file, "h", 22, "ecdsa384"), "other kh:1", "a curve is a type");
     assert_eq!(verdict(&file, "r", 22, "rsa1024"), "changed kh:3");
     assert_eq!(verdict(&file, "n", 22, "rsa"), "unknown");
-    let Verdict::Changed { known } = hosts(&file).lookup("h", 22, None, &key("enc-aes256-ctr")) else {
+    let HostKeyStatus::Changed { known } = hosts(&file).lookup("h", 22, None, &key("enc-aes256-ctr")) else {
         panic!()
     };
-    let expected = key("ed25519").fingerprint(konko_core::crypto::HashAlg::Sha256);
+    let expected = key("ed25519").fingerprint(konko_core::crypto::HashAlgorithm::Sha256);
     assert_eq!((known.len(), known[0].fingerprint), (1, Some(expected)));
     let two = format!("{file}h {}\n", text("enc-aes256-ctr"));
     assert_eq!(
@@ -171,8 +171,8 @@ fn u08_known_types_come_first() {
         text("rsa")
     );
     let known = hosts(&file);
-    let rsa = [SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1];
-    assert_eq!(known.known_algorithms("H", 22), [&[SigAlg::ECDSA_NISTP384][..], &rsa].concat());
+    let rsa = [SignatureAlgorithm::RSA_SHA512, SignatureAlgorithm::RSA_SHA256, SignatureAlgorithm::RSA_SHA1];
+    assert_eq!(known.known_algorithms("H", 22), [&[SignatureAlgorithm::ECDSA_NISTP384][..], &rsa].concat());
     assert_eq!(known.known_algorithms("a.w", 22), rsa);
     assert_eq!(known.known_algorithms("x.w", 22), []);
     assert_eq!(known.known_algorithms("h", 2222), []);
@@ -197,7 +197,9 @@ fn h06_a_revoked_key_is_revoked_wherever_it_also_stands() {
 #[test]
 fn an_authority_accepts_nothing_yet_and_is_reported() {
     let file = format!("@cert-authority *.ca {}\n", text("ed25519"));
-    let Verdict::Unknown(hints) = hosts(&file).lookup("a.ca", 22, None, &key("ed25519")) else { panic!() };
+    let HostKeyStatus::Unknown(hints) = hosts(&file).lookup("a.ca", 22, None, &key("ed25519")) else {
+        panic!()
+    };
     assert_eq!(hints.authorities.len(), 1);
 }
 
@@ -222,7 +224,7 @@ fn h11_declared_type_must_be_the_blobs() {
         let known = hosts(&format!("h {declared} {blob}\n"));
         // Unknown, and not as new as a host without any line.
         assert_eq!(verdict(&format!("h {declared} {blob}\n"), "h", 22, "ed25519"), "unknown");
-        let Verdict::Unknown(hints) = known.lookup("h", 22, None, &key("ed25519")) else { panic!() };
+        let HostKeyStatus::Unknown(hints) = known.lookup("h", 22, None, &key("ed25519")) else { panic!() };
         assert_eq!(hints.unreadable.len(), 1);
         assert_eq!(known.warnings()[0].problem.what, Problem::TypeMismatch, "{declared}");
     }
@@ -274,7 +276,7 @@ fn h13_damaged_lines_are_skipped_and_reported() {
     }
     // An unreadable or unknown key for the host is no reason to take it for a new one.
     let file = format!("h {}\ni ssh-dss AAAAB3NzaC1kc3MAAACB\n", &k[..k.len() - 4]);
-    let Verdict::Unknown(hints) = hosts(&file).lookup("h", 22, None, &key("ed25519")) else { panic!() };
+    let HostKeyStatus::Unknown(hints) = hosts(&file).lookup("h", 22, None, &key("ed25519")) else { panic!() };
     assert_eq!(hints.unreadable.len(), 1);
     assert_eq!(verdict(&file, "i", 22, "ed25519"), "other kh:2");
 }
@@ -581,7 +583,7 @@ proptest! {
         let file = [&before[..], b"\n", first.as_bytes(), &line].concat();
         let hosts = KnownHosts::parse("kh", &file).unwrap();
         let verdict = hosts.lookup("h", 22, None, &key("ed25519"));
-        prop_assert!(matches!(verdict, Verdict::Revoked { .. } | Verdict::Unreadable { .. }), "{:?}", verdict);
+        prop_assert!(matches!(verdict, HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. }), "{:?}", verdict);
         // A damaged key: what cannot be read may be this one. (A key that is another one is another one.)
         let mut line = format!("@revoked h {}", k.trim_end()).into_bytes();
         if let Some((at, byte)) = changed {
@@ -593,7 +595,7 @@ proptest! {
         }
         let hosts = KnownHosts::parse("kh", &line).unwrap();
         let verdict = hosts.lookup("h", 22, None, &key("ed25519"));
-        prop_assert!(matches!(verdict, Verdict::Revoked { .. } | Verdict::Unreadable { .. }), "{:?}", verdict);
+        prop_assert!(matches!(verdict, HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. }), "{:?}", verdict);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The table of what is legal when: its page, and what holds in every one of its cells.
 
 use konko_core::msg::{self, Category, SentBy};
-use konko_core::transport::legal::{State, Verdict, judge, markdown};
+use konko_core::transport::legal::{Legality, State, judge, markdown};
 use konko_core::transport::negotiate::Role;
 
 const ROLES: [Role; 2] = [Role::Client, Role::Server];
@@ -14,7 +14,7 @@ struct Cell {
     strict: bool,
     number: u8,
     category: Option<Category>,
-    verdict: Verdict,
+    verdict: Legality,
 }
 
 impl Cell {
@@ -80,7 +80,7 @@ fn unknown_messages_of_a_class_are_judged_alike() {
 
 #[test]
 fn v24_disconnect_is_handled_everywhere() {
-    each(|c| !c.is(Category::Disconnect) || c.verdict == Verdict::Handle);
+    each(|c| !c.is(Category::Disconnect) || c.verdict == Legality::Handle);
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn a_message_from_the_wrong_role_is_refused_everywhere() {
             Some(SentBy::Server) => c.role == Role::Server,
             _ => false,
         };
-        !wrong || c.verdict == Verdict::Refuse
+        !wrong || c.verdict == Legality::Reject
     });
 }
 
@@ -106,7 +106,7 @@ fn nothing_but_the_exchange_is_legal_in_a_strict_first_exchange() {
             State::FirstNewKeys => Category::NewKeys,
             _ => return true,
         };
-        c.verdict == Verdict::Refuse || (c.is(expected) && c.verdict == Verdict::Handle)
+        c.verdict == Legality::Reject || (c.is(expected) && c.verdict == Legality::Handle)
     });
 }
 
@@ -114,24 +114,24 @@ fn nothing_but_the_exchange_is_legal_in_a_strict_first_exchange() {
 fn strict_changes_the_first_exchange_only_and_only_refuses_more() {
     each(|c| {
         let lenient = judge(c.state, c.role, false, c.number);
-        c.verdict == lenient || (FIRST.contains(&c.state) && c.verdict == Verdict::Refuse)
+        c.verdict == lenient || (FIRST.contains(&c.state) && c.verdict == Legality::Reject)
     });
 }
 
 /// RFC 4253 §7.1: whoever has sent KEXINIT sends nothing of the layers above before NEWKEYS.
 #[test]
 fn k26_nothing_of_the_layers_above_is_legal_inside_an_exchange() {
-    use Category::{Auth, AuthMethod, Connection, ExtInfo, Ping, Service};
+    use Category::{Auth, AuthRequest, Connection, ExtInfo, Ping, Service};
     each(|c| {
-        let above = [Service, ExtInfo, Auth, AuthMethod, Connection, Ping];
-        !c.exchanging() || !above.iter().any(|a| c.is(*a)) || c.verdict == Verdict::Refuse
+        let above = [Service, ExtInfo, Auth, AuthRequest, Connection, Ping];
+        !c.exchanging() || !above.iter().any(|a| c.is(*a)) || c.verdict == Legality::Reject
     });
 }
 
 #[test]
 fn an_exchange_goes_step_by_step() {
     each(|c| {
-        let handled = c.verdict == Verdict::Handle;
+        let handled = c.verdict == Legality::Handle;
         let Some(category) = c.category.filter(|_| handled) else { return true };
         match category {
             Category::KexMethod => matches!(c.state, State::FirstMethod | State::RekeyMethod),
@@ -147,7 +147,7 @@ fn an_exchange_goes_step_by_step() {
     });
     for role in ROLES {
         for state in [State::FirstInit, State::Connected] {
-            assert_eq!(judge(state, role, false, 20), Verdict::Handle, "KEXINIT");
+            assert_eq!(judge(state, role, false, 20), Legality::Handle, "KEXINIT");
         }
     }
 }
@@ -157,16 +157,16 @@ fn an_exchange_goes_step_by_step() {
 fn the_connection_layer_is_closed_before_authentication() {
     each(|c| {
         let connection = (80..=127).contains(&c.number);
-        !connection || c.state == State::Connected || c.verdict == Verdict::Refuse
+        !connection || c.state == State::Connected || c.verdict == Legality::Reject
     });
-    each(|c| !c.is(Category::Connection) || c.state != State::Connected || c.verdict == Verdict::Handle);
+    each(|c| !c.is(Category::Connection) || c.state != State::Connected || c.verdict == Legality::Handle);
 }
 
 #[test]
 fn authentication_messages_are_handled_in_authentication_only() {
     each(|c| {
-        let auth = c.is(Category::Auth) || c.is(Category::AuthMethod);
-        !auth || c.state == State::Auth || c.verdict != Verdict::Handle
+        let auth = c.is(Category::Auth) || c.is(Category::AuthRequest);
+        !auth || c.state == State::Auth || c.verdict != Legality::Handle
     });
 }
 
@@ -174,13 +174,13 @@ fn authentication_messages_are_handled_in_authentication_only() {
 #[test]
 fn c7_nothing_is_heard_of_authentication_once_the_user_is_in() {
     each(|c| {
-        let auth = c.is(Category::Auth) || c.is(Category::AuthMethod);
+        let auth = c.is(Category::Auth) || c.is(Category::AuthRequest);
         let own = msg::info(c.number).is_some_and(|info| match info.from {
             SentBy::Client => c.role == Role::Client,
             SentBy::Server => c.role == Role::Server,
             _ => false,
         });
-        let expected = if own { Verdict::Refuse } else { Verdict::Ignore };
+        let expected = if own { Legality::Reject } else { Legality::Ignore };
         !auth || c.state != State::Connected || c.verdict == expected
     });
 }
@@ -190,7 +190,7 @@ fn c7_nothing_is_heard_of_authentication_once_the_user_is_in() {
 fn fillers_are_never_handled_and_refused_under_strict_only() {
     each(|c| {
         let refused = c.strict && matches!(c.state, State::FirstMethod | State::FirstNewKeys);
-        !c.is(Category::Filler) || c.verdict == if refused { Verdict::Refuse } else { Verdict::Ignore }
+        !c.is(Category::Filler) || c.verdict == if refused { Legality::Reject } else { Legality::Ignore }
     });
 }
 
@@ -199,7 +199,7 @@ fn fillers_are_never_handled_and_refused_under_strict_only() {
 fn unimplemented_answers_unknown_messages_outside_the_first_exchange() {
     const FIRST: [State; 3] = [State::FirstInit, State::FirstMethod, State::FirstNewKeys];
     each(|c| match c.verdict {
-        Verdict::Unimplemented => c.category.is_none() && !FIRST.contains(&c.state),
+        Legality::Unimplemented => c.category.is_none() && !FIRST.contains(&c.state),
         _ => c.category.is_some() || FIRST.contains(&c.state) || matches!(c.number, 0 | 80..=127),
     });
 }

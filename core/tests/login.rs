@@ -5,7 +5,7 @@ use std::sync::Arc;
 use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
 use konko_core::keys::{KeyError, KeyPair, KeyType};
-use konko_core::login::{Answer, Asked, AuthFailure, LoggedIn, Login, Outcome, Question, Way};
+use konko_core::login::{Answer, Asked, AuthFailure, LoggedIn, Login, LoginMethod, Outcome, Question};
 use konko_core::*;
 use konko_test::apps::Host;
 use konko_test::{App, Pair, host_key, key_of, transport_config};
@@ -42,7 +42,7 @@ fn word(question: &Question) -> &'static str {
     }
 }
 
-impl App<client::Client> for Person {
+impl App<client::ClientSide> for Person {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         if let Some(event) = self.login.event(conn, event) {
             if let ClientEvent::Auth(ClientAuth::HostKey(ticket)) = event {
@@ -105,7 +105,7 @@ fn knows(key: &KeyPair) -> Host {
 #[test]
 fn a_key_that_is_here_needs_no_question() {
     let key = key_of(KeyType::ED25519, 3);
-    let login = Login::new("alice", [Way::Key(key.clone()), Way::Password { tries: 3 }]);
+    let login = Login::new("alice", [LoginMethod::Key(key.clone()), LoginMethod::Password { tries: 3 }]);
     let (result, asked) = log_in(&ALL, Person::new(login, |_| panic!("nobody is asked")), knows(&key));
     let done = result.unwrap();
     assert_eq!((done.method, done.trivial, asked.len()), (Method::PublicKey, false, 0));
@@ -115,11 +115,13 @@ fn a_key_that_is_here_needs_no_question() {
 #[test]
 fn a_signature_is_made_elsewhere_and_comes_late() {
     let key = key_of(KeyType::ED25519, 3);
-    let login = Login::new("alice", [Way::Key(key.clone())]).sign_elsewhere();
+    let login = Login::new("alice", [LoginMethod::Key(key.clone())]).sign_elsewhere();
     let mut person = Person::new(login, |question| {
-        let Question::Sign { pair: Some(here), alg, message, .. } = question else { panic!("{question:?}") };
+        let Question::Sign { pair: Some(here), algorithm, message, .. } = question else {
+            panic!("{question:?}")
+        };
         let rng = &mut Rng::from_seed(&Seed::new([9; 32]));
-        Answer::Signature(here.sign(*alg, message, rng).unwrap())
+        Answer::Signature(here.sign(*algorithm, message, rng).unwrap())
     });
     person.slow = true;
     let (result, asked) = log_in(&ALL, person, knows(&key));
@@ -129,7 +131,7 @@ fn a_signature_is_made_elsewhere_and_comes_late() {
 
 #[test]
 fn nobody_is_asked_for_what_the_server_does_not_take() {
-    let ways = [Way::Password { tries: 3 }, Way::Interactive { tries: 3 }];
+    let ways = [LoginMethod::Password { tries: 3 }, LoginMethod::Interactive { tries: 3 }];
     let person = Person::new(Login::new("alice", ways), |_| panic!("nobody is asked"));
     let (result, _) = log_in(&[Method::PublicKey], person, Host::default());
     let failure = result.unwrap_err();
@@ -144,7 +146,7 @@ fn nobody_is_asked_for_what_the_server_does_not_take() {
 #[test]
 fn a_person_types_until_it_is_right_and_no_longer() {
     let mut typed = ["wrong", "wonderland", "never"].into_iter();
-    let login = Login::new("alice", [Way::Password { tries: 3 }]);
+    let login = Login::new("alice", [LoginMethod::Password { tries: 3 }]);
     let (result, asked) =
         log_in(&ALL, Person::new(login, move |_| secret(typed.next().unwrap())), Host::default());
     assert_eq!(asked, ["password", "password"]);
@@ -155,7 +157,11 @@ fn a_person_types_until_it_is_right_and_no_longer() {
 #[test]
 fn a_chain_of_key_and_answers_goes_on_after_a_partial_success() {
     let key = key_of(KeyType::ED25519, 3);
-    let ways = [Way::Key(key.clone()), Way::Password { tries: 3 }, Way::Interactive { tries: 1 }];
+    let ways = [
+        LoginMethod::Key(key.clone()),
+        LoginMethod::Password { tries: 3 },
+        LoginMethod::Interactive { tries: 1 },
+    ];
     let person = Person::new(Login::new("alice", ways), |question| match question {
         Question::Prompts(asked) => {
             assert_eq!(asked.questions[1].prompt, "Number? ");
@@ -175,21 +181,23 @@ fn a_chain_of_key_and_answers_goes_on_after_a_partial_success() {
 
 #[test]
 fn c8_an_expired_password_is_changed_on_the_way_and_the_lines_of_the_text_stay_lines() {
-    let person = Person::new(Login::new("alice", [Way::Password { tries: 3 }]), |question| match question {
-        Question::NewPassword { text } => {
-            assert_eq!(text, "too\told:\r\n\\x1b[1mchange it");
-            secret("fresh")
-        }
-        _ => secret("wonderland"),
-    });
+    let person =
+        Person::new(Login::new("alice", [LoginMethod::Password { tries: 3 }]), |question| match question {
+            Question::NewPassword { text } => {
+                assert_eq!(text, "too\told:\r\n\\x1b[1mchange it");
+                secret("fresh")
+            }
+            _ => secret("wonderland"),
+        });
     let (result, asked) = log_in(&ALL, person, Host { expired: true, ..Host::default() });
     assert_eq!(asked, ["password", "new password"]);
     assert_eq!(result.unwrap().method, Method::Password);
     // In the report it is one line.
-    let person = Person::new(Login::new("alice", [Way::Password { tries: 1 }]), |question| match question {
-        Question::NewPassword { .. } => Answer::No,
-        _ => secret("wonderland"),
-    });
+    let person =
+        Person::new(Login::new("alice", [LoginMethod::Password { tries: 1 }]), |question| match question {
+            Question::NewPassword { .. } => Answer::No,
+            _ => secret("wonderland"),
+        });
     let (result, _) = log_in(&ALL, person, Host { expired: true, ..Host::default() });
     let said = format!("{:?}", result.unwrap_err().attempts[0].outcome);
     assert!(said.contains("has expired: too old: \\\\x1b[1mchange it"), "{said}");
@@ -209,7 +217,7 @@ fn a_passphrase_is_asked_for_when_the_server_would_take_the_key() {
             _ => Answer::No,
         }
     };
-    let login = || Login::new("alice", [Way::File { name: "id_ed25519".into() }]);
+    let login = || Login::new("alice", [LoginMethod::File { name: "id_ed25519".into() }]);
     let host = || Host { keys: vec![public.clone()], ..Host::default() };
     let (result, asked) = log_in(&ALL, Person::new(login(), passphrases("konko test")), host());
     assert_eq!(asked, ["file", "passphrase", "passphrase"]);
@@ -228,7 +236,7 @@ fn a_passphrase_is_asked_for_when_the_server_would_take_the_key() {
 #[test]
 fn a_key_elsewhere_whose_signer_gives_up_is_left_out() {
     let key = key_of(KeyType::ED25519, 3);
-    let external = Way::External { key: key.public().clone(), origin: "token".into() };
+    let external = LoginMethod::External { key: key.public().clone(), origin: "token".into() };
     let person = Person::new(Login::new("alice", [external]), |_| Answer::No);
     let (result, asked) = log_in(&ALL, person, knows(&key));
     assert_eq!(asked, ["signature"]);
@@ -242,7 +250,7 @@ fn a_key_elsewhere_whose_signer_gives_up_is_left_out() {
 
 #[test]
 fn an_answer_that_nobody_asked_for_changes_nothing() {
-    let login = Login::new("alice", [Way::Password { tries: 1 }]);
+    let login = Login::new("alice", [LoginMethod::Password { tries: 1 }]);
     let mut person = Person::new(login, |_| secret("wonderland"));
     person.slow = true;
     let mut pair = meet(&ALL, person, Host::default());
@@ -254,7 +262,7 @@ fn an_answer_that_nobody_asked_for_changes_nothing() {
 
 #[test]
 fn a_name_that_cannot_be_sent_ends_the_login_with_the_reason() {
-    let login = Login::new(*b"ali\0ce", [Way::Key(key_of(KeyType::ED25519, 3))]);
+    let login = Login::new(*b"ali\0ce", [LoginMethod::Key(key_of(KeyType::ED25519, 3))]);
     let (result, _) = log_in(&ALL, Person::new(login, |_| Answer::No), Host::default());
     let failure = result.unwrap_err();
     assert_eq!(failure.usage, Some(UsageError::InvalidText));
@@ -265,7 +273,7 @@ fn a_name_that_cannot_be_sent_ends_the_login_with_the_reason() {
 fn nothing_secret_is_in_debug() {
     let answers = [secret("wonderland"), Answer::Texts(vec![Password::new("wonderland")])];
     let file = Answer::File(Ok(b"wonderland".to_vec()));
-    let login = Login::new("alice", [Way::Key(Arc::clone(&key_of(KeyType::ED25519, 3)))]);
+    let login = Login::new("alice", [LoginMethod::Key(Arc::clone(&key_of(KeyType::ED25519, 3)))]);
     for text in answers.iter().chain([&file]).map(|a| format!("{a:?}")).chain([format!("{login:?}")]) {
         assert!(!text.contains("wonderland"), "{text}");
     }

@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use konko_core::RxBuf;
-use konko_core::channel::{OpenFailure, Stream};
+use konko_core::channel::{DataStream, OpenFailure};
 use konko_core::crypto::Kex;
 use konko_core::msg;
 use konko_core::transport::negotiate::Role;
@@ -87,8 +87,8 @@ fn a_packet_of_data_allocates_nothing_in_either_direction() {
             let events = poll(machine, rx, *now);
             let conn = machine.conn();
             conn.consume(id, data.len()).unwrap();
-            let sent = conn.write(id, Stream::Data, &data).unwrap();
-            let mut slot = conn.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
+            let sent = conn.write(id, DataStream::Data, &data).unwrap();
+            let mut slot = conn.slot(id, DataStream::Stderr, 1000).unwrap().unwrap();
             slot.bytes().fill(1);
             slot.commit(1000);
             poll(machine, rx, *now);
@@ -356,7 +356,7 @@ fn c14_refused_and_closed_channels_leave_nothing() {
         for _ in 0..n {
             rig.send(&open);
             let ticket = rig.app.open_tickets.pop().unwrap();
-            rig.conn_server().refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no").unwrap();
+            rig.conn_server().reject_channel(ticket, OpenFailure::CONNECT_FAILED, "no").unwrap();
             rig.run();
             assert_eq!(rig.numbers(), [92]);
             rig.events.clear();

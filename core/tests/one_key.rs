@@ -8,9 +8,9 @@ use std::sync::Arc;
 use base64ct::{Base64, Encoding};
 use konko_core::auth::{Method, MethodSet};
 use konko_core::authorized_keys::AuthorizedKeys;
-use konko_core::crypto::HashAlg;
-use konko_core::hosts::{KnownHosts, Verdict};
-use konko_core::keys::{KeyPair, KeyType, PublicKey, SigAlg};
+use konko_core::crypto::HashAlgorithm;
+use konko_core::hosts::{HostKeyStatus, KnownHosts};
+use konko_core::keys::{KeyPair, KeyType, PublicKey, SignatureAlgorithm};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink};
 
@@ -128,8 +128,10 @@ fn a1_a_blob_spelt_otherwise_is_the_same_key_or_none() {
         assert_eq!(read.to_blob(), key.to_blob());
         assert_eq!(read.to_openssh_line(""), key.to_openssh_line(""));
         assert_eq!((read.bits(), read.fields()), (key.bits(), key.fields()));
-        for alg in [HashAlg::Md5, HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha512] {
-            assert_eq!(read.fingerprint(alg), key.fingerprint(alg));
+        for algorithm in
+            [HashAlgorithm::Md5, HashAlgorithm::Sha1, HashAlgorithm::Sha256, HashAlgorithm::Sha512]
+        {
+            assert_eq!(read.fingerprint(algorithm), key.fingerprint(algorithm));
         }
         assert_eq!(HashSet::from([read.clone(), key.clone()]).len(), 1);
         assert_eq!(BTreeSet::from([read, key.clone()]).len(), 1);
@@ -154,14 +156,14 @@ fn a1_files_of_keys_go_by_the_key() {
         let plain = known(format!("host {text}"));
         // A line that holds no key knows no other key either.
         match lookup(&plain) {
-            Verdict::Match { .. } => assert!(spelling.read),
-            Verdict::Unknown(_) => assert!(!spelling.read),
+            HostKeyStatus::Match { .. } => assert!(spelling.read),
+            HostKeyStatus::Unknown(_) => assert!(!spelling.read),
             other => panic!("{other:?}"),
         }
         assert_eq!(plain.locations_of(key).len(), usize::from(spelling.read));
         let own = fields(key, &key.to_blob());
         let revoked = lookup(&known(format!("host {own}\n@revoked * {text}")));
-        assert_eq!(matches!(revoked, Verdict::Revoked { .. }), spelling.read, "{revoked:?}");
+        assert_eq!(matches!(revoked, HostKeyStatus::Revoked { .. }), spelling.read, "{revoked:?}");
     });
 }
 
@@ -182,10 +184,12 @@ fn a1_pk_ok_repeats_the_blob_as_it_came() {
     every(|key, spelling| {
         for blob in [&key.public().to_blob(), &spelling.blob].into_iter().take(1 + usize::from(spelling.read))
         {
-            for alg in key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RSA_SHA1) {
+            for algorithm in
+                key.public().sig_algs().iter().filter(|algorithm| **algorithm != SignatureAlgorithm::RSA_SHA1)
+            {
                 let mut rig = server_for(key);
-                rig.send(&publickey("alice", false, alg.name(), blob));
-                assert_eq!(rig.expect(60), strings(60, &[alg.name().as_bytes(), blob]));
+                rig.send(&publickey("alice", false, algorithm.name(), blob));
+                assert_eq!(rig.expect(60), strings(60, &[algorithm.name().as_bytes(), blob]));
             }
         }
     });
@@ -201,22 +205,23 @@ fn as27_a_key_is_one_factor_once() {
             orders.push((&spelling.blob, &own));
             orders.push((&spelling.blob, &spelling.blob));
         }
-        let algs = key.public().sig_algs().iter().filter(|alg| **alg != SigAlg::RSA_SHA1);
+        let algs =
+            key.public().sig_algs().iter().filter(|algorithm| **algorithm != SignatureAlgorithm::RSA_SHA1);
         for (first, second) in orders {
             let mut rig = server_for(key);
             let id = rig.peer.session_id.clone();
-            let alg = key.public().sig_algs()[0];
-            let signed = rig.peer.key_request_as("alice", key, first, alg, &id);
+            let algorithm = key.public().sig_algs()[0];
+            let signed = rig.peer.key_request_as("alice", key, first, algorithm, &id);
             rig.send(&signed);
             assert_eq!(rig.expect(51).last(), Some(&1), "the first time it is a factor");
             let asked = rig.events.len();
-            for alg in algs.clone() {
+            for algorithm in algs.clone() {
                 assert_eq!(
-                    rig.refused(&publickey("alice", false, alg.name(), second)).last(),
+                    rig.refused(&publickey("alice", false, algorithm.name(), second)).last(),
                     Some(&0),
                     "not even partly right"
                 );
-                let signed = rig.peer.key_request_as("alice", key, second, *alg, &id);
+                let signed = rig.peer.key_request_as("alice", key, second, *algorithm, &id);
                 assert_eq!(rig.refused(&signed).last(), Some(&0), "not even partly right");
             }
             let rejected = rig.events[asked..].iter().all(|event| event.contains("Auth(Outcome"));
@@ -232,7 +237,7 @@ fn as27_another_key_is_another_factor() {
     let mut rig = server_for(&one);
     rig.app.keys.push(two.public().clone());
     let id = rig.peer.session_id.clone();
-    let signed = [one, two].map(|key| rig.peer.key_request("alice", &key, SigAlg::ED25519, &id));
+    let signed = [one, two].map(|key| rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id));
     rig.send(&signed[0]);
     rig.expect(51);
     rig.send(&signed[1]);

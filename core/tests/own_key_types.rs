@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use ed25519_dalek::Signer as _;
-use konko_core::crypto::{BadKey, BadSignature, Digest, HashAlg, Provider, Signer};
+use konko_core::crypto::{BadKey, BadSignature, Digest, HashAlgorithm, Provider, Signer};
 use konko_core::keys::{
-    Algorithm, Halves, KeyError, KeyFormat, KeyPair, KeyType, PrivateKey, PublicKey, SigAlg, signature,
+    Algorithm, Halves, KeyError, KeyFormat, KeyPair, KeyType, PrivateKey, PublicKey, SignatureAlgorithm,
+    signature,
 };
 use konko_core::replay::{Setup, replay};
 use konko_core::wire::{Reader, Sink};
@@ -19,13 +20,15 @@ use konko_test::{Pair, host_key, key_of, transport_config};
 struct Device;
 
 const DEVICE: KeyType = KeyType::new(&Device);
-const DEVICE_ALG: SigAlg = SigAlg::new(&const { Algorithm::new("test@konko", DEVICE) });
+const DEVICE_ALG: SignatureAlgorithm =
+    SignatureAlgorithm::new(&const { Algorithm::new("test@konko", DEVICE) });
 
 /// Flags and counter.
 const TOUCH: [u8; 5] = [1, 0, 0, 0, 9];
 
 fn touched(provider: &dyn Provider, application: &[u8], touch: &[u8], message: &[u8]) -> Vec<u8> {
-    let [application, message] = [application, message].map(|m| Digest::of(provider, HashAlg::Sha256, &[m]));
+    let [application, message] =
+        [application, message].map(|m| Digest::of(provider, HashAlgorithm::Sha256, &[m]));
     [application.as_bytes(), touch, message.as_bytes()].concat()
 }
 
@@ -34,7 +37,7 @@ impl KeyFormat for Device {
         "test@konko"
     }
 
-    fn algorithms(&self) -> &'static [SigAlg] {
+    fn algorithms(&self) -> &'static [SignatureAlgorithm] {
         &[DEVICE_ALG]
     }
 
@@ -67,7 +70,7 @@ impl KeyFormat for Device {
         &self,
         provider: &dyn Provider,
         key: &[u8],
-        _: SigAlg,
+        _: SignatureAlgorithm,
         message: &[u8],
         raw: &[u8],
     ) -> Result<(), BadSignature> {
@@ -85,8 +88,9 @@ impl KeyFormat for Device {
 struct Certificate;
 
 const CERTIFICATE: KeyType = KeyType::new(&Certificate);
-const CERTIFICATE_ALG: SigAlg =
-    SigAlg::new(&const { Algorithm::new("test-cert@konko", CERTIFICATE).signature("ssh-ed25519") });
+const CERTIFICATE_ALG: SignatureAlgorithm = SignatureAlgorithm::new(
+    &const { Algorithm::new("test-cert@konko", CERTIFICATE).signature("ssh-ed25519") },
+);
 
 /// The blob of the key for which a certificate is.
 fn plain(certificate: &[u8]) -> &[u8] {
@@ -100,7 +104,7 @@ impl KeyFormat for Certificate {
         "test-cert@konko"
     }
 
-    fn algorithms(&self) -> &'static [SigAlg] {
+    fn algorithms(&self) -> &'static [SignatureAlgorithm] {
         &[CERTIFICATE_ALG]
     }
 
@@ -144,7 +148,7 @@ impl KeyFormat for Certificate {
         &self,
         provider: &dyn Provider,
         key: &[u8],
-        _: SigAlg,
+        _: SignatureAlgorithm,
         message: &[u8],
         raw: &[u8],
     ) -> Result<(), BadSignature> {
@@ -152,9 +156,9 @@ impl KeyFormat for Certificate {
         signature::verify(
             provider,
             &inner,
-            SigAlg::ED25519,
+            SignatureAlgorithm::ED25519,
             message,
-            &signature::encode(SigAlg::ED25519, raw),
+            &signature::encode(SignatureAlgorithm::ED25519, raw),
         )
     }
 }
@@ -163,7 +167,7 @@ impl KeyFormat for Certificate {
 struct Token(ed25519_dalek::SigningKey);
 
 impl Signer for Token {
-    fn sign(&self, _: Option<HashAlg>, message: &[u8], _: &mut Rng) -> Result<Vec<u8>, BadKey> {
+    fn sign(&self, _: Option<HashAlgorithm>, message: &[u8], _: &mut Rng) -> Result<Vec<u8>, BadKey> {
         let message = touched(provider::rustcrypto(), b"ssh:", &TOUCH, message);
         Ok([&self.0.sign(&message).to_bytes()[..], &TOUCH].concat())
     }
@@ -205,9 +209,9 @@ fn configs(host: &Arc<KeyPair>) -> (ClientConfig, ServerConfig) {
 #[test]
 fn both_sides_log_in_with_a_type_of_their_own_and_it_replays() {
     for (host, user) in [(device(1), certificate(2)), (certificate(3), device(4))] {
-        let [host_alg, alg] = [&host, &user].map(|key| key.public().sig_algs()[0]);
-        let proofs = [Proof::Probe(user.public().clone(), alg), Proof::Key(user.clone(), alg)];
-        for proof in [Proof::Key(user.clone(), alg), Proof::External(user.clone(), alg)] {
+        let [host_alg, algorithm] = [&host, &user].map(|key| key.public().sig_algs()[0]);
+        let proofs = [Proof::Probe(user.public().clone(), algorithm), Proof::Key(user.clone(), algorithm)];
+        for proof in [Proof::Key(user.clone(), algorithm), Proof::External(user.clone(), algorithm)] {
             let (client, server) = configs(&host);
             let shell = Shell::login(proofs.clone().into_iter().take(1).chain([proof]));
             let app = Host { keys: vec![user.public().clone()], ..Host::default() };
@@ -250,19 +254,19 @@ fn signatures_of_other_types_verify_as_their_rows_say() {
     for (key, other, name) in
         [(device(1), device(2), "test@konko"), (certificate(1), certificate(2), "ssh-ed25519")]
     {
-        let alg = key.public().sig_algs()[0];
-        let blob = key.sign(alg, b"message", &mut rng).unwrap();
+        let algorithm = key.public().sig_algs()[0];
+        let blob = key.sign(algorithm, b"message", &mut rng).unwrap();
         assert_eq!(Reader::new(&blob).string(), Ok(name.as_bytes()));
-        assert_eq!(signature::verify(p, key.public(), alg, b"message", &blob), Ok(()));
-        assert_eq!(signature::verify(p, key.public(), alg, b"massage", &blob), Err(BadSignature));
-        assert_eq!(signature::verify(p, other.public(), alg, b"message", &blob), Err(BadSignature));
+        assert_eq!(signature::verify(p, key.public(), algorithm, b"message", &blob), Ok(()));
+        assert_eq!(signature::verify(p, key.public(), algorithm, b"massage", &blob), Err(BadSignature));
+        assert_eq!(signature::verify(p, other.public(), algorithm, b"message", &blob), Err(BadSignature));
         let plain = key_of(KeyType::ED25519, 1);
-        assert_eq!(signature::verify(p, plain.public(), alg, b"message", &blob), Err(BadSignature));
+        assert_eq!(signature::verify(p, plain.public(), algorithm, b"message", &blob), Err(BadSignature));
         for at in 0..blob.len() {
             let mut damaged = blob.clone();
             damaged[at] ^= 1;
             assert_eq!(
-                signature::verify(p, key.public(), alg, b"message", &damaged),
+                signature::verify(p, key.public(), algorithm, b"message", &damaged),
                 Err(BadSignature),
                 "{at}"
             );

@@ -5,7 +5,7 @@ mod crypto_support;
 
 use crypto_support::*;
 use konko_core::crypto::{Curve, Kex, Provider, kex};
-use konko_core::keys::SigAlg;
+use konko_core::keys::SignatureAlgorithm;
 use konko_core::provider::{aws_lc, best, rustcrypto};
 
 #[test]
@@ -102,22 +102,23 @@ fn signatures_are_the_same_bytes_and_take_the_same_from_the_generator() {
     let fixtures = RsaFixture::all();
     let scalar = pattern(66, 1);
     let mut keys = vec![
-        (ed25519_private(&[5; 32]), vec![SigAlg::ED25519]),
-        (ecdsa_private(Curve::P256, &scalar[..32]), vec![SigAlg::ECDSA_NISTP256]),
-        (ecdsa_private(Curve::P384, &scalar[..48]), vec![SigAlg::ECDSA_NISTP384]),
-        (ecdsa_private(Curve::P521, &scalar[..65]), vec![SigAlg::ECDSA_NISTP521]),
+        (ed25519_private(&[5; 32]), vec![SignatureAlgorithm::ED25519]),
+        (ecdsa_private(Curve::P256, &scalar[..32]), vec![SignatureAlgorithm::ECDSA_NISTP256]),
+        (ecdsa_private(Curve::P384, &scalar[..48]), vec![SignatureAlgorithm::ECDSA_NISTP384]),
+        (ecdsa_private(Curve::P521, &scalar[..65]), vec![SignatureAlgorithm::ECDSA_NISTP521]),
     ];
-    let rsa = vec![SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1];
+    let rsa =
+        vec![SignatureAlgorithm::RSA_SHA512, SignatureAlgorithm::RSA_SHA256, SignatureAlgorithm::RSA_SHA1];
     keys.extend(fixtures.iter().map(|key| (key.private(), rsa.clone())));
     for (key, algs) in keys {
         let [a, b] = [rustcrypto(), aws_lc()].map(|p| p.signer(key.kind, &key.fields).unwrap());
-        for alg in algs {
+        for algorithm in algs {
             let (mut left, mut right) = (rng(6), rng(6));
             for message in [&b""[..], b"m", &[7; 5000]] {
-                let signature = a.sign(alg.hash(), message, &mut left).unwrap();
-                assert_eq!(signature, b.sign(alg.hash(), message, &mut right).unwrap(), "{alg}");
+                let signature = a.sign(algorithm.hash(), message, &mut left).unwrap();
+                assert_eq!(signature, b.sign(algorithm.hash(), message, &mut right).unwrap(), "{algorithm}");
             }
-            assert_eq!(left.array::<8>(), right.array::<8>(), "{alg}");
+            assert_eq!(left.array::<8>(), right.array::<8>(), "{algorithm}");
         }
     }
 }
@@ -125,29 +126,29 @@ fn signatures_are_the_same_bytes_and_take_the_same_from_the_generator() {
 #[test]
 fn flipped_and_misshapen_signatures_are_judged_the_same() {
     let key = &RsaFixture::all()[1];
-    let judge = |alg, key: &Key, signature: &[u8]| {
-        let [a, b] = [rustcrypto(), aws_lc()].map(|p| verify(p, alg, key, b"konko", signature));
-        assert_eq!(a, b, "{alg} {} bytes", signature.len());
+    let judge = |algorithm, key: &Key, signature: &[u8]| {
+        let [a, b] = [rustcrypto(), aws_lc()].map(|p| verify(p, algorithm, key, b"konko", signature));
+        assert_eq!(a, b, "{algorithm} {} bytes", signature.len());
         a
     };
     for byte in (0..key.sha256.len()).step_by(17) {
         let mut signature = key.sha256.clone();
         signature[byte] ^= 1;
-        assert!(judge(SigAlg::RSA_SHA256, &key.public(), &signature).is_err());
+        assert!(judge(SignatureAlgorithm::RSA_SHA256, &key.public(), &signature).is_err());
     }
-    assert!(judge(SigAlg::RSA_SHA512, &key.public(), &key.sha256).is_err());
+    assert!(judge(SignatureAlgorithm::RSA_SHA512, &key.public(), &key.sha256).is_err());
     let longer = [&[0], &key.sha256[..]].concat();
-    assert!(judge(SigAlg::RSA_SHA256, &key.public(), &longer).is_err());
-    assert!(judge(SigAlg::RSA_SHA256, &key.public(), &[]).is_err());
+    assert!(judge(SignatureAlgorithm::RSA_SHA256, &key.public(), &longer).is_err());
+    assert!(judge(SignatureAlgorithm::RSA_SHA256, &key.public(), &[]).is_err());
 
     for curve in [Curve::P256, Curve::P384, Curve::P521] {
         let (secret, point) = rustcrypto().ecdh_generate(curve, &mut rng(8));
         let signer =
             rustcrypto().signer(curve.key_type(), &ecdsa_private(curve, secret.expose()).fields).unwrap();
-        let alg = SigAlg::from_name(curve.key_type()).unwrap();
-        let good = signer.sign(alg.hash(), b"konko", &mut rng(0)).unwrap();
+        let algorithm = SignatureAlgorithm::from_name(curve.key_type()).unwrap();
+        let good = signer.sign(algorithm.hash(), b"konko", &mut rng(0)).unwrap();
         let key = ecdsa(curve, &point);
-        assert!(judge(alg, &key, &good).is_ok());
+        assert!(judge(algorithm, &key, &good).is_ok());
         let width = curve.width();
         let zero = vec![0; width];
         let full = vec![0xff; width];
@@ -161,11 +162,11 @@ fn flipped_and_misshapen_signatures_are_judged_the_same() {
             vec![],
         ];
         for case in cases {
-            assert!(judge(alg, &key, &case).is_err());
+            assert!(judge(algorithm, &key, &case).is_err());
         }
         let mut compressed = point[..=width].to_vec();
         compressed[0] = 2 + (point[2 * width] & 1);
-        assert!(judge(alg, &ecdsa(curve, &compressed), &good).is_err());
-        assert!(judge(alg, &ecdsa(curve, &[0]), &good).is_err());
+        assert!(judge(algorithm, &ecdsa(curve, &compressed), &good).is_err());
+        assert!(judge(algorithm, &ecdsa(curve, &[0]), &good).is_err());
     }
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use konko_core::channel::{ChannelRequest, OpenKind, Stream};
-use konko_core::client::{AuthMethod, Password};
+use konko_core::channel::{ChannelRequest, DataStream, OpenKind};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::crypto::Compression;
 use konko_core::error::{Error, Phase, TimerKind};
 use konko_core::msg;
@@ -207,7 +207,7 @@ fn u05_a_server_may_renew_keys_during_authentication() {
             if !asked {
                 // The gate is shut: the request waits, and not in clear.
                 let password = Password::new(PASSWORD);
-                rig.conn_client().authenticate("alice", AuthMethod::Password(&password)).unwrap();
+                rig.conn_client().authenticate("alice", AuthRequest::Password(&password)).unwrap();
             }
             rig.run();
             rig.expect(20);
@@ -244,7 +244,7 @@ fn u38_between_our_kexinit_and_our_newkeys_only_the_exchange_leaves() {
             rig.peer.send(&strings(192, &[b"x"]));
         }
         rig.run();
-        let _ = rig.conn().write(id, Stream::Data, b"x");
+        let _ = rig.conn().write(id, DataStream::Data, b"x");
         let _ = rig.conn().request(id, ChannelRequest::Break(1), WantReply::Yes);
         let _ = rig.conn().request_global("x", b"", WantReply::Yes);
         let _ = rig.conn().open(OpenKind::Session);

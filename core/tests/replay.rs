@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::crypto::Compression;
-use konko_core::keys::{KeyPair, KeyType, SigAlg};
+use konko_core::keys::{KeyPair, KeyType, SignatureAlgorithm};
 use konko_core::replay::{Divergence, Report, SecretTranscript, Setup, TranscriptError, replay};
 use konko_core::*;
 
@@ -79,11 +79,11 @@ impl Story {
 #[test]
 fn every_login_replays() {
     let key = key_of(KeyType::ED25519, 9);
-    let alg = SigAlg::ED25519;
+    let algorithm = SignatureAlgorithm::ED25519;
     let proofs = [
         Proof::Password("wonderland"),
-        Proof::Key(key.clone(), alg),
-        Proof::External(key.clone(), alg),
+        Proof::Key(key.clone(), algorithm),
+        Proof::External(key.clone(), algorithm),
         Proof::Interactive(vec!["blue", "42"]),
     ];
     for proof in proofs {
@@ -91,7 +91,7 @@ fn every_login_replays() {
         let shell = Shell::new("exit 0").with_proofs([
             Proof::None,
             Proof::Password("wrong"),
-            Proof::Probe(key.public().clone(), alg),
+            Proof::Probe(key.public().clone(), algorithm),
             proof,
         ]);
         let mut story = tell(configs(), (shell, host), closed);
@@ -118,7 +118,7 @@ fn two_factors_and_an_expired_password_replay() {
 fn a_key_that_is_not_in_the_setup_is_named() {
     let key = key_of(KeyType::ED25519, 9);
     let host = Host { keys: vec![key.public().clone()], ..Host::default() };
-    let shell = Shell::new("exit 0").with_proofs([Proof::Key(key, SigAlg::ED25519)]);
+    let shell = Shell::new("exit 0").with_proofs([Proof::Key(key, SignatureAlgorithm::ED25519)]);
     let story = tell(configs(), (shell, host), closed);
     let [client, _] = story.setups();
     let d = replay(&story.transcripts[0], client).unwrap_err();

@@ -5,9 +5,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
-use konko_core::client::{AuthMethod, Password};
-use konko_core::server::Verdict;
+use konko_core::channel::{ChannelEvent, ChannelRequest, DataStream, OpenKind};
+use konko_core::client::{AuthRequest, Password};
+use konko_core::server::AuthDecision;
 use konko_core::*;
 
 use konko_test::{host_key, transport_config};
@@ -57,7 +57,7 @@ impl Two {
             while let Ok(Step::Event(event)) = self.server.poll(NOW, &mut self.to_server) {
                 match event {
                     ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                        self.server.decide_auth(ticket, Verdict::Accept).unwrap();
+                        self.server.decide_auth(ticket, AuthDecision::Accept).unwrap();
                     }
                     ServerEvent::Open { ticket, .. } => {
                         self.server.accept_channel(ticket).unwrap();
@@ -80,7 +80,7 @@ impl Two {
                     }
                     ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                         let password = Password::new("x");
-                        self.client.authenticate("u", AuthMethod::Password(&password)).unwrap();
+                        self.client.authenticate("u", AuthRequest::Password(&password)).unwrap();
                     }
                     ClientEvent::Authenticated { .. } => {
                         self.client.open(OpenKind::Session).unwrap();
@@ -115,8 +115,8 @@ fn without_a_recorder_steady_data_allocates_nothing() {
     let id = two.channels[0];
     let data = [7u8; 30_000];
     let round = |two: &mut Two| {
-        assert_eq!(two.client.write(id, Stream::Data, &data).unwrap(), data.len());
-        let mut slot = two.client.slot(id, Stream::Stderr, 1000).unwrap().unwrap();
+        assert_eq!(two.client.write(id, DataStream::Data, &data).unwrap(), data.len());
+        let mut slot = two.client.slot(id, DataStream::Stderr, 1000).unwrap().unwrap();
         slot.bytes().fill(1);
         slot.commit(1000);
         two.settle();

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use konko_core::auth::Method;
 use konko_core::channel::{
-    ChannelEvent, ChannelId, ChannelRequest, Exit, GlobalRequestRef, OpenFailure, OpenKind, PtyModes,
-    PtyRequest, Stream,
+    ChannelEvent, ChannelId, ChannelRequest, DataStream, Exit, GlobalRequestRef, OpenFailure, OpenKind,
+    PtyModes, PtyRequest,
 };
-use konko_core::client::{AuthMethod, Password};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
-use konko_core::server::{Attempt, Verdict};
+use konko_core::server::{AuthDecision, Credential};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
 use konko_core::*;
@@ -44,7 +44,7 @@ fn carry(from: &mut Connection<dyn Side>, to: &mut RxBuf) {
 /// Says the same on a channel of either role.
 fn say(conn: &mut Connection<dyn Side>, channel: ChannelId) {
     let text: &[u8] = if conn.role() == Role::Client { b"from the client" } else { b"from the server" };
-    assert_eq!(conn.write(channel, Stream::Data, text), Ok(text.len()));
+    assert_eq!(conn.write(channel, DataStream::Data, text), Ok(text.len()));
 }
 
 fn key() -> Arc<KeyPair> {
@@ -52,7 +52,7 @@ fn key() -> Arc<KeyPair> {
     Arc::new(key.key_pair(provider::rustcrypto()).unwrap())
 }
 
-fn ends() -> (End<client::Client>, End<server::Server>) {
+fn ends() -> (End<client::ClientSide>, End<server::ServerSide>) {
     let transport = || TransportConfig::new(provider::rustcrypto());
     let client =
         ClientConnection::new(Arc::new(ClientConfig::new(transport())), Seed::new([1; 32]), Time::ZERO);
@@ -66,8 +66,8 @@ fn ends() -> (End<client::Client>, End<server::Server>) {
 
 /// Lets both talk until nothing moves any more.
 fn talk(
-    client: &mut End<client::Client>,
-    server: &mut End<server::Server>,
+    client: &mut End<client::ClientSide>,
+    server: &mut End<server::ServerSide>,
     mut on_client: impl for<'b> FnMut(&mut ClientConnection, ClientEvent<'b>),
     mut on_server: impl for<'b> FnMut(&mut ServerConnection, ServerEvent<'b>),
 ) {
@@ -79,7 +79,7 @@ fn talk(
     }
 }
 
-fn log_in(conn: &mut ClientConnection, event: ClientEvent<'_>, method: AuthMethod<'_>) {
+fn log_in(conn: &mut ClientConnection, event: ClientEvent<'_>, method: AuthRequest<'_>) {
     match event {
         Event::Auth(ClientAuth::HostKey(ticket)) => conn.decide_host_key(ticket, Decision::Accept).unwrap(),
         Event::Auth(ClientAuth::Needed { .. }) => conn.authenticate("alice", method).unwrap(),
@@ -99,13 +99,13 @@ fn what_serves_both_roles_is_written_once() {
             Event::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             Event::Opened(channel) => say(conn, channel),
             Event::Channel(_, ChannelEvent::Data { data, .. }) => heard.push(data.to_vec()),
-            event => log_in(conn, event, AuthMethod::Password(&password)),
+            event => log_in(conn, event, AuthRequest::Password(&password)),
         },
         |conn, event| match event {
-            Event::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                assert_eq!(attempt, Attempt::Password(b"wonderland"));
-                assert_ne!(attempt, Attempt::Password(b"wonderlanD"));
-                conn.decide_auth(ticket, Verdict::Accept).unwrap();
+            Event::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                assert_eq!(credential, Credential::Password(b"wonderland"));
+                assert_ne!(credential, Credential::Password(b"wonderlanD"));
+                conn.decide_auth(ticket, AuthDecision::Accept).unwrap();
             }
             Event::Open { ticket, kind: OpenKind::Session } => {
                 channels.push(conn.accept_channel(ticket).unwrap())
@@ -139,7 +139,7 @@ fn events_are_compared_as_values() {
         &mut server,
         |conn, event| {
             up.push(event == Event::Negotiated);
-            log_in(conn, event, AuthMethod::Password(&password));
+            log_in(conn, event, AuthRequest::Password(&password));
         },
         |_, event| down.push(event == Event::Negotiated),
     );
@@ -163,11 +163,11 @@ fn client_channel() -> ChannelId {
         &mut server,
         |conn, event| match event {
             Event::Authenticated { .. } => channel = conn.open(OpenKind::Session).ok(),
-            event => log_in(conn, event, AuthMethod::Password(&password)),
+            event => log_in(conn, event, AuthRequest::Password(&password)),
         },
         |conn, event| {
             if let Event::Auth(ServerAuth::Attempt { ticket, .. }) = event {
-                conn.decide_auth(ticket, Verdict::Accept).unwrap();
+                conn.decide_auth(ticket, AuthDecision::Accept).unwrap();
             }
         },
     );
@@ -179,7 +179,7 @@ fn client_channel() -> ChannelId {
 fn both_sides_tell_whether_any_proof_was_asked_for() {
     let password = Password::new("wonderland");
     for (proof, method, trivial) in
-        [(AuthMethod::None, Method::None, true), (AuthMethod::Password(&password), Method::Password, false)]
+        [(AuthRequest::None, Method::None, true), (AuthRequest::Password(&password), Method::Password, false)]
     {
         let (mut client, mut server) = ends();
         let (mut up, mut down) = (None, None);
@@ -193,7 +193,7 @@ fn both_sides_tell_whether_any_proof_was_asked_for() {
             |conn, event| match event {
                 Event::Authenticated { method, trivial } => down = Some((method, trivial)),
                 Event::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                    conn.decide_auth(ticket, Verdict::Accept).unwrap();
+                    conn.decide_auth(ticket, AuthDecision::Accept).unwrap();
                 }
                 _ => {}
             },
@@ -203,16 +203,16 @@ fn both_sides_tell_whether_any_proof_was_asked_for() {
 }
 
 /// Two ends whose user is in.
-fn logged_in() -> (End<client::Client>, End<server::Server>) {
+fn logged_in() -> (End<client::ClientSide>, End<server::ServerSide>) {
     let (mut client, mut server) = ends();
     let password = Password::new("wonderland");
     talk(
         &mut client,
         &mut server,
-        |conn, event| log_in(conn, event, AuthMethod::Password(&password)),
+        |conn, event| log_in(conn, event, AuthRequest::Password(&password)),
         |conn, event| {
             if let Event::Auth(ServerAuth::Attempt { ticket, .. }) = event {
-                conn.decide_auth(ticket, Verdict::Accept).unwrap();
+                conn.decide_auth(ticket, AuthDecision::Accept).unwrap();
             }
         },
     );
@@ -358,7 +358,7 @@ fn refuse<A: std::fmt::Debug>(
     match event {
         Event::Open { ticket, kind } => {
             assert_eq!(kind, expected);
-            conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no such way").unwrap();
+            conn.reject_channel(ticket, OpenFailure::CONNECT_FAILED, "no such way").unwrap();
             *asked += 1;
         }
         Event::OpenFailed { channel, why, text } => {

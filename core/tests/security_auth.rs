@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::error::{Error, Fault, Phase, TimerKind};
-use konko_core::keys::{KeyPair, KeyType, SigAlg};
+use konko_core::keys::{KeyPair, KeyType, SignatureAlgorithm};
 use konko_core::msg;
-use konko_core::server::{Challenge, Verdict};
+use konko_core::server::{AuthDecision, Challenge};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::{Blocked, ServerConfig, UsageError};
@@ -103,7 +103,7 @@ fn as02_the_connection_protocol_is_out_of_reach_before_authentication() {
                     rig.send(&message);
                     rig.assert_alive();
                     let ticket = rig.app.auth_tickets.pop().unwrap();
-                    rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap();
+                    rig.conn_server().decide_auth(ticket, AuthDecision::Reject).unwrap();
                     rig.wait(Duration::from_millis(20));
                 }
             }
@@ -147,7 +147,7 @@ fn as03_the_service_may_be_asked_for_again() {
     let mut rig = server_for(&key);
     rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     rig.send(&signed);
     assert_eq!(rig.expect(51), failure("password", true));
     rig.send(&again);
@@ -176,7 +176,7 @@ fn as04_as23_the_user_does_not_change_on_the_way() {
     let mut rig = server_for(&key);
     rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     rig.send(&signed);
     assert_eq!(rig.expect(51), failure("password", true));
     rig.send(&Rig::password_request("bob", PASSWORD));
@@ -186,7 +186,7 @@ fn as04_as23_the_user_does_not_change_on_the_way() {
     let mut rig = server_for(&key);
     rig.app.partial = Some(MethodSet::EMPTY.with(Method::Password));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     rig.send(&signed);
     rig.expect(51);
     rig.send(&Rig::password_request("alice", PASSWORD));
@@ -340,13 +340,13 @@ fn what_is_rejected_without_a_question_is_told_with_its_reason() {
 fn a_verdict_that_does_not_fit_is_a_rejection_at_once() {
     let challenge = |prompts: usize| {
         let prompts = vec![("Name: ".to_owned(), true); prompts];
-        Verdict::Challenge(Challenge { prompts, ..Challenge::default() })
+        AuthDecision::Challenge(Challenge { prompts, ..Challenge::default() })
     };
-    let expired = || Verdict::PasswordExpired { prompt: "Change it".into() };
+    let expired = || AuthDecision::PasswordExpired { prompt: "Change it".into() };
     let password = Rig::password_request("alice", PASSWORD);
     for (attempt, verdict, why) in [
-        (&password, challenge(1), UsageError::VerdictMismatch),
-        (&kbdint("alice"), expired(), UsageError::VerdictMismatch),
+        (&password, challenge(1), UsageError::DecisionMismatch),
+        (&kbdint("alice"), expired(), UsageError::DecisionMismatch),
         (&kbdint("alice"), challenge(65), UsageError::AnswerCount),
     ] {
         let mut rig = server();
@@ -375,7 +375,7 @@ fn as19_a_truncated_request_says_nothing_about_the_user() {
     let key = user_key();
     let mut rig = server_for(&key);
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     let requests = |user: &str| {
         let mut signed = signed.clone();
         signed[5..10].copy_from_slice(user.as_bytes());
@@ -413,7 +413,8 @@ fn as20_every_refusal_takes_the_same_time() {
         }
         rig.now.since(from)
     };
-    let mut signed = Rig::new(Role::Server).peer.key_request("alice", &key, SigAlg::ED25519, &[1; 32]);
+    let mut signed =
+        Rig::new(Role::Server).peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &[1; 32]);
     signed.truncate(signed.len());
     let first = reply_after(&Rig::password_request("alice", "wrong"));
     assert!(first >= Duration::from_millis(5) && first < Duration::from_millis(10), "{first:?}");

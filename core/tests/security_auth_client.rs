@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use konko_core::Blocked;
-use konko_core::client::{AuthMethod, Password};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::error::{Fault, UsageError};
-use konko_core::keys::{KeyPair, KeyType, SigAlg, signature};
-use konko_core::server::Verdict;
+use konko_core::keys::{KeyPair, KeyType, SignatureAlgorithm, signature};
+use konko_core::server::AuthDecision;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink};
 use konko_test::raw::rig::Proof;
@@ -209,7 +209,7 @@ fn c9_a_new_password_that_is_refused_may_be_followed_by_another() {
         assert_eq!(rig.events_with("PasswordExpired"), round + 1);
         assert!(rig.events.last().unwrap().contains(reason), "{:?}", rig.events);
         let new = Password::new(format!("new {round}"));
-        let change = AuthMethod::PasswordChange { old: &old, new: &new };
+        let change = AuthRequest::PasswordChange { old: &old, new: &new };
         rig.conn_client().authenticate("alice", change).unwrap();
         rig.run();
         let fields = [PASSWORD.as_bytes(), new.expose()];
@@ -220,7 +220,7 @@ fn c9_a_new_password_that_is_refused_may_be_followed_by_another() {
     // Another method may be tried instead.
     let mut rig = client(vec![Proof::Password]);
     rig.send(&strings(60, &[b"expired", b""]));
-    rig.conn_client().authenticate("alice", AuthMethod::KeyboardInteractive).unwrap();
+    rig.conn_client().authenticate("alice", AuthRequest::KeyboardInteractive).unwrap();
     rig.run();
     rig.assert_alive();
 
@@ -230,7 +230,7 @@ fn c9_a_new_password_that_is_refused_may_be_followed_by_another() {
     rig.send(&Rig::password_request("alice", PASSWORD));
     for reason in ["expired", "too short", "too old", "4", "5", "6", "7"] {
         let ticket = rig.app.auth_tickets.pop().unwrap();
-        let verdict = Verdict::PasswordExpired { prompt: reason.into() };
+        let verdict = AuthDecision::PasswordExpired { prompt: reason.into() };
         rig.conn_server().decide_auth(ticket, verdict).unwrap();
         rig.run();
         assert_eq!(rig.expect(60), strings(60, &[reason.as_bytes(), b""]));
@@ -242,7 +242,7 @@ fn c9_a_new_password_that_is_refused_may_be_followed_by_another() {
         rig.assert_alive();
     }
     let ticket = rig.app.auth_tickets.pop().unwrap();
-    rig.conn_server().decide_auth(ticket, Verdict::Accept).unwrap();
+    rig.conn_server().decide_auth(ticket, AuthDecision::Accept).unwrap();
     rig.run();
     rig.expect(52);
 }
@@ -284,7 +284,7 @@ fn ac04_pk_ok_is_for_the_key_that_was_asked_about() {
         *blob.last_mut().unwrap() ^= 2;
         blob
     };
-    for (asked, alg, blob) in [
+    for (asked, algorithm, blob) in [
         (&key, "ssh-ed25519", other.public().to_blob()),
         (&key, "ssh-ed25519", changed(&key)),
         (&key, "ssh-ed25519", vec![]),
@@ -300,7 +300,7 @@ fn ac04_pk_ok_is_for_the_key_that_was_asked_about() {
         (&rsa, "", rsa.public().to_blob()),
     ] {
         let mut rig = client(vec![Proof::Probe(asked.public().clone())]);
-        rig.send(&strings(60, &[alg.as_bytes(), &blob]));
+        rig.send(&strings(60, &[algorithm.as_bytes(), &blob]));
         rig.assert_fault(Fault::UnexpectedMessage);
         assert_eq!(rig.events_with("KeyAccepted"), 0);
     }
@@ -322,7 +322,8 @@ fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
                 strings(0, &[b"ssh-rsa", &[&[0; 4], e].concat(), &[&[0; 7], n].concat()])[1..].to_vec(),
             );
         }
-        for (name, blob) in key.public().sig_algs().iter().flat_map(|alg| blobs.iter().map(move |b| (alg, b)))
+        for (name, blob) in
+            key.public().sig_algs().iter().flat_map(|algorithm| blobs.iter().map(move |b| (algorithm, b)))
         {
             let mut rig = client(vec![Proof::Probe(key.public().clone()), Proof::Key(key.clone())]);
             let asked = rig.expect(50);
@@ -346,28 +347,28 @@ fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
 fn c6_zeros_before_the_numbers_of_an_ecdsa_signature() {
     for kind in [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521] {
         let key = key_of(kind, 9);
-        let alg = kind.signature_algorithms()[0];
+        let algorithm = kind.signature_algorithms()[0];
         for zeros in [[1, 0], [0, 1], [3, 5], [100, 1900], [2100, 0]] {
             let good = zeros[0] < 2048;
             // A user's key that signs elsewhere.
             let mut rig = client(vec![]);
             rig.conn_client()
-                .authenticate("alice", AuthMethod::ExternalKey { key: key.public(), alg })
+                .authenticate("alice", AuthRequest::ExternalKey { key: key.public(), algorithm })
                 .unwrap();
             rig.run();
             let ticket = rig.app.sign_tickets.pop().unwrap();
             let message = rig.conn_client().sign_request(&ticket).unwrap().message.to_vec();
-            let blob = key.sign(alg, &message, &mut rig.peer.rng).unwrap();
+            let blob = key.sign(algorithm, &message, &mut rig.peer.rng).unwrap();
             let result = rig.conn_client().provide_signature(ticket, &padded(&blob, zeros));
             assert_eq!(result.is_ok(), good, "{zeros:?}");
             rig.run();
             assert_eq!(rig.numbers().is_empty(), !good);
-            let other = padded(&key.sign(alg, b"something else", &mut rig.peer.rng).unwrap(), zeros);
-            assert!(signature::verify(provider(), key.public(), alg, &message, &other).is_err());
+            let other = padded(&key.sign(algorithm, b"something else", &mut rig.peer.rng).unwrap(), zeros);
+            assert!(signature::verify(provider(), key.public(), algorithm, &message, &other).is_err());
             // A host.
             let mut rig = Rig::new(Role::Client);
             rig.peer.host_key = key.clone();
-            rig.peer.offer.host_key = alg.name().into();
+            rig.peer.offer.host_key = algorithm.name().into();
             rig.peer.host_zeros = zeros;
             rig.app.accept_host = None;
             rig.kexinit().method();
@@ -376,7 +377,7 @@ fn c6_zeros_before_the_numbers_of_an_ecdsa_signature() {
             let mut rig = server();
             rig.app.keys.push(key.public().clone());
             let id = rig.peer.session_id.clone();
-            let request = rig.peer.key_request("alice", &key, alg, &id);
+            let request = rig.peer.key_request("alice", &key, algorithm, &id);
             let at = blob_at(&request);
             let (head, blob) = request.split_at(at);
             let mut long = head.to_vec();
@@ -440,7 +441,7 @@ fn ac06_an_endless_server_ends_at_64_attempts() {
         let mut sent = 0;
         let password = Password::new("guess");
         let error = loop {
-            match rig.conn_client().authenticate("alice", AuthMethod::Password(&password)) {
+            match rig.conn_client().authenticate("alice", AuthRequest::Password(&password)) {
                 Ok(()) => sent += 1,
                 Err(error) => break error,
             }
@@ -485,13 +486,13 @@ fn ac08_rsa_keys_sign_with_sha2_whatever_the_server_says() {
         }
         rig.send(&strings(6, &[b"ssh-userauth"]));
         let algs = rig.conn_client().signature_algorithms(key.public());
-        let expected: &[SigAlg] = match list {
-            Some("rsa-sha2-256") => &[SigAlg::RSA_SHA256],
-            Some("rsa-sha2-512,ssh-rsa") => &[SigAlg::RSA_SHA512],
-            _ => &[SigAlg::RSA_SHA512, SigAlg::RSA_SHA256],
+        let expected: &[SignatureAlgorithm] = match list {
+            Some("rsa-sha2-256") => &[SignatureAlgorithm::RSA_SHA256],
+            Some("rsa-sha2-512,ssh-rsa") => &[SignatureAlgorithm::RSA_SHA512],
+            _ => &[SignatureAlgorithm::RSA_SHA512, SignatureAlgorithm::RSA_SHA256],
         };
         assert_eq!(algs, expected, "{list:?}");
-        let sha1 = AuthMethod::PublicKey { key: &key, alg: SigAlg::RSA_SHA1 };
+        let sha1 = AuthRequest::PublicKey { key: &key, algorithm: SignatureAlgorithm::RSA_SHA1 };
         assert_eq!(rig.conn_client().authenticate("alice", sha1), Err(UsageError::KeyMismatch));
     }
 }
@@ -511,13 +512,13 @@ fn ac09_ac10_a_signature_from_outside_is_checked_before_it_leaves() {
     ];
     for (damage, signer) in damages.iter().map(|d| (Some(d), &key)).chain([(None, &other), (None, &key)]) {
         let mut rig = client(vec![]);
-        let external = AuthMethod::ExternalKey { key: key.public(), alg: SigAlg::ED25519 };
+        let external = AuthRequest::ExternalKey { key: key.public(), algorithm: SignatureAlgorithm::ED25519 };
         rig.conn_client().authenticate("alice", external).unwrap();
         rig.run();
         assert_eq!(rig.blocked, Some(Blocked::Decision));
         let ticket = rig.app.sign_tickets.pop().unwrap();
         let message = rig.conn_client().sign_request(&ticket).unwrap().message.to_vec();
-        let mut blob = signer.sign(SigAlg::ED25519, &message, &mut rig.peer.rng).unwrap();
+        let mut blob = signer.sign(SignatureAlgorithm::ED25519, &message, &mut rig.peer.rng).unwrap();
         if let Some(damage) = damage {
             damage(&mut blob);
         }
@@ -528,7 +529,7 @@ fn ac09_ac10_a_signature_from_outside_is_checked_before_it_leaves() {
         assert_eq!(rig.numbers().contains(&50), good);
         if !good {
             // The next attempt is free to go.
-            rig.conn_client().authenticate("alice", AuthMethod::None).unwrap();
+            rig.conn_client().authenticate("alice", AuthRequest::None).unwrap();
         }
     }
 }
@@ -540,7 +541,7 @@ fn ac11_short_passwords_look_alike_on_the_wire() {
         rig.collect();
         let before = rig.sent;
         let password = Password::new(password);
-        rig.conn_client().authenticate("alice", AuthMethod::Password(&password)).unwrap();
+        rig.conn_client().authenticate("alice", AuthRequest::Password(&password)).unwrap();
         rig.collect();
         rig.sent - before
     };
@@ -558,7 +559,7 @@ fn ac12_a_password_is_changed_only_by_the_application() {
     assert_eq!(rig.events_with("PasswordExpired"), 1);
     assert_eq!(rig.numbers(), []);
     let (old, new) = (Password::new("old"), Password::new("new"));
-    let change = AuthMethod::PasswordChange { old: &old, new: &new };
+    let change = AuthRequest::PasswordChange { old: &old, new: &new };
     rig.conn_client().authenticate("alice", change).unwrap();
     rig.run();
     let m = rig.expect(50);
@@ -593,9 +594,9 @@ fn ac13_messages_of_a_client_do_not_reach_a_client() {
 #[test]
 fn ac14_a_user_name_with_nul_never_leaves() {
     let mut rig = client(vec![]);
-    assert_eq!(rig.conn_client().authenticate("a\0b", AuthMethod::None), Err(UsageError::InvalidText));
+    assert_eq!(rig.conn_client().authenticate("a\0b", AuthRequest::None), Err(UsageError::InvalidText));
     assert_eq!(
-        rig.conn_client().authenticate("a".repeat(1025), AuthMethod::None),
+        rig.conn_client().authenticate("a".repeat(1025), AuthRequest::None),
         Err(UsageError::InvalidText)
     );
     rig.run();

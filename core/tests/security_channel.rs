@@ -9,7 +9,7 @@ use konko_core::Decision;
 use konko_core::WantReply;
 use std::time::Duration;
 
-use konko_core::channel::{ChannelId, ChannelRequest, OpenFailure, OpenKind, PtyModes, Stream};
+use konko_core::channel::{ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind, PtyModes};
 use konko_core::error::{Fault, UsageError};
 use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::{Policy, Role};
@@ -58,7 +58,7 @@ fn close(rig: &mut Rig, id: ChannelId) {
 }
 
 fn write(rig: &mut Rig, id: ChannelId, data: &[u8]) -> Result<usize, UsageError> {
-    rig.conn().write(id, Stream::Data, data)
+    rig.conn().write(id, DataStream::Data, data)
 }
 
 /// Each message that names a channel.
@@ -183,7 +183,7 @@ fn c04_a_client_takes_no_sessions_and_forwards_for_nobody() {
     for kind in ["x11", "auth-agent@openssh.com", "tun@openssh.com"] {
         rig.send(&open_message(kind, 9, PACKET, &[]));
         let ticket = rig.app.open_tickets.pop().unwrap();
-        rig.conn_client().refuse_channel(ticket, OpenFailure::UNKNOWN_CHANNEL_TYPE, "no").unwrap();
+        rig.conn_client().reject_channel(ticket, OpenFailure::UNKNOWN_CHANNEL_TYPE, "no").unwrap();
         rig.run();
         assert_eq!(rig.expect(92)[5..9], [0, 0, 0, 3]);
     }

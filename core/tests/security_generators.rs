@@ -266,7 +266,7 @@ fn g1_v22_every_message_in_every_state_does_what_the_table_says() {
 
 #[test]
 fn g1_the_hand_written_table_and_the_table_of_the_core_agree() {
-    use legal::{State, Verdict};
+    use legal::{Legality, State};
     let states = [
         (At::K0, State::FirstInit),
         (At::K1, State::FirstMethod),
@@ -282,11 +282,11 @@ fn g1_the_hand_written_table_and_the_table_of_the_core_agree() {
                 let verdict = legal::judge(theirs, role, true, number);
                 let wanted = want(mine, role, number);
                 let fits = match verdict {
-                    Verdict::Refuse => wanted == End,
-                    Verdict::Ignore => wanted == Quiet,
-                    Verdict::Unimplemented => wanted == Answer(3),
+                    Legality::Reject => wanted == End,
+                    Legality::Ignore => wanted == Quiet,
+                    Legality::Unimplemented => wanted == Answer(3),
                     // What it means is for the machine to say.
-                    Verdict::Handle => wanted != Answer(3),
+                    Legality::Handle => wanted != Answer(3),
                 };
                 assert!(fits, "{theirs:?} {role:?} {number}: {verdict:?}, {wanted:?}");
             }
@@ -621,7 +621,7 @@ fn handshake(kex: Kex, to_server: bool, attack: Option<(Attack, usize)>) -> bool
         }
         while let Ok(Step::Event(event)) = server.poll(now, &mut server_rx) {
             if let ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) = event {
-                server.decide_auth(ticket, server::Verdict::Accept).unwrap();
+                server.decide_auth(ticket, server::AuthDecision::Accept).unwrap();
             }
         }
         let sent = client.tx().pending().to_vec();

@@ -7,8 +7,8 @@ use konko_core::Blocked;
 use konko_core::Decision;
 use konko_core::WantReply;
 use konko_core::crypto::{Cipher, Kex, Mac};
-use konko_core::error::{Denied, Error, Fault};
-use konko_core::keys::{KeyType, SigAlg};
+use konko_core::error::{Error, Fault, Rejected};
+use konko_core::keys::{KeyType, SignatureAlgorithm};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
@@ -254,7 +254,7 @@ fn h01_h02_a_host_key_that_is_not_accepted_ends_everything() {
     let mut rig = Rig::new(Role::Client);
     rig.app.accept_host = Some(false);
     rig.kexinit().method();
-    assert_eq!(rig.error, Some(Error::Denied(Denied::HostKey)));
+    assert_eq!(rig.error, Some(Error::Rejected(Rejected::HostKey)));
     let last = rig.messages();
     assert_eq!(last.iter().map(|m| m[0]).collect::<Vec<_>>(), [1], "no NEWKEYS");
     assert_eq!(last[0][1..5], [0, 0, 0, 9]);
@@ -419,7 +419,7 @@ fn k26_data_stops_with_the_peers_kexinit_not_with_ours() {
             rig.put(&msg::ChannelData::new(number, b"more"));
         }
         assert_eq!(rig.app.data.len(), 400);
-        let write = rig.conn().write(id, konko_core::channel::Stream::Data, b"x");
+        let write = rig.conn().write(id, konko_core::channel::DataStream::Data, b"x");
         assert_eq!(write, Ok(0));
         assert_eq!(rig.numbers(), [20]);
         rig.peer.send_kexinit();
@@ -440,7 +440,7 @@ fn k27_writes_while_the_peer_sits_in_a_key_exchange_cost_nothing() {
     let mut taken = 0;
     for _ in 0..100 {
         let chunk = vec![0; 1 << 20];
-        taken += rig.conn_server().write(id, konko_core::channel::Stream::Data, &chunk).unwrap();
+        taken += rig.conn_server().write(id, konko_core::channel::DataStream::Data, &chunk).unwrap();
     }
     assert_eq!(taken, 0);
     // What the application posts is bounded too.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use counting::{Broken, VERIFIED};
 use konko_core::TransportConfig;
 use konko_core::error::Fault;
-use konko_core::keys::{KeyType, SigAlg};
+use konko_core::keys::{KeyType, SignatureAlgorithm};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
@@ -97,7 +97,7 @@ fn as29_r07_a_verifier_that_fails_lets_nobody_in_and_runs_six_times_at_most() {
     let mut tries = 0;
     while rig.error.is_none() {
         // It is right, which only a verifier can say.
-        let request = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+        let request = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
         rig.send(&request);
         rig.wait(Duration::from_secs(1));
         tries += 1;
@@ -119,16 +119,16 @@ fn a7_no_signature_is_looked_at_before_the_key_may_be_used() {
         rig.service();
         let id = rig.peer.session_id.clone();
         let before = VERIFIED.get();
-        let alg = unknown.public().sig_algs()[0];
-        let mut request = rig.peer.key_request("alice", &unknown, alg, &id);
+        let algorithm = unknown.public().sig_algs()[0];
+        let mut request = rig.peer.key_request("alice", &unknown, algorithm, &id);
         for round in 0..2 {
             rig.send(&request);
             rig.wait(Duration::from_secs(1));
             rig.expect(51);
-            assert_eq!(VERIFIED.get(), before, "{alg} {round}");
+            assert_eq!(VERIFIED.get(), before, "{algorithm} {round}");
             *request.last_mut().unwrap() ^= 1;
         }
-        let request = rig.peer.key_request("alice", &known, SigAlg::ED25519, &id);
+        let request = rig.peer.key_request("alice", &known, SignatureAlgorithm::ED25519, &id);
         rig.send(&request);
         assert_eq!(VERIFIED.get(), before + 1, "after a yes");
     }

@@ -10,10 +10,10 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::{Rng as _, SeedableRng};
 use hmac::{Hmac, KeyInit, Mac as _};
 use konko_core::Blocked;
-use konko_core::channel::Stream;
+use konko_core::channel::DataStream;
 use konko_core::crypto::{Cipher, Kex, Mac};
 use konko_core::error::{EndedBy, Error, Fault, Phase, TimerKind};
-use konko_core::keys::SigAlg;
+use konko_core::keys::SignatureAlgorithm;
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
@@ -395,8 +395,8 @@ fn b0_noise_through_write_and_slot_over_key_exchanges() {
             let len = if n % 2 == 0 { PACKET } else { 31_700 + n };
             let noise: Vec<u8> =
                 std::iter::repeat_with(|| rig.peer.rng.array::<32>()).flatten().take(len).collect();
-            assert_eq!(rig.conn().write(id, Stream::Data, &noise), Ok(len));
-            let mut slot = rig.conn().slot(id, Stream::Data, len).unwrap().unwrap();
+            assert_eq!(rig.conn().write(id, DataStream::Data, &noise), Ok(len));
+            let mut slot = rig.conn().slot(id, DataStream::Data, len).unwrap().unwrap();
             slot.bytes().copy_from_slice(&noise);
             slot.commit(len);
             rig.run();
@@ -609,7 +609,7 @@ fn v05_v31_names_in_kexinit_do_not_alias() {
         rig.run();
         assert!(rig.error.is_some());
     }
-    assert_eq!((Kex::from_name("none"), SigAlg::from_name("")), (None, None));
+    assert_eq!((Kex::from_name("none"), SignatureAlgorithm::from_name("")), (None, None));
 }
 
 #[test]

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
-use konko_core::client::{AuthMethod, Password};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::crypto::*;
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
-use konko_core::server::{Attempt, Challenge, Verdict};
+use konko_core::server::{AuthDecision, Challenge, Credential};
 use konko_core::wire::SshStr;
 use konko_core::*;
 use watcher::{leaks, look_for, look_for_too, unwatched};
@@ -54,8 +54,8 @@ impl Provider for Telling {
         [&keys.key, &keys.mac].iter().for_each(|key| look_for_too(key.expose()));
         inner().opener(p, keys)
     }
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
-        inner().hash(alg)
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        inner().hash(algorithm)
     }
     fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32] {
         look_for_too(secret);
@@ -124,15 +124,15 @@ impl Session {
                 self.client.decide_host_key(ticket, Decision::Accept).unwrap()
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) if self.interactive => {
-                self.client.authenticate("alice", AuthMethod::KeyboardInteractive).unwrap();
+                self.client.authenticate("alice", AuthRequest::KeyboardInteractive).unwrap();
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = Password::new(PASSWORD);
-                self.client.authenticate("alice", AuthMethod::Password(&password)).unwrap();
+                self.client.authenticate("alice", AuthRequest::Password(&password)).unwrap();
             }
             ClientEvent::Auth(ClientAuth::PasswordExpired { .. }) => {
                 let (old, new) = (Password::new(PASSWORD), Password::new(NEW));
-                let change = AuthMethod::PasswordChange { old: &old, new: &new };
+                let change = AuthRequest::PasswordChange { old: &old, new: &new };
                 self.client.authenticate("alice", change).unwrap();
             }
             ClientEvent::Auth(ClientAuth::Prompts { ticket, .. }) => {
@@ -154,22 +154,22 @@ impl Session {
         let Ok(Step::Event(event)) = self.server.poll(self.now, &mut self.rx[1]) else { return false };
         unwatched(|| self.told.push_str(&format!("{event:?}\n")));
         match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let verdict = match attempt {
-                    Attempt::Password(_) => Verdict::PasswordExpired { prompt: "a new one: ".into() },
-                    Attempt::PasswordChange { old, new } => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let verdict = match credential {
+                    Credential::Password(_) => AuthDecision::PasswordExpired { prompt: "a new one: ".into() },
+                    Credential::PasswordChange { old, new } => {
                         assert_eq!((old, new), (PASSWORD.as_bytes(), NEW.as_bytes()));
-                        Verdict::Accept
+                        AuthDecision::Accept
                     }
-                    Attempt::KeyboardInteractive { .. } => {
+                    Credential::KeyboardInteractive { .. } => {
                         let prompts = vec![("one: ".into(), false), ("two: ".into(), false)];
-                        Verdict::Challenge(Challenge { prompts, ..Challenge::default() })
+                        AuthDecision::Challenge(Challenge { prompts, ..Challenge::default() })
                     }
-                    Attempt::Answers(answers) => {
+                    Credential::Answers(answers) => {
                         assert!(answers.iter().eq([ANSWER.as_bytes(), PASSWORD.as_bytes()]));
-                        Verdict::Accept
+                        AuthDecision::Accept
                     }
-                    _ => Verdict::Reject,
+                    _ => AuthDecision::Reject,
                 };
                 self.server.decide_auth(ticket, verdict).unwrap();
             }
@@ -211,8 +211,8 @@ impl Session {
         let (c, s) = (self.channels[0].unwrap(), self.channels[1].unwrap());
         for len in [TYPED.len(), 1000, 30_000, 200_000] {
             let data: Vec<u8> = unwatched(|| TYPED.iter().copied().cycle().take(len).collect());
-            assert_eq!(self.client.write(c, Stream::Data, &data), Ok(len));
-            let mut slot = self.server.slot(s, Stream::Data, len).unwrap().unwrap();
+            assert_eq!(self.client.write(c, DataStream::Data, &data), Ok(len));
+            let mut slot = self.server.slot(s, DataStream::Data, len).unwrap().unwrap();
             let n = slot.bytes().len().min(len);
             slot.bytes()[..n].copy_from_slice(&data[..n]);
             slot.commit(n);
@@ -220,7 +220,7 @@ impl Session {
             self.run();
         }
         // Room that was lent and filled, and never sent.
-        let mut slot = self.client.slot(c, Stream::Data, TYPED.len()).unwrap().unwrap();
+        let mut slot = self.client.slot(c, DataStream::Data, TYPED.len()).unwrap().unwrap();
         slot.bytes().copy_from_slice(TYPED);
         drop(slot);
         self.run();

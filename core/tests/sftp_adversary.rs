@@ -3,7 +3,7 @@
 mod property;
 mod sftp;
 
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::provider;
 use konko_core::sftp::transfer::*;
 use konko_core::sftp::{Attrs, ClientConfig};
@@ -223,7 +223,7 @@ proptest! {
         sequential: bool,
         hint in prop::option::of(0u64..200_000),
         verify in prop_oneof![
-            Just(Verify::Size), Just(Verify::Hash(HashAlg::Sha256)), Just(Verify::Reread(HashAlg::Sha1)),
+            Just(Verify::Size), Just(Verify::Hash(HashAlgorithm::Sha256)), Just(Verify::Reread(HashAlgorithm::Sha1)),
         ],
     ) {
         Get { habits, len, ordered, sequential, hint, verify }.check()?;

@@ -39,7 +39,7 @@ impl Store {
 }
 
 impl Backend for Store {
-    fn request(&mut self, server: &mut Server, request: Request<'_>) {
+    fn request(&mut self, server: &mut SftpServer, request: Request<'_>) {
         let answered = match request.op {
             // What is kept with the open file takes no time.
             Op::Fstat { .. } => {
@@ -59,7 +59,7 @@ impl Backend for Store {
         self.begin();
     }
 
-    fn settle(&mut self, server: &mut Server) {
+    fn settle(&mut self, server: &mut SftpServer) {
         while let Some(due) = self.begun.first_entry().filter(|due| due.key().0 <= self.now) {
             let (ticket, offset) = due.remove();
             let left = self.size.saturating_sub(offset).min(u64::from(READ));
@@ -78,8 +78,8 @@ impl Backend for Store {
 /// How long it takes to fetch a file of that size.
 fn fetched(size: u64) -> (Duration, usize) {
     let config = TransferConfig::new().request_len(Some(READ));
-    let (mut client, mut transfers) = (Client::new(ClientConfig::default()), Transfers::new(config));
-    let mut server = Server::new(ServerConfig::new().max_backlog(16 << 20), &seed(5));
+    let (mut client, mut transfers) = (SftpClient::new(ClientConfig::default()), Transfers::new(config));
+    let mut server = SftpServer::new(ServerConfig::new().max_backlog(16 << 20), &seed(5));
     let now = Time::from_micros(1);
     let (waits, begun) = (Vec::new(), BTreeMap::new());
     let mut store = Store { waits, begun, size, number: 0, now, most: 0 };

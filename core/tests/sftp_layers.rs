@@ -27,11 +27,11 @@ fn ruled() -> Joined {
     j
 }
 
-type Rename = fn(&mut Client, &[u8], &[u8]) -> Result<RequestId, UsageError>;
+type Rename = fn(&mut SftpClient, &[u8], &[u8]) -> Result<RequestId, UsageError>;
 
 #[test]
 fn both_names_of_a_rename_must_be_allowed() {
-    for rename in [Client::rename as Rename, Client::posix_rename, Client::hardlink] {
+    for rename in [SftpClient::rename as Rename, SftpClient::posix_rename, SftpClient::hardlink] {
         let mut j = ruled();
         // To where nothing may be changed, from there, and by a way round to either.
         for (from, to) in [
@@ -56,7 +56,7 @@ fn both_names_of_a_rename_must_be_allowed() {
 
 #[test]
 fn what_has_rules_of_its_own_inside_keeps_its_name() {
-    for rename in [Client::rename as Rename, Client::posix_rename] {
+    for rename in [SftpClient::rename as Rename, SftpClient::posix_rename] {
         let mut j = ruled();
         // Under another name nothing would be said of /own/locked.
         assert_eq!(j.call(|c| rename(c, b"/own", b"/own2")), DENIED);
@@ -68,7 +68,7 @@ fn what_has_rules_of_its_own_inside_keeps_its_name() {
     assert_eq!(j.call(|c| c.mkdir(b"/a", &Attrs::new())), OK);
     let rules = Rules::new().allow("/", OperationSet::ALL).allow("/b/locked", OperationSet::EMPTY);
     j.session = Session::new(Rc::clone(&j.fs)).layer(Arc::new(rules));
-    for rename in [Client::rename as Rename, Client::posix_rename] {
+    for rename in [SftpClient::rename as Rename, SftpClient::posix_rename] {
         assert_eq!(j.call(|c| rename(c, b"/a", b"/b")), DENIED);
         assert_eq!(j.call(|c| rename(c, b"/b", b"/a")), DENIED, "and not out of there");
     }

@@ -61,7 +61,7 @@ fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more(
     let fs = memory();
     fs.insert(b"f", pattern(1 << 20)).unwrap();
     let mut session = Session::new(fs);
-    let (mut server, mut rx) = (Server::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
+    let (mut server, mut rx) = (SftpServer::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
     let mut bytes = packet(1, &[0, 0, 0, 3]);
     bytes.extend(message(3, 1, |f| {
         f.put_string(b"f");
@@ -105,7 +105,7 @@ fn s_26_a_client_that_reads_nothing_makes_a_server_hold_its_backlog_and_no_more(
 
 #[test]
 fn s_26_requests_that_are_answered_late_are_bounded_too() {
-    let (mut server, mut rx) = (Server::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
+    let (mut server, mut rx) = (SftpServer::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
     let mut bytes = packet(1, &[0, 0, 0, 3]);
     (0..100_000u32).for_each(|i| bytes.extend(message(17, i, |f| f.put_string(b"some/path"))));
     let mut input = &bytes[..];
@@ -138,7 +138,7 @@ fn s_01_s_14_claims_cost_nothing() {
         ),
     ];
     for (bytes, what) in hostile {
-        let (mut client, mut rx) = (Client::new(ClientConfig::default()), MsgBuf::new());
+        let (mut client, mut rx) = (SftpClient::new(ClientConfig::default()), MsgBuf::new());
         feed(&mut client, &mut rx, &packet(2, &[0, 0, 0, 3])).unwrap();
         let (held, _) = during(|| {
             for byte in &bytes {
@@ -148,7 +148,7 @@ fn s_01_s_14_claims_cost_nothing() {
         assert!(held <= 4096, "{what}: {held}");
     }
     // A whole message of the largest size, in pieces.
-    let (mut client, mut rx) = (Client::new(ClientConfig::default()), MsgBuf::new());
+    let (mut client, mut rx) = (SftpClient::new(ClientConfig::default()), MsgBuf::new());
     feed(&mut client, &mut rx, &packet(2, &[0, 0, 0, 3])).unwrap();
     let big = packet(104, &vec![0; (256 << 10) - 1]);
     let (held, _) = during(|| {

@@ -2,7 +2,7 @@
 
 mod sftp;
 
-use konko_core::crypto::{Digest, HashAlg};
+use konko_core::crypto::{Digest, HashAlgorithm};
 use konko_core::provider;
 use konko_core::sftp::*;
 use sftp::*;
@@ -146,16 +146,19 @@ fn copy_data_copies_and_check_file_hashes() {
     assert_eq!(j.fs.content(b"to").as_deref(), Some(&data[..]));
     assert_eq!(j.call(|c| c.copy_data((&from, 10), 20, (&to, 5))), OK);
     assert_eq!(&j.fs.content(b"to").as_deref().unwrap()[5..25], &data[10..30]);
-    let digest = |alg, data: &[u8]| Digest::of(provider::rustcrypto(), alg, &[data]).as_bytes().to_vec();
-    let whole = j.call(|c| c.check_file_name(b"from", &[HashAlg::Sha256], 0, 0, 0));
-    let expected = FileHash { alg: HashAlg::Sha256, digests: digest(HashAlg::Sha256, &data) };
+    let digest =
+        |algorithm, data: &[u8]| Digest::of(provider::rustcrypto(), algorithm, &[data]).as_bytes().to_vec();
+    let whole = j.call(|c| c.check_file_name(b"from", &[HashAlgorithm::Sha256], 0, 0, 0));
+    let expected =
+        FileHash { algorithm: HashAlgorithm::Sha256, digests: digest(HashAlgorithm::Sha256, &data) };
     assert_eq!(whole, Got::FileHash(expected));
-    for alg in [HashAlg::Md5, HashAlg::Sha1, HashAlg::Sha512] {
-        let blocks = j.call(|c| c.check_file(&from, &[alg, HashAlg::Sha256], 1000, 70_000, 32_768));
-        let digests = data[1000..71_000].chunks(32_768).flat_map(|b| digest(alg, b)).collect();
-        assert_eq!(blocks, Got::FileHash(FileHash { alg, digests }));
+    for algorithm in [HashAlgorithm::Md5, HashAlgorithm::Sha1, HashAlgorithm::Sha512] {
+        let blocks =
+            j.call(|c| c.check_file(&from, &[algorithm, HashAlgorithm::Sha256], 1000, 70_000, 32_768));
+        let digests = data[1000..71_000].chunks(32_768).flat_map(|b| digest(algorithm, b)).collect();
+        assert_eq!(blocks, Got::FileHash(FileHash { algorithm, digests }));
     }
-    let small = j.call(|c| c.check_file(&from, &[HashAlg::Sha256], 0, 0, 255));
+    let small = j.call(|c| c.check_file(&from, &[HashAlgorithm::Sha256], 0, 0, 255));
     assert_eq!(small, Got::Status(StatusCode::FAILURE));
 }
 

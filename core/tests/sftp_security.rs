@@ -8,14 +8,14 @@ use sftp::fake::status;
 use sftp::*;
 
 /// A client that has VERSION, and one request of each kind that waits for its reply.
-fn ready() -> (Client, MsgBuf) {
+fn ready() -> (SftpClient, MsgBuf) {
     let config = ClientConfig::new().assume(ExtensionSet::all().without(Extension::Limits));
-    let (mut client, mut rx) = (Client::new(config), MsgBuf::new());
+    let (mut client, mut rx) = (SftpClient::new(config), MsgBuf::new());
     assert_eq!(feed(&mut client, &mut rx, &packet(2, &[0, 0, 0, 3])).unwrap(), [(None, Got::Ready)]);
     (client, rx)
 }
 
-fn some_handle(client: &mut Client, rx: &mut MsgBuf) -> Handle {
+fn some_handle(client: &mut SftpClient, rx: &mut MsgBuf) -> Handle {
     let id = client.open(b"f", OpenFlags::READ, &Attrs::new()).unwrap();
     let got = feed(client, rx, &reply(102, number(id), |f| f.put_string(b"h"))).unwrap();
     got.into_iter().next().unwrap().1.handle()
@@ -32,7 +32,7 @@ fn reply(kind: u8, id: u32, fields: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     packet(kind, &f)
 }
 
-fn fault(client: &mut Client, rx: &mut MsgBuf, bytes: &[u8]) -> Fault {
+fn fault(client: &mut SftpClient, rx: &mut MsgBuf, bytes: &[u8]) -> Fault {
     let error = feed(client, rx, bytes).unwrap_err();
     assert_eq!(feed(client, rx, b"more").unwrap_err(), error, "errors are sticky");
     assert_eq!(client.stat(b"x"), Err(UsageError::Ended));
@@ -50,7 +50,7 @@ fn names(entries: &[(&[u8], &[u8])]) -> impl FnOnce(&mut Vec<u8>) {
     }
 }
 
-type Ask = (Operation, fn(&mut Client, &Handle) -> Result<RequestId, UsageError>);
+type Ask = (Operation, fn(&mut SftpClient, &Handle) -> Result<RequestId, UsageError>);
 
 /// One request of each kind of answer.
 const ASKS: [Ask; 8] = [
@@ -246,7 +246,7 @@ fn s_07_a_handle_that_was_not_given_out_opens_nothing() {
     let reopened = j.open("f", OpenFlags::READ);
     assert_ne!(reopened, closed);
     let mut other = Joined::with(ClientConfig::default(), ServerConfig::default());
-    other.server = Server::new(ServerConfig::default(), &seed(2));
+    other.server = SftpServer::new(ServerConfig::default(), &seed(2));
     let real = h.as_bytes();
     let mut wrong: Vec<Vec<u8>> = [0, 3, 5, 255, 256, 257, 5000].iter().map(|n| vec![0; *n]).collect();
     wrong.extend((0..real.len() * 8).map(|bit| {
@@ -395,7 +395,7 @@ fn s_14_unknown_attribute_bits_in_a_request_are_a_bad_message() {
 fn s_15_init_first_and_once_and_version_three() {
     let init = |version: u32| packet(1, &version.to_be_bytes());
     let serve = |bytes: &[u8]| {
-        let (mut server, mut rx) = (Server::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
+        let (mut server, mut rx) = (SftpServer::new(ServerConfig::default(), &seed(1)), MsgBuf::new());
         let result = server.poll(&mut rx, &mut &bytes[..]).map(drop).map_err(|e| e.fault());
         (result, server.tx().pending().to_vec())
     };
@@ -415,7 +415,7 @@ fn s_15_init_first_and_once_and_version_three() {
     });
     assert_eq!(serve(&write).0, Err(Fault::UnexpectedMessage));
     let greet = |bytes: &[u8], config: ClientConfig| {
-        feed(&mut Client::new(config), &mut MsgBuf::new(), bytes).map(|_| ()).map_err(|e| e.fault())
+        feed(&mut SftpClient::new(config), &mut MsgBuf::new(), bytes).map(|_| ()).map_err(|e| e.fault())
     };
     let version = |n: u32, rest: &[u8]| packet(2, &[&n.to_be_bytes()[..], rest].concat());
     let newer = ClientConfig::new().accept_newer_version(true);
@@ -628,7 +628,7 @@ fn u_22_text_before_the_first_packet_is_shown() {
         b"\0\0\0\x01hello",
         b"This account is currently not available.\n",
     ] {
-        let (mut client, mut rx) = (Client::new(ClientConfig::default()), MsgBuf::new());
+        let (mut client, mut rx) = (SftpClient::new(ClientConfig::default()), MsgBuf::new());
         let error = feed(&mut client, &mut rx, text).unwrap_err();
         assert_eq!(error.fault(), Fault::NotSftp);
         let shown = error.to_string();
@@ -637,12 +637,12 @@ fn u_22_text_before_the_first_packet_is_shown() {
     let version = packet(2, &[0, 0, 0, 3]);
     let config = ClientConfig::new().skip_preamble(100);
     for cut in [1, 2, 5, 100] {
-        let (mut client, mut rx) = (Client::new(config.clone()), MsgBuf::new());
+        let (mut client, mut rx) = (SftpClient::new(config.clone()), MsgBuf::new());
         let bytes = [&b"Last login: today\r\n"[..], &version].concat();
         let events: Vec<_> = bytes.chunks(cut).flat_map(|c| feed(&mut client, &mut rx, c).unwrap()).collect();
         assert_eq!(events, [(None, Got::Ready)], "{cut}");
     }
-    let (mut client, mut rx) = (Client::new(config), MsgBuf::new());
+    let (mut client, mut rx) = (SftpClient::new(config), MsgBuf::new());
     let error = feed(&mut client, &mut rx, &[b'x'; 200]).unwrap_err();
     assert_eq!(error.fault(), Fault::NotSftp);
 }
@@ -654,13 +654,13 @@ fn the_end_of_the_channel_is_told_with_what_was_open() {
     let error = client.eof(&rx);
     assert_eq!((error.fault(), error.detail()), (Fault::Closed, "1 requests were outstanding"));
     assert_eq!(feed(&mut client, &mut rx, b"x").unwrap_err(), error);
-    let mut client = Client::new(ClientConfig::default());
+    let mut client = SftpClient::new(ClientConfig::default());
     assert!(client.eof(&MsgBuf::new()).detail().contains("before VERSION"));
 }
 
 #[test]
 fn usage_errors_change_nothing() {
-    let mut client = Client::new(ClientConfig::default());
+    let mut client = SftpClient::new(ClientConfig::default());
     assert_eq!(client.stat(b"f"), Err(UsageError::NotReady));
     let n = client.tx().len();
     let mut rx = MsgBuf::new();

@@ -5,7 +5,7 @@ mod sftp;
 
 use std::time::Duration;
 
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::provider;
 use konko_core::sftp::ClientConfig;
 use konko_core::sftp::transfer::*;
@@ -54,12 +54,12 @@ fn local(starves: (u8, usize), busy: bool) -> Local<Fake> {
 fn start(l: &mut Local<Fake>, kind: &str) -> JobId {
     let get = |ordered, verify| DownloadOptions::new().ordered(ordered).verify(verify);
     let put = |verify, temporary| UploadOptions::new().verify(verify).temporary(temporary);
-    let reread = Verify::Reread(HashAlg::Sha256);
+    let reread = Verify::Reread(HashAlgorithm::Sha256);
     let job = match kind {
         "get" => l.transfers.download(b"f", get(false, Verify::Size)),
         "ordered" => l.transfers.download(b"f", get(true, Verify::Size)),
         "reread" => l.transfers.download(b"f", get(false, reread)),
-        "hash" => l.transfers.download(b"f", get(false, Verify::Hash(HashAlg::Sha256))),
+        "hash" => l.transfers.download(b"f", get(false, Verify::Hash(HashAlgorithm::Sha256))),
         "put" => l.transfers.upload(b"g", put(Verify::Size, None)),
         "put, reread" => l.transfers.upload(b"g", put(reread, None)),
         "temporary" => l.transfers.upload(b"g", put(Verify::Size, Some(b"g.part".to_vec()))),

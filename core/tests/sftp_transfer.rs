@@ -2,7 +2,7 @@
 
 mod sftp;
 
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::provider;
 use konko_core::sftp::transfer::*;
 use konko_core::sftp::*;
@@ -58,7 +58,7 @@ fn a_copy_goes_through_this_side_where_the_server_cannot() {
 #[test]
 fn hashes_are_compared_by_the_server_or_by_reading_again() {
     let data = pattern(700_000);
-    for verify in [Verify::Hash(HashAlg::Sha256), Verify::Reread(HashAlg::Sha512)] {
+    for verify in [Verify::Hash(HashAlgorithm::Sha256), Verify::Reread(HashAlgorithm::Sha512)] {
         let mut l = own();
         l.far.fs.insert(b"f", data.clone()).unwrap();
         let get = l.transfers.download(b"f", DownloadOptions::new().verify(verify));
@@ -368,8 +368,8 @@ fn d7_a_file_that_is_shorter_than_its_size_is_all_there_is_if_nobody_changed_it(
     for (ordered, verify) in [
         (false, Verify::Size),
         (true, Verify::Size),
-        (false, Verify::Reread(HashAlg::Sha256)),
-        (false, Verify::Hash(HashAlg::Sha256)),
+        (false, Verify::Reread(HashAlgorithm::Sha256)),
+        (false, Verify::Hash(HashAlgorithm::Sha256)),
     ] {
         for lies in [100_001, 1 << 40] {
             let options = DownloadOptions::new().ordered(ordered).verify(verify);

@@ -5,8 +5,8 @@ mod crypto_support;
 use std::time::{Duration, Instant};
 
 use crypto_support::*;
-use konko_core::crypto::{Curve, HashAlg};
-use konko_core::keys::SigAlg;
+use konko_core::crypto::{Curve, HashAlgorithm};
+use konko_core::keys::{KeyType, SignatureAlgorithm};
 
 /// A debug build on a busy machine; the arithmetic these keys ask for would take seconds or hours.
 const AT_ONCE: Duration = Duration::from_millis(50);
@@ -37,10 +37,12 @@ fn as10_pathological_rsa_keys_are_refused_before_any_arithmetic() {
     ];
     for p in providers() {
         for (e, n) in &cases {
-            for alg in [SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1] {
+            for algorithm in
+                [SignatureAlgorithm::RSA_SHA512, SignatureAlgorithm::RSA_SHA256, SignatureAlgorithm::RSA_SHA1]
+            {
                 let signature = vec![1; n.len()];
                 let start = Instant::now();
-                assert!(verify(p, alg, &rsa(e, n), b"m", &signature).is_err());
+                assert!(verify(p, algorithm, &rsa(e, n), b"m", &signature).is_err());
                 assert!(start.elapsed() < AT_ONCE, "{} bytes of n: {:?}", n.len(), start.elapsed());
             }
             let key = rsa_private([n, e, &[3], &[3], &[5], &[7]]);
@@ -49,7 +51,7 @@ fn as10_pathological_rsa_keys_are_refused_before_any_arithmetic() {
         // At the limits, so that it is known where they are: refused by the signature only.
         for n in [odd(16384), odd(1024)] {
             let key = rsa(&[0xff, 0xff, 0xff, 0xff], &n);
-            assert!(verify(p, SigAlg::RSA_SHA256, &key, b"m", &vec![1; n.len()]).is_err());
+            assert!(verify(p, SignatureAlgorithm::RSA_SHA256, &key, b"m", &vec![1; n.len()]).is_err());
         }
     }
 }
@@ -62,10 +64,10 @@ fn as11_rsa_signatures_may_be_shorter_than_the_modulus_but_not_longer() {
         // One message in 256 has a signature with a leading zero byte.
         let (message, signature) = (0u32..)
             .map(|i| i.to_be_bytes())
-            .map(|m| (m, signer.sign(Some(HashAlg::Sha256), &m, &mut rng(1)).unwrap()))
+            .map(|m| (m, signer.sign(Some(HashAlgorithm::Sha256), &m, &mut rng(1)).unwrap()))
             .find(|(_, signature)| signature[0] == 0)
             .unwrap();
-        let check = |s: &[u8]| verify(p, SigAlg::RSA_SHA256, &key.public(), &message, s).is_ok();
+        let check = |s: &[u8]| verify(p, SignatureAlgorithm::RSA_SHA256, &key.public(), &message, s).is_ok();
         assert!(check(&signature));
         assert!(check(konko_core::wire::minimal(&signature)), "zeros stripped");
         assert!(!check(&[&[0], &signature[..]].concat()), "a zero more");
@@ -83,7 +85,7 @@ fn as11_ed25519_lengths_the_order_and_weak_keys() {
         let signer = p.signer("ssh-ed25519", &ed25519_private(&seed).fields).unwrap();
         let good = signer.sign(None, b"m", &mut rng(0)).unwrap();
         let public = ed25519_public(&seed);
-        let check = |s: &[u8]| verify(p, SigAlg::ED25519, &ed25519(&public), b"m", s).is_ok();
+        let check = |s: &[u8]| verify(p, SignatureAlgorithm::ED25519, &ed25519(&public), b"m", s).is_ok();
         assert!(check(&good));
         assert!(!check(&good[..63]));
         assert!(!check(&[&good[..], &[0]].concat()));
@@ -99,7 +101,7 @@ fn as11_ed25519_lengths_the_order_and_weak_keys() {
         let mut identity = [0; 32];
         identity[0] = 1;
         let forged = [&identity[..], &[0; 32]].concat();
-        assert!(verify(p, SigAlg::ED25519, &ed25519(&identity), b"any", &forged).is_err());
+        assert!(verify(p, SignatureAlgorithm::ED25519, &ed25519(&identity), b"any", &forged).is_err());
     }
 }
 
@@ -116,17 +118,25 @@ fn an_algorithm_verifies_only_with_a_key_of_its_kind() {
         let (_, p384) = p.ecdh_generate(Curve::P384, &mut rng(1));
         let keys =
             [ed25519(&[1; 32]), ecdsa(Curve::P256, &p256), ecdsa(Curve::P384, &p384), fixture.public()];
-        for alg in SigAlg::all() {
+        for algorithm in SignatureAlgorithm::all() {
             for key in &keys {
-                if alg.key_type().name() != key.kind {
+                if algorithm.key_type().name() != key.kind {
                     for len in [64, 96, 256] {
-                        assert!(verify(p, alg, key, b"m", &vec![1; len]).is_err(), "{alg} {}", key.kind);
+                        assert!(
+                            verify(p, algorithm, key, b"m", &vec![1; len]).is_err(),
+                            "{algorithm} {}",
+                            key.kind
+                        );
                     }
                 }
             }
         }
-        assert!(verify(p, SigAlg::RSA_SHA256, &fixture.public(), b"konko", &fixture.sha512).is_err());
-        assert!(verify(p, SigAlg::RSA_SHA1, &fixture.public(), b"konko", &fixture.sha256).is_err());
+        assert!(
+            verify(p, SignatureAlgorithm::RSA_SHA256, &fixture.public(), b"konko", &fixture.sha512).is_err()
+        );
+        assert!(
+            verify(p, SignatureAlgorithm::RSA_SHA1, &fixture.public(), b"konko", &fixture.sha256).is_err()
+        );
     }
 }
 
@@ -170,7 +180,7 @@ fn ac10_private_numbers_that_do_not_fit_together_are_refused() {
         let (n0, e0, d0, p0, q0) = (padded(n), padded(e), padded(d), padded(first), padded(q));
         let same = rsa_private([&n0, &e0, &d0, &[], &q0, &p0]);
         let signer = p.signer(same.kind, &same.fields).unwrap();
-        let signature = signer.sign(Some(HashAlg::Sha512), b"konko", &mut rng(0)).unwrap();
+        let signature = signer.sign(Some(HashAlgorithm::Sha512), b"konko", &mut rng(0)).unwrap();
         assert_eq!(signature, key.sha512);
 
         for curve in [Curve::P256, Curve::P384, Curve::P521] {
@@ -194,11 +204,11 @@ fn t02_rsa_blinding_draws_from_the_given_generator() {
     for p in providers() {
         let signer = p.signer("ssh-rsa", &key.private().fields).unwrap();
         let (mut used, mut fresh) = (rng(3), rng(3));
-        let signature = signer.sign(Some(HashAlg::Sha256), b"konko", &mut used).unwrap();
+        let signature = signer.sign(Some(HashAlgorithm::Sha256), b"konko", &mut used).unwrap();
         assert_eq!(signature, key.sha256);
         let (after, before) = (used.array::<16>(), fresh.array::<16>());
         assert_ne!(after, before, "something was drawn");
-        assert_eq!(signer.sign(Some(HashAlg::Sha256), b"konko", &mut rng(99)).unwrap(), signature);
+        assert_eq!(signer.sign(Some(HashAlgorithm::Sha256), b"konko", &mut rng(99)).unwrap(), signature);
     }
 }
 
@@ -217,4 +227,15 @@ fn t03_ecdsa_nonces_depend_on_the_message() {
             assert_ne!(r(b"a", 1), r(b"b", 1));
         }
     }
+}
+
+#[test]
+fn every_signature_algorithm_is_one_key_types() {
+    for algorithm in SignatureAlgorithm::all() {
+        let kinds: Vec<_> =
+            KeyType::all().filter(|k| k.signature_algorithms().contains(&algorithm)).collect();
+        assert_eq!(kinds, [algorithm.key_type()], "{algorithm}");
+        assert_eq!(SignatureAlgorithm::from_name(algorithm.name()), Some(algorithm));
+    }
+    assert_eq!(KeyType::from_name("ssh-dss"), None);
 }

@@ -40,11 +40,11 @@ fn data_goes_both_ways() {
 #[test]
 fn every_way_to_authenticate() {
     let key = key_of(KeyType::ED25519, 9);
-    let alg = keys::SigAlg::ED25519;
+    let algorithm = keys::SignatureAlgorithm::ED25519;
     for proof in [
         Proof::Password("wonderland"),
-        Proof::Key(key.clone(), alg),
-        Proof::External(key.clone(), alg),
+        Proof::Key(key.clone(), algorithm),
+        Proof::External(key.clone(), algorithm),
         Proof::Interactive(vec!["blue", "42"]),
     ] {
         let host = Host { keys: vec![key.public().clone()], ..Host::default() };
@@ -59,13 +59,20 @@ fn rsa_keys_sign_as_the_servers_ext_info_says() {
     let file = include_bytes!("data/keys/rsa");
     let rsa = keys::PrivateKey::load(file, None).unwrap().key_pair(provider::rustcrypto()).unwrap();
     for (taken, expected) in [
-        (vec![keys::SigAlg::RSA_SHA256], vec![keys::SigAlg::RSA_SHA256]),
+        (vec![keys::SignatureAlgorithm::RSA_SHA256], vec![keys::SignatureAlgorithm::RSA_SHA256]),
         (
-            vec![keys::SigAlg::ED25519, keys::SigAlg::RSA_SHA256, keys::SigAlg::RSA_SHA512],
-            vec![keys::SigAlg::RSA_SHA512, keys::SigAlg::RSA_SHA256],
+            vec![
+                keys::SignatureAlgorithm::ED25519,
+                keys::SignatureAlgorithm::RSA_SHA256,
+                keys::SignatureAlgorithm::RSA_SHA512,
+            ],
+            vec![keys::SignatureAlgorithm::RSA_SHA512, keys::SignatureAlgorithm::RSA_SHA256],
         ),
         // A list without any RSA is not believed: OpenSSH 7.4 leaves them out.
-        (vec![keys::SigAlg::ED25519], vec![keys::SigAlg::RSA_SHA512, keys::SigAlg::RSA_SHA256]),
+        (
+            vec![keys::SignatureAlgorithm::ED25519],
+            vec![keys::SignatureAlgorithm::RSA_SHA512, keys::SignatureAlgorithm::RSA_SHA256],
+        ),
     ] {
         let mut transport = transport_config();
         transport.algorithms.user_key = taken;

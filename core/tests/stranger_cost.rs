@@ -9,7 +9,7 @@ use counting::{Broken, EXPONENT, RAISED};
 use konko_core::crypto::kex::{Ephemeral, PublicValue};
 use konko_core::crypto::{Kex, Provider};
 use konko_core::error::Fault;
-use konko_core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
+use konko_core::keys::{KeyPair, KeyType, PrivateKey, SignatureAlgorithm};
 use konko_core::provider::{best, rustcrypto};
 use konko_core::transport::negotiate::Policy;
 use konko_core::{Blocked, Rng, Seed, ServerConfig, TransportConfig, msg};
@@ -102,12 +102,17 @@ fn key(name: &str, provider: &'static dyn Provider) -> Arc<KeyPair> {
 
 /// The server's work until a stranger could authenticate: the least of several times, since others use
 /// this machine too, or the first that is little enough.
-fn cost(provider: &'static dyn Provider, kex: Kex, key: &Arc<KeyPair>, alg: SigAlg) -> Duration {
+fn cost(
+    provider: &'static dyn Provider,
+    kex: Kex,
+    key: &Arc<KeyPair>,
+    algorithm: SignatureAlgorithm,
+) -> Duration {
     let config = Arc::new(ServerConfig::new(TransportConfig::new(provider), vec![Arc::clone(key)]));
     let once = || {
         let mut rig = Rig::server((*config).clone());
         rig.peer.offer = rig.peer.offer.clone().kex(kex);
-        rig.peer.offer.host_key = alg.name().into();
+        rig.peer.offer.host_key = algorithm.name().into();
         rig.service();
         rig.worked
     };
@@ -140,14 +145,14 @@ fn k21_a_stranger_costs_five_milliseconds_at_most() {
         keys.reverse();
         let large = ("rsa4096", key("rsa4096", provider));
         for (name, key) in keys.iter().chain([&large]) {
-            for alg in algorithms.host_key.iter().filter(|alg| key.public().fits(**alg)) {
-                let costs = algorithms.kex.iter().map(|kex| (*kex, cost(provider, *kex, key, *alg)));
+            for algorithm in algorithms.host_key.iter().filter(|algorithm| key.public().fits(**algorithm)) {
+                let costs = algorithms.kex.iter().map(|kex| (*kex, cost(provider, *kex, key, *algorithm)));
                 let costs: Vec<_> = costs.collect();
                 let line: Vec<_> =
                     costs.iter().map(|(kex, t)| format!("{kex} {:.1}", t.as_secs_f64() * 1e3)).collect();
-                println!("{} {name} {alg}, ms: {}", provider.name(), line.join(", "));
+                println!("{} {name} {algorithm}, ms: {}", provider.name(), line.join(", "));
                 let slow = costs.iter().find(|(_, t)| *t > MOST);
-                assert!(!bound || *name == "rsa4096" || slow.is_none(), "{name} {alg}: {slow:?}");
+                assert!(!bound || *name == "rsa4096" || slow.is_none(), "{name} {algorithm}: {slow:?}");
             }
         }
     }

@@ -4,11 +4,11 @@ mod sftp;
 
 use std::time::Duration;
 
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::msg;
 use konko_core::sftp::{
-    Answer, Attrs, Client, Extension, ExtensionSet, Handle, OpenFlags, Operation, Request, RequestId,
-    ServerConfig, UsageError,
+    Answer, Attrs, Extension, ExtensionSet, Handle, OpenFlags, Operation, Request, RequestId, ServerConfig,
+    SftpClient, UsageError,
 };
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
@@ -56,7 +56,7 @@ fn next<T>(j: &mut Joined, take: impl FnOnce(Request<'_>) -> T) -> T {
     kept
 }
 
-fn send(j: &mut Joined, request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>) -> RequestId {
+fn send(j: &mut Joined, request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>) -> RequestId {
     let id = request(&mut j.client).unwrap();
     let tx = j.client.tx();
     j.to_server.extend_from_slice(tx.pending());
@@ -74,7 +74,7 @@ fn heard(j: &mut Joined) -> Vec<(Option<RequestId>, Got)> {
     feed(&mut j.client, &mut j.client_rx, &back).unwrap()
 }
 
-type Ask = fn(&mut Client, &Handle, &Handle) -> Result<RequestId, UsageError>;
+type Ask = fn(&mut SftpClient, &Handle, &Handle) -> Result<RequestId, UsageError>;
 
 /// Every request, but those that the machine answers itself.
 fn asks() -> Vec<(Operation, Ask)> {
@@ -108,8 +108,8 @@ fn asks() -> Vec<(Operation, Ask)> {
         (O::CopyData, |c, h, _| c.copy_data((h, 0), 1, (h, 2))),
         (O::HomeDirectory, |c, _, _| c.home_directory(b"")),
         (O::UsersGroupsById, |c, _, _| c.users_groups_by_id(&[1], &[])),
-        (O::CheckFileHandle, |c, h, _| c.check_file(h, &[HashAlg::Sha256], 0, 1, 0)),
-        (O::CheckFileName, |c, _, _| c.check_file_name(b"f", &[HashAlg::Sha256], 0, 1, 0)),
+        (O::CheckFileHandle, |c, h, _| c.check_file(h, &[HashAlgorithm::Sha256], 0, 1, 0)),
+        (O::CheckFileName, |c, _, _| c.check_file_name(b"f", &[HashAlgorithm::Sha256], 0, 1, 0)),
         (O::Extended, |c, _, _| c.extended(b"x@test", b"")),
     ]
 }

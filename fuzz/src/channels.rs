@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use konko_core::channel::{
-    ChannelEvent, ChannelId, ChannelRequest, GlobalTicket, OpenFailure, OpenKind, OpenTicket, RequestTicket,
-    Stream, WindowConfig,
+    ChannelEvent, ChannelId, ChannelRequest, DataStream, GlobalTicket, OpenFailure, OpenKind, OpenTicket,
+    RequestTicket, WindowConfig,
 };
-use konko_core::client::{AuthMethod, Password};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::msg::{self, Message};
-use konko_core::server::Verdict;
+use konko_core::server::AuthDecision;
 use konko_core::wire::SshStr;
 use konko_core::*;
 
@@ -190,13 +190,13 @@ fn drain<S: Side>(
 fn call(conn: &mut Connection<dyn Side>, face: &mut Face, input: &mut Input<'_>) {
     let (what, arg) = (input.byte() % 16, input.byte());
     let id = face.ids.get(usize::from(arg >> 4) % face.ids.len().max(1)).copied();
-    let stream = if arg & 1 == 0 { Stream::Data } else { Stream::Stderr };
+    let stream = if arg & 1 == 0 { DataStream::Data } else { DataStream::Stderr };
     match (what, id) {
         (0, _) => face.ids.extend(conn.open_with(OpenKind::Session, window(arg)).ok()),
         (1, _) => {
             if let Some(ticket) = face.opens.pop() {
                 if arg & 7 == 0 {
-                    let _ = conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "no");
+                    let _ = conn.reject_channel(ticket, OpenFailure::CONNECT_FAILED, "no");
                 } else {
                     face.ids.extend(conn.accept_channel(ticket).ok());
                 }
@@ -281,7 +281,7 @@ impl Scene {
         self.carry(0, n);
         let done = drain(&mut self.server, &mut self.sides[1], self.now, |server, auth| {
             if let ServerAuth::Attempt { ticket, .. } = auth {
-                server.decide_auth(ticket, Verdict::Accept).expect("a fresh ticket");
+                server.decide_auth(ticket, AuthDecision::Accept).expect("a fresh ticket");
             }
         });
         self.judge(done);
@@ -295,7 +295,7 @@ impl Scene {
             }
             ClientAuth::Needed { .. } => {
                 let password = Password::new("x");
-                client.authenticate("u", AuthMethod::Password(&password)).expect("it is time");
+                client.authenticate("u", AuthRequest::Password(&password)).expect("it is time");
             }
             _ => {}
         });

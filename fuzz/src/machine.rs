@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::channel::{
-    ChannelEvent, ChannelId, ChannelRequest, GlobalTicket, OpenFailure, OpenKind, OpenTicket, PtyModes,
-    PtyRequest, RequestTicket, Stream, WindowConfig,
+    ChannelEvent, ChannelId, ChannelRequest, DataStream, GlobalTicket, OpenFailure, OpenKind, OpenTicket,
+    PtyModes, PtyRequest, RequestTicket, WindowConfig,
 };
-use konko_core::client::{AuthMethod, HostKeyTicket, Password, PromptTicket, SignTicket};
+use konko_core::client::{AuthRequest, HostKeyTicket, Password, PromptTicket, SignTicket};
 use konko_core::crypto::Compression;
-use konko_core::keys::{KeyPair, SigAlg, signature};
+use konko_core::keys::{KeyPair, SignatureAlgorithm, signature};
 use konko_core::msg::DisconnectCode;
 use konko_core::replay::{SecretTranscript, Setup, replay};
-use konko_core::server::{Attempt, AuthTicket, Challenge, Verdict};
+use konko_core::server::{AuthDecision, AuthTicket, Challenge, Credential};
 use konko_core::transport::Job;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::SshStr;
@@ -237,7 +237,7 @@ fn open_kind(n: u8, text: &[u8]) -> OpenKind<'_> {
 fn call(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, control: &mut Input<'_>) {
     let (what, arg) = (control.byte() % 18, control.byte());
     let id = pocket.ids.get(usize::from(arg) % pocket.ids.len().max(1)).copied();
-    let stream = if arg & 128 == 0 { Stream::Data } else { Stream::Stderr };
+    let stream = if arg & 128 == 0 { DataStream::Data } else { DataStream::Stderr };
     match (what, id) {
         (0, _) => pocket.ids.extend(conn.open(open_kind(arg, control.bytes())).ok()),
         (1 | 2, Some(id)) => ignore(conn.write(id, stream, &vec![arg; usize::from(control.u16())])),
@@ -288,7 +288,7 @@ fn call(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, control: &mut Inpu
 
 fn answer(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, ticket: OpenTicket, arg: u8) {
     if arg & 3 == 0 {
-        ignore(conn.refuse_channel(ticket, OpenFailure(u32::from(arg)), "no"));
+        ignore(conn.reject_channel(ticket, OpenFailure(u32::from(arg)), "no"));
     } else {
         pocket.ids.extend(conn.accept_channel(ticket).ok());
     }
@@ -306,7 +306,7 @@ fn hear<A>(conn: &mut Connection<dyn Side>, pocket: &mut Pocket, event: Event<'_
                 0 => pocket.requests.push(ticket),
                 n => ignore(conn.reply(ticket, Decision::accept_if(n == 1))),
             },
-            ChannelEvent::Writable => ignore(conn.write(id, Stream::Data, &[arg; 3000])),
+            ChannelEvent::Writable => ignore(conn.write(id, DataStream::Data, &[arg; 3000])),
             ChannelEvent::Eof if arg & 1 == 0 => ignore(conn.close_channel(id)),
             ChannelEvent::Closed => pocket.ids.retain(|i| *i != id),
             _ => {}
@@ -342,16 +342,17 @@ impl Client {
     }
 
     fn authenticate(&mut self, arg: u8) {
-        let (password, alg) = (Password::new(vec![b'x'; usize::from(arg)]), SigAlg::ED25519);
+        let (password, algorithm) =
+            (Password::new(vec![b'x'; usize::from(arg)]), SignatureAlgorithm::ED25519);
         let key = self.key.public();
         let method = match arg % 7 {
-            0 => AuthMethod::None,
-            1 => AuthMethod::Password(&password),
-            2 => AuthMethod::PasswordChange { old: &password, new: &password },
-            3 => AuthMethod::ProbeKey { key, alg },
-            4 => AuthMethod::PublicKey { key: &self.key, alg },
-            5 => AuthMethod::ExternalKey { key, alg },
-            _ => AuthMethod::KeyboardInteractive,
+            0 => AuthRequest::None,
+            1 => AuthRequest::Password(&password),
+            2 => AuthRequest::PasswordChange { old: &password, new: &password },
+            3 => AuthRequest::ProbeKey { key, algorithm },
+            4 => AuthRequest::PublicKey { key: &self.key, algorithm },
+            5 => AuthRequest::ExternalKey { key, algorithm },
+            _ => AuthRequest::KeyboardInteractive,
         };
         ignore(self.conn.authenticate(if arg & 128 == 0 { "alice" } else { "b\0b" }, method));
     }
@@ -361,7 +362,9 @@ impl Client {
             ignore(self.conn.cancel_signature(ticket));
         } else {
             let raw = vec![arg; if arg & 3 == 1 { 63 } else { 64 }];
-            ignore(self.conn.provide_signature(ticket, &signature::encode(SigAlg::ED25519, &raw)));
+            ignore(
+                self.conn.provide_signature(ticket, &signature::encode(SignatureAlgorithm::ED25519, &raw)),
+            );
         }
     }
 }
@@ -479,18 +482,18 @@ impl Server {
         }
     }
 
-    fn verdict(arg: u8) -> Verdict {
+    fn verdict(arg: u8) -> AuthDecision {
         match arg % 9 {
-            0..=3 => Verdict::Accept,
-            4 => Verdict::Reject,
-            5 => Verdict::Partial(MethodSet::EMPTY.with(Method::PublicKey)),
-            6 => Verdict::Challenge(Challenge {
+            0..=3 => AuthDecision::Accept,
+            4 => AuthDecision::Reject,
+            5 => AuthDecision::Partial(MethodSet::EMPTY.with(Method::PublicKey)),
+            6 => AuthDecision::Challenge(Challenge {
                 name: "n".into(),
                 instruction: "i".into(),
                 prompts: vec![("p".into(), true); usize::from(arg >> 3)],
             }),
-            7 => Verdict::PasswordExpired { prompt: "old".into() },
-            _ => Verdict::Partial(MethodSet::EMPTY),
+            7 => AuthDecision::PasswordExpired { prompt: "old".into() },
+            _ => AuthDecision::Partial(MethodSet::EMPTY),
         }
     }
 }
@@ -506,7 +509,7 @@ impl End for Server {
                         return Seen::Event("finished".into());
                     }
                     if let Some(ticket) = self.auth.take() {
-                        ignore(self.conn.decide_auth(ticket, Verdict::Reject));
+                        ignore(self.conn.decide_auth(ticket, AuthDecision::Reject));
                         return Seen::Event("decided".into());
                     }
                 }
@@ -525,8 +528,8 @@ impl End for Server {
             ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) => {
                 ignore(self.conn.decide_auth(ticket, Self::verdict(arg)));
             }
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let challenge = matches!(attempt, Attempt::KeyboardInteractive { .. }) && arg & 1 == 0;
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let challenge = matches!(credential, Credential::KeyboardInteractive { .. }) && arg & 1 == 0;
                 let verdict = Self::verdict(if challenge { 6 + 9 * (arg & 15) } else { arg });
                 if arg == 200 {
                     self.auth = Some(ticket);

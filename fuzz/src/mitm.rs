@@ -6,12 +6,12 @@
 
 use std::sync::{Arc, OnceLock};
 
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
-use konko_core::client::{AuthMethod, Password};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, Exit, OpenKind};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::crypto::{Cipher, Kex, Mac};
-use konko_core::keys::SigAlg;
+use konko_core::keys::SignatureAlgorithm;
 use konko_core::msg::{self, Message};
-use konko_core::server::{Attempt, Verdict};
+use konko_core::server::{AuthDecision, Credential};
 use konko_core::wire::{Sink, SshStr};
 use konko_core::*;
 use konko_test::host_key;
@@ -27,7 +27,7 @@ struct Outcome {
     client: Vec<String>,
     server: Vec<String>,
     /// What the client learned of the server's abilities; comes in EXT_INFO, which Terrapin cuts.
-    sig_algs: Vec<SigAlg>,
+    sig_algs: Vec<SignatureAlgorithm>,
     algorithms: String,
     strict: bool,
     done: bool,
@@ -65,7 +65,7 @@ fn transport(suite: u8) -> TransportConfig {
 
 /// Follows one direction: cuts it into units while it is in clear.
 #[derive(Default)]
-struct Way {
+struct LoginMethod {
     held: Vec<u8>,
     unit: usize,
     ident: bool,
@@ -74,7 +74,7 @@ struct Way {
     swapped: Option<Vec<u8>>,
 }
 
-impl Way {
+impl LoginMethod {
     /// What goes on to the other side of what came.
     fn pass(&mut self, bytes: &[u8], to_server: bool, acts: &[Act]) -> Vec<u8> {
         self.held.extend_from_slice(bytes);
@@ -179,12 +179,12 @@ impl Scene {
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 self.outcome.sig_algs = self.client.signature_algorithms(&rsa());
                 let password = Password::new("secret");
-                let _ = self.client.authenticate("alice", AuthMethod::Password(&password));
+                let _ = self.client.authenticate("alice", AuthRequest::Password(&password));
             }
             ClientEvent::Authenticated { .. } => self.channel = self.client.open(OpenKind::Session).ok(),
             ClientEvent::Opened(id) => {
                 let _ = self.client.request(id, ChannelRequest::Exec(SshStr::new(b"run")), WantReply::Yes);
-                let _ = self.client.write(id, Stream::Data, b"question");
+                let _ = self.client.write(id, DataStream::Data, b"question");
             }
             ClientEvent::Channel(_, ChannelEvent::Exit(Exit::Status(7))) => self.outcome.done = true,
             _ => {}
@@ -194,9 +194,9 @@ impl Scene {
     fn server_event(&mut self, event: ServerEvent<'_>) {
         self.outcome.server.push(format!("{event:?}"));
         match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let right = matches!(attempt, Attempt::Password(p) if p == b"secret");
-                let verdict = if right { Verdict::Accept } else { Verdict::Reject };
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let right = matches!(credential, Credential::Password(p) if p == b"secret");
+                let verdict = if right { AuthDecision::Accept } else { AuthDecision::Reject };
                 self.server.decide_auth(ticket, verdict).expect("a fresh ticket");
             }
             ServerEvent::Open { ticket, .. } => drop(self.server.accept_channel(ticket).ok()),
@@ -204,7 +204,7 @@ impl Scene {
                 let _ = self.server.reply(ticket, Decision::Accept);
             }
             ServerEvent::Channel(id, ChannelEvent::Data { .. }) => {
-                let _ = self.server.write(id, Stream::Data, b"answer");
+                let _ = self.server.write(id, DataStream::Data, b"answer");
                 let _ = self.server.request(id, ChannelRequest::ExitStatus(7), WantReply::No);
             }
             _ => {}
@@ -218,7 +218,8 @@ fn talk(suite: u8, acts: &[Act]) -> Outcome {
     let client = Arc::new(ClientConfig::new(transport.clone()));
     let mut server = ServerConfig::with_transport(transport, vec![host_key()]);
     // What only EXT_INFO tells.
-    Arc::make_mut(&mut server.transport).algorithms.user_key = vec![SigAlg::ED25519, SigAlg::RSA_SHA256];
+    Arc::make_mut(&mut server.transport).algorithms.user_key =
+        vec![SignatureAlgorithm::ED25519, SignatureAlgorithm::RSA_SHA256];
     let server = Arc::new(server);
     let mut scene = Scene {
         client: ClientConnection::new(client, Seed::new([1; 32]), NOW),
@@ -226,7 +227,7 @@ fn talk(suite: u8, acts: &[Act]) -> Outcome {
         outcome: Outcome::default(),
         channel: None,
     };
-    let (mut to_server, mut to_client) = (Way::default(), Way::default());
+    let (mut to_server, mut to_client) = (LoginMethod::default(), LoginMethod::default());
     let (mut client_rx, mut server_rx) = (RxBuf::new(), RxBuf::new());
     for _ in 0..100 {
         let up = scene.client.tx().pending().to_vec();
@@ -260,7 +261,7 @@ pub fn mitm(data: &[u8]) {
     let suite = input.byte() % 4;
     let undisturbed = UNDISTURBED[usize::from(suite)].get_or_init(|| talk(suite, &[]));
     assert!(undisturbed.done && undisturbed.strict, "{undisturbed:#?}");
-    assert_eq!(undisturbed.sig_algs, [SigAlg::RSA_SHA256]);
+    assert_eq!(undisturbed.sig_algs, [SignatureAlgorithm::RSA_SHA256]);
     let mut acts = Vec::new();
     while !input.is_empty() && acts.len() < 5 {
         let place = input.byte();

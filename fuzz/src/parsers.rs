@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use konko_core::authorized_keys::AuthorizedKeys;
-use konko_core::hosts::{KnownHosts, Verdict};
+use konko_core::hosts::{HostKeyStatus, KnownHosts};
 use konko_core::keys::{PrivateKey, PublicKey};
 use konko_core::msg::*;
 use konko_core::replay::{SecretTranscript, Setup, replay};
@@ -124,7 +124,7 @@ fn line_of(key: &PublicKey) {
     let line = key.to_openssh_line("comment");
     let (again, _) = PublicKey::from_openssh_line(line.trim_end().as_bytes()).expect("a line of ours reads");
     assert_eq!(again, *key);
-    let _ = (key.bits(), key.fingerprint(konko_core::crypto::HashAlg::Sha256).to_string());
+    let _ = (key.bits(), key.fingerprint(konko_core::crypto::HashAlgorithm::Sha256).to_string());
 }
 
 /// The target `known_hosts`.
@@ -143,7 +143,10 @@ pub fn known_hosts(data: &[u8]) {
     let _ = (hosts.locations_of(key.public()), hosts.warnings());
     hosts.add_unreadable("another", "not read");
     let verdict = hosts.lookup("example.org", 22, None, key.public());
-    assert!(matches!(verdict, Verdict::Revoked { .. } | Verdict::Unreadable { .. }), "{verdict:?}");
+    assert!(
+        matches!(verdict, HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. }),
+        "{verdict:?}"
+    );
 }
 
 /// The target `authorized_keys`: each line stands for itself, and whoever is let in was let in by one.

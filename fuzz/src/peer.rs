@@ -1,6 +1,6 @@
 //! The peer of a fuzzed connection: packets in clear, from raw bytes to well-made messages.
 
-use konko_core::keys::{SigAlg, signature};
+use konko_core::keys::{SignatureAlgorithm, signature};
 use konko_core::msg::*;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{NameList, Sink, SshStr};
@@ -34,7 +34,7 @@ fn payload<'m>(message: &impl Message<'m>) -> Vec<u8> {
 
 /// A blob that parses as a signature of the key pair.
 fn signature_blob() -> Vec<u8> {
-    signature::encode(SigAlg::ED25519, &[1; 64])
+    signature::encode(SignatureAlgorithm::ED25519, &[1; 64])
 }
 
 /// KEXINIT with these methods first.

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use konko_core::channel::{ChannelEvent, ChannelRequest, OpenKind, Stream};
-use konko_core::client::{AuthMethod, Password};
+use konko_core::channel::{ChannelEvent, ChannelRequest, DataStream, OpenKind};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::msg;
-use konko_core::server::Verdict;
+use konko_core::server::AuthDecision;
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink, SshStr};
 use konko_core::*;
@@ -249,11 +249,11 @@ fn transcripts() -> Vec<Vec<u8>> {
         while let Ok(Step::Event(event)) = s.poll(now, &mut to_s) {
             match event {
                 ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                    let _ = s.decide_auth(ticket, Verdict::Accept);
+                    let _ = s.decide_auth(ticket, AuthDecision::Accept);
                 }
                 ServerEvent::Open { ticket, .. } => drop(s.accept_channel(ticket).is_ok()),
                 ServerEvent::Channel(id, ChannelEvent::Data { .. }) => {
-                    let _ = s.write(id, Stream::Stderr, b"answer");
+                    let _ = s.write(id, DataStream::Stderr, b"answer");
                     let _ = s.close_channel(id);
                 }
                 _ => {}
@@ -268,12 +268,12 @@ fn transcripts() -> Vec<Vec<u8>> {
                     let _ = c.decide_host_key(ticket, Decision::Accept);
                 }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                    let _ = c.authenticate("u", AuthMethod::Password(&Password::new("p")));
+                    let _ = c.authenticate("u", AuthRequest::Password(&Password::new("p")));
                 }
                 ClientEvent::Authenticated { .. } => drop(c.open(OpenKind::Session).is_ok()),
                 ClientEvent::Opened(id) => {
                     let _ = c.request(id, ChannelRequest::Exec(SshStr::new(b"x")), WantReply::No);
-                    if let Ok(Some(slot)) = c.slot(id, Stream::Data, 10) {
+                    if let Ok(Some(slot)) = c.slot(id, DataStream::Data, 10) {
                         slot.commit(10);
                     }
                 }

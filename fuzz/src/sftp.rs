@@ -25,7 +25,7 @@ fn client_run(steps: &mut Input<'_>, bytes: &[u8], cut: usize) -> (Vec<String>, 
         .assume(ExtensionSet::all())
         .skip_preamble(steps.below(3))
         .accept_newer_version(steps.byte() & 1 == 1);
-    let (mut client, mut rx, mut log) = (Client::new(config), MsgBuf::new(), Vec::new());
+    let (mut client, mut rx, mut log) = (SftpClient::new(config), MsgBuf::new(), Vec::new());
     let mut handle = None;
     let mut data = 0;
     for piece in bytes.chunks(cut.max(1)) {
@@ -68,7 +68,7 @@ impl FaultName for Error {
 }
 
 /// A few requests of any kind.
-fn ask(client: &mut Client, steps: &mut Input<'_>, handle: Option<&Handle>) {
+fn ask(client: &mut SftpClient, steps: &mut Input<'_>, handle: Option<&Handle>) {
     for _ in 0..3 {
         let path = [b'a' + steps.byte() % 3];
         let id = match (steps.byte() % 12, handle) {
@@ -81,7 +81,7 @@ fn ask(client: &mut Client, steps: &mut Input<'_>, handle: Option<&Handle>) {
             (6, _) => client.users_groups_by_id(&[1], &[2, 3]),
             (7, _) => client.opendir(&path),
             (8, _) => client.extended(&path, b"x"),
-            (9, _) => client.check_file_name(&path, &[konko_core::crypto::HashAlg::Sha256], 0, 0, 0),
+            (9, _) => client.check_file_name(&path, &[konko_core::crypto::HashAlgorithm::Sha256], 0, 0, 0),
             (10, _) => client.open(&path, OpenFlags::READ, &Attrs::new()),
             _ => client.stat(&path),
         };
@@ -107,7 +107,7 @@ pub fn server(data: &[u8]) {
     let fs = MemoryFs::new(null(), 1 << 16);
     let (mut session, mut rx) = (Session::new(&fs), MsgBuf::new());
     fs.insert(b"/d/f", b"content".to_vec()).expect("there is room");
-    let mut server = Server::new(config, &Seed::new([1; 32]));
+    let mut server = SftpServer::new(config, &Seed::new([1; 32]));
     let mut result = Ok(());
     for piece in bytes.rest().chunks(cut) {
         let mut input = piece;
@@ -139,8 +139,8 @@ pub fn pair(data: &[u8]) {
     content.iter_mut().enumerate().for_each(|(i, b)| *b = ((i * 7) >> 3) as u8);
     fs.insert(b"f", content.clone()).expect("there is room");
     let config = ServerConfig::new().max_handles(1 + steps.below(5));
-    let mut server = Server::new(config, &Seed::new([1; 32]));
-    let mut client = Client::new(ClientConfig::default());
+    let mut server = SftpServer::new(config, &Seed::new([1; 32]));
+    let mut client = SftpClient::new(ClientConfig::default());
     let config =
         TransferConfig::new().sequential(steps.byte() & 1 == 1).request_len(Some(1 + u32::from(steps.u16())));
     let mut transfers = Transfers::new(config);

@@ -17,12 +17,12 @@ use std::sync::Arc;
 
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{
-    ChannelEvent, ChannelId, ChannelRequest, OpenFailure, OpenKind, OpenTicket, Stream,
+    ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind, OpenTicket,
 };
-use konko_mio::core::client::{AuthMethod, Password};
-use konko_mio::core::crypto::HashAlg;
+use konko_mio::core::client::{AuthRequest, Password};
+use konko_mio::core::crypto::HashAlgorithm;
 use konko_mio::core::keys::{KeyType, PrivateKey};
-use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
+use konko_mio::core::server::{AuthDecision, AuthTicket, Credential};
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
 
@@ -51,7 +51,7 @@ impl Flow {
 
 /// Writes what the channel takes now.
 fn write(conn: &mut Connection<dyn Side>, channel: ChannelId, data: &[u8]) -> usize {
-    conn.write(channel, Stream::Data, data).unwrap_or(0)
+    conn.write(channel, DataStream::Data, data).unwrap_or(0)
 }
 
 pub(crate) struct Bastion {
@@ -150,14 +150,14 @@ impl App for Bastion {
         hub: &mut Hub<()>,
     ) {
         let _ = match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let right = matches!(attempt, Attempt::Password(b"wonderland"));
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let right = matches!(credential, Credential::Password(b"wonderland"));
                 if right && !self.ready {
                     // Nobody is let in before there is a way further in.
                     self.waiting.push((id, ticket));
                     return;
                 }
-                conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
+                conn.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
                 conn.decide_probe(ticket, Decision::Reject)
@@ -169,12 +169,12 @@ impl App for Bastion {
                         self.opening.insert(channel, (id, ticket));
                         Ok(())
                     }
-                    _ => conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "the way in is closed"),
+                    _ => conn.reject_channel(ticket, OpenFailure::CONNECT_FAILED, "the way in is closed"),
                 }
             }
             ServerEvent::Open { ticket, .. } => {
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
-                conn.refuse_channel(ticket, why, "only connections further in")
+                conn.reject_channel(ticket, why, "only connections further in")
             }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
                 conn.reply_global(ticket, Decision::Reject, None)
@@ -199,18 +199,19 @@ impl App for Bastion {
     ) {
         let _ = match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
-                let key = conn.offered_host_key().map(|key| key.fingerprint(HashAlg::Sha256).to_string());
+                let key =
+                    conn.offered_host_key().map(|key| key.fingerprint(HashAlgorithm::Sha256).to_string());
                 conn.decide_host_key(ticket, Decision::accept_if(key.as_ref() == Some(&self.fingerprint)))
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                conn.authenticate(&self.user, AuthMethod::Password(&self.password))
+                conn.authenticate(&self.user, AuthRequest::Password(&self.password))
             }
             ClientEvent::Authenticated { .. } => {
                 self.ready = true;
                 for (id, ticket) in self.waiting.drain(..) {
                     // Who has gone meanwhile is not let in.
                     if let Some(conn) = hub.server(id) {
-                        let _ = conn.decide_auth(ticket, Verdict::Accept);
+                        let _ = conn.decide_auth(ticket, AuthDecision::Accept);
                     }
                 }
                 Ok(())
@@ -229,7 +230,7 @@ impl App for Bastion {
             ClientEvent::OpenFailed { channel, why, text } => {
                 let Some((outer, ticket)) = self.opening.remove(&channel) else { return };
                 let Some(outer) = hub.server(outer) else { return };
-                outer.refuse_channel(ticket, why, &text.excerpt(200))
+                outer.reject_channel(ticket, why, &text.excerpt(200))
             }
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
                 conn.reply_global(ticket, Decision::Reject, None)

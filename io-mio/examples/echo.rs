@@ -19,9 +19,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use konko_mio::core::admission::AdmissionLimits;
-use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream};
 use konko_mio::core::keys::{KeyType, PrivateKey};
-use konko_mio::core::server::{Attempt, AuthTicket, Verdict};
+use konko_mio::core::server::{AuthDecision, AuthTicket, Credential};
 use konko_mio::core::{
     Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
 };
@@ -60,13 +60,15 @@ impl App for Echo {
     ) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt {
-                ticket, attempt: Attempt::Password(password), ..
+                ticket,
+                credential: Credential::Password(password),
+                ..
             }) => {
                 let password = password.to_vec();
                 hub.spawn(move || Checked { id, ticket, right: costly_check(&password) });
             }
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                let _ = conn.decide_auth(ticket, Verdict::Reject);
+                let _ = conn.decide_auth(ticket, AuthDecision::Reject);
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
                 let _ = conn.decide_probe(ticket, Decision::Reject);
@@ -114,7 +116,7 @@ impl App for Echo {
     fn on_message(&mut self, checked: Checked, hub: &mut Hub<Checked>) {
         // The client may have gone away meanwhile.
         if let Some(conn) = hub.server(checked.id) {
-            let verdict = if checked.right { Verdict::Accept } else { Verdict::Reject };
+            let verdict = if checked.right { AuthDecision::Accept } else { AuthDecision::Reject };
             let _ = conn.decide_auth(checked.ticket, verdict);
         }
     }
@@ -127,7 +129,7 @@ impl Echo {
         let mut sent = 0;
         if let Some(waiting) = self.waiting.get_mut(&(id, channel)) {
             waiting.bytes.extend_from_slice(data);
-            sent = conn.write(channel, Stream::Data, &waiting.bytes).unwrap_or(0);
+            sent = conn.write(channel, DataStream::Data, &waiting.bytes).unwrap_or(0);
             waiting.bytes.drain(..sent);
             if waiting.bytes.is_empty() {
                 if waiting.eof {
@@ -136,7 +138,7 @@ impl Echo {
                 self.waiting.remove(&(id, channel));
             }
         } else {
-            sent += conn.write(channel, Stream::Data, data).unwrap_or(0);
+            sent += conn.write(channel, DataStream::Data, data).unwrap_or(0);
             if sent < data.len() {
                 let rest = Waiting { bytes: data[sent..].to_vec(), eof: false };
                 self.waiting.insert((id, channel), rest);

@@ -20,16 +20,16 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use konko::known_hosts;
-use konko_mio::core::WantReply;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
 use konko_mio::core::client::Password;
-use konko_mio::core::hosts::{self, Checking, Decision, HostKeyCheck, KnownHosts, Settled, Trust, Unknown};
+use konko_mio::core::hosts::{self, Checked, Checking, HostKeyCheck, KnownHosts, Settled, Trust, Unknown};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
-use konko_mio::core::login::{Answer, Login, Question, Way};
+use konko_mio::core::login::{Answer, Login, LoginMethod, Question};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::{
     ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, TransportConfig, provider,
 };
+use konko_mio::core::{Decision, WantReply};
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers, seed_from_os};
 
 /// Output of a host that is kept.
@@ -102,9 +102,9 @@ impl App for Fleet {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
                 let check = self.plan.check(host.index);
                 let settled = match conn.offered_host_key().map(|key| check.decide(key)) {
-                    Some(Decision::Settled(settled)) => Some(settled),
+                    Some(Checked::Settled(settled)) => Some(settled),
                     // Nobody sits there.
-                    Some(Decision::Ask(unknown)) => Some(unknown.answer(hosts::Answer::Refuse)),
+                    Some(Checked::Ask(unknown)) => Some(unknown.answer(hosts::Answer::Reject)),
                     None => None,
                 };
                 let believed = matches!(settled, Some(Settled::Accept { .. }));
@@ -114,12 +114,12 @@ impl App for Fleet {
                             eprintln!("warning: {new} is not remembered: {e}");
                         }
                     }
-                    Some(Settled::Refuse(why) | Settled::Tolerate(why)) => {
+                    Some(Settled::Reject(why) | Settled::Tolerate(why)) => {
                         host.exit = Some(Err(why.to_string()));
                     }
                     _ => {}
                 }
-                conn.decide_host_key(ticket, konko_mio::core::Decision::accept_if(believed))
+                conn.decide_host_key(ticket, Decision::accept_if(believed))
             }
             ClientEvent::Authenticated { .. } => conn.open(OpenKind::Session).map(drop),
             ClientEvent::Opened(channel) => {
@@ -129,7 +129,7 @@ impl App for Fleet {
             }
             ClientEvent::Channel(channel, event) => return host.on_channel(conn, channel, event),
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
-                conn.reply_global(ticket, konko_mio::core::Decision::Reject, None)
+                conn.reply_global(ticket, Decision::Reject, None)
             }
             _ => Ok(()),
         };
@@ -229,8 +229,8 @@ impl Plan {
     }
 
     fn login(&self) -> Login {
-        let key = self.key.clone().map(Way::Key);
-        let password = self.password.as_ref().map(|_| Way::Password { tries: 1 });
+        let key = self.key.clone().map(LoginMethod::Key);
+        let password = self.password.as_ref().map(|_| LoginMethod::Password { tries: 1 });
         Login::new(self.user.clone(), key.into_iter().chain(password)).sign_elsewhere()
     }
 }
@@ -240,9 +240,9 @@ impl Host {
     fn log_in(&mut self, id: ConnId, conn: &mut ClientConnection, plan: &Plan, hub: &Hub<Message>) {
         while let Some(asked) = self.login.question() {
             let answer = match asked.question {
-                Question::Sign { pair: Some(key), alg, message, .. } => {
+                Question::Sign { pair: Some(key), algorithm, message, .. } => {
                     return hub.spawn(move || {
-                        let sign = |seed| key.sign(alg, &message, &mut Rng::from_seed(&seed)).ok();
+                        let sign = |seed| key.sign(algorithm, &message, &mut Rng::from_seed(&seed)).ok();
                         Message::Signed(id, seed_from_os().ok().and_then(sign))
                     });
                 }

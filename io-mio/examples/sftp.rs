@@ -18,10 +18,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use konko_mio::core::admission::AdmissionLimits;
-use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream};
-use konko_mio::core::crypto::{Digest, HashAlg};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream};
+use konko_mio::core::crypto::{Digest, HashAlgorithm};
 use konko_mio::core::keys::{KeyType, PrivateKey};
-use konko_mio::core::server::{Attempt, Verdict};
+use konko_mio::core::server::{AuthDecision, Credential};
 use konko_mio::core::sftp::{
     self, Answer, Backend, FileHash, HandleId, MemoryFs, MsgBuf, Op, Request, ServerConfig as SftpConfig,
     Ticket,
@@ -36,7 +36,7 @@ const CAPACITY: usize = 1 << 30;
 
 /// One client's SFTP session.
 struct Session {
-    server: sftp::Server,
+    server: sftp::SftpServer,
     rx: MsgBuf,
     files: Late,
     /// Input that the machine takes when its replies have gone out; the channel's window bounds it.
@@ -48,25 +48,25 @@ struct Session {
 struct Late {
     files: sftp::Session<Rc<MemoryFs>>,
     /// What workers are to hash.
-    wanted: Vec<(Ticket, HashAlg, Vec<u8>)>,
+    wanted: Vec<(Ticket, HashAlgorithm, Vec<u8>)>,
     /// What they have hashed.
     made: Vec<(Ticket, FileHash)>,
 }
 
 impl Backend for Late {
-    fn request(&mut self, server: &mut sftp::Server, request: Request<'_>) {
+    fn request(&mut self, server: &mut sftp::SftpServer, request: Request<'_>) {
         if let Op::CheckFileName { path, check } = &request.op
             && (check.offset, check.block) == (0, 0)
-            && let Some(alg) = check.algs.iter().next()
+            && let Some(algorithm) = check.algs.iter().next()
             && let Some(data) = self.files.file_system().content(path)
             && [0, data.len() as u64].contains(&check.len)
         {
-            return self.wanted.push((request.ticket, alg, data));
+            return self.wanted.push((request.ticket, algorithm, data));
         }
         self.files.request(server, request);
     }
 
-    fn settle(&mut self, server: &mut sftp::Server) {
+    fn settle(&mut self, server: &mut sftp::SftpServer) {
         for (ticket, hash) in self.made.drain(..) {
             let _ = server.reply(ticket, Answer::FileHash(hash));
         }
@@ -107,7 +107,7 @@ impl Files {
             }
             let _ = conn.consume(channel, before - input.len());
             let tx = session.server.tx();
-            let sent = conn.write(channel, Stream::Data, tx.pending()).unwrap_or(0);
+            let sent = conn.write(channel, DataStream::Data, tx.pending()).unwrap_or(0);
             tx.consume(sent);
             if sent == 0 || input.is_empty() {
                 break;
@@ -123,10 +123,10 @@ impl Files {
     /// Hands to the workers what a session left for them.
     fn hash(&mut self, id: ConnId, channel: ChannelId, hub: &Hub<Hashed>) {
         let Some(session) = self.sessions.get_mut(&(id, channel)) else { return };
-        for (ticket, alg, data) in session.files.wanted.drain(..) {
+        for (ticket, algorithm, data) in session.files.wanted.drain(..) {
             hub.spawn(move || {
-                let digests = Digest::of(provider::best(), alg, &[&data]).as_bytes().to_vec();
-                Hashed(id, channel, ticket, FileHash { alg, digests })
+                let digests = Digest::of(provider::best(), algorithm, &[&data]).as_bytes().to_vec();
+                Hashed(id, channel, ticket, FileHash { algorithm, digests })
             });
         }
     }
@@ -136,7 +136,7 @@ impl Files {
             return false;
         };
         let session = Session {
-            server: sftp::Server::new(SftpConfig::default(), &seed),
+            server: sftp::SftpServer::new(SftpConfig::default(), &seed),
             rx: MsgBuf::new(),
             files: Late {
                 files: sftp::Session::new(Rc::clone(&self.fs)),
@@ -162,9 +162,10 @@ impl App for Files {
         hub: &mut Hub<Hashed>,
     ) {
         match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let right = matches!(attempt, Attempt::Password(b"wonderland"));
-                let _ = conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject });
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let right = matches!(credential, Credential::Password(b"wonderland"));
+                let _ =
+                    conn.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject });
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
                 let _ = conn.decide_probe(ticket, Decision::Reject);

@@ -16,7 +16,7 @@ use std::{env, fs, io, mem};
 
 use konko::sftp::{Error as SftpError, GetOptions, PutOptions, TreeReport, local};
 use konko::{Answers, Auth, HostKeys, HostLookup};
-use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind};
 use konko_mio::core::sftp::{self, session::Session, transfer::TransferConfig};
 use konko_mio::core::{login::Login, msg::DisconnectCode, wire::SshStr, *};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -172,7 +172,7 @@ impl Work<'_> {
                     return false;
                 }
                 let settled = local::settle(session, now);
-                let sent = conn.write(channel, Stream::Data, session.tx().pending()).unwrap_or(0);
+                let sent = conn.write(channel, DataStream::Data, session.tx().pending()).unwrap_or(0);
                 session.tx().consume(sent);
                 if sent == 0 && !settled {
                     due = due.into_iter().chain(session.deadline()).min();

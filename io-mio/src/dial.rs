@@ -7,13 +7,13 @@ use konko_core::Time;
 use konko_core::dial::{ConnectFailures, Dial, Step};
 use mio::{Registry, Token};
 
-use crate::socket::Stream;
+use crate::socket::Socket;
 
 /// The sockets that are on their way, all under the token of the connection that one of them is to
 /// carry.
 pub(crate) struct Dialing {
     dial: Dial,
-    open: Vec<(SocketAddr, Stream)>,
+    open: Vec<(SocketAddr, Socket)>,
     failed: ConnectFailures<io::Error>,
 }
 
@@ -29,7 +29,7 @@ impl Dialing {
         now: Time,
         registry: &Registry,
         token: Token,
-    ) -> io::Result<Result<Stream, Option<Time>>> {
+    ) -> io::Result<Result<Socket, Option<Time>>> {
         for (address, mut socket) in std::mem::take(&mut self.open) {
             match socket.connected() {
                 Ok(true) => return socket.register_again(registry, token).map(|()| Ok(socket)),
@@ -39,7 +39,7 @@ impl Dialing {
         }
         loop {
             match self.dial.next(now) {
-                Step::Start(address) => match Stream::connect(address, registry, token) {
+                Step::Start(address) => match Socket::connect(address, registry, token) {
                     Ok(socket) => self.open.push((address, socket)),
                     Err(e) => self.fail(address, e, now),
                 },

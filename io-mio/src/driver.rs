@@ -16,7 +16,7 @@ use crate::hub::{FIRST_CONNECTION, Hub, Settings};
 use crate::link::{Conn, Place, Turn};
 use crate::links::ConnId;
 use crate::mailbox::{Mail, Mailbox};
-use crate::socket::{Stream, is_exhaustion};
+use crate::socket::{Socket, is_exhaustion};
 
 /// Connections accepted in one turn.
 const ACCEPTS: usize = 16;
@@ -301,7 +301,7 @@ impl<M: Send + 'static> Driver<M> {
             Err(why) => return app.on_refused(peer, why),
         };
         // One that fails here is gone already.
-        let Ok(stream) = Stream::try_from(socket) else { return };
+        let Ok(stream) = Socket::try_from(socket) else { return };
         let Ok(id) = self.hub.start_server(stream, config, Some(place)) else { return };
         let Some(mut link) = self.hub.links.take(id) else { return };
         if let Conn::Server(conn) = &mut link.conn {

@@ -19,7 +19,7 @@ use crate::dial::Dialing;
 use crate::link::{Conn, Link, Place, SharedAdmission};
 use crate::links::{ConnId, Links};
 use crate::mailbox::{Mail, Mailbox};
-use crate::socket::Stream;
+use crate::socket::Socket;
 use crate::timers::Timers;
 use crate::workers::Workers;
 
@@ -228,7 +228,7 @@ impl<M: Send + 'static> Hub<M> {
     ///
     /// # Errors
     /// The stream cannot be registered, or the system has no random numbers.
-    pub fn adopt_client(&mut self, stream: Stream, config: Arc<ClientConfig>) -> io::Result<ConnId> {
+    pub fn adopt_client(&mut self, stream: Socket, config: Arc<ClientConfig>) -> io::Result<ConnId> {
         self.start_client(Ok(stream), config)
     }
 
@@ -236,7 +236,7 @@ impl<M: Send + 'static> Hub<M> {
     ///
     /// # Errors
     /// As [`adopt_client`](Self::adopt_client).
-    pub fn adopt_server(&mut self, stream: Stream, config: Arc<ServerConfig>) -> io::Result<ConnId> {
+    pub fn adopt_server(&mut self, stream: Socket, config: Arc<ServerConfig>) -> io::Result<ConnId> {
         self.start_server(stream, config, None)
     }
 
@@ -390,7 +390,7 @@ impl<M: Send + 'static> Hub<M> {
 
     fn start_client(
         &mut self,
-        stream: Result<Stream, Dialing>,
+        stream: Result<Socket, Dialing>,
         config: Arc<ClientConfig>,
     ) -> io::Result<ConnId> {
         let conn = ClientConnection::new(config, seed_from_os()?, self.clock());
@@ -399,7 +399,7 @@ impl<M: Send + 'static> Hub<M> {
 
     pub(crate) fn start_server(
         &mut self,
-        stream: Stream,
+        stream: Socket,
         config: Arc<ServerConfig>,
         place: Option<Place>,
     ) -> io::Result<ConnId> {
@@ -410,7 +410,7 @@ impl<M: Send + 'static> Hub<M> {
     fn start(
         &mut self,
         conn: Conn,
-        mut stream: Result<Stream, Dialing>,
+        mut stream: Result<Socket, Dialing>,
         place: Option<Place>,
     ) -> io::Result<ConnId> {
         let id = self.links.reserve();
@@ -430,7 +430,7 @@ impl<M: Send + 'static> Hub<M> {
         Token(self.base + FIRST_CONNECTION + id.number())
     }
 
-    pub(crate) fn dial(&self, id: ConnId, dialing: &mut Dialing) -> io::Result<Result<Stream, Option<Time>>> {
+    pub(crate) fn dial(&self, id: ConnId, dialing: &mut Dialing) -> io::Result<Result<Socket, Option<Time>>> {
         dialing.advance(self.now, &self.registry, self.token(id))
     }
 

@@ -12,9 +12,9 @@
 //! ```no_run
 //! use std::sync::Arc;
 //! use konko_mio::core::admission::AdmissionLimits;
-//! use konko_mio::core::channel::{ChannelEvent, ChannelRequest, Stream};
+//! use konko_mio::core::channel::{ChannelEvent, ChannelRequest, DataStream};
 //! use konko_mio::core::keys::{KeyType, PrivateKey};
-//! use konko_mio::core::server::{Attempt, Verdict};
+//! use konko_mio::core::server::{Credential, AuthDecision};
 //! use konko_mio::core::{Rng, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
 //! use konko_mio::{App, ConnId, Hub, Loop, Settings, Sharing, Workers, seed_from_os};
 //!
@@ -33,8 +33,8 @@
 //!         // What a connection that is over cannot do any more is no error here.
 //!         let _ = match event {
 //!             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-//!                 let right = matches!(attempt, Attempt::Password(b"wonderland"));
-//!                 conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject })
+//!                 let right = matches!(attempt, Credential::Password(b"wonderland"));
+//!                 conn.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })
 //!             }
 //!             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, Decision::Reject),
 //!             ServerEvent::Open { ticket, .. } => conn.accept_channel(ticket).map(drop),
@@ -43,7 +43,7 @@
 //!                 ChannelEvent::Request { ticket: Some(ticket), request: ChannelRequest::Exec(command) },
 //!             ) => {
 //!                 let _ = conn.reply(ticket, Decision::Accept);
-//!                 let _ = conn.write(channel, Stream::Data, command.as_bytes());
+//!                 let _ = conn.write(channel, DataStream::Data, command.as_bytes());
 //!                 let _ = conn.request(channel, ChannelRequest::ExitStatus(0), WantReply::No);
 //!                 conn.close_channel(channel)
 //!             }
@@ -128,7 +128,7 @@ pub use hub::{Hub, ListenerId, Settings, admission, seed_from_os};
 pub use link::SharedAdmission;
 pub use links::ConnId;
 pub use mailbox::Mailbox;
-pub use socket::{Sharing, Stream, bind, raise_descriptor_limit};
+pub use socket::{Sharing, Socket, bind, raise_descriptor_limit};
 pub use workers::Workers;
 
 /// The protocol itself.

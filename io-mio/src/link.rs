@@ -16,7 +16,7 @@ use crate::app::{App, Closed};
 use crate::dial::Dialing;
 use crate::hub::Hub;
 use crate::links::ConnId;
-use crate::socket::Stream;
+use crate::socket::Socket;
 
 /// What a peer may still send while the last words go out to it.
 const MAX_DISCARDED: usize = 1 << 20;
@@ -125,7 +125,7 @@ pub(crate) struct Link {
     id: ConnId,
     pub(crate) conn: Conn,
     /// Absent until one has connected.
-    pub(crate) socket: Option<Stream>,
+    pub(crate) socket: Option<Socket>,
     dialing: Option<Box<Dialing>>,
     stage: Stage,
     /// Input that could not be dealt with yet: part of a packet, mostly. Absent when idle.
@@ -156,7 +156,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(id: ConnId, conn: Conn, socket: Result<Stream, Dialing>) -> Self {
+    pub(crate) fn new(id: ConnId, conn: Conn, socket: Result<Socket, Dialing>) -> Self {
         let (socket, dialing) = match socket {
             Ok(socket) => (Some(socket), None),
             Err(dialing) => (None, Some(Box::new(dialing))),

@@ -10,7 +10,7 @@ use rustix::net::{AddressFamily, SocketType, sockopt};
 /// A non-blocking stream: TCP, or a Unix socket (one end of a pair, for a proxy).
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Stream {
+pub enum Socket {
     /// TCP.
     Tcp(mio::net::TcpStream),
     /// A Unix socket.
@@ -18,7 +18,7 @@ pub enum Stream {
     Unix(mio::net::UnixStream),
 }
 
-impl Stream {
+impl Socket {
     /// Starts to connect. Nagle's algorithm is off and TCP keepalives are on: small packets leave
     /// at once, and a dead peer is noticed some day even when SSH's own keepalives are off.
     pub(crate) fn connect(addr: SocketAddr, registry: &Registry, token: Token) -> io::Result<Self> {
@@ -29,7 +29,7 @@ impl Stream {
 
     /// Whether a started connect has come to an end; how.
     pub(crate) fn connected(&self) -> io::Result<bool> {
-        let Stream::Tcp(socket) = self else { return Ok(true) };
+        let Socket::Tcp(socket) = self else { return Ok(true) };
         if let Some(error) = socket.take_error()? {
             return Err(error);
         }
@@ -42,9 +42,9 @@ impl Stream {
 
     pub(crate) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Stream::Tcp(socket) => socket.peer_addr().ok(),
+            Socket::Tcp(socket) => socket.peer_addr().ok(),
             #[cfg(unix)]
-            Stream::Unix(_) => None,
+            Socket::Unix(_) => None,
         }
     }
 
@@ -61,34 +61,34 @@ impl Stream {
 
     fn source(&mut self) -> &mut dyn Source {
         match self {
-            Stream::Tcp(socket) => socket,
+            Socket::Tcp(socket) => socket,
             #[cfg(unix)]
-            Stream::Unix(socket) => socket,
+            Socket::Unix(socket) => socket,
         }
     }
 
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(socket) => socket.read(into),
+            Socket::Tcp(socket) => socket.read(into),
             #[cfg(unix)]
-            Stream::Unix(socket) => socket.read(into),
+            Socket::Unix(socket) => socket.read(into),
         }
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Tcp(socket) => socket.write(bytes),
+            Socket::Tcp(socket) => socket.write(bytes),
             #[cfg(unix)]
-            Stream::Unix(socket) => socket.write(bytes),
+            Socket::Unix(socket) => socket.write(bytes),
         }
     }
 
     /// Says that nothing more will be written.
     pub(crate) fn finish(&self) {
         let _ = match self {
-            Stream::Tcp(socket) => socket.shutdown(net::Shutdown::Write),
+            Socket::Tcp(socket) => socket.shutdown(net::Shutdown::Write),
             #[cfg(unix)]
-            Stream::Unix(socket) => socket.shutdown(net::Shutdown::Write),
+            Socket::Unix(socket) => socket.shutdown(net::Shutdown::Write),
         };
     }
 }
@@ -99,15 +99,15 @@ fn prepare(socket: mio::net::TcpStream) -> io::Result<mio::net::TcpStream> {
     Ok(socket)
 }
 
-impl TryFrom<mio::net::TcpStream> for Stream {
+impl TryFrom<mio::net::TcpStream> for Socket {
     type Error = io::Error;
 
     fn try_from(socket: mio::net::TcpStream) -> io::Result<Self> {
-        Ok(Stream::Tcp(prepare(socket)?))
+        Ok(Socket::Tcp(prepare(socket)?))
     }
 }
 
-impl TryFrom<net::TcpStream> for Stream {
+impl TryFrom<net::TcpStream> for Socket {
     type Error = io::Error;
 
     fn try_from(socket: net::TcpStream) -> io::Result<Self> {
@@ -117,12 +117,12 @@ impl TryFrom<net::TcpStream> for Stream {
 }
 
 #[cfg(unix)]
-impl TryFrom<std::os::unix::net::UnixStream> for Stream {
+impl TryFrom<std::os::unix::net::UnixStream> for Socket {
     type Error = io::Error;
 
     fn try_from(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Stream::Unix(mio::net::UnixStream::from_std(socket)))
+        Ok(Socket::Unix(mio::net::UnixStream::from_std(socket)))
     }
 }
 

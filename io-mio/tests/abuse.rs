@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
-use konko_mio::core::client::{AuthMethod, Password};
+use konko_mio::core::client::{AuthRequest, Password};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::*;
 use support::{Counts, Server, client_config, descriptors, full, server_config, status_kib, wait};
@@ -62,7 +62,7 @@ fn go(addr: SocketAddr, until: Until) -> TcpStream {
                 }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) if until == Until::Keys => there = true,
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                    conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
+                    conn.authenticate("alice", AuthRequest::Password(&Password::new("wonderland"))).unwrap();
                 }
                 ClientEvent::Authenticated { .. } if until == Until::Login => there = true,
                 ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),

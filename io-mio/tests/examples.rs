@@ -17,9 +17,9 @@ use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys, known_hosts};
 use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, OpenFailure, OpenKind};
 use konko_mio::core::client::Password;
-use konko_mio::core::crypto::HashAlg;
+use konko_mio::core::crypto::HashAlgorithm;
 use konko_mio::core::hosts::{Checking, KnownHosts, Trust, Unknown, learn_line};
-use konko_mio::core::server::Verdict;
+use konko_mio::core::server::AuthDecision;
 use konko_mio::core::*;
 use konko_mio::{App, ConnId, Hub, Loop, Settings, Workers};
 use support::{Server, host_key, server_config};
@@ -79,7 +79,7 @@ fn a4_the_fleet_believes_what_the_blocking_client_believes() {
     let server = Server::start(server_config());
     let right = learn_line("127.0.0.1", server.addr.port(), host_key().public(), None).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    for unknown in [Unknown::Refuse, Unknown::AcceptNew] {
+    for unknown in [Unknown::Reject, Unknown::AcceptNew] {
         for state in [
             "missing",
             "missing folder",
@@ -198,10 +198,10 @@ impl App for Inner {
     ) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                conn.decide_auth(ticket, Verdict::Accept).unwrap()
+                conn.decide_auth(ticket, AuthDecision::Accept).unwrap()
             }
             ServerEvent::Open { ticket, kind: OpenKind::DirectTcpip { port: 7, .. } } => {
-                conn.refuse_channel(ticket, OpenFailure::CONNECT_FAILED, "nobody there").unwrap();
+                conn.reject_channel(ticket, OpenFailure::CONNECT_FAILED, "nobody there").unwrap();
             }
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(channel, ChannelEvent::Data { data, .. }) => {
@@ -221,7 +221,7 @@ impl App for Inner {
 impl Inner {
     /// Gives back what can be given back now. What is kept is bounded by the window.
     fn echo(&mut self, conn: &mut ServerConnection, channel: ChannelId) {
-        let n = conn.write(channel, channel::Stream::Data, &self.kept).unwrap();
+        let n = conn.write(channel, channel::DataStream::Data, &self.kept).unwrap();
         self.kept.drain(..n);
         conn.consume(channel, n).unwrap();
         if self.eof && self.kept.is_empty() {
@@ -246,7 +246,7 @@ fn a_bastion_passes_data_straight_on() {
     let addr = listener.local_addr().unwrap();
     both.hub().listen(listener, Arc::new(bastion::server_config().unwrap()), admission()).unwrap();
     let upstream = both.hub().connect(inner_addr, Arc::new(support::client_config())).unwrap();
-    let fingerprint = host_key().public().fingerprint(HashAlg::Sha256).to_string();
+    let fingerprint = host_key().public().fingerprint(HashAlgorithm::Sha256).to_string();
     let mut app = bastion::Bastion::new(upstream, "relay".into(), Password::new("x"), fingerprint);
     let relay = std::thread::spawn(move || {
         both.run(&mut app).unwrap();
@@ -314,9 +314,9 @@ fn sftp_sessions_share_one_file_system_in_memory() {
     assert!(back == large);
     assert_eq!(there.read_dir("shared").unwrap().count(), 2);
     // Hashes come from a worker, and what is asked meanwhile is answered before.
-    let hash = there.check_file("shared/two", &[HashAlg::Sha256], (0, 0), 0).unwrap();
-    let expected = crypto::Digest::of(provider::best(), HashAlg::Sha256, &[&large]);
-    assert_eq!((hash.alg, &hash.digests[..]), (HashAlg::Sha256, expected.as_bytes()));
+    let hash = there.check_file("shared/two", &[HashAlgorithm::Sha256], (0, 0), 0).unwrap();
+    let expected = crypto::Digest::of(provider::best(), HashAlgorithm::Sha256, &[&large]);
+    assert_eq!((hash.algorithm, &hash.digests[..]), (HashAlgorithm::Sha256, expected.as_bytes()));
     drop((here, there, one, two));
     mail.drain(Duration::from_secs(5));
     serving.join().unwrap();

@@ -13,11 +13,11 @@ use konko::{Auth, Client, ClientOptions, Exit, HostKeys};
 use konko_mio::core::admission::{AdmissionLimits, Penalty, Refused};
 use konko_mio::core::channel::{ChannelEvent, ChannelRequest, OpenKind};
 use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey};
-use konko_mio::core::login::{Answer, Login, Question, Way};
-use konko_mio::core::server::{Attempt, AuthRejection, AuthResult, AuthTicket, Verdict};
+use konko_mio::core::login::{Answer, Login, LoginMethod, Question};
+use konko_mio::core::server::{AuthDecision, AuthRejection, AuthResult, AuthTicket, Credential};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::*;
-use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Stream, Workers, seed_from_os};
+use konko_mio::{App, Closed, ConnId, Driver, Hub, Loop, Settings, Socket, Workers, seed_from_os};
 use support::{Counts, Server, client_config, server_config, wait};
 
 fn options() -> ClientOptions {
@@ -73,7 +73,7 @@ impl App for Both {
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(channel, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
                 conn.reply(ticket, Decision::Accept).unwrap();
-                conn.write(channel, channel::Stream::Data, b"hello").unwrap();
+                conn.write(channel, channel::DataStream::Data, b"hello").unwrap();
                 conn.close_channel(channel).unwrap();
             }
             _ => {}
@@ -89,10 +89,12 @@ impl App for Both {
     ) {
         let Some(event) = self.login.event(conn, event) else {
             if let Some(asked) = self.login.question() {
-                let Question::Sign { pair: Some(key), alg, message, .. } = asked.question else { panic!() };
+                let Question::Sign { pair: Some(key), algorithm, message, .. } = asked.question else {
+                    panic!()
+                };
                 hub.spawn(move || {
                     let mut rng = Rng::from_seed(&seed_from_os().unwrap());
-                    Message::Signed(id, key.sign(alg, &message, &mut rng).unwrap())
+                    Message::Signed(id, key.sign(algorithm, &message, &mut rng).unwrap())
                 });
             }
             return;
@@ -118,7 +120,7 @@ impl App for Both {
         match message {
             Message::Decided(id, ticket, right) => {
                 self.late += 1;
-                let verdict = if right { Verdict::Accept } else { Verdict::Reject };
+                let verdict = if right { AuthDecision::Accept } else { AuthDecision::Reject };
                 hub.server(id).unwrap().decide_auth(ticket, verdict).unwrap();
             }
             Message::Signed(id, signature) => {
@@ -146,11 +148,11 @@ fn both_ends_run_in_somebody_elses_loop_over_a_socket_pair() {
     let mut driver = Driver::new(poll.registry(), mio::Token(1000), settings).unwrap();
     let (left, right) = UnixStream::pair().unwrap();
     let hub = driver.hub();
-    hub.adopt_server(Stream::try_from(left).unwrap(), Arc::new(server_config())).unwrap();
-    hub.adopt_client(Stream::try_from(right).unwrap(), Arc::new(client_config())).unwrap();
+    hub.adopt_server(Socket::try_from(left).unwrap(), Arc::new(server_config())).unwrap();
+    hub.adopt_client(Socket::try_from(right).unwrap(), Arc::new(client_config())).unwrap();
     hub.after(Duration::from_millis(1), Message::Tick);
     std::io::Write::write_all(&mut other, b"!").unwrap();
-    let login = Login::new("alice", [Way::Key(user_key())]).sign_elsewhere();
+    let login = Login::new("alice", [LoginMethod::Key(user_key())]).sign_elsewhere();
     let mut app = Both { login, signed: false, late: 0, ticks: 0, output: Vec::new(), ended: Vec::new() };
     let mut own = 0;
     let mut events = mio::Events::with_capacity(8);
@@ -290,7 +292,7 @@ impl App for Guard {
                 conn.decide_probe(ticket, Decision::Reject).unwrap()
             }
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                conn.decide_auth(ticket, Verdict::Reject).unwrap()
+                conn.decide_auth(ticket, AuthDecision::Reject).unwrap()
             }
             ServerEvent::Auth(ServerAuth::Outcome(outcome)) => {
                 let method = String::from_utf8(outcome.method.clone()).unwrap();
@@ -351,14 +353,14 @@ fn a6_a_loop_keeps_sources_outside_that_fail() {
                 }
                 ServerEvent::Auth(ServerAuth::Attempt {
                     ticket,
-                    attempt: Attempt::Password(b"panic"),
+                    credential: Credential::Password(b"panic"),
                     ..
                 }) => {
                     drop(ticket);
                     panic!("the application of the test fails");
                 }
                 ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                    conn.decide_auth(ticket, Verdict::Reject).unwrap()
+                    conn.decide_auth(ticket, AuthDecision::Reject).unwrap()
                 }
                 _ => {}
             }

@@ -99,7 +99,7 @@ fn it_logs_in_runs_commands_on_many_channels_and_moves_trees() {
     // A host that is not known, and a user who may not come in.
     let (report, end) = work(server.local_addr(), &dir.join("none"), auth(), &jobs);
     assert!(report["host key"][0].contains("is not known"), "{report:?}");
-    assert!(matches!(end, Some(Error::Denied(_))), "{end:?}");
+    assert!(matches!(end, Some(Error::Rejected(_))), "{end:?}");
     let (report, end) = work(server.local_addr(), &known, Auth::new().password("wonderland"), &jobs);
     assert!(report["login"].iter().any(|said| said.contains("password")), "{report:?}");
     assert!(end.is_none(), "{end:?}");

@@ -177,7 +177,7 @@ fn on_tokio(scenario: &Scenario) -> Traces {
             let config = Arc::new(scenario::server_config());
             let conn = ServerConnection::new(config, Seed::new([2; 32]), Time::ZERO);
             // Jobs are finished from another task.
-            let (calls, inbox) = tokio::sync::mpsc::unbounded_channel::<Call<server::Server>>();
+            let (calls, inbox) = tokio::sync::mpsc::unbounded_channel::<Call<server::ServerSide>>();
             let end = drive(conn, socket, start, inbox, |conn, _, event| {
                 match event {
                     Some(ServerEvent::Job(job)) => {
@@ -275,7 +275,7 @@ impl Handler for Blocking {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        if *probe.key() == *scenario::user_key().public() { probe.would_do() } else { probe.refuse() }
+        if *probe.key() == *scenario::user_key().public() { probe.would_do() } else { probe.reject() }
     }
 
     fn session(&mut self, session: Session) {
@@ -290,7 +290,7 @@ impl Handler for Blocking {
                 Exit::Status(0)
             },
             "die" => |_| Exit::Signal { signal: "TERM".into(), core_dumped: false, message: "enough".into() },
-            _ => return session.refuse(),
+            _ => return session.reject(),
         };
         session.run(run).unwrap();
     }

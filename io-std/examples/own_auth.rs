@@ -34,7 +34,7 @@ impl Handler for Gate {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        probe.reject();
     }
 
     fn authenticated(&mut self, connection: &Connection) {

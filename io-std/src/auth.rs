@@ -7,7 +7,7 @@ use std::time::Instant;
 use konko_core::client::{Password, SignRequest};
 use konko_core::crypto::Provider;
 use konko_core::keys::{KeyPair, MAX_FILE, PublicKey};
-use konko_core::login::{Answer, Asked, LoggedIn, Login, Question, Questions, Way};
+use konko_core::login::{Answer, Asked, LoggedIn, Login, LoginMethod, Question, Questions};
 use konko_core::wire::SshStr;
 
 use crate::client::Client;
@@ -53,7 +53,7 @@ type Sign<'a> = Box<dyn FnMut(&SignRequest<'_>) -> Option<Vec<u8>> + 'a>;
 /// both of them. See [`konko_core::login`].
 #[derive(Default)]
 pub struct Auth<'a> {
-    ways: Vec<(Way, Asking<'a>)>,
+    ways: Vec<(LoginMethod, Asking<'a>)>,
 }
 
 /// Who answers what a way asks.
@@ -71,7 +71,7 @@ impl<'a> Auth<'a> {
         Self::default()
     }
 
-    fn with(mut self, way: Way, asking: Asking<'a>) -> Self {
+    fn with(mut self, way: LoginMethod, asking: Asking<'a>) -> Self {
         self.ways.push((way, asking));
         self
     }
@@ -79,7 +79,7 @@ impl<'a> Auth<'a> {
     /// No proof at all. Some devices let everybody in and ask later.
     #[must_use]
     pub fn none(self) -> Self {
-        self.with(Way::None, Asking::Nobody)
+        self.with(LoginMethod::None, Asking::Nobody)
     }
 
     /// A password. It also answers a keyboard-interactive server that asks one hidden question.
@@ -96,13 +96,13 @@ impl<'a> Auth<'a> {
     /// likes one. `None` gives up.
     #[must_use]
     pub fn passwords(self, tries: u32, ask: impl FnMut(PasswordPrompt<'_>) -> Option<Password> + 'a) -> Self {
-        self.with(Way::Password { tries }, Asking::Password(Box::new(ask)))
+        self.with(LoginMethod::Password { tries }, Asking::Password(Box::new(ask)))
     }
 
     /// A key.
     #[must_use]
     pub fn key(self, key: Arc<KeyPair>) -> Self {
-        self.with(Way::Key(key), Asking::Nobody)
+        self.with(LoginMethod::Key(key), Asking::Nobody)
     }
 
     /// A key file without a passphrase. One that cannot be read is skipped.
@@ -120,7 +120,7 @@ impl<'a> Auth<'a> {
     ) -> Self {
         let path = path.into();
         let name = path.display().to_string();
-        self.with(Way::File { name }, Asking::File(path, Box::new(ask)))
+        self.with(LoginMethod::File { name }, Asking::File(path, Box::new(ask)))
     }
 
     /// A key that is elsewhere. The server is asked first whether it would take it; then `sign`
@@ -131,7 +131,7 @@ impl<'a> Auth<'a> {
         key: PublicKey,
         sign: impl FnMut(&SignRequest<'_>) -> Option<Vec<u8>> + 'a,
     ) -> Self {
-        self.with(Way::External { key, origin: "external".into() }, Asking::Signer(Box::new(sign)))
+        self.with(LoginMethod::External { key, origin: "external".into() }, Asking::Signer(Box::new(sign)))
     }
 
     /// Answers to whatever the server asks, up to `tries` times. They should be UTF-8 (RFC 4256 §3.4), and are
@@ -142,7 +142,7 @@ impl<'a> Auth<'a> {
         tries: u32,
         respond: impl FnMut(&Questions) -> Option<Vec<Password>> + 'a,
     ) -> Self {
-        self.with(Way::Interactive { tries }, Asking::Prompts(Box::new(respond)))
+        self.with(LoginMethod::Interactive { tries }, Asking::Prompts(Box::new(respond)))
     }
 
     /// The login of this user, and who answers its questions, for whoever drives a connection of the core without
@@ -171,8 +171,8 @@ impl Answers<'_> {
                 ask(PasswordPrompt::Passphrase { file, attempt })
                     .map(|passphrase| Answer::Unlocked(key.unlock(&passphrase, self.provider)))
             }
-            (Question::Sign { key, alg, message, .. }, Asking::Signer(sign)) => {
-                sign(&SignRequest { key: &key, alg, message: &message }).map(Answer::Signature)
+            (Question::Sign { key, algorithm, message, .. }, Asking::Signer(sign)) => {
+                sign(&SignRequest { key: &key, algorithm, message: &message }).map(Answer::Signature)
             }
             (Question::Password { attempt }, Asking::Password(ask)) => {
                 ask(PasswordPrompt::Password { user, attempt }).map(Answer::Secret)

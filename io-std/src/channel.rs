@@ -293,7 +293,7 @@ impl Channel {
         }
     }
 
-    fn write_some(&self, stream: core_channel::Stream, data: &[u8]) -> io::Result<usize> {
+    fn write_some(&self, stream: core_channel::DataStream, data: &[u8]) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(0);
         }
@@ -309,7 +309,7 @@ impl Channel {
                 (state, Err(told)) => (state, told),
             };
             // The lock may have been released, and another writer may have taken the room meanwhile.
-            let unread = |eow| eow && stream == core_channel::Stream::Data;
+            let unread = |eow| eow && stream == core_channel::DataStream::Data;
             let chan = state.channels.get(&self.0.id);
             let over = |c: &Chan| c.closed || c.shut || c.refused.is_some() || unread(c.eow);
             if chan.is_some_and(|c| c.writable != told || over(c)) || state.ended.is_some() {
@@ -326,7 +326,7 @@ impl Channel {
     fn offer<'a>(
         &'a self,
         mut state: Guard<'a>,
-        stream: core_channel::Stream,
+        stream: core_channel::DataStream,
         data: &[u8],
         patience: Patience,
     ) -> io::Result<(Guard<'a>, Result<usize, u64>)> {
@@ -338,7 +338,7 @@ impl Channel {
         let told = match state.channels.get(&self.0.id) {
             Some(chan) if chan.cancelled => return Err(shared.error(ErrorKind::Cancelled).into()),
             // Nobody reads the data any more; that says nothing of standard error.
-            Some(chan) if chan.eow && stream == core_channel::Stream::Data => {
+            Some(chan) if chan.eow && stream == core_channel::DataStream::Data => {
                 return Err(shared.error(ErrorKind::ChannelClosed).into());
             }
             Some(chan) if !chan.closed && !chan.shut && chan.refused.is_none() => chan.writable,

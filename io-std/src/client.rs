@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko_core::channel::OpenKind;
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::error::Phase;
 use konko_core::keys::PublicKey;
 use konko_core::transport::negotiate::Negotiated;
@@ -170,7 +170,7 @@ impl Client {
             Some((state.end.host_key.take()?, state.end.conn.offered_host_key()?.clone()))
         })?;
         let before = Instant::now();
-        shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlg::Sha256)));
+        shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlgorithm::Sha256)));
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
         shared

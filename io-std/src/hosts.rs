@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use konko_core::hosts::{
-    Answer, Checking, Decision, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust, Unknown,
+    Answer, Checked, Checking, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust, Unknown,
     UnknownHost,
 };
-use konko_core::keys::{PublicKey, SigAlg};
+use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::wire::SshStr;
 
 use crate::known_hosts;
@@ -166,7 +166,7 @@ impl fmt::Debug for HostLookup<'_> {
 impl HostLookup<'_> {
     /// The algorithms of the keys that are known, to be asked for first: give them to
     /// [`prefer_host_keys`](crate::Algorithms::prefer_host_keys).
-    pub fn algorithms(&self) -> Vec<SigAlg> {
+    pub fn algorithms(&self) -> Vec<SignatureAlgorithm> {
         self.check.algorithms()
     }
 
@@ -177,9 +177,9 @@ impl HostLookup<'_> {
     pub fn check(&self, key: &PublicKey, notice: &mut dyn FnMut(Notice)) -> Result<(), Box<HostKeyProblem>> {
         self.check.warnings().into_iter().for_each(|warning| notice(Notice::Warning(warning)));
         let settled = match self.check.decide(key) {
-            Decision::Settled(settled) => settled,
-            Decision::Ask(unknown) => {
-                let answer = self.ask.map_or(Answer::Refuse, |ask| ask(&unknown));
+            Checked::Settled(settled) => settled,
+            Checked::Ask(unknown) => {
+                let answer = self.ask.map_or(Answer::Reject, |ask| ask(&unknown));
                 unknown.answer(answer)
             }
         };
@@ -195,7 +195,7 @@ impl HostLookup<'_> {
                 notice(Notice::HostKeyTolerated(problem));
                 Ok(())
             }
-            Settled::Refuse(problem) => Err(problem),
+            Settled::Reject(problem) => Err(problem),
         }
     }
 }

@@ -67,7 +67,7 @@ pub use hosts::{HostKeys, HostLookup, KnownHostsFiles};
 pub use konko_core as core;
 pub use konko_core::channel::{ChannelRequest, OpenFailure, OpenKind, WindowConfig};
 pub use konko_core::client::{Password, SignRequest};
-pub use konko_core::crypto::HashAlg;
+pub use konko_core::crypto::HashAlgorithm;
 pub use konko_core::error::{Phase, UsageError};
 pub use konko_core::hosts::{Answer, HostKeyProblem, UnknownHost};
 pub use konko_core::keys::{Fingerprint, KeyPair, KeyType, PrivateKey, PublicKey};

@@ -579,7 +579,7 @@ impl<E: End + ?Sized> State<E> {
                 let kind = kind.kind().excerpt(100);
                 self.note_at_will(|_| Notice::OpenRefused(kind));
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
-                let _ = self.end.conn_mut().refuse_channel(ticket, why, "not asked for");
+                let _ = self.end.conn_mut().reject_channel(ticket, why, "not asked for");
             }
             Event::GlobalRequest { ticket, request } => {
                 let name = request.name.excerpt(100);

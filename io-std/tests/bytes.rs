@@ -37,7 +37,7 @@ impl Handler for Door {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        probe.reject();
     }
 
     fn session(&mut self, session: Session) {
@@ -59,7 +59,7 @@ fn serve(methods: &[Method]) -> Server {
         .otherwise(move |session| match session.program().clone() {
             Program::Subsystem(name) | Program::Exec(name) => session.run(show(name)),
             Program::Shell => {
-                session.refuse();
+                session.reject();
                 Ok(())
             }
         });

@@ -289,7 +289,7 @@ fn a_key_elsewhere_is_asked_for_only_when_the_server_would_take_it() {
         .external(key.public().clone(), |request| {
             asked += 1;
             let seed = konko::core::Seed::new([1; 32]);
-            signing.sign(request.alg, request.message, &mut konko::core::Rng::from_seed(&seed)).ok()
+            signing.sign(request.algorithm, request.message, &mut konko::core::Rng::from_seed(&seed)).ok()
         })
         .password("both");
     client.login("carol", auth).unwrap();

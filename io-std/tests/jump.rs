@@ -24,7 +24,7 @@ impl Handler for Inner {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        probe.reject();
     }
 
     fn session(&mut self, session: Session) {
@@ -55,7 +55,7 @@ impl Handler for Jump {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        probe.reject();
     }
 
     fn open(&mut self, open: ChannelOpen) {
@@ -77,7 +77,7 @@ impl Handler for Jump {
                 let _ = ended.send(Client::over(channel, "asked", 22, options()).unwrap_err());
             }
             "silent" => self.silent.push(open.accept().unwrap()),
-            _ => open.refuse(OpenFailure::CONNECT_FAILED, "no such host"),
+            _ => open.reject(OpenFailure::CONNECT_FAILED, "no such host"),
         }
     }
 }

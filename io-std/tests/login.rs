@@ -8,8 +8,8 @@ mod support;
 use std::sync::{Arc, Mutex};
 
 use konko::core::client::Password;
-use konko::core::crypto::HashAlg;
-use konko::core::keys::{KeyPair, KeyType, PublicKey, SigAlg};
+use konko::core::crypto::HashAlgorithm;
+use konko::core::keys::{KeyPair, KeyType, PublicKey, SignatureAlgorithm};
 use konko::core::wire::Reader;
 use konko::{Auth, Client, ClientOptions, ErrorKind, HostKeys, Outcome, PasswordPrompt};
 use odd_server::{OddServer, RawPeer, failure, key_of, rsa_key, serve, serve_as, strings};
@@ -116,7 +116,7 @@ fn c5_a_key_elsewhere_signs_though_pk_ok_names_another_algorithm_of_its_kind() {
     let keys: [Arc<KeyPair>; 3] =
         [rsa_key(), key_of(KeyType::ED25519, 9), key_of(KeyType::ECDSA_NISTP384, 9)];
     for (key, names) in keys.iter().map(|key| (key, key.public().sig_algs())) {
-        for name in names.iter().map(|alg| alg.name()) {
+        for name in names.iter().map(|algorithm| algorithm.name()) {
             let addr = serve(move |server| {
                 loop {
                     let (method, fields) = server.request();
@@ -128,7 +128,7 @@ fn c5_a_key_elsewhere_signs_though_pk_ok_names_another_algorithm_of_its_kind() {
                         }
                         "publickey" => {
                             // It was signed with what was asked about, which is never SHA-1.
-                            assert_ne!(r.string().unwrap(), SigAlg::RSA_SHA1.name().as_bytes());
+                            assert_ne!(r.string().unwrap(), SignatureAlgorithm::RSA_SHA1.name().as_bytes());
                             return server.let_in();
                         }
                         _ => server.send(&[failure("publickey")]),
@@ -138,7 +138,7 @@ fn c5_a_key_elsewhere_signs_though_pk_ok_names_another_algorithm_of_its_kind() {
             let signer = Arc::clone(key);
             let auth = Auth::new().external(key.public().clone(), move |request| {
                 let seed = konko::core::Seed::new([1; 32]);
-                signer.sign(request.alg, request.message, &mut konko::core::Rng::from_seed(&seed)).ok()
+                signer.sign(request.algorithm, request.message, &mut konko::core::Rng::from_seed(&seed)).ok()
             });
             let login = connect(addr).login("alice", auth).unwrap();
             assert_eq!((login.method.name(), login.trivial), ("publickey", false));
@@ -224,7 +224,7 @@ fn a1_a_host_is_known_by_its_key_however_that_is_spelt() {
             assert!(matches!(error.kind(), ErrorKind::HostKey(_)), "{error}");
             Some(error.to_string())
         };
-        assert_eq!(refused(HostKeys::pinned(key.fingerprint(HashAlg::Sha256).to_string())), None);
+        assert_eq!(refused(HostKeys::pinned(key.fingerprint(HashAlgorithm::Sha256).to_string())), None);
         assert_eq!(refused(HostKeys::pinned_keys([key.clone()])), None);
         for known in &blobs {
             assert_eq!(refused(HostKeys::pinned_keys([PublicKey::from_blob(known).unwrap()])), None);

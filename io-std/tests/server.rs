@@ -47,7 +47,7 @@ impl Handler for App {
     fn key_probe(&mut self, probe: KeyProbe) {
         match probe.user() {
             "carol" => probe.would_do(),
-            _ => probe.refuse(),
+            _ => probe.reject(),
         }
     }
 
@@ -69,7 +69,7 @@ impl Handler for App {
     }
 
     fn session(&mut self, session: Session) {
-        let Program::Exec(command) = session.program().clone() else { return session.refuse() };
+        let Program::Exec(command) = session.program().clone() else { return session.reject() };
         let command = String::from_utf8(command).unwrap();
         let (name, rest) = command.split_once(' ').unwrap_or((&command, ""));
         let number = rest.parse().unwrap_or(0);
@@ -108,7 +108,7 @@ impl Handler for App {
             }
             "hang" => session.run(|channel| channel.clone().read(&mut [0]).map_or(1u32, |_| 0)),
             "panic" => session.run(|_| -> u32 { panic!("the program of the test fails") }),
-            _ => return session.refuse(),
+            _ => return session.reject(),
         };
         started.unwrap();
     }
@@ -126,12 +126,12 @@ impl Handler for App {
     fn request(&mut self, request: Request) {
         match request.name() {
             "auth-agent-req@openssh.com" => request.grant(),
-            _ => request.refuse(),
+            _ => request.reject(),
         }
     }
 
     fn global_request(&mut self, request: GlobalRequest) {
-        request.refuse();
+        request.reject();
     }
 
     fn ended(&mut self, why: &Error) {

@@ -51,7 +51,7 @@ impl Handler for App {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        probe.reject();
     }
 
     fn open(&mut self, open: ChannelOpen) {

@@ -191,7 +191,7 @@ impl Handler for Hoard {
     }
 
     fn key_probe(&mut self, probe: KeyProbe) {
-        probe.refuse();
+        probe.reject();
     }
 }
 

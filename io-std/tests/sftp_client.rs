@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use konko::Cancel;
-use konko::core::crypto::HashAlg;
+use konko::core::crypto::HashAlgorithm;
 use konko::core::sftp::{Attrs, Extension, FileType, ServerConfig, StatusCode};
 use konko::sftp::{ErrorKind, GetOptions, OpenOptions, PutOptions, SftpOptions, Verify};
 use memory::{Memory, pattern};
@@ -194,10 +194,10 @@ fn extensions() {
     let sftp = memory.connect();
     assert!(sftp.supports(Extension::CheckFile) && sftp.limits().read > 0);
     sftp.write("f", "hello").unwrap();
-    let hash = sftp.check_file("f", &[HashAlg::Sha256], (0, 0), 0).unwrap();
+    let hash = sftp.check_file("f", &[HashAlgorithm::Sha256], (0, 0), 0).unwrap();
     assert_eq!(hash.digests[..4], [0x2c, 0xf2, 0x4d, 0xba]);
     let file = sftp.open("f").unwrap();
-    assert_eq!(file.check(&[HashAlg::Sha256], (0, 0), 0).unwrap(), hash);
+    assert_eq!(file.check(&[HashAlgorithm::Sha256], (0, 0), 0).unwrap(), hash);
     let to = sftp.create("g").unwrap();
     file.copy_data(1, 3, &to, 0).unwrap();
     to.sync_all().unwrap();
@@ -239,12 +239,12 @@ fn files_go_there_and_back_with_options() {
     let (from, to) = (here.path().join("from"), here.path().join("to"));
     for size in SIZES {
         std::fs::write(&from, pattern(size)).unwrap();
-        let put = PutOptions::new().atomic(true).sync(true).verify(Verify::Hash(HashAlg::Sha256));
+        let put = PutOptions::new().atomic(true).sync(true).verify(Verify::Hash(HashAlgorithm::Sha256));
         let summary = sftp.put_with(&from, "f", &put).unwrap();
         // There is nothing to hash in an empty file.
         assert!(summary.hash_verified || size == 0, "{size} {summary:?}");
         assert_eq!(summary.size, size as u64);
-        let get = GetOptions::new().verify(Verify::Reread(HashAlg::Sha256));
+        let get = GetOptions::new().verify(Verify::Reread(HashAlgorithm::Sha256));
         let summary = sftp.get_with("f", &to, &get).unwrap();
         assert!(summary.hash_verified || size == 0, "{size} {summary:?}");
         assert_eq!(std::fs::read(&to).unwrap(), pattern(size), "{size}");

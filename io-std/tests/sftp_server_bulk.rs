@@ -8,7 +8,7 @@ mod sftp_rig;
 use std::fs;
 use std::path::Path;
 
-use konko::core::crypto::{Digest, HashAlg};
+use konko::core::crypto::{Digest, HashAlgorithm};
 use konko::sftp::*;
 use proptest::prelude::*;
 use sftp_rig::{Got, Rig};
@@ -154,8 +154,8 @@ fn d10_copy_data_and_hashes_read_to_the_end_whatever_size_a_file_says() {
             assert_eq!(rig.ask(|c| c.copy_data((&from, 0), len + 1, (&to, 0))), StatusCode::EOF, "{name}");
             rig.close(&to);
         }
-        let hash = rig.call(|c| c.check_file(&from, &[HashAlg::Sha256], 0, 0, 0));
-        let digest = Digest::of(konko::core::provider::best(), HashAlg::Sha256, &[&content]);
+        let hash = rig.call(|c| c.check_file(&from, &[HashAlgorithm::Sha256], 0, 0, 0));
+        let digest = Digest::of(konko::core::provider::best(), HashAlgorithm::Sha256, &[&content]);
         let Got::FileHash(hash) = hash else { panic!("{name}: {hash:?}") };
         assert_eq!(hash.digests, digest.as_bytes(), "{name}");
         rig.close(&from);

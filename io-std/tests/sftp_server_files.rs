@@ -8,7 +8,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Arc, Mutex};
 
-use konko::core::crypto::HashAlg;
+use konko::core::crypto::HashAlgorithm;
 use konko::sftp::*;
 use sftp_rig::{Got, Rig};
 
@@ -260,12 +260,12 @@ fn check_file_hashes_what_it_is_told_to() {
     let mut rig = Rig::new(&root);
     let sha256 = |parts: &[&[u8]]| -> Vec<u8> {
         let one = |part: &&[u8]| {
-            konko::core::crypto::Digest::of(konko::core::provider::best(), HashAlg::Sha256, &[part])
+            konko::core::crypto::Digest::of(konko::core::provider::best(), HashAlgorithm::Sha256, &[part])
         };
         parts.iter().flat_map(|p| one(p).as_bytes().to_vec()).collect()
     };
     let mut ask = |name: &[u8], offset, len, block| {
-        let got = rig.call(|c| c.check_file_name(name, &[HashAlg::Sha256], offset, len, block));
+        let got = rig.call(|c| c.check_file_name(name, &[HashAlgorithm::Sha256], offset, len, block));
         match got {
             Got::FileHash(hash) => Ok(hash.digests),
             Got::Status(code, _) => Err(code),

@@ -33,7 +33,7 @@ struct Kept {
 }
 
 impl Backend for Kept {
-    fn request(&mut self, _: &mut Server, request: Request<'_>) {
+    fn request(&mut self, _: &mut SftpServer, request: Request<'_>) {
         let offset = match request.op {
             Op::Read { offset, .. } => Some(offset),
             _ => None,
@@ -41,7 +41,7 @@ impl Backend for Kept {
         let _ = self.asked.send((request.ticket, offset));
     }
 
-    fn settle(&mut self, server: &mut Server) {
+    fn settle(&mut self, server: &mut SftpServer) {
         self.replies.settle(server);
     }
 

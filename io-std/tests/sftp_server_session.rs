@@ -13,7 +13,7 @@ use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server, ServerOptions, Service};
 use konko::sftp::{
-    Attrs, Client as Machine, ClientConfig, Event, Handle, MsgBuf, OpenFlags, Reply, RequestId, Root,
+    Attrs, ClientConfig, Event, Handle, MsgBuf, OpenFlags, Reply, RequestId, Root, SftpClient as Machine,
     StatusCode, UsageError, serve_streams,
 };
 use konko::{Auth, Channel, Client, ClientOptions, HostKeys};

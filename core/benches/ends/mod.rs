@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::channel::{ChannelEvent, ChannelId, OpenKind, Stream};
-use konko_core::client::{AuthMethod, Password};
+use konko_core::channel::{ChannelEvent, ChannelId, DataStream, OpenKind};
+use konko_core::client::{AuthRequest, Password};
 use konko_core::crypto::Provider;
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
-use konko_core::server::Verdict;
+use konko_core::server::AuthDecision;
 use konko_core::*;
 
 /// The two ends of one connection, in memory.
@@ -61,7 +61,7 @@ impl Ends {
                 }
                 ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                     let password = Password::new(&b"x"[..]);
-                    self.client.authenticate("u", AuthMethod::Password(&password)).unwrap();
+                    self.client.authenticate("u", AuthRequest::Password(&password)).unwrap();
                 }
                 _ => {}
             }
@@ -69,7 +69,7 @@ impl Ends {
         while let Step::Event(event) = self.server.poll(self.now, &mut self.server_rx).unwrap() {
             match event {
                 ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                    self.server.decide_auth(ticket, Verdict::Accept).unwrap()
+                    self.server.decide_auth(ticket, AuthDecision::Accept).unwrap()
                 }
                 ServerEvent::Open { ticket, .. } => {
                     self.server.accept_channel(ticket).unwrap();
@@ -89,7 +89,7 @@ impl Ends {
     /// One packet of `len` bytes from client to server; the copy between them is not counted.
     pub fn send(&mut self, id: ChannelId, len: usize) -> Duration {
         let start = Instant::now();
-        let Some(mut slot) = self.client.slot(id, Stream::Data, len).unwrap() else {
+        let Some(mut slot) = self.client.slot(id, DataStream::Data, len).unwrap() else {
             self.exchange();
             return self.send(id, len);
         };

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind, Stream};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, Exit, OpenKind};
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
-use konko_core::login::{Answer, Login, Question, Way};
-use konko_core::server::{Attempt, Verdict};
+use konko_core::login::{Answer, Login, LoginMethod, Question};
+use konko_core::server::{AuthDecision, Credential};
 use konko_core::*;
 
 /// A host key. Real programs take the seed from the operating system.
@@ -35,7 +35,7 @@ pub struct Runner {
 
 impl Runner {
     pub fn new(command: &'static str) -> Self {
-        let login = Login::new("alice", [Way::Password { tries: 1 }]);
+        let login = Login::new("alice", [LoginMethod::Password { tries: 1 }]);
         Runner { login, command, received: 0, text: Vec::new(), exit: None, closed: false }
     }
 
@@ -81,9 +81,9 @@ pub struct Host {
 impl Host {
     pub fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let right = matches!(attempt, Attempt::Password(b"wonderland"));
-                let verdict = if right { Verdict::Accept } else { Verdict::Reject };
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let right = matches!(credential, Credential::Password(b"wonderland"));
+                let verdict = if right { AuthDecision::Accept } else { AuthDecision::Reject };
                 conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
@@ -95,7 +95,7 @@ impl Host {
                 let command = command.to_str().unwrap_or_default();
                 let bytes = command.strip_prefix("send ").and_then(|n| n.parse().ok()).unwrap_or(0);
                 if bytes == 0 {
-                    conn.write(channel, Stream::Data, b"hello, alice").unwrap();
+                    conn.write(channel, DataStream::Data, b"hello, alice").unwrap();
                 }
                 self.sending = Some((channel, bytes));
                 self.send(conn);
@@ -110,7 +110,7 @@ impl Host {
         let Some((channel, left)) = &mut self.sending else { return };
         while *left > 0 {
             let want = usize::try_from(*left).unwrap_or(usize::MAX).min(32 * 1024);
-            match conn.write(*channel, Stream::Data, &[0; 32 * 1024][..want]).unwrap() {
+            match conn.write(*channel, DataStream::Data, &[0; 32 * 1024][..want]).unwrap() {
                 0 => return,
                 n => *left -= n as u64,
             }

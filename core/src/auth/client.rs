@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use super::{CONNECTION_SERVICE, Method, Told};
 use crate::error::{Failure, Fault, UsageError};
-use crate::keys::{KeyPair, PublicKey, SigAlg, signature};
+use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm, signature};
 use crate::msg::{
     self, ExtInfo, Message, UserauthBanner, UserauthFailure, UserauthInfoRequest, UserauthInfoResponse,
     UserauthPasswdChangereq, UserauthPkOk, UserauthRequest, UserauthSuccess,
@@ -29,7 +29,7 @@ const PADDED: usize = 256;
 /// How to prove who the user is.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum AuthMethod<'a> {
+pub enum AuthRequest<'a> {
     /// Not at all; the answer tells which methods the server has.
     None,
     /// With a password.
@@ -47,21 +47,21 @@ pub enum AuthMethod<'a> {
         /// The key.
         key: &'a PublicKey,
         /// How it would sign.
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
     },
     /// With a key that is here.
     PublicKey {
         /// The key.
         key: &'a Arc<KeyPair>,
         /// How to sign.
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
     },
     /// With a key that is elsewhere: in an agent, in hardware. The event `Sign` follows.
     ExternalKey {
         /// The public half.
         key: &'a PublicKey,
         /// How to sign.
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
     },
     /// With answers to the server's questions; the event `Prompts` follows.
     KeyboardInteractive,
@@ -114,7 +114,7 @@ pub struct SignRequest<'c> {
     /// The key.
     pub key: &'c PublicKey,
     /// The algorithm. An agent is told by its flags; the signature that comes back is checked.
-    pub alg: SigAlg,
+    pub algorithm: SignatureAlgorithm,
     /// The message to sign, as it is: hashing belongs to the algorithm.
     pub message: &'c [u8],
 }
@@ -194,7 +194,7 @@ enum Waiting {
     /// For a signature.
     Signing {
         key: PublicKey,
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
         message: Vec<u8>,
         number: u32,
     },
@@ -227,7 +227,7 @@ pub(crate) struct Userauth {
     /// Some proof was really asked for: a signature, a password, an answered prompt.
     proof: bool,
     method: Method,
-    pub(crate) server_sig_algs: Option<Vec<SigAlg>>,
+    pub(crate) server_sig_algs: Option<Vec<SignatureAlgorithm>>,
     rng: Rng,
 }
 
@@ -264,7 +264,7 @@ impl Userauth {
         transport: &mut Transport,
         now: Time,
         user: &[u8],
-        method: &AuthMethod<'_>,
+        method: &AuthRequest<'_>,
     ) -> Result<Option<SignTicket>, UsageError> {
         match self.waiting {
             Waiting::Idle => {}
@@ -287,19 +287,19 @@ impl Userauth {
         &mut self,
         transport: &mut Transport,
         now: Time,
-        method: &AuthMethod<'_>,
+        method: &AuthRequest<'_>,
     ) -> Result<Option<SignTicket>, UsageError> {
         let mut fields = zeroize::Zeroizing::new(Vec::new());
         let (name, sent, pad) = match method {
-            AuthMethod::None => (Method::None, Sent::None, 0),
-            AuthMethod::Password(password) => {
+            AuthRequest::None => (Method::None, Sent::None, 0),
+            AuthRequest::Password(password) => {
                 fields.reserve_exact(password.expose().len().saturating_add(5));
                 fields.put_bool(false);
                 fields.put_string(password.expose());
                 self.proof = true;
                 (Method::Password, Sent::Password, PADDED)
             }
-            AuthMethod::PasswordChange { old, new } => {
+            AuthRequest::PasswordChange { old, new } => {
                 let len = old.expose().len().saturating_add(new.expose().len());
                 fields.reserve_exact(len.saturating_add(9));
                 fields.put_bool(true);
@@ -308,30 +308,31 @@ impl Userauth {
                 self.proof = true;
                 (Method::Password, Sent::Password, PADDED)
             }
-            AuthMethod::ProbeKey { key, alg } => {
-                fit(transport, key, *alg)?;
-                put_key(&mut fields, false, *alg, key);
+            AuthRequest::ProbeKey { key, algorithm } => {
+                fit(transport, key, *algorithm)?;
+                put_key(&mut fields, false, *algorithm, key);
                 (Method::PublicKey, Sent::Probe((*key).clone()), 0)
             }
-            AuthMethod::PublicKey { key, alg } => {
-                fit(transport, key.public(), *alg)?;
-                let message = self.to_sign(transport, key.public(), *alg);
+            AuthRequest::PublicKey { key, algorithm } => {
+                fit(transport, key.public(), *algorithm)?;
+                let message = self.to_sign(transport, key.public(), *algorithm);
                 let signature =
-                    key.sign(*alg, &message, &mut self.rng).map_err(|_| UsageError::KeyMismatch)?;
-                put_key(&mut fields, true, *alg, key.public());
+                    key.sign(*algorithm, &message, &mut self.rng).map_err(|_| UsageError::KeyMismatch)?;
+                put_key(&mut fields, true, *algorithm, key.public());
                 fields.put_string(&signature);
                 self.proof = true;
                 (Method::PublicKey, Sent::PublicKey, 0)
             }
-            AuthMethod::ExternalKey { key, alg } => {
-                fit(transport, key, *alg)?;
+            AuthRequest::ExternalKey { key, algorithm } => {
+                fit(transport, key, *algorithm)?;
                 self.number = self.number.wrapping_add(1);
-                let message = self.to_sign(transport, key, *alg);
+                let message = self.to_sign(transport, key, *algorithm);
                 let number = self.number;
-                self.waiting = Waiting::Signing { key: (*key).clone(), alg: *alg, message, number };
+                self.waiting =
+                    Waiting::Signing { key: (*key).clone(), algorithm: *algorithm, message, number };
                 return Ok(Some(SignTicket { number }));
             }
-            AuthMethod::KeyboardInteractive => {
+            AuthRequest::KeyboardInteractive => {
                 // Language and submethods, both empty.
                 fields.put_string(b"");
                 fields.put_string(b"");
@@ -363,21 +364,21 @@ impl Userauth {
     }
 
     /// RFC 4252 §7: the session identifier and the request up to the signature.
-    fn to_sign(&self, transport: &Transport, key: &PublicKey, alg: SigAlg) -> Vec<u8> {
+    fn to_sign(&self, transport: &Transport, key: &PublicKey, algorithm: SignatureAlgorithm) -> Vec<u8> {
         let mut out = Vec::new();
         out.put_string(transport.handshake().session_id().map_or(&[], |id| id.as_bytes()));
         out.put_u8(UserauthRequest::NUMBER);
         out.put_string(&self.user);
         out.put_string(CONNECTION_SERVICE.as_bytes());
         out.put_string(Method::PublicKey.name().as_bytes());
-        put_key(&mut out, true, alg, key);
+        put_key(&mut out, true, algorithm, key);
         out
     }
 
     pub(crate) fn sign_request(&self, ticket: &SignTicket) -> Option<SignRequest<'_>> {
         match &self.waiting {
-            Waiting::Signing { key, alg, message, number } if *number == ticket.number => {
-                Some(SignRequest { key, alg: *alg, message })
+            Waiting::Signing { key, algorithm, message, number } if *number == ticket.number => {
+                Some(SignRequest { key, algorithm: *algorithm, message })
             }
             _ => None,
         }
@@ -394,10 +395,11 @@ impl Userauth {
         let provider = transport.config().provider;
         let request = self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
         let mut fields = Vec::new();
-        put_key(&mut fields, true, request.alg, request.key);
-        let genuine = signature::verify(provider, request.key, request.alg, request.message, signature);
+        put_key(&mut fields, true, request.algorithm, request.key);
+        let genuine = signature::verify(provider, request.key, request.algorithm, request.message, signature);
         // Servers are stricter than we are about zeros that a signer put in front of ECDSA's numbers.
-        let exact = signature::decode(signature, request.alg).map(|raw| signature::encode(request.alg, &raw));
+        let exact = signature::decode(signature, request.algorithm)
+            .map(|raw| signature::encode(request.algorithm, &raw));
         fields.put_string(&exact.unwrap_or_default());
         // The question is answered either way; a signature that is none never leaves (AC-09).
         self.waiting = Waiting::Idle;
@@ -525,12 +527,13 @@ impl Userauth {
         let value = info.iter().find(|(name, _)| *name == b"server-sig-algs").map(|(_, value)| value);
         let list = value.and_then(|v| NameList::parse(v).ok());
         let ours = transport.config().algorithms.user_key.iter().copied();
-        self.server_sig_algs = list.map(|theirs| ours.filter(|alg| theirs.contains(alg.name())).collect());
+        self.server_sig_algs =
+            list.map(|theirs| ours.filter(|algorithm| theirs.contains(algorithm.name())).collect());
     }
 
     /// How to sign with `key` here: what the policy allows and the server takes, best first. A
     /// server that says nothing gets all that the policy allows.
-    pub(crate) fn sig_algs(&self, transport: &Transport, key: &PublicKey) -> Vec<SigAlg> {
+    pub(crate) fn sig_algs(&self, transport: &Transport, key: &PublicKey) -> Vec<SignatureAlgorithm> {
         let allowed = transport.config().algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
         match &self.server_sig_algs {
             // OpenSSH 7.4 leaves its list incomplete; if nothing matches, it is not believed.
@@ -542,22 +545,22 @@ impl Userauth {
     }
 }
 
-fn fit(transport: &Transport, key: &PublicKey, alg: SigAlg) -> Result<(), UsageError> {
-    let allowed = transport.config().algorithms.user_key.contains(&alg);
-    if key.fits(alg) && allowed { Ok(()) } else { Err(UsageError::KeyMismatch) }
+fn fit(transport: &Transport, key: &PublicKey, algorithm: SignatureAlgorithm) -> Result<(), UsageError> {
+    let allowed = transport.config().algorithms.user_key.contains(&algorithm);
+    if key.fits(algorithm) && allowed { Ok(()) } else { Err(UsageError::KeyMismatch) }
 }
 
 /// Whether PK_OK is for this key, whatever the spelling of its blob, and names an algorithm of its
 /// kind. Devices say `ssh-rsa` where they were asked about `rsa-sha2-512`; what will sign is what was
 /// asked about (OpenSSH `input_userauth_pk_ok`).
 fn confirms(m: &UserauthPkOk<'_>, key: &PublicKey) -> bool {
-    let named = |alg: &SigAlg| alg.name().as_bytes() == m.algorithm.as_bytes();
+    let named = |algorithm: &SignatureAlgorithm| algorithm.name().as_bytes() == m.algorithm.as_bytes();
     key.sig_algs().iter().any(named) && PublicKey::from_blob_with(key.kind(), m.key).as_ref() == Ok(key)
 }
 
 /// The fields of a publickey request before the signature.
-fn put_key(out: &mut Vec<u8>, signed: bool, alg: SigAlg, key: &PublicKey) {
+fn put_key(out: &mut Vec<u8>, signed: bool, algorithm: SignatureAlgorithm, key: &PublicKey) {
     out.put_bool(signed);
-    out.put_string(alg.name().as_bytes());
+    out.put_string(algorithm.name().as_bytes());
     out.put_string(&key.to_blob());
 }

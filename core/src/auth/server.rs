@@ -26,14 +26,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use self::ask::{Answers, Attempt, AuthTicket, Challenge, ProbeTicket, ServerAuth, Verdict};
+pub use self::ask::{Answers, AuthDecision, AuthTicket, Challenge, Credential, ProbeTicket, ServerAuth};
 use self::delay::Delay;
 pub(crate) use self::delay::secret_of;
 use self::fields::{KeyFields, PasswordFields};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
 use super::{CONNECTION_SERVICE, Method, MethodSet, Told, USERAUTH_SERVICE};
 use crate::error::{Failure, Fault, UsageError};
-use crate::keys::{PublicKey, SigAlg};
+use crate::keys::{PublicKey, SignatureAlgorithm};
 use crate::msg::{
     MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure,
     UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest,
@@ -52,8 +52,8 @@ const MAX_TEXT: usize = 64 * 1024;
 enum Waiting {
     /// For the client.
     Client,
-    /// For the application's verdict over an attempt.
-    Verdict(Kind, u32),
+    /// For the application's decision over an attempt.
+    AuthDecision(Kind, u32),
     /// For the application's word on a key; with what was signed, if the client did.
     Probe(Option<Signed>, u32),
     /// For the delay of a rejection.
@@ -104,7 +104,7 @@ impl fmt::Debug for Signed {
 struct Offer {
     method: Vec<u8>,
     algorithm: Vec<u8>,
-    key: Option<(PublicKey, SigAlg)>,
+    key: Option<(PublicKey, SignatureAlgorithm)>,
     /// The key of a probe as it came, which may be spelt otherwise than it would be here.
     blob: Vec<u8>,
 }
@@ -168,7 +168,7 @@ impl Userauth {
 
     /// The application, or a delay, has to come first.
     pub(crate) fn awaits_decision(&self) -> bool {
-        matches!(self.waiting, Waiting::Verdict(..) | Waiting::Probe(..) | Waiting::Delay(_))
+        matches!(self.waiting, Waiting::AuthDecision(..) | Waiting::Probe(..) | Waiting::Delay(_))
     }
 
     /// The client has tried something that could have let it in.
@@ -236,8 +236,8 @@ impl Userauth {
                     return self.refuse(open, AuthRejection::AnswerCount);
                 }
                 self.answered |= asked > 0;
-                let (user, attempt) = (SshStr::new(b""), Attempt::Answers(Answers(m)));
-                Ok(Some(ServerAuth::Attempt { ticket: self.ask(Kind::Interactive), user, attempt }))
+                let (user, credential) = (SshStr::new(b""), Credential::Answers(Answers(m)));
+                Ok(Some(ServerAuth::Attempt { ticket: self.ask(Kind::Interactive), user, credential }))
             }
             other => Err(Failure::unexpected(other)),
         }
@@ -285,7 +285,7 @@ impl Userauth {
             None => self.refuse(open, AuthRejection::Method),
             Some(Method::None) => {
                 Reader::new(m.fields).end().map_err(malformed)?;
-                Ok(Some(self.attempt(Kind::None, m.user, Attempt::None)))
+                Ok(Some(self.attempt(Kind::None, m.user, Credential::None)))
             }
             Some(Method::Password) => {
                 let password = PasswordFields::parse(m.fields).map_err(malformed)?;
@@ -296,8 +296,8 @@ impl Userauth {
             }
             Some(Method::KeyboardInteractive) => {
                 let submethods = fields::submethods(m.fields).map_err(malformed)?;
-                let attempt = Attempt::KeyboardInteractive { submethods };
-                Ok(Some(self.attempt(Kind::Interactive, m.user, attempt)))
+                let credential = Credential::KeyboardInteractive { submethods };
+                Ok(Some(self.attempt(Kind::Interactive, m.user, credential)))
             }
             Some(Method::PublicKey) => self.on_public_key(open, payload, &m),
         }
@@ -317,13 +317,13 @@ impl Userauth {
         }
         self.offer.algorithm = m.algorithm.as_bytes().to_vec();
         // The policy decides before any key parser sees the blob (AS-08).
-        let named = |alg: &&SigAlg| alg.name().as_bytes() == m.algorithm.as_bytes();
-        let alg = open.config().algorithms.user_key.iter().find(named).copied();
-        let Some(alg) = alg else { return self.refuse(open, AuthRejection::Algorithm) };
-        let key = PublicKey::from_blob_with(alg.key_type(), m.blob).ok();
-        self.offer.key = key.clone().map(|key| (key, alg));
+        let named = |algorithm: &&SignatureAlgorithm| algorithm.name().as_bytes() == m.algorithm.as_bytes();
+        let algorithm = open.config().algorithms.user_key.iter().find(named).copied();
+        let Some(algorithm) = algorithm else { return self.refuse(open, AuthRejection::Algorithm) };
+        let key = PublicKey::from_blob_with(algorithm.key_type(), m.blob).ok();
+        self.offer.key = key.clone().map(|key| (key, algorithm));
         let key = key
-            .filter(|k| k.fits(alg) && open.config().limits.allow(k))
+            .filter(|k| k.fits(algorithm) && open.config().limits.allow(k))
             .filter(|k| !self.used_keys.contains(k));
         let Some(key) = key else { return self.refuse(open, AuthRejection::Key) };
         let signed = m.signature.map(|signature| {
@@ -345,16 +345,16 @@ impl Userauth {
         self.number = self.number.wrapping_add(1);
         let (ticket, is_signed) = (ProbeTicket { number: self.number }, signed.is_some());
         self.waiting = Waiting::Probe(signed, self.number);
-        Ok(Some(ServerAuth::Probe { ticket, user, key: Box::new(key), alg, signed: is_signed }))
+        Ok(Some(ServerAuth::Probe { ticket, user, key: Box::new(key), algorithm, signed: is_signed }))
     }
 
-    fn attempt<'p>(&mut self, kind: Kind, user: SshStr<'p>, attempt: Attempt<'p>) -> ServerAuth<'p> {
-        ServerAuth::Attempt { ticket: self.ask(kind), user, attempt }
+    fn attempt<'p>(&mut self, kind: Kind, user: SshStr<'p>, credential: Credential<'p>) -> ServerAuth<'p> {
+        ServerAuth::Attempt { ticket: self.ask(kind), user, credential }
     }
 
     fn ask(&mut self, kind: Kind) -> AuthTicket {
         self.number = self.number.wrapping_add(1);
-        self.waiting = Waiting::Verdict(kind, self.number);
+        self.waiting = Waiting::AuthDecision(kind, self.number);
         AuthTicket { number: self.number }
     }
 
@@ -372,18 +372,18 @@ impl Userauth {
             return Err(UsageError::StaleTicket);
         }
         let signed = signed.take();
-        let (true, Some((key, alg))) = (usable, self.offer.key.clone()) else {
+        let (true, Some((key, algorithm))) = (usable, self.offer.key.clone()) else {
             self.reject(open, AuthRejection::Decision, true);
             return Ok(());
         };
         let Some(signed) = signed else {
             // RFC 4252 §7: the blob from the request, to the byte.
-            let name = SshStr::new(alg.name().as_bytes());
+            let name = SshStr::new(algorithm.name().as_bytes());
             open.send(&UserauthPkOk::new(name, &self.offer.blob));
             self.waiting = Waiting::Client;
             return Ok(());
         };
-        match verify(open, key, alg, &signed) {
+        match verify(open, key, algorithm, &signed) {
             Some(verified) => {
                 let ticket = self.ask(Kind::PublicKey);
                 self.news.push_back(Told::Auth(ServerAuth::Signed { ticket, key: Box::new(verified) }));
@@ -393,21 +393,21 @@ impl Userauth {
         Ok(())
     }
 
-    /// What comes of a verdict. One that does not fit is a rejection.
+    /// What comes of a decision. One that does not fit is a rejection.
     pub(crate) fn decide(
         &mut self,
         open: &mut Open<'_>,
         now: Time,
         ticket: &AuthTicket,
-        verdict: Verdict,
+        decision: AuthDecision,
     ) -> Result<(), UsageError> {
         let kind = match &self.waiting {
-            Waiting::Verdict(kind, number) if *number == ticket.number => *kind,
+            Waiting::AuthDecision(kind, number) if *number == ticket.number => *kind,
             _ => return Err(UsageError::StaleTicket),
         };
-        let misfit = match verdict {
-            Verdict::Reject => Ok(()),
-            verdict => match self.grant(open, now, kind, verdict) {
+        let misfit = match decision {
+            AuthDecision::Reject => Ok(()),
+            decision => match self.grant(open, now, kind, decision) {
                 Ok(()) => return Ok(()),
                 misfit => misfit,
             },
@@ -417,16 +417,16 @@ impl Userauth {
         misfit
     }
 
-    /// A verdict that is not a rejection.
+    /// A decision that is not a rejection.
     fn grant(
         &mut self,
         open: &mut Open<'_>,
         now: Time,
         kind: Kind,
-        verdict: Verdict,
+        decision: AuthDecision,
     ) -> Result<(), UsageError> {
-        match (verdict, kind) {
-            (Verdict::Accept, _) => {
+        match (decision, kind) {
+            (AuthDecision::Accept, _) => {
                 open.send(&UserauthSuccess::new(&[]));
                 self.waiting = Waiting::Done;
                 open.enter(Stage::Connected, now);
@@ -435,7 +435,7 @@ impl Userauth {
                 self.news.push_back(Told::Authenticated { method, trivial });
                 Ok(())
             }
-            (Verdict::Partial(methods), kind) => {
+            (AuthDecision::Partial(methods), kind) => {
                 self.tell(AuthResult::Partial, false);
                 if let (Kind::PublicKey, Some((key, _))) = (kind, self.offer.key.take()) {
                     self.used_keys.push(key);
@@ -444,14 +444,14 @@ impl Userauth {
                 self.send_failure(open, true);
                 Ok(())
             }
-            (Verdict::Challenge(challenge), Kind::Interactive) => self.challenge(open, &challenge),
-            (Verdict::PasswordExpired { prompt }, Kind::Password) => {
+            (AuthDecision::Challenge(challenge), Kind::Interactive) => self.challenge(open, &challenge),
+            (AuthDecision::PasswordExpired { prompt }, Kind::Password) => {
                 let prompt = SshStr::new(prompt.as_bytes());
                 open.send(&UserauthPasswdChangereq::new(prompt, SshStr::new(b"")));
                 self.waiting = Waiting::Client;
                 Ok(())
             }
-            _ => Err(UsageError::VerdictMismatch),
+            _ => Err(UsageError::DecisionMismatch),
         }
     }
 
@@ -558,8 +558,18 @@ fn malformed(e: DecodeError) -> Failure {
 }
 
 /// The only maker of a `VerifiedKey`.
-fn verify(open: &Open<'_>, key: PublicKey, alg: SigAlg, signed: &Signed) -> Option<VerifiedKey> {
-    let genuine =
-        crate::keys::signature::verify(open.config().provider, &key, alg, &signed.message, &signed.signature);
-    (genuine.is_ok() && signed.canonical).then(|| VerifiedKey::new(key, alg))
+fn verify(
+    open: &Open<'_>,
+    key: PublicKey,
+    algorithm: SignatureAlgorithm,
+    signed: &Signed,
+) -> Option<VerifiedKey> {
+    let genuine = crate::keys::signature::verify(
+        open.config().provider,
+        &key,
+        algorithm,
+        &signed.message,
+        &signed.signature,
+    );
+    (genuine.is_ok() && signed.canonical).then(|| VerifiedKey::new(key, algorithm))
 }

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::table::{Asks, Channels, Phase};
 use super::window::ReceiveWindow;
 use super::{
-    ChannelId, ChannelRequest, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream, WindowConfig,
+    ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind, OpenTicket, RequestTicket, WindowConfig,
 };
 use crate::crypto::Scrubbed;
 use crate::error::UsageError;
@@ -63,7 +63,7 @@ impl Channels {
     }
 
     /// Refuses a channel that the peer opens.
-    pub(crate) fn refuse(
+    pub(crate) fn reject(
         &mut self,
         transport: &mut Transport,
         ticket: OpenTicket,
@@ -152,16 +152,16 @@ impl Channels {
     }
 
     /// The bytes before the data of a packet on `stream`.
-    pub(crate) fn data_prefix(&mut self, id: ChannelId, stream: Stream, len: usize) -> ([u8; 13], usize) {
+    pub(crate) fn data_prefix(&mut self, id: ChannelId, stream: DataStream, len: usize) -> ([u8; 13], usize) {
         let remote = self.find(id).map_or(0, |c| c.remote);
         let mut prefix = [0; 13];
         let mut out = Fixed { bytes: &mut prefix, len: 0 };
         match stream {
-            Stream::Data => {
+            DataStream::Data => {
                 out.put_u8(ChannelData::NUMBER);
                 out.put_u32(remote);
             }
-            Stream::Stderr => {
+            DataStream::Stderr => {
                 out.put_u8(ChannelExtendedData::NUMBER);
                 out.put_u32(remote);
                 out.put_u32(STDERR);

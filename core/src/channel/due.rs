@@ -84,7 +84,7 @@ impl Channels {
                 Some((_, Undecided::Open(channel))) => {
                     let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
                     let ticket = OpenTicket { channel };
-                    if self.refuse(transport, ticket, why, "not answered in time").is_err() {
+                    if self.reject(transport, ticket, why, "not answered in time").is_err() {
                         // The output is full; there will be another time.
                         let again = transport.liveness().decision_due(now);
                         self.decisions.push_back((again, Undecided::Open(channel)));

@@ -58,7 +58,7 @@ impl fmt::Debug for ChannelId {
 
 /// The streams of a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Stream {
+pub enum DataStream {
     /// CHANNEL_DATA: standard input one way, standard output the other.
     Data,
     /// CHANNEL_EXTENDED_DATA of type 1: standard error.
@@ -98,7 +98,7 @@ pub enum ChannelEvent<'b> {
     /// smaller by that much.
     Data {
         /// Which stream.
-        stream: Stream,
+        stream: DataStream,
         /// The bytes, in the receive buffer.
         data: &'b [u8],
     },

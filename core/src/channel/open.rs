@@ -2,7 +2,7 @@
 
 use crate::wire::{DecodeError, Part, Reader, Sink, SshStr};
 
-/// Answers one channel open of the peer: give it to `accept_channel` or `refuse_channel`.
+/// Answers one channel open of the peer: give it to `accept_channel` or `reject_channel`.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use = "an open without an answer is refused when the decision timer ends"]
 pub struct OpenTicket {

@@ -5,8 +5,8 @@ use super::global::Asked;
 use super::screen::{Screen, refusal};
 use super::table::{Asks, Channels, Phase, Reply, Undecided, bad_channel};
 use super::{
-    ChannelEvent, ChannelId, ChannelRequest, GlobalRequestRef, GlobalTicket, Heard, OpenFailure, OpenKind,
-    OpenTicket, RequestTicket, Stream,
+    ChannelEvent, ChannelId, ChannelRequest, DataStream, GlobalRequestRef, GlobalTicket, Heard, OpenFailure,
+    OpenKind, OpenTicket, RequestTicket,
 };
 use crate::error::{Failure, Fault};
 use crate::msg::{
@@ -32,7 +32,7 @@ impl Channels {
             ChannelData::NUMBER => {
                 let m = parse::<ChannelData<'_>>(payload)?;
                 let id = self.on_data(now, transport.liveness().round_trip(), m.recipient, m.data.len())?;
-                let event = ChannelEvent::Data { stream: Stream::Data, data: m.data };
+                let event = ChannelEvent::Data { stream: DataStream::Data, data: m.data };
                 Ok(id.map(|id| Heard::Channel(id, event)))
             }
             ChannelExtendedData::NUMBER => {
@@ -47,7 +47,7 @@ impl Channels {
                     let _ = self.consume(id, m.data.len());
                     return Ok(None);
                 }
-                Ok(Some(Heard::Channel(id, ChannelEvent::Data { stream: Stream::Stderr, data: m.data })))
+                Ok(Some(Heard::Channel(id, ChannelEvent::Data { stream: DataStream::Stderr, data: m.data })))
             }
             ChannelWindowAdjust::NUMBER => self.on_adjust(payload).map(|()| None),
             ChannelOpen::NUMBER => self.on_open(transport, now, payload),
@@ -238,7 +238,7 @@ impl Channels {
             self.make_ready(m.recipient);
         }
         match verdict {
-            Screen::Refuse | Screen::Drop => Ok(None),
+            Screen::Reject | Screen::Drop => Ok(None),
             Screen::Exit(exit) => Ok(Some(Heard::Channel(id, ChannelEvent::Exit(exit)))),
             Screen::Ask => {
                 if m.want_reply {

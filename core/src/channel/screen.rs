@@ -38,7 +38,7 @@ pub(super) fn refusal(role: Role, open: &OpenKind<'_>) -> Option<&'static str> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Screen<'p> {
     Ask,
-    Refuse,
+    Reject,
     Drop,
     Exit(Exit<'p>),
 }
@@ -65,14 +65,14 @@ impl Channel {
             r if r.starts_program() => {
                 // One program a channel (RFC 4254 §6.5), and only on sessions.
                 if !self.session || core::mem::replace(&mut self.program, true) {
-                    Screen::Refuse
+                    Screen::Reject
                 } else {
                     Screen::Ask
                 }
             }
             ChannelRequest::Pty(_) => {
                 if !self.session || self.program || core::mem::replace(&mut self.terminal, true) {
-                    Screen::Refuse
+                    Screen::Reject
                 } else {
                     Screen::Ask
                 }
@@ -80,10 +80,10 @@ impl Channel {
             ChannelRequest::Env { name, value } => {
                 self.env = self.env.saturating_add(1);
                 let fine = sane_env(name.as_bytes(), value.as_bytes());
-                if fine && self.env <= max_env { Screen::Ask } else { Screen::Refuse }
+                if fine && self.env <= max_env { Screen::Ask } else { Screen::Reject }
             }
             ChannelRequest::Other { kind, .. } if kind.as_bytes() == b"keepalive@openssh.com" => {
-                Screen::Refuse
+                Screen::Reject
             }
             _ => Screen::Ask,
         }

@@ -70,7 +70,7 @@ pub enum Event<'b, A> {
     },
     /// The peer opens a channel.
     Open {
-        /// For `accept_channel` or `refuse_channel`.
+        /// For `accept_channel` or `reject_channel`.
         ticket: OpenTicket,
         /// What kind.
         kind: OpenKind<'b>,

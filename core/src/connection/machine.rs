@@ -6,7 +6,7 @@ use super::kept::Shown;
 use super::run::Next;
 use super::side::Side;
 use crate::channel::{Channels, WindowConfig};
-use crate::error::{Denied, Error, Failure, Fault, Phase, TimerKind, UsageError};
+use crate::error::{Error, Failure, Fault, Phase, Rejected, TimerKind, UsageError};
 use crate::msg::DisconnectCode;
 use crate::record::{Call, Recorder};
 use crate::rng::Seed;
@@ -82,9 +82,9 @@ impl Machine {
     }
 
     /// Ends the connection on our side with a denial.
-    pub(crate) fn deny(&mut self, denied: Denied, code: DisconnectCode) {
+    pub(crate) fn deny(&mut self, denied: Rejected, code: DisconnectCode) {
         self.transport.send_disconnect(code, &alloc::format!("{denied}"));
-        self.end(Error::Denied(denied));
+        self.end(Error::Rejected(denied));
     }
 
     pub(super) fn end(&mut self, error: Error) {

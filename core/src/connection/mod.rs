@@ -12,7 +12,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use crate::channel::{
-    ChannelId, ChannelRequest, GlobalTicket, OpenFailure, OpenKind, OpenTicket, RequestTicket, Stream,
+    ChannelId, ChannelRequest, DataStream, GlobalTicket, OpenFailure, OpenKind, OpenTicket, RequestTicket,
     WindowConfig,
 };
 use crate::crypto::Digest;
@@ -148,15 +148,15 @@ impl<S: Side + ?Sized> Connection<S> {
     /// # Errors
     ///
     /// Those of [`accept_channel`](Self::accept_channel).
-    pub fn refuse_channel(
+    pub fn reject_channel(
         &mut self,
         ticket: OpenTicket,
         why: OpenFailure,
         text: &str,
     ) -> Result<(), UsageError> {
-        self.core.note(&Call::RefuseChannel { channel: ticket.channel, why: why.0, text });
+        self.core.note(&Call::RejectChannel { channel: ticket.channel, why: why.0, text });
         self.core.connected()?;
-        self.core.channels.refuse(&mut self.core.transport, ticket, why, text)
+        self.core.channels.reject(&mut self.core.transport, ticket, why, text)
     }
 
     /// Sends a request on an open channel. With [`WantReply::Yes`], `RequestDone` follows, in the order
@@ -202,7 +202,12 @@ impl<S: Side + ?Sized> Connection<S> {
     /// # Errors
     ///
     /// `NoSuchChannel`; `ChannelState` after EOF or CLOSE of this side; `Closed` when the connection has ended.
-    pub fn write(&mut self, channel: ChannelId, stream: Stream, data: &[u8]) -> Result<usize, UsageError> {
+    pub fn write(
+        &mut self,
+        channel: ChannelId,
+        stream: DataStream,
+        data: &[u8],
+    ) -> Result<usize, UsageError> {
         self.core.note(&Call::Write { channel, stream, data: Rest(data) });
         let mut written = 0usize;
         while let Some(rest) = data.get(written..).filter(|r| !r.is_empty()) {
@@ -227,7 +232,7 @@ impl<S: Side + ?Sized> Connection<S> {
     pub fn slot(
         &mut self,
         channel: ChannelId,
-        stream: Stream,
+        stream: DataStream,
         want: usize,
     ) -> Result<Option<DataSlot<'_>>, UsageError> {
         self.core.note(&Call::Slot { channel, stream, want: want as u64 });
@@ -237,7 +242,7 @@ impl<S: Side + ?Sized> Connection<S> {
     fn lend(
         &mut self,
         channel: ChannelId,
-        stream: Stream,
+        stream: DataStream,
         want: usize,
         record: bool,
     ) -> Result<Option<DataSlot<'_>>, UsageError> {

@@ -8,14 +8,14 @@ use crate::auth::Told;
 use crate::error::Failure;
 use crate::wire::Part;
 
-/// The role of a [`Connection`](crate::Connection): [`Client`](crate::client::Client) or
-/// [`Server`](crate::server::Server). Nobody else can be one.
+/// The role of a [`Connection`](crate::Connection): [`Client`](crate::client::ClientSide) or
+/// [`Server`](crate::server::ServerSide). Nobody else can be one.
 ///
 /// Code that serves both is generic over it, or takes either behind `dyn Side`, which has all methods
 /// but `poll`; [`role`](crate::Connection::role) tells which it is.
 ///
 /// ```
-/// use konko_core::channel::{ChannelId, Stream};
+/// use konko_core::channel::{ChannelId, DataStream};
 /// use konko_core::{Connection, RxBuf, Side, Step, Time};
 ///
 /// /// Polls until there is nothing more to tell.
@@ -27,7 +27,7 @@ use crate::wire::Part;
 /// }
 ///
 /// fn greet(conn: &mut Connection<dyn Side>, channel: ChannelId) {
-///     let _ = conn.write(channel, Stream::Data, b"hello");
+///     let _ = conn.write(channel, DataStream::Data, b"hello");
 /// }
 /// ```
 #[allow(private_bounds, reason = "it seals the trait")]

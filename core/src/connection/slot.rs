@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::channel::{ChannelId, Channels, Stream};
+use crate::channel::{ChannelId, Channels, DataStream};
 use crate::record::{Call, Recorder, Rest};
 use crate::transport::Open;
 
@@ -13,7 +13,7 @@ pub struct DataSlot<'c> {
     pub(super) open: Open<'c>,
     pub(super) channels: &'c mut Channels,
     pub(super) channel: ChannelId,
-    pub(super) stream: Stream,
+    pub(super) stream: DataStream,
     pub(super) prefix: usize,
     pub(super) room: usize,
     pub(super) recorder: Option<&'c mut Recorder>,

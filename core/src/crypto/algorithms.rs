@@ -127,7 +127,7 @@ algorithms! {
 /// Hash functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum HashAlg {
+pub enum HashAlgorithm {
     /// 16 bytes; fingerprints of old and the legacy MAC only.
     Md5,
     /// 20 bytes; legacy.
@@ -140,7 +140,7 @@ pub enum HashAlg {
     Sha512,
 }
 
-impl HashAlg {
+impl HashAlgorithm {
     /// Digest length in bytes.
     pub const fn len(self) -> usize {
         match self {
@@ -203,28 +203,28 @@ impl Curve {
     }
 
     /// The hash that is signed on this curve (RFC 5656 §6.2.1).
-    pub const fn hash(self) -> HashAlg {
+    pub const fn hash(self) -> HashAlgorithm {
         match self {
-            Self::P256 => HashAlg::Sha256,
-            Self::P384 => HashAlg::Sha384,
-            Self::P521 => HashAlg::Sha512,
+            Self::P256 => HashAlgorithm::Sha256,
+            Self::P384 => HashAlgorithm::Sha384,
+            Self::P521 => HashAlgorithm::Sha512,
         }
     }
 }
 
 impl Kex {
     /// The hash that the method runs over the exchange.
-    pub const fn hash(self) -> HashAlg {
+    pub const fn hash(self) -> HashAlgorithm {
         match self {
             Self::MlKem768X25519Sha256
             | Self::Curve25519Sha256
             | Self::Curve25519Sha256Libssh
             | Self::EcdhNistp256
             | Self::Group14Sha256
-            | Self::GroupExchangeSha256 => HashAlg::Sha256,
-            Self::EcdhNistp384 => HashAlg::Sha384,
-            Self::EcdhNistp521 | Self::Group16Sha512 | Self::Group18Sha512 => HashAlg::Sha512,
-            Self::Group14Sha1 | Self::Group1Sha1 | Self::GroupExchangeSha1 => HashAlg::Sha1,
+            | Self::GroupExchangeSha256 => HashAlgorithm::Sha256,
+            Self::EcdhNistp384 => HashAlgorithm::Sha384,
+            Self::EcdhNistp521 | Self::Group16Sha512 | Self::Group18Sha512 => HashAlgorithm::Sha512,
+            Self::Group14Sha1 | Self::Group1Sha1 | Self::GroupExchangeSha1 => HashAlgorithm::Sha1,
         }
     }
 
@@ -308,12 +308,12 @@ impl Mac {
     }
 
     /// The hash inside.
-    pub const fn hash(self) -> HashAlg {
+    pub const fn hash(self) -> HashAlgorithm {
         match self {
-            Self::HmacSha256Etm | Self::HmacSha256 => HashAlg::Sha256,
-            Self::HmacSha512Etm | Self::HmacSha512 => HashAlg::Sha512,
-            Self::HmacSha1Etm | Self::HmacSha1 | Self::HmacSha1_96 => HashAlg::Sha1,
-            Self::HmacMd5 => HashAlg::Md5,
+            Self::HmacSha256Etm | Self::HmacSha256 => HashAlgorithm::Sha256,
+            Self::HmacSha512Etm | Self::HmacSha512 => HashAlgorithm::Sha512,
+            Self::HmacSha1Etm | Self::HmacSha1 | Self::HmacSha1_96 => HashAlgorithm::Sha1,
+            Self::HmacMd5 => HashAlgorithm::Md5,
         }
     }
 

@@ -175,7 +175,7 @@ pub fn respond(
 
 /// `K = HASH(K_PQ || K_CL)`, used as a string (draft-ietf-sshm-mlkem-hybrid-kex §2.4).
 fn hybrid_secret(provider: &dyn Provider, quantum: &Secret, classic: &Secret) -> SharedSecret {
-    let hash = super::HashAlg::Sha256;
+    let hash = super::HashAlgorithm::Sha256;
     let k = super::Digest::of(provider, hash, &[quantum.expose(), classic.expose()]);
     SharedSecret::string(k.as_bytes())
 }

@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use algorithms::{Cipher, Compression, Curve, HashAlg, Kex, Mac};
+pub use algorithms::{Cipher, Compression, Curve, HashAlgorithm, Kex, Mac};
 pub use policy::Policy;
 pub(crate) use secret::{Scrubbed, exact, grow};
 pub use secret::{Secret, SharedSecret};
@@ -144,7 +144,7 @@ pub struct Protection {
 pub trait Hash: Send {
     /// Adds bytes.
     fn update(&mut self, bytes: &[u8]);
-    /// Writes the digest ([`HashAlg::len`] bytes) into the front of `out`.
+    /// Writes the digest ([`HashAlgorithm::len`] bytes) into the front of `out`.
     fn finish(self: Box<Self>, out: &mut [u8; 64]);
 }
 
@@ -163,19 +163,19 @@ pub struct Digest {
 
 impl Digest {
     /// Hashes `parts` one after the other.
-    pub fn of(provider: &dyn Provider, alg: HashAlg, parts: &[&[u8]]) -> Self {
-        let mut hash = provider.hash(alg);
+    pub fn of(provider: &dyn Provider, algorithm: HashAlgorithm, parts: &[&[u8]]) -> Self {
+        let mut hash = provider.hash(algorithm);
         for part in parts {
             hash.update(part);
         }
-        Self::finish(alg, hash)
+        Self::finish(algorithm, hash)
     }
 
     /// Finishes a running hash.
-    pub fn finish(alg: HashAlg, hash: Box<dyn Hash>) -> Self {
+    pub fn finish(algorithm: HashAlgorithm, hash: Box<dyn Hash>) -> Self {
         let mut bytes = [0; 64];
         hash.finish(&mut bytes);
-        Digest { bytes, len: alg.len() }
+        Digest { bytes, len: algorithm.len() }
     }
 
     /// Overwrites it: what was derived from a secret is one.
@@ -210,7 +210,7 @@ pub trait Scheme: Sync {
     /// [`BadSignature`] for a signature that is wrong, and for fields or a hash that are none of its own.
     fn verify(
         &self,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
@@ -235,7 +235,7 @@ pub trait Signer: Send + Sync {
     ///
     /// # Errors
     /// [`BadKey`] for a hash that the key does not sign with, and when signing fails.
-    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
+    fn sign(&self, hash: Option<HashAlgorithm>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
 }
 
 /// A Diffie-Hellman group: safe prime and generator, big-endian.
@@ -280,7 +280,7 @@ pub trait Provider: Send + Sync + fmt::Debug {
     fn opener(&self, protection: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey>;
 
     /// Starts a hash.
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash>;
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash>;
 
     /// X25519 of a clamped-at-use secret and the base point.
     fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32];
@@ -341,7 +341,7 @@ pub trait Provider: Send + Sync + fmt::Debug {
     fn verify(
         &self,
         key_type: &str,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],

@@ -2,14 +2,14 @@
 //!
 //! ```
 //! # use std::sync::Arc;
-//! # use konko_core::hosts::{Answer, Decision, HostKeyCheck, KnownHosts, NewHost, Settled, Trust};
+//! # use konko_core::hosts::{Answer, Checked, HostKeyCheck, KnownHosts, NewHost, Settled, Trust};
 //! # use konko_core::keys::PublicKey;
 //! # fn connected(host: &str, key: &PublicKey, trust: &Trust, files: Arc<KnownHosts>, append: impl Fn(&NewHost)) -> bool {
 //! let check = HostKeyCheck::new(host, 22, trust.clone(), files);
 //! // Before the connection is made: `prefer_host_keys(&check.algorithms())`. Then, for the key it shows:
 //! let settled = match check.decide(key) {
-//!     Decision::Settled(settled) => settled,
-//!     Decision::Ask(unknown) => {
+//!     Checked::Settled(settled) => settled,
+//!     Checked::Ask(unknown) => {
 //!         println!("{} is not known; its key is {}", unknown.name(), unknown.fingerprint());
 //!         unknown.answer(Answer::Refuse)
 //!     }
@@ -39,9 +39,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Hints, HostKeyProblem, Known, KnownHosts, NewHost, Problem, Verdict, canonical};
-use crate::crypto::HashAlg;
-use crate::keys::{Fingerprint, PublicKey, SigAlg};
+use super::{Hints, HostKeyProblem, HostKeyStatus, Known, KnownHosts, NewHost, Problem, canonical};
+use crate::crypto::HashAlgorithm;
+use crate::keys::{Fingerprint, PublicKey, SignatureAlgorithm};
 use crate::text::Location;
 
 /// Damaged lines that somebody is told of.
@@ -110,7 +110,7 @@ impl Checking {
 pub enum Unknown {
     /// It is refused.
     #[default]
-    Refuse,
+    Reject,
     /// It is believed and remembered, if no other key of it is known.
     AcceptNew,
     /// A person is asked.
@@ -154,13 +154,13 @@ impl UnknownHost {
 
     /// The key's fingerprint.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.key.fingerprint(HashAlg::Sha256)
+        self.key.fingerprint(HashAlgorithm::Sha256)
     }
 
     /// Keys of other types that are known for the host. If there are any, it is not a new host.
     pub fn other(&self) -> &[Known] {
         match &self.problem.verdict {
-            Some(Verdict::OtherTypeKnown { known }) => known,
+            Some(HostKeyStatus::OtherTypeKnown { known }) => known,
             _ => &[],
         }
     }
@@ -169,7 +169,7 @@ impl UnknownHost {
     pub fn hints(&self) -> &Hints {
         static NONE: Hints = Hints { authorities: Vec::new(), unreadable: Vec::new(), without_port: None };
         match &self.problem.verdict {
-            Some(Verdict::Unknown(hints)) => hints,
+            Some(HostKeyStatus::Unknown(hints)) => hints,
             _ => &NONE,
         }
     }
@@ -182,7 +182,7 @@ impl UnknownHost {
     /// What is to be done after a person has answered.
     pub fn answer(self, answer: Answer) -> Settled {
         match answer {
-            Answer::Refuse => Settled::Refuse(self.problem),
+            Answer::Reject => Settled::Reject(self.problem),
             Answer::Once => accept(Accepted::New),
             Answer::Remember => Settled::Accept { why: Accepted::New, remember: self.new },
         }
@@ -193,7 +193,7 @@ impl UnknownHost {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// Not this key.
-    Refuse,
+    Reject,
     /// This key, this time.
     Once,
     /// This key, from now on.
@@ -203,7 +203,7 @@ pub enum Answer {
 /// What is to be done about a host key.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Decision {
+pub enum Checked {
     /// This.
     Settled(Settled),
     /// A person has to say; [`UnknownHost::answer`] then.
@@ -224,7 +224,7 @@ pub enum Settled {
     /// It is, although it has changed; a person should see this.
     Tolerate(Box<HostKeyProblem>),
     /// It is not, and this is why.
-    Refuse(Box<HostKeyProblem>),
+    Reject(Box<HostKeyProblem>),
 }
 
 /// Why a host key was accepted. `Display` completes "the host key is accepted:".
@@ -269,7 +269,7 @@ impl HostKeyCheck {
     }
 
     /// The algorithms of the keys that are known, to be asked for first.
-    pub fn algorithms(&self) -> Vec<SigAlg> {
+    pub fn algorithms(&self) -> Vec<SignatureAlgorithm> {
         match &self.trust {
             Trust::KnownHosts(_) => self.known.known_algorithms(&self.host, self.port),
             Trust::Pinned(pins) => {
@@ -295,56 +295,56 @@ impl HostKeyCheck {
     }
 
     /// Decides about the key that the host shows and has proved to have.
-    pub fn decide(&self, key: &PublicKey) -> Decision {
+    pub fn decide(&self, key: &PublicKey) -> Checked {
         let checking = match &self.trust {
-            Trust::Any => return Decision::Settled(accept(Accepted::Any)),
+            Trust::Any => return Checked::Settled(accept(Accepted::Any)),
             Trust::Pinned(pins) => {
-                let text = key.fingerprint(HashAlg::Sha256).to_string();
+                let text = key.fingerprint(HashAlgorithm::Sha256).to_string();
                 let same = |pin: &Pin| match pin {
                     Pin::Key(pinned) => pinned == key,
                     Pin::Fingerprint(pinned) => pinned.trim_end_matches('=') == text,
                 };
                 let pinned = pins.iter().any(same);
-                return Decision::Settled(match pinned {
+                return Checked::Settled(match pinned {
                     true => accept(Accepted::Pinned),
-                    false => Settled::Refuse(self.problem(key, None)),
+                    false => Settled::Reject(self.problem(key, None)),
                 });
             }
             Trust::KnownHosts(checking) => checking,
         };
         let verdict = self.known.lookup(&self.host, self.port, None, key);
-        Decision::Settled(match &verdict {
-            Verdict::Match { at } => accept(Accepted::Known(at.clone())),
-            Verdict::Changed { .. } if checking.tolerate_changed => {
+        Checked::Settled(match &verdict {
+            HostKeyStatus::Match { at } => accept(Accepted::Known(at.clone())),
+            HostKeyStatus::Changed { .. } if checking.tolerate_changed => {
                 Settled::Tolerate(self.problem(key, Some(verdict)))
             }
-            Verdict::Changed { .. } | Verdict::Revoked { .. } | Verdict::Unreadable { .. } => {
-                Settled::Refuse(self.problem(key, Some(verdict)))
-            }
-            Verdict::Unknown(_) | Verdict::OtherTypeKnown { .. } => {
+            HostKeyStatus::Changed { .. }
+            | HostKeyStatus::Revoked { .. }
+            | HostKeyStatus::Unreadable { .. } => Settled::Reject(self.problem(key, Some(verdict))),
+            HostKeyStatus::Unknown(_) | HostKeyStatus::OtherTypeKnown { .. } => {
                 return self.unknown(checking, key, verdict);
             }
         })
     }
 
-    fn unknown(&self, checking: &Checking, key: &PublicKey, verdict: Verdict) -> Decision {
+    fn unknown(&self, checking: &Checking, key: &PublicKey, verdict: HostKeyStatus) -> Checked {
         // A host of which other keys are known is not new.
-        let is_new = matches!(&verdict, Verdict::Unknown(hints) if hints.unreadable.is_empty());
+        let is_new = matches!(&verdict, HostKeyStatus::Unknown(hints) if hints.unreadable.is_empty());
         let mut problem = self.problem(key, Some(verdict));
         let new = || NewHost::new(checking, &self.host, self.port, key).map(Box::new);
-        Decision::Settled(match checking.unknown {
+        Checked::Settled(match checking.unknown {
             Unknown::AcceptNew if is_new => Settled::Accept { why: Accepted::New, remember: new() },
             Unknown::AcceptNew if checking.tolerate_changed => accept(Accepted::New),
-            Unknown::AcceptNew | Unknown::Refuse => Settled::Refuse(problem),
+            Unknown::AcceptNew | Unknown::Reject => Settled::Reject(problem),
             Unknown::Ask => {
                 problem.asked = true;
                 let (host, port, key) = (self.host.clone(), self.port, key.clone());
-                return Decision::Ask(Box::new(UnknownHost { host, port, key, problem, new: new() }));
+                return Checked::Ask(Box::new(UnknownHost { host, port, key, problem, new: new() }));
             }
         })
     }
 
-    fn problem(&self, key: &PublicKey, verdict: Option<Verdict>) -> Box<HostKeyProblem> {
+    fn problem(&self, key: &PublicKey, verdict: Option<HostKeyStatus>) -> Box<HostKeyProblem> {
         let file = match &self.trust {
             Trust::KnownHosts(checking) => checking.user_files.first().cloned(),
             _ => None,
@@ -352,10 +352,10 @@ impl HostKeyCheck {
         Box::new(HostKeyProblem {
             host: canonical(&self.host, self.port),
             key_type: key.key_type(),
-            fingerprint: key.fingerprint(HashAlg::Sha256),
+            fingerprint: key.fingerprint(HashAlgorithm::Sha256),
             asked: false,
             elsewhere: match &verdict {
-                Some(Verdict::Revoked { .. } | Verdict::Unreadable { .. }) => Vec::new(),
+                Some(HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. }) => Vec::new(),
                 _ => self.known.locations_of(key),
             },
             verdict,

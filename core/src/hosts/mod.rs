@@ -21,16 +21,16 @@ use core::fmt;
 use base64ct::{Base64, Encoding};
 
 pub use check::{
-    Accepted, Answer, Checking, Decision, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
+    Accepted, Answer, Checked, Checking, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
 };
 pub use files::{CannotRemember, Contents, NewHost, Reading};
 pub use line::Problem;
 pub use name::{BadHostName, canonical};
 pub use problem::HostKeyProblem;
-pub use verdict::{Damage, Hints, Known, Unreadable, Verdict, Warning};
+pub use verdict::{Damage, Hints, HostKeyStatus, Known, Unreadable, Warning};
 
-use crate::crypto::HashAlg;
-use crate::keys::{PublicKey, SigAlg};
+use crate::crypto::HashAlgorithm;
+use crate::keys::{PublicKey, SignatureAlgorithm};
 use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
 use broken::{Broken, Remains};
 use line::{Line, Marker, is_pattern};
@@ -46,14 +46,14 @@ const MAX_INDEXED_NAMES: usize = 64;
 /// Immutable once filled; put it in an `Arc` to share it.
 ///
 /// ```
-/// # use konko_core::hosts::{KnownHosts, Verdict};
+/// # use konko_core::hosts::{KnownHosts, HostKeyStatus};
 /// # use konko_core::keys::PublicKey;
 /// let line = b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINFtSbggKRyVeFDitf8xA29Zg+1YGYKaPC9ct1zY2Y5Q";
 /// let (key, _) = PublicKey::from_openssh_line(line).unwrap();
 /// let file = [b"example.org,192.0.2.* ", &line[..]].concat();
 /// let hosts = KnownHosts::parse("known_hosts", &file).unwrap();
-/// assert!(matches!(hosts.lookup("Example.ORG.", 22, None, &key), Verdict::Match { .. }));
-/// assert!(matches!(hosts.lookup("example.org", 2222, None, &key), Verdict::Unknown(_)));
+/// assert!(matches!(hosts.lookup("Example.ORG.", 22, None, &key), HostKeyStatus::Match { .. }));
+/// assert!(matches!(hosts.lookup("example.org", 2222, None, &key), HostKeyStatus::Unknown(_)));
 /// ```
 #[derive(Default)]
 pub struct KnownHosts {
@@ -133,7 +133,7 @@ impl KnownHosts {
     }
 
     /// Says that a file is there and cannot be read whole: `why` completes `name:`. Since any key may
-    /// be revoked in it, every [`lookup`](Self::lookup) is [`Verdict::Unreadable`] from now on, unless
+    /// be revoked in it, every [`lookup`](Self::lookup) is [`HostKeyStatus::Unreadable`] from now on, unless
     /// another file revokes the key. A file that is not there needs no word.
     pub fn add_unreadable(&mut self, name: impl AsRef<[u8]>, why: &str) {
         self.unreadable.push(Unreadable { at: Location::new(name.as_ref(), 0), why: why.to_string() });
@@ -156,37 +156,37 @@ impl KnownHosts {
     ///
     /// With `ip`, the address that was connected to, the host's address is checked as well, as with
     /// OpenSSH's `CheckHostIP yes`: a key revoked for the address is revoked, and a match by name
-    /// becomes [`Verdict::Changed`] if the address is known with another key of the same type. An
+    /// becomes [`HostKeyStatus::Changed`] if the address is known with another key of the same type. An
     /// address alone never makes a match.
     ///
-    /// Where it cannot be told whether the key is revoked, the verdict is [`Verdict::Unreadable`]: a
+    /// Where it cannot be told whether the key is revoked, the verdict is [`HostKeyStatus::Unreadable`]: a
     /// file cannot be read, or a damaged line marked `@revoked` may be for the host and the key.
-    pub fn lookup(&self, host: &str, port: u16, ip: Option<&str>, key: &PublicKey) -> Verdict {
+    pub fn lookup(&self, host: &str, port: u16, ip: Option<&str>, key: &PublicKey) -> HostKeyStatus {
         let by_name = self.classify(&canonical(host, port), key, false);
         let by_address = ip.map(|ip| self.classify(&canonical(ip, port), key, true)).unwrap_or_default();
         if let Some(at) = by_name.revoked.or(by_address.revoked) {
-            return Verdict::Revoked { at };
+            return HostKeyStatus::Revoked { at };
         }
         if let Some(what) = self.unreadable.first().cloned().or(by_name.unclear).or(by_address.unclear) {
-            return Verdict::Unreadable { what };
+            return HostKeyStatus::Unreadable { what };
         }
         if let Some(at) = by_name.matched {
             if by_address.matched.is_none() && !by_address.changed.is_empty() {
-                return Verdict::Changed { known: by_address.changed };
+                return HostKeyStatus::Changed { known: by_address.changed };
             }
-            return Verdict::Match { at };
+            return HostKeyStatus::Match { at };
         }
         if !by_name.changed.is_empty() {
-            return Verdict::Changed { known: by_name.changed };
+            return HostKeyStatus::Changed { known: by_name.changed };
         }
         if !by_name.other.is_empty() {
-            return Verdict::OtherTypeKnown { known: by_name.other };
+            return HostKeyStatus::OtherTypeKnown { known: by_name.other };
         }
         let without_port = match port {
             0 | 22 => None,
             _ => self.classify(&canonical(host, 22), key, false).matched,
         };
-        Verdict::Unknown(Hints {
+        HostKeyStatus::Unknown(Hints {
             authorities: by_name.authorities,
             unreadable: by_name.unreadable,
             without_port,
@@ -199,14 +199,14 @@ impl KnownHosts {
     /// A client moves these to the front of the list it offers, so that the host shows a key that
     /// is known; it drops nothing from the list (U-08). That order lets an observer see that the
     /// host is known (H-05).
-    pub fn known_algorithms(&self, host: &str, port: u16) -> Vec<SigAlg> {
+    pub fn known_algorithms(&self, host: &str, port: u16) -> Vec<SignatureAlgorithm> {
         let name = canonical(host, port);
         let types: Vec<&str> = self
             .lines_for(name.as_bytes())
             .filter(|(_, line)| line.marker == Marker::None && line.public_key().is_ok())
             .map(|(_, line)| line.key_type)
             .collect();
-        SigAlg::all().filter(|alg| types.contains(&alg.key_type().name())).collect()
+        SignatureAlgorithm::all().filter(|algorithm| types.contains(&algorithm.key_type().name())).collect()
     }
 
     /// Where else the key stands, whatever host it is for: a changed key that is known under
@@ -261,7 +261,7 @@ impl KnownHosts {
                 (Marker::Revoked, _) => {}
                 (Marker::None, _) if same => found.matched = found.matched.or(Some(at)),
                 (Marker::None, Ok(known)) => {
-                    let fingerprint = Some(known.fingerprint(HashAlg::Sha256));
+                    let fingerprint = Some(known.fingerprint(HashAlgorithm::Sha256));
                     let list = if known.key_type() == key.key_type() {
                         &mut found.changed
                     } else {

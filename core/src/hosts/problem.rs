@@ -2,7 +2,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Known, Verdict};
+use super::{HostKeyStatus, Known};
 use crate::keys::Fingerprint;
 use crate::text::Location;
 use crate::wire::SshStr;
@@ -18,7 +18,7 @@ pub struct HostKeyProblem {
     /// The key's fingerprint.
     pub fingerprint: Fingerprint,
     /// What known_hosts says; `None` for a key that is not the pinned one.
-    pub verdict: Option<Verdict>,
+    pub verdict: Option<HostKeyStatus>,
     /// Somebody was asked and said no.
     pub asked: bool,
     /// Where else this very key is known.
@@ -35,18 +35,18 @@ impl fmt::Display for HostKeyProblem {
             None => {
                 write!(f, "the host key is not the pinned one: the host shows {key_type} {fingerprint}")?;
             }
-            Some(Verdict::Revoked { at }) => write!(
+            Some(HostKeyStatus::Revoked { at }) => write!(
                 f,
                 "REVOKED HOST KEY: {at} says that nobody may use the key {key_type} {fingerprint} any more.\n\
                  Somebody else may have it and be listening. Ask the administrator of {host}; do not connect."
             )?,
-            Some(Verdict::Unreadable { what }) => write!(
+            Some(HostKeyStatus::Unreadable { what }) => write!(
                 f,
                 "nobody can tell whether the host key is revoked. {what}.\n\
                  Mend or remove it, or name other files of known hosts: until then no host key is trusted. \
                  The host shows {key_type} {fingerprint}."
             )?,
-            Some(Verdict::Changed { known }) => {
+            Some(HostKeyStatus::Changed { known }) => {
                 write!(
                     f,
                     "THE HOST KEY HAS CHANGED. Somebody may be listening, or the host has new keys.\n  \
@@ -59,7 +59,7 @@ impl fmt::Display for HostKeyProblem {
                      If it is the one shown, remove the lines named above."
                 )?;
             }
-            Some(Verdict::OtherTypeKnown { known }) => {
+            Some(HostKeyStatus::OtherTypeKnown { known }) => {
                 write!(
                     f,
                     "the host shows a key of a type that is not known for it: {key_type} {fingerprint}"

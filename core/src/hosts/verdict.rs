@@ -28,7 +28,7 @@ pub struct Known {
 /// [`Revoked`](Self::Revoked) nor [`Unreadable`](Self::Unreadable) is for a person to overrule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Verdict {
+pub enum HostKeyStatus {
     /// The key is the host's.
     Match {
         /// The first line that says so.

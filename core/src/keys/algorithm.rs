@@ -1,7 +1,7 @@
 use core::fmt;
 
 use super::KeyType;
-use crate::crypto::{HashAlg, Policy};
+use crate::crypto::{HashAlgorithm, Policy};
 
 /// A signature algorithm, which is a *public key algorithm* of RFC 4252 and a *server host key algorithm*
 /// of RFC 4253. A type of key may have several (RFC 8332).
@@ -10,7 +10,7 @@ use crate::crypto::{HashAlg, Policy};
 /// configuration's lists: the connection finds an algorithm by its name there, and the type of its keys
 /// by the algorithm.
 #[derive(Clone, Copy)]
-pub struct SigAlg(&'static Algorithm);
+pub struct SignatureAlgorithm(&'static Algorithm);
 
 /// What there is to know about a signature algorithm: one row.
 pub struct Algorithm {
@@ -18,7 +18,7 @@ pub struct Algorithm {
     /// The name in signatures.
     signature: &'static str,
     key_type: KeyType,
-    hash: Option<HashAlg>,
+    hash: Option<HashAlgorithm>,
     policy: Policy,
 }
 
@@ -38,7 +38,7 @@ impl Algorithm {
 
     /// The algorithm signs a hash.
     #[must_use]
-    pub const fn hash(mut self, hash: HashAlg) -> Self {
+    pub const fn hash(mut self, hash: HashAlgorithm) -> Self {
         self.hash = Some(hash);
         self
     }
@@ -51,10 +51,10 @@ impl Algorithm {
     }
 }
 
-impl SigAlg {
+impl SignatureAlgorithm {
     /// The algorithm of a row.
     pub const fn new(row: &'static Algorithm) -> Self {
-        SigAlg(row)
+        SignatureAlgorithm(row)
     }
 
     /// All that are here, type by type, best first.
@@ -64,7 +64,7 @@ impl SigAlg {
 
     /// The algorithm of that name among [all](Self::all).
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::all().find(|alg| alg.name() == name)
+        Self::all().find(|algorithm| algorithm.name() == name)
     }
 
     /// The name on the wire.
@@ -83,7 +83,7 @@ impl SigAlg {
     }
 
     /// The hash inside; `None` for an algorithm that hashes by itself, such as Ed25519.
-    pub const fn hash(self) -> Option<HashAlg> {
+    pub const fn hash(self) -> Option<HashAlgorithm> {
         self.0.hash
     }
 
@@ -93,21 +93,21 @@ impl SigAlg {
     }
 }
 
-impl PartialEq for SigAlg {
+impl PartialEq for SignatureAlgorithm {
     fn eq(&self, other: &Self) -> bool {
         self.name() == other.name()
     }
 }
 
-impl Eq for SigAlg {}
+impl Eq for SignatureAlgorithm {}
 
-impl fmt::Debug for SigAlg {
+impl fmt::Debug for SignatureAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-impl fmt::Display for SigAlg {
+impl fmt::Display for SignatureAlgorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
     }

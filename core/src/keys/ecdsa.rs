@@ -6,7 +6,7 @@ use sec1::EcPrivateKey;
 use sec1::der::Decode;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SigAlg, signature};
+use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, signature};
 use crate::crypto::fields::{EcdsaPrivate, EcdsaPublic};
 use crate::crypto::{BadSignature, Curve};
 use crate::rng::Rng;
@@ -28,7 +28,7 @@ const fn algorithm(curve: Curve, kind: KeyType) -> Algorithm {
     Algorithm::new(curve.key_type(), kind).hash(curve.hash())
 }
 
-impl SigAlg {
+impl SignatureAlgorithm {
     /// RFC 5656.
     pub const ECDSA_NISTP256: Self = Self::new(&const { algorithm(Curve::P256, KeyType::ECDSA_NISTP256) });
     /// RFC 5656.
@@ -84,11 +84,11 @@ impl KeyFormat for Ecdsa {
         self.0.key_type()
     }
 
-    fn algorithms(&self) -> &'static [SigAlg] {
+    fn algorithms(&self) -> &'static [SignatureAlgorithm] {
         match self.0 {
-            Curve::P256 => &[SigAlg::ECDSA_NISTP256],
-            Curve::P384 => &[SigAlg::ECDSA_NISTP384],
-            Curve::P521 => &[SigAlg::ECDSA_NISTP521],
+            Curve::P256 => &[SignatureAlgorithm::ECDSA_NISTP256],
+            Curve::P384 => &[SignatureAlgorithm::ECDSA_NISTP384],
+            Curve::P521 => &[SignatureAlgorithm::ECDSA_NISTP521],
         }
     }
 

@@ -2,7 +2,7 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
-use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SigAlg, signature};
+use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, signature};
 use crate::crypto::BadSignature;
 use crate::crypto::fields::{Ed25519Private, Ed25519Public};
 use crate::rng::Rng;
@@ -16,7 +16,7 @@ impl KeyType {
     pub const ED25519: Self = Self::new(&Ed25519);
 }
 
-impl SigAlg {
+impl SignatureAlgorithm {
     /// RFC 8709.
     pub const ED25519: Self = Self::new(&const { Algorithm::new("ssh-ed25519", KeyType::ED25519) });
 }
@@ -40,8 +40,8 @@ impl KeyFormat for Ed25519 {
         "ssh-ed25519"
     }
 
-    fn algorithms(&self) -> &'static [SigAlg] {
-        &[SigAlg::ED25519]
+    fn algorithms(&self) -> &'static [SignatureAlgorithm] {
+        &[SignatureAlgorithm::ED25519]
     }
 
     fn read(&self, r: &mut Reader<'_>, out: &mut dyn Sink) -> Result<(), KeyError> {

@@ -3,7 +3,7 @@ use core::fmt;
 use base64ct::{Base64Unpadded, Encoding};
 use md5::Digest as _;
 
-use crate::crypto::HashAlg;
+use crate::crypto::HashAlgorithm;
 
 /// The hash of a public key blob, the short form of a key that people compare.
 ///
@@ -17,13 +17,13 @@ pub struct Fingerprint {
 }
 
 impl Fingerprint {
-    pub(super) fn of(alg: HashAlg, blob: &[u8]) -> Self {
-        match alg {
-            HashAlg::Md5 => Self::new("MD5", &md5::Md5::digest(blob)),
-            HashAlg::Sha1 => Self::new("SHA1", &sha1::Sha1::digest(blob)),
-            HashAlg::Sha256 => Self::new("SHA256", &sha2::Sha256::digest(blob)),
-            HashAlg::Sha384 => Self::new("SHA384", &sha2::Sha384::digest(blob)),
-            HashAlg::Sha512 => Self::new("SHA512", &sha2::Sha512::digest(blob)),
+    pub(super) fn of(algorithm: HashAlgorithm, blob: &[u8]) -> Self {
+        match algorithm {
+            HashAlgorithm::Md5 => Self::new("MD5", &md5::Md5::digest(blob)),
+            HashAlgorithm::Sha1 => Self::new("SHA1", &sha1::Sha1::digest(blob)),
+            HashAlgorithm::Sha256 => Self::new("SHA256", &sha2::Sha256::digest(blob)),
+            HashAlgorithm::Sha384 => Self::new("SHA384", &sha2::Sha384::digest(blob)),
+            HashAlgorithm::Sha512 => Self::new("SHA512", &sha2::Sha512::digest(blob)),
         }
     }
 

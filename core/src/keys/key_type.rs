@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{KeyError, SigAlg};
+use super::{KeyError, SignatureAlgorithm};
 use crate::crypto::{BadKey, BadSignature, Provider, Secret, Signer};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
@@ -24,7 +24,7 @@ pub trait KeyFormat: Sync {
     fn name(&self) -> &'static str;
 
     /// The signature algorithms that keys of this type can make and verify, best first.
-    fn algorithms(&self) -> &'static [SigAlg];
+    fn algorithms(&self) -> &'static [SignatureAlgorithm];
 
     /// Reads the public fields, checks their form and size, and writes them canonically.
     ///
@@ -99,11 +99,11 @@ pub trait KeyFormat: Sync {
         &self,
         provider: &dyn Provider,
         key: &[u8],
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
         message: &[u8],
         raw: &[u8],
     ) -> Result<(), BadSignature> {
-        provider.verify(self.name(), alg.hash(), key, message, raw)
+        provider.verify(self.name(), algorithm.hash(), key, message, raw)
     }
 }
 
@@ -133,7 +133,7 @@ static TABLE: [KeyType; 5] = [
 ];
 
 impl KeyType {
-    /// The type of a row, which may be one of your own: see [`SigAlg`].
+    /// The type of a row, which may be one of your own: see [`SignatureAlgorithm`].
     pub const fn new(row: &'static dyn KeyFormat) -> Self {
         KeyType(row)
     }
@@ -155,7 +155,7 @@ impl KeyType {
 
     /// The signature algorithms that keys of this type can make and verify, best first. Only RSA has
     /// more than one (RFC 8332).
-    pub fn signature_algorithms(self) -> &'static [SigAlg] {
+    pub fn signature_algorithms(self) -> &'static [SignatureAlgorithm] {
         self.0.algorithms()
     }
 

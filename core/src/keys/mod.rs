@@ -21,7 +21,7 @@ mod public;
 mod rsa;
 pub mod signature;
 
-pub use algorithm::{Algorithm, SigAlg};
+pub use algorithm::{Algorithm, SignatureAlgorithm};
 pub use error::KeyError;
 pub use fingerprint::Fingerprint;
 pub use key_type::{Halves, KeyFormat, KeyType};

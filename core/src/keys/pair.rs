@@ -2,7 +2,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{PublicKey, SigAlg, signature};
+use super::{PublicKey, SignatureAlgorithm, signature};
 use crate::crypto::{BadKey, Signer};
 use crate::rng::Rng;
 
@@ -33,11 +33,16 @@ impl KeyPair {
     ///
     /// Fails when `alg` is not one of the key's type (see [`PublicKey::sig_algs`]), or when the
     /// signer does.
-    pub fn sign(&self, alg: SigAlg, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
-        if !self.public.fits(alg) {
+    pub fn sign(
+        &self,
+        algorithm: SignatureAlgorithm,
+        message: &[u8],
+        rng: &mut Rng,
+    ) -> Result<Vec<u8>, BadKey> {
+        if !self.public.fits(algorithm) {
             return Err(BadKey);
         }
-        Ok(signature::encode(alg, &self.signer.sign(alg.hash(), message, rng)?))
+        Ok(signature::encode(algorithm, &self.signer.sign(algorithm.hash(), message, rng)?))
     }
 }
 

@@ -6,8 +6,8 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
-use super::{Fingerprint, KeyError, KeyType, SigAlg};
-use crate::crypto::HashAlg;
+use super::{Fingerprint, KeyError, KeyType, SignatureAlgorithm};
+use crate::crypto::HashAlgorithm;
 use crate::text::{next_field, without_mark};
 use crate::wire::{Reader, Sink, SshStr};
 
@@ -99,13 +99,13 @@ impl PublicKey {
     }
 
     /// The signature algorithms that a key of this type can make and verify, best first.
-    pub fn sig_algs(&self) -> &'static [SigAlg] {
+    pub fn sig_algs(&self) -> &'static [SignatureAlgorithm] {
         self.kind.signature_algorithms()
     }
 
     /// Whether signatures of `alg` can be made and verified with this key.
-    pub fn fits(&self, alg: SigAlg) -> bool {
-        self.sig_algs().contains(&alg)
+    pub fn fits(&self, algorithm: SignatureAlgorithm) -> bool {
+        self.sig_algs().contains(&algorithm)
     }
 
     /// The strength people speak of: bits of the modulus for RSA, of the curve otherwise.
@@ -124,9 +124,9 @@ impl PublicKey {
         self.kind.format().rsa_size(&self.fields)
     }
 
-    /// The hash of the key blob, for people to compare. Use [`HashAlg::Sha256`].
-    pub fn fingerprint(&self, alg: HashAlg) -> Fingerprint {
-        Fingerprint::of(alg, &self.to_blob())
+    /// The hash of the key blob, for people to compare. Use [`HashAlgorithm::Sha256`].
+    pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
+        Fingerprint::of(algorithm, &self.to_blob())
     }
 
     /// Reads a line of a `.pub` file, `type base64 [comment]`, and returns the comment too.
@@ -181,6 +181,6 @@ impl PublicKey {
 /// Prints the type and the SHA-256 fingerprint.
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PublicKey({} {})", self.key_type(), self.fingerprint(HashAlg::Sha256))
+        write!(f, "PublicKey({} {})", self.key_type(), self.fingerprint(HashAlgorithm::Sha256))
     }
 }

@@ -8,9 +8,9 @@ use pkcs1::der::Decode;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Halves, KeyError, KeyFormat, KeyType, SigAlg, signature};
+use super::{Algorithm, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, signature};
 use crate::crypto::fields::{RsaPrivate, RsaPublic};
-use crate::crypto::{BadSignature, HashAlg, Policy};
+use crate::crypto::{BadSignature, HashAlgorithm, Policy};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink, minimal};
 
@@ -23,16 +23,16 @@ impl KeyType {
     pub const RSA: Self = Self::new(&Rsa);
 }
 
-impl SigAlg {
+impl SignatureAlgorithm {
     /// RFC 8332.
     pub const RSA_SHA512: Self =
-        Self::new(&const { Algorithm::new("rsa-sha2-512", KeyType::RSA).hash(HashAlg::Sha512) });
+        Self::new(&const { Algorithm::new("rsa-sha2-512", KeyType::RSA).hash(HashAlgorithm::Sha512) });
     /// RFC 8332.
     pub const RSA_SHA256: Self =
-        Self::new(&const { Algorithm::new("rsa-sha2-256", KeyType::RSA).hash(HashAlg::Sha256) });
+        Self::new(&const { Algorithm::new("rsa-sha2-256", KeyType::RSA).hash(HashAlgorithm::Sha256) });
     /// RSA with SHA-1 (RFC 4253 §6.6); policy `Compat`.
     pub const RSA_SHA1: Self = Self::new(
-        &const { Algorithm::new("ssh-rsa", KeyType::RSA).hash(HashAlg::Sha1).policy(Policy::Compat) },
+        &const { Algorithm::new("ssh-rsa", KeyType::RSA).hash(HashAlgorithm::Sha1).policy(Policy::Compat) },
     );
 }
 
@@ -64,8 +64,8 @@ impl KeyFormat for Rsa {
         "ssh-rsa"
     }
 
-    fn algorithms(&self) -> &'static [SigAlg] {
-        &[SigAlg::RSA_SHA512, SigAlg::RSA_SHA256, SigAlg::RSA_SHA1]
+    fn algorithms(&self) -> &'static [SignatureAlgorithm] {
+        &[SignatureAlgorithm::RSA_SHA512, SignatureAlgorithm::RSA_SHA256, SignatureAlgorithm::RSA_SHA1]
     }
 
     fn read(&self, r: &mut Reader<'_>, out: &mut dyn Sink) -> Result<(), KeyError> {

@@ -5,15 +5,15 @@
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use super::{PublicKey, SigAlg};
+use super::{PublicKey, SignatureAlgorithm};
 use crate::crypto::{BadSignature, Provider};
 use crate::wire::{Reader, Sink};
 
 /// Encodes a raw signature, as [`Signer::sign`](crate::crypto::Signer::sign) makes them.
-pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
+pub fn encode(algorithm: SignatureAlgorithm, raw: &[u8]) -> Vec<u8> {
     let mut blob = Vec::with_capacity(raw.len().saturating_add(48));
-    blob.put_string(alg.signature_name().as_bytes());
-    alg.key_type().format().write_signature(raw, &mut blob);
+    blob.put_string(algorithm.signature_name().as_bytes());
+    algorithm.key_type().format().write_signature(raw, &mut blob);
     blob
 }
 
@@ -22,7 +22,7 @@ pub fn encode(alg: SigAlg, raw: &[u8]) -> Vec<u8> {
 ///
 /// # Errors
 /// [`BadSignature`] for another algorithm, and for a form that is not exact.
-pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
+pub fn decode(blob: &[u8], expected: SignatureAlgorithm) -> Result<Vec<u8>, BadSignature> {
     let mut r = Reader::new(blob);
     // K-13, AS-07: the name says exactly what was agreed on, ssh-rsa is not rsa-sha2-512.
     if r.string().map_err(bad)? != expected.signature_name().as_bytes() {
@@ -34,9 +34,9 @@ pub fn decode(blob: &[u8], expected: SigAlg) -> Result<Vec<u8>, BadSignature> {
 }
 
 /// The algorithm that a signature blob names, whatever it is; for logs and for agents that choose.
-pub fn algorithm(blob: &[u8]) -> Option<SigAlg> {
+pub fn algorithm(blob: &[u8]) -> Option<SignatureAlgorithm> {
     let name = Reader::new(blob).string().ok()?;
-    SigAlg::from_name(core::str::from_utf8(name).ok()?)
+    SignatureAlgorithm::from_name(core::str::from_utf8(name).ok()?)
 }
 
 /// Verifies a signature blob of `alg` over `message`.
@@ -47,15 +47,15 @@ pub fn algorithm(blob: &[u8]) -> Option<SigAlg> {
 pub fn verify(
     provider: &dyn Provider,
     key: &PublicKey,
-    alg: SigAlg,
+    algorithm: SignatureAlgorithm,
     message: &[u8],
     blob: &[u8],
 ) -> Result<(), BadSignature> {
-    if !key.fits(alg) {
+    if !key.fits(algorithm) {
         return Err(BadSignature);
     }
-    let raw = decode(blob, alg)?;
-    key.kind().format().verify(provider, key.fields(), alg, message, &raw)
+    let raw = decode(blob, algorithm)?;
+    key.kind().format().verify(provider, key.fields(), algorithm, message, &raw)
 }
 
 /// A signature that is a string of so many bytes.

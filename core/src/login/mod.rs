@@ -47,7 +47,7 @@ use zeroize::Zeroizing;
 use crate::auth::Method;
 use crate::auth::client::Password;
 use crate::crypto::Provider;
-use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey, SigAlg};
+use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey, SignatureAlgorithm};
 
 /// Passphrases that are asked for, a file: OpenSSH `NumberOfPasswordPrompts`.
 const PASSPHRASES: u32 = 3;
@@ -58,7 +58,7 @@ const NEW_PASSWORDS: u32 = 16;
 /// One way to prove who the user is.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum Way {
+pub enum LoginMethod {
     /// No proof at all. Some devices let everybody in and ask later.
     None,
     /// A key that is here.
@@ -88,20 +88,22 @@ pub enum Way {
     },
 }
 
-impl Way {
+impl LoginMethod {
     /// The method that it is of, in the first place.
     pub const fn method(&self) -> Method {
         match self {
-            Way::None => Method::None,
-            Way::Key(_) | Way::File { .. } | Way::External { .. } => Method::PublicKey,
-            Way::Password { .. } => Method::Password,
-            Way::Interactive { .. } => Method::KeyboardInteractive,
+            LoginMethod::None => Method::None,
+            LoginMethod::Key(_) | LoginMethod::File { .. } | LoginMethod::External { .. } => {
+                Method::PublicKey
+            }
+            LoginMethod::Password { .. } => Method::Password,
+            LoginMethod::Interactive { .. } => Method::KeyboardInteractive,
         }
     }
 
     /// Somebody may have to type something for it.
     const fn takes_a_person(&self) -> bool {
-        matches!(self, Way::Password { .. } | Way::Interactive { .. })
+        matches!(self, LoginMethod::Password { .. } | LoginMethod::Interactive { .. })
     }
 }
 
@@ -136,7 +138,7 @@ pub enum Question {
         /// Its private half, if it is here.
         pair: Option<Arc<KeyPair>>,
         /// How to sign. An agent is told by its flags; the signature that comes back is checked.
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
         /// What to sign, as it is: hashing belongs to the algorithm.
         message: Vec<u8>,
     },

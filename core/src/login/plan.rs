@@ -10,13 +10,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::{Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, Outcome, Question, Way};
+use super::{Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, LoginMethod, Outcome, Question};
 use crate::auth::Method;
-use crate::auth::client::{AuthMethod, Password, PromptTicket, SignTicket};
+use crate::auth::client::{AuthRequest, Password, PromptTicket, SignTicket};
 use crate::client::{ClientAuth, ClientConnection, ClientEvent};
-use crate::crypto::HashAlg;
+use crate::crypto::HashAlgorithm;
 use crate::error::UsageError;
-use crate::keys::{KeyPair, PublicKey, SigAlg};
+use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm};
 use crate::wire::NameList;
 
 /// A login in progress. See the [module](super).
@@ -35,7 +35,7 @@ pub struct Login {
 
 #[derive(Debug)]
 struct Candidate {
-    way: Way,
+    way: LoginMethod,
     used: u32,
     done: bool,
 }
@@ -74,9 +74,9 @@ struct Offered {
     /// Its private half, if it is here.
     pair: Option<Arc<KeyPair>>,
     origin: Option<String>,
-    alg: SigAlg,
+    algorithm: SignatureAlgorithm,
     /// What is tried if the server does not take that.
-    rest: VecDeque<SigAlg>,
+    rest: VecDeque<SignatureAlgorithm>,
     /// The key file that is to be unlocked once the server has said that it would take the key.
     locked: Option<LockedKey>,
 }
@@ -147,7 +147,7 @@ struct Conversation {
 impl Login {
     /// A login of `user`, by these ways in this order. [`begin`](Self::begin) it when the connection is
     /// ready, or give it the first [`Needed`](ClientAuth::Needed).
-    pub fn new(user: impl Into<Vec<u8>>, ways: impl IntoIterator<Item = Way>) -> Self {
+    pub fn new(user: impl Into<Vec<u8>>, ways: impl IntoIterator<Item = LoginMethod>) -> Self {
         let candidates = ways.into_iter().map(|way| Candidate { way, used: 0, done: false }).collect();
         Login {
             user: user.into(),
@@ -287,10 +287,10 @@ impl Login {
         self.usage(done);
     }
 
-    fn allowed(&self, way: &Way) -> bool {
+    fn allowed(&self, way: &LoginMethod) -> bool {
         match way {
-            Way::None => self.offer == Offer::Unasked,
-            Way::Password { .. } => {
+            LoginMethod::None => self.offer == Offer::Unasked,
+            LoginMethod::Password { .. } => {
                 self.offer.has(Method::Password) || self.offer.has(Method::KeyboardInteractive)
             }
             other => self.offer.has(other.method()),
@@ -306,32 +306,32 @@ impl Login {
             };
             if self.offer == Offer::Unasked && candidate.way.takes_a_person() {
                 // Nobody should type what the server does not want.
-                self.send(conn, AuthMethod::None)?;
+                self.send(conn, AuthRequest::None)?;
                 self.doing = Doing::Learning;
                 return Ok(());
             }
             candidate.used = candidate.used.saturating_add(1);
             let (used, chosen) = (candidate.used, candidate.way.clone());
             candidate.done = match chosen {
-                Way::Password { tries } | Way::Interactive { tries } => used >= tries,
+                LoginMethod::Password { tries } | LoginMethod::Interactive { tries } => used >= tries,
                 _ => true,
             };
             match chosen {
-                Way::None => {
-                    self.send(conn, AuthMethod::None)?;
+                LoginMethod::None => {
+                    self.send(conn, AuthRequest::None)?;
                     self.doing = Doing::Unproven;
                 }
-                Way::Key(pair) => self.offer_pair(conn, way, pair, None)?,
-                Way::File { .. } => {
+                LoginMethod::Key(pair) => self.offer_pair(conn, way, pair, None)?,
+                LoginMethod::File { .. } => {
                     self.doing = Doing::File(way);
                     self.ask(way, Question::KeyFile);
                 }
-                Way::External { key, origin } => self.probe(conn, way, key, origin, None)?,
-                Way::Password { .. } => {
+                LoginMethod::External { key, origin } => self.probe(conn, way, key, origin, None)?,
+                LoginMethod::Password { .. } => {
                     self.doing = Doing::AskPassword(way);
                     self.ask(way, Question::Password { attempt: used });
                 }
-                Way::Interactive { .. } => self.converse(conn, way, None)?,
+                LoginMethod::Interactive { .. } => self.converse(conn, way, None)?,
             }
             if !matches!(self.doing, Doing::Nothing) {
                 return Ok(());
@@ -345,7 +345,7 @@ impl Login {
         Ok(())
     }
 
-    fn send(&mut self, conn: &mut ClientConnection, method: AuthMethod<'_>) -> Result<(), UsageError> {
+    fn send(&mut self, conn: &mut ClientConnection, method: AuthRequest<'_>) -> Result<(), UsageError> {
         conn.authenticate(&self.user, method)
     }
 
@@ -385,7 +385,8 @@ impl Login {
             Doing::Signed(offered) => return self.next_algorithm(conn, offered, false, outcome),
             Doing::Password { way, password } => {
                 self.record(Method::Password, None, outcome);
-                let answered = self.candidates.iter().any(|c| matches!(c.way, Way::Interactive { .. }));
+                let answered =
+                    self.candidates.iter().any(|c| matches!(c.way, LoginMethod::Interactive { .. }));
                 if !partial && self.offer == Offer::Any && !answered {
                     // It may take the password in this way only, and does not say so.
                     return self.converse(conn, way, Some(password));
@@ -410,8 +411,12 @@ impl Login {
     fn on_success(&mut self, method: Method, trivial: bool) {
         match mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Unproven => self.record(Method::None, None, Outcome::Accepted),
-            Doing::Signed(Offered { key, origin, alg, .. }) => {
-                self.record(Method::PublicKey, Some((Some(&key), origin, Some(alg))), Outcome::Accepted);
+            Doing::Signed(Offered { key, origin, algorithm, .. }) => {
+                self.record(
+                    Method::PublicKey,
+                    Some((Some(&key), origin, Some(algorithm))),
+                    Outcome::Accepted,
+                );
             }
             Doing::Password { way, .. }
             | Doing::Change { way, .. }
@@ -426,14 +431,14 @@ impl Login {
     fn record(
         &mut self,
         method: Method,
-        key: Option<(Option<&PublicKey>, Option<String>, Option<SigAlg>)>,
+        key: Option<(Option<&PublicKey>, Option<String>, Option<SignatureAlgorithm>)>,
         outcome: Outcome,
     ) {
         let (key, origin, algorithm) = key.unwrap_or_default();
         let sent = matches!(outcome, Outcome::Rejected | Outcome::Partial);
         self.attempts.push(Attempt {
             method,
-            key: key.map(|k| k.fingerprint(HashAlg::Sha256)),
+            key: key.map(|k| k.fingerprint(HashAlgorithm::Sha256)),
             origin,
             algorithm,
             outcome,

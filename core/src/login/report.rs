@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::auth::Method;
 use crate::error::UsageError;
-use crate::keys::{Fingerprint, SigAlg};
+use crate::keys::{Fingerprint, SignatureAlgorithm};
 use crate::wire::SshStr;
 
 /// One thing that was tried to authenticate.
@@ -20,7 +20,7 @@ pub struct Attempt {
     /// Where the key came from, for publickey.
     pub origin: Option<String>,
     /// How it was to sign, for publickey.
-    pub algorithm: Option<SigAlg>,
+    pub algorithm: Option<SignatureAlgorithm>,
     /// What came of it.
     pub outcome: Outcome,
     /// The methods that can go on, as the server said afterwards.
@@ -50,8 +50,8 @@ impl fmt::Display for Attempt {
         if let Some(key) = &self.key {
             write!(f, " {key}")?;
         }
-        if let Some(alg) = &self.algorithm {
-            write!(f, " ({alg})")?;
+        if let Some(algorithm) = &self.algorithm {
+            write!(f, " ({algorithm})")?;
         }
         match &self.outcome {
             Outcome::Accepted => f.write_str(": accepted")?,

@@ -177,7 +177,7 @@ pub enum Category {
     /// USERAUTH_REQUEST, _FAILURE, _SUCCESS, _BANNER.
     Auth,
     /// 60 to 79: what the current authentication method says.
-    AuthMethod,
+    AuthRequest,
     /// Global requests and channels.
     Connection,
     /// PING and PONG (OpenSSH PROTOCOL §1.8).
@@ -244,11 +244,11 @@ pub const MESSAGES: &[Info] = &[
     row(
         60,
         "USERAUTH_PK_OK, _PASSWD_CHANGEREQ, _INFO_REQUEST",
-        Category::AuthMethod,
+        Category::AuthRequest,
         SentBy::Server,
         "RFC 4252 §7, §8, RFC 4256 §3.2",
     ),
-    row(61, "USERAUTH_INFO_RESPONSE", Category::AuthMethod, SentBy::Client, "RFC 4256 §3.4"),
+    row(61, "USERAUTH_INFO_RESPONSE", Category::AuthRequest, SentBy::Client, "RFC 4256 §3.4"),
     row(80, "GLOBAL_REQUEST", Category::Connection, SentBy::Both, "RFC 4254 §4"),
     row(81, "REQUEST_SUCCESS", Category::Connection, SentBy::Both, "RFC 4254 §4"),
     row(82, "REQUEST_FAILURE", Category::Connection, SentBy::Both, "RFC 4254 §4"),

@@ -25,8 +25,8 @@ use super::rustcrypto::{
 use super::signer::{RawSigner, checked};
 use crate::crypto::fields::{RsaPrivate, RsaPublic};
 use crate::crypto::{
-    BadKey, BadPublicValue, BadSignature, BadTag, Cipher, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
-    PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
+    BadKey, BadPublicValue, BadSignature, BadTag, Cipher, Curve, DirectionKeys, Hash, HashAlgorithm,
+    PacketOpener, PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
 use crate::rng::Rng;
 
@@ -75,8 +75,8 @@ impl Provider for AwsLc {
         })
     }
 
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
-        RUSTCRYPTO.hash(alg)
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        RUSTCRYPTO.hash(algorithm)
     }
 
     fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32] {
@@ -312,7 +312,7 @@ impl Scheme for Ecdsa {
 
     fn verify(
         &self,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
@@ -342,15 +342,15 @@ impl Scheme for Rsa {
 
     fn verify(
         &self,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), BadSignature> {
         let parameters = match hash {
-            Some(HashAlg::Sha512) => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
-            Some(HashAlg::Sha256) => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
-            Some(HashAlg::Sha1) => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
+            Some(HashAlgorithm::Sha512) => &signature::RSA_PKCS1_1024_8192_SHA512_FOR_LEGACY_USE_ONLY,
+            Some(HashAlgorithm::Sha256) => &signature::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
+            Some(HashAlgorithm::Sha1) => &signature::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
             _ => return Err(BadSignature),
         };
         let RsaPublic { e, n } = rsa_numbers(key).ok_or(BadSignature)?;
@@ -393,10 +393,10 @@ impl RsaSigner {
 }
 
 impl RawSigner for RsaSigner {
-    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+    fn sign(&self, hash: Option<HashAlgorithm>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
         let padding = match hash {
-            Some(HashAlg::Sha512) => &signature::RSA_PKCS1_SHA512,
-            Some(HashAlg::Sha256) => &signature::RSA_PKCS1_SHA256,
+            Some(HashAlgorithm::Sha512) => &signature::RSA_PKCS1_SHA512,
+            Some(HashAlgorithm::Sha256) => &signature::RSA_PKCS1_SHA256,
             _ => return self.portable.sign(hash, message, rng),
         };
         let Some(native) = &self.native else { return self.portable.sign(hash, message, rng) };

@@ -8,7 +8,7 @@ use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq;
 
 use crate::crypto::{
-    BadKey, BadTag, DirectionKeys, HashAlg, Mac, PacketOpener, PacketSealer, Protection, Shape,
+    BadKey, BadTag, DirectionKeys, HashAlgorithm, Mac, PacketOpener, PacketSealer, Protection, Shape,
 };
 
 /// Bytes of the packet length field.
@@ -56,11 +56,11 @@ impl MacKey {
             return Err(BadKey);
         }
         let keyed = match mac.hash() {
-            HashAlg::Md5 => Keyed::Md5(key(bytes)?),
-            HashAlg::Sha1 => Keyed::Sha1(key(bytes)?),
-            HashAlg::Sha256 => Keyed::Sha256(key(bytes)?),
-            HashAlg::Sha512 => Keyed::Sha512(key(bytes)?),
-            HashAlg::Sha384 => return Err(BadKey),
+            HashAlgorithm::Md5 => Keyed::Md5(key(bytes)?),
+            HashAlgorithm::Sha1 => Keyed::Sha1(key(bytes)?),
+            HashAlgorithm::Sha256 => Keyed::Sha256(key(bytes)?),
+            HashAlgorithm::Sha512 => Keyed::Sha512(key(bytes)?),
+            HashAlgorithm::Sha384 => return Err(BadKey),
         };
         Ok(MacKey { keyed, tag: mac.tag_len() })
     }

@@ -3,13 +3,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use crate::crypto::{BadKey, HashAlg, Scheme, Signer};
+use crate::crypto::{BadKey, HashAlgorithm, Scheme, Signer};
 use crate::rng::Rng;
 
 /// A private key that can make raw signatures.
 pub(super) trait RawSigner: Send + Sync {
     /// As [`Signer::sign`], without the check.
-    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
+    fn sign(&self, hash: Option<HashAlgorithm>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey>;
 }
 
 /// A signer that verifies each signature before it lets go of it: one computed with a hardware
@@ -31,7 +31,7 @@ pub(super) fn checked<K: RawSigner + 'static>(
 }
 
 impl<K: RawSigner> Signer for CheckedSigner<K> {
-    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+    fn sign(&self, hash: Option<HashAlgorithm>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
         let signature = self.key.sign(hash, message, rng)?;
         match self.scheme.verify(hash, &self.public, message, &signature) {
             Ok(()) => Ok(signature),
@@ -51,7 +51,12 @@ mod tests {
     struct Faulty(Box<dyn Signer>, usize);
 
     impl RawSigner for Faulty {
-        fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+        fn sign(
+            &self,
+            hash: Option<HashAlgorithm>,
+            message: &[u8],
+            rng: &mut Rng,
+        ) -> Result<Vec<u8>, BadKey> {
             let mut signature = self.0.sign(hash, message, rng)?;
             if let Some(byte) = signature.get_mut(self.1) {
                 *byte ^= 1;

@@ -3,9 +3,9 @@
 use alloc::borrow::Cow;
 use core::fmt;
 
-use super::field::{Field, Proof, Rest, Texts};
-use crate::auth::server::Verdict;
-use crate::channel::{ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
+use super::field::{AuthFields, Field, Rest, Texts};
+use crate::auth::server::AuthDecision;
+use crate::channel::{ChannelId, ChannelRequest, DataStream, OpenKind, WindowConfig};
 use crate::wire::{DecodeError, Reader, Sink};
 
 /// Makes the calls of their rows: number in a transcript, name of the method, arguments in the order in
@@ -54,11 +54,11 @@ macro_rules! calls {
 
 calls! { 'a
     0 accept_channel AcceptChannel { channel: ChannelId }
-    1 refuse_channel RefuseChannel { channel: ChannelId, why: u32, text: &'a str }
+    1 reject_channel RejectChannel { channel: ChannelId, why: u32, text: &'a str }
     2 request Request { channel: ChannelId, want_reply: bool, request: ChannelRequest<'a> }
     3 reply Reply { channel: ChannelId, number: u64, ok: bool }
-    4 write Write { channel: ChannelId, stream: Stream, data: Rest<'a> }
-    5 slot Slot { channel: ChannelId, stream: Stream, want: u64 }
+    4 write Write { channel: ChannelId, stream: DataStream, data: Rest<'a> }
+    5 slot Slot { channel: ChannelId, stream: DataStream, want: u64 }
     6 consume Consume { channel: ChannelId, n: u64 }
     7 send_eof SendEof { channel: ChannelId }
     8 close_channel CloseChannel { channel: ChannelId }
@@ -69,11 +69,11 @@ calls! { 'a
     20 rekey Rekey {}
     21 disconnect Disconnect { code: u32, text: &'a str }
     32 decide_host_key DecideHostKey { number: u32, accept: bool }
-    33 authenticate Authenticate { user: &'a [u8], proof: Proof<'a> }
+    33 authenticate Authenticate { user: &'a [u8], proof: AuthFields<'a> }
     34 provide_signature ProvideSignature { number: u32, signature: Rest<'a> }
     35 cancel_signature CancelSignature { number: u32 }
     36 answer_prompts AnswerPrompts { number: u32, answers: Texts<'a> }
-    48 decide_auth DecideAuth { number: u32, verdict: Cow<'a, Verdict> }
+    48 decide_auth DecideAuth { number: u32, decision: Cow<'a, AuthDecision> }
     49 finish_job FinishJob { generation: u32 }
     50 decide_probe DecideProbe { number: u32, usable: bool }
 }

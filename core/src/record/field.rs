@@ -8,10 +8,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::auth::client::AuthMethod;
-use crate::auth::server::{Challenge, Verdict};
+use crate::auth::client::AuthRequest;
+use crate::auth::server::{AuthDecision, Challenge};
 use crate::auth::{Method, MethodSet};
-use crate::channel::{ChannelId, ChannelRequest, OpenKind, Stream, WindowConfig};
+use crate::channel::{ChannelId, ChannelRequest, DataStream, OpenKind, WindowConfig};
 use crate::keys::PublicKey;
 use crate::wire::{DecodeError, Reader, Sink};
 
@@ -32,8 +32,8 @@ pub(super) trait Field<'a>: Sized {
 /// The bytes up to the end of the call.
 pub(crate) struct Rest<'a>(pub(crate) &'a [u8]);
 
-/// [`AuthMethod`] without the private half of keys.
-pub(crate) enum Proof<'a> {
+/// [`AuthRequest`] without the private half of keys.
+pub(crate) enum AuthFields<'a> {
     None,
     Password(&'a [u8]),
     PasswordChange {
@@ -62,36 +62,38 @@ pub(crate) enum Texts<'a> {
     Encoded(&'a [u8]),
 }
 
-impl<'a> Proof<'a> {
-    pub(crate) fn of(method: &AuthMethod<'a>) -> Self {
+impl<'a> AuthFields<'a> {
+    pub(crate) fn of(method: &AuthRequest<'a>) -> Self {
         match method {
-            AuthMethod::None => Proof::None,
-            AuthMethod::Password(p) => Proof::Password(p.expose()),
-            AuthMethod::PasswordChange { old, new } => {
-                Proof::PasswordChange { old: old.expose(), new: new.expose() }
+            AuthRequest::None => AuthFields::None,
+            AuthRequest::Password(p) => AuthFields::Password(p.expose()),
+            AuthRequest::PasswordChange { old, new } => {
+                AuthFields::PasswordChange { old: old.expose(), new: new.expose() }
             }
-            AuthMethod::ProbeKey { key, alg } => Proof::Key(KeyUse::Probe, KeyRef::Given(key), alg.name()),
-            AuthMethod::PublicKey { key, alg } => {
-                Proof::Key(KeyUse::Here, KeyRef::Given(key.public()), alg.name())
+            AuthRequest::ProbeKey { key, algorithm } => {
+                AuthFields::Key(KeyUse::Probe, KeyRef::Given(key), algorithm.name())
             }
-            AuthMethod::ExternalKey { key, alg } => {
-                Proof::Key(KeyUse::Elsewhere, KeyRef::Given(key), alg.name())
+            AuthRequest::PublicKey { key, algorithm } => {
+                AuthFields::Key(KeyUse::Here, KeyRef::Given(key.public()), algorithm.name())
             }
-            AuthMethod::KeyboardInteractive => Proof::KeyboardInteractive,
+            AuthRequest::ExternalKey { key, algorithm } => {
+                AuthFields::Key(KeyUse::Elsewhere, KeyRef::Given(key), algorithm.name())
+            }
+            AuthRequest::KeyboardInteractive => AuthFields::KeyboardInteractive,
         }
     }
 }
 
-impl Proof<'_> {
+impl AuthFields<'_> {
     fn name(&self) -> &'static str {
         match self {
-            Proof::None => "none",
-            Proof::Password(_) => "password",
-            Proof::PasswordChange { .. } => "password change",
-            Proof::Key(KeyUse::Probe, ..) => "probe of a key",
-            Proof::Key(KeyUse::Here, ..) => "publickey",
-            Proof::Key(KeyUse::Elsewhere, ..) => "publickey, signed elsewhere",
-            Proof::KeyboardInteractive => "keyboard-interactive",
+            AuthFields::None => "none",
+            AuthFields::Password(_) => "password",
+            AuthFields::PasswordChange { .. } => "password change",
+            AuthFields::Key(KeyUse::Probe, ..) => "probe of a key",
+            AuthFields::Key(KeyUse::Here, ..) => "publickey",
+            AuthFields::Key(KeyUse::Elsewhere, ..) => "publickey, signed elsewhere",
+            AuthFields::KeyboardInteractive => "keyboard-interactive",
         }
     }
 }
@@ -197,13 +199,13 @@ impl Field<'_> for ChannelId {
     }
 }
 
-impl Field<'_> for Stream {
+impl Field<'_> for DataStream {
     fn put(&self, out: &mut dyn Sink) {
-        out.put_bool(*self == Stream::Stderr);
+        out.put_bool(*self == DataStream::Stderr);
     }
 
     fn read(r: &mut Reader<'_>) -> Decoded<Self> {
-        Ok(if r.bool()? { Stream::Stderr } else { Stream::Data })
+        Ok(if r.bool()? { DataStream::Stderr } else { DataStream::Data })
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -250,20 +252,20 @@ impl<'a> Field<'a> for OpenKind<'a> {
     }
 }
 
-impl<'a> Field<'a> for Proof<'a> {
+impl<'a> Field<'a> for AuthFields<'a> {
     fn put(&self, out: &mut dyn Sink) {
         match self {
-            Proof::None => out.put_u8(0),
-            Proof::Password(p) => {
+            AuthFields::None => out.put_u8(0),
+            AuthFields::Password(p) => {
                 out.put_u8(1);
                 out.put_string(p);
             }
-            Proof::PasswordChange { old, new } => {
+            AuthFields::PasswordChange { old, new } => {
                 out.put_u8(2);
                 out.put_string(old);
                 out.put_string(new);
             }
-            Proof::Key(usage, key, alg) => {
+            AuthFields::Key(usage, key, algorithm) => {
                 out.put_u8(match usage {
                     KeyUse::Probe => 3,
                     KeyUse::Here => 4,
@@ -273,24 +275,24 @@ impl<'a> Field<'a> for Proof<'a> {
                     KeyRef::Given(key) => out.put_string(&key.to_blob()),
                     KeyRef::Blob(blob) => out.put_string(blob),
                 }
-                out.put_string(alg.as_bytes());
+                out.put_string(algorithm.as_bytes());
             }
-            Proof::KeyboardInteractive => out.put_u8(6),
+            AuthFields::KeyboardInteractive => out.put_u8(6),
         }
     }
 
     fn read(r: &mut Reader<'a>) -> Decoded<Self> {
         let usage = match r.u8()? {
-            0 => return Ok(Proof::None),
-            1 => return Ok(Proof::Password(r.string()?)),
-            2 => return Ok(Proof::PasswordChange { old: r.string()?, new: r.string()? }),
+            0 => return Ok(AuthFields::None),
+            1 => return Ok(AuthFields::Password(r.string()?)),
+            2 => return Ok(AuthFields::PasswordChange { old: r.string()?, new: r.string()? }),
             3 => KeyUse::Probe,
             4 => KeyUse::Here,
             5 => KeyUse::Elsewhere,
-            6 => return Ok(Proof::KeyboardInteractive),
+            6 => return Ok(AuthFields::KeyboardInteractive),
             _ => return Err(DecodeError::Invalid),
         };
-        Ok(Proof::Key(usage, KeyRef::Blob(r.string()?), text(r)?))
+        Ok(AuthFields::Key(usage, KeyRef::Blob(r.string()?), text(r)?))
     }
 
     fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -313,25 +315,25 @@ impl<'a> Field<'a> for Texts<'a> {
     }
 }
 
-impl<'a> Field<'a> for Cow<'a, Verdict> {
+impl<'a> Field<'a> for Cow<'a, AuthDecision> {
     fn put(&self, out: &mut dyn Sink) {
         put_verdict(out, self);
     }
 
     fn read(r: &mut Reader<'a>) -> Decoded<Self> {
-        verdict(r).map(Cow::Owned)
+        decision(r).map(Cow::Owned)
     }
 }
 
-fn put_verdict(out: &mut dyn Sink, verdict: &Verdict) {
-    match verdict {
-        Verdict::Accept => out.put_u8(0),
-        Verdict::Reject => out.put_u8(1),
-        Verdict::Partial(methods) => {
+fn put_verdict(out: &mut dyn Sink, decision: &AuthDecision) {
+    match decision {
+        AuthDecision::Accept => out.put_u8(0),
+        AuthDecision::Reject => out.put_u8(1),
+        AuthDecision::Partial(methods) => {
             out.put_u8(2);
             put_methods(out, *methods);
         }
-        Verdict::Challenge(challenge) => {
+        AuthDecision::Challenge(challenge) => {
             out.put_u8(3);
             out.put_string(challenge.name.as_bytes());
             out.put_string(challenge.instruction.as_bytes());
@@ -340,26 +342,26 @@ fn put_verdict(out: &mut dyn Sink, verdict: &Verdict) {
                 out.put_bool(*echo);
             }
         }
-        Verdict::PasswordExpired { prompt } => {
+        AuthDecision::PasswordExpired { prompt } => {
             out.put_u8(4);
             out.put_string(prompt.as_bytes());
         }
     }
 }
 
-fn verdict(r: &mut Reader<'_>) -> Decoded<Verdict> {
+fn decision(r: &mut Reader<'_>) -> Decoded<AuthDecision> {
     Ok(match r.u8()? {
-        0 => Verdict::Accept,
-        1 => Verdict::Reject,
-        2 => Verdict::Partial(methods(r)?),
+        0 => AuthDecision::Accept,
+        1 => AuthDecision::Reject,
+        2 => AuthDecision::Partial(methods(r)?),
         3 => {
             let mut challenge = Challenge { name: owned(r)?, instruction: owned(r)?, prompts: Vec::new() };
             while !r.is_empty() {
                 challenge.prompts.push((owned(r)?, r.bool()?));
             }
-            Verdict::Challenge(challenge)
+            AuthDecision::Challenge(challenge)
         }
-        4 => Verdict::PasswordExpired { prompt: owned(r)? },
+        4 => AuthDecision::PasswordExpired { prompt: owned(r)? },
         _ => return Err(DecodeError::Invalid),
     })
 }

@@ -8,7 +8,7 @@ mod transcript;
 
 pub(crate) use call::Call;
 pub(crate) use entry::Record;
-pub(crate) use field::{KeyRef, KeyUse, Proof, Rest, Texts};
+pub(crate) use field::{AuthFields, KeyRef, KeyUse, Rest, Texts};
 pub(crate) use recorder::Recorder;
 pub(crate) use transcript::HEADER;
 pub use transcript::{MAX_TRANSCRIPT, Outline, SecretTranscript, TranscriptError};

@@ -10,12 +10,12 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
-use crate::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
+use crate::client::{AuthRequest, ClientSide, HostKeyTicket, Password, PromptTicket, SignTicket};
 use crate::connection::{Connection, Decision, Event, Side, Step, WantReply};
-use crate::keys::{KeyPair, PublicKey, SigAlg};
+use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm};
 use crate::msg::DisconnectCode;
-use crate::record::{Call, HEADER, KeyRef, KeyUse, Proof, Record, SecretTranscript};
-use crate::server::{AuthTicket, ProbeTicket, Server};
+use crate::record::{AuthFields, Call, HEADER, KeyRef, KeyUse, Record, SecretTranscript};
+use crate::server::{AuthTicket, ProbeTicket, ServerSide};
 use crate::time::Time;
 use crate::transport::negotiate::Role;
 use crate::transport::{DoneJob, Job, RxBuf};
@@ -257,7 +257,7 @@ impl<'t, S: Replayable> Player<'t, S> {
         }
     }
 
-    fn slot(&mut self, id: ChannelId, stream: crate::channel::Stream, want: u64, data: Option<&[u8]>) {
+    fn slot(&mut self, id: ChannelId, stream: crate::channel::DataStream, want: u64, data: Option<&[u8]>) {
         self.report.calls = self.report.calls.saturating_add(1);
         let want = usize::try_from(want).unwrap_or(usize::MAX);
         let Ok(Some(mut slot)) = self.conn.slot(id, stream, want) else { return };
@@ -298,8 +298,8 @@ fn ignore<T>(_: T) {}
 fn both<'c>(conn: &mut Connection<dyn Side>, call: Call<'c>) -> Option<Call<'c>> {
     match call {
         Call::AcceptChannel { channel } => ignore(conn.accept_channel(OpenTicket { channel })),
-        Call::RefuseChannel { channel, why, text } => {
-            ignore(conn.refuse_channel(OpenTicket { channel }, OpenFailure(why), text));
+        Call::RejectChannel { channel, why, text } => {
+            ignore(conn.reject_channel(OpenTicket { channel }, OpenFailure(why), text));
         }
         Call::Request { channel, want_reply, request } => {
             ignore(conn.request(channel, request, WantReply::yes_if(want_reply)))
@@ -330,7 +330,7 @@ fn both<'c>(conn: &mut Connection<dyn Side>, call: Call<'c>) -> Option<Call<'c>>
     None
 }
 
-impl Replayable for Client {
+impl Replayable for ClientSide {
     fn apply(conn: &mut ClientConnection, keys: &[Arc<KeyPair>], call: Call<'_>) -> Result<(), &'static str> {
         match call {
             Call::DecideHostKey { number, accept } => {
@@ -355,59 +355,59 @@ fn authenticate(
     conn: &mut ClientConnection,
     keys: &[Arc<KeyPair>],
     user: &[u8],
-    proof: Proof<'_>,
+    proof: AuthFields<'_>,
 ) -> Result<(), &'static str> {
-    let mut call = |method: AuthMethod<'_>| ignore(conn.authenticate(user, method));
+    let mut call = |method: AuthRequest<'_>| ignore(conn.authenticate(user, method));
     match proof {
-        Proof::None => call(AuthMethod::None),
-        Proof::Password(p) => call(AuthMethod::Password(&Password::new(p))),
-        Proof::PasswordChange { old, new } => {
-            call(AuthMethod::PasswordChange { old: &Password::new(old), new: &Password::new(new) });
+        AuthFields::None => call(AuthRequest::None),
+        AuthFields::Password(p) => call(AuthRequest::Password(&Password::new(p))),
+        AuthFields::PasswordChange { old, new } => {
+            call(AuthRequest::PasswordChange { old: &Password::new(old), new: &Password::new(new) });
         }
-        Proof::Key(usage, key, alg) => return authenticate_key(call, keys, usage, key, alg),
-        Proof::KeyboardInteractive => call(AuthMethod::KeyboardInteractive),
+        AuthFields::Key(usage, key, algorithm) => return authenticate_key(call, keys, usage, key, algorithm),
+        AuthFields::KeyboardInteractive => call(AuthRequest::KeyboardInteractive),
     }
     Ok(())
 }
 
 fn authenticate_key(
-    mut call: impl FnMut(AuthMethod<'_>),
+    mut call: impl FnMut(AuthRequest<'_>),
     keys: &[Arc<KeyPair>],
     usage: KeyUse,
     key: KeyRef<'_>,
-    alg: &str,
+    algorithm: &str,
 ) -> Result<(), &'static str> {
     // Types of key that are not of the table come with the setup.
     let mut own = keys.iter().flat_map(|pair| pair.public().sig_algs()).copied();
-    let alg = SigAlg::from_name(alg).or_else(|| own.find(|own| own.name() == alg));
-    let alg = alg.ok_or("a signature algorithm that is not here")?;
+    let algorithm =
+        SignatureAlgorithm::from_name(algorithm).or_else(|| own.find(|own| own.name() == algorithm));
+    let algorithm = algorithm.ok_or("a signature algorithm that is not here")?;
     let public = match key {
         KeyRef::Given(key) => key.clone(),
-        KeyRef::Blob(blob) => {
-            PublicKey::from_blob_with(alg.key_type(), blob).map_err(|_| "a public key that does not parse")?
-        }
+        KeyRef::Blob(blob) => PublicKey::from_blob_with(algorithm.key_type(), blob)
+            .map_err(|_| "a public key that does not parse")?,
     };
     match usage {
-        KeyUse::Probe => call(AuthMethod::ProbeKey { key: &public, alg }),
-        KeyUse::Elsewhere => call(AuthMethod::ExternalKey { key: &public, alg }),
+        KeyUse::Probe => call(AuthRequest::ProbeKey { key: &public, algorithm }),
+        KeyUse::Elsewhere => call(AuthRequest::ExternalKey { key: &public, algorithm }),
         KeyUse::Here => {
             let pair = keys.iter().find(|k| *k.public() == public);
             let key = pair.ok_or("no such key pair in the setup of the replay")?;
-            call(AuthMethod::PublicKey { key, alg });
+            call(AuthRequest::PublicKey { key, algorithm });
         }
     }
     Ok(())
 }
 
-impl Replayable for Server {
+impl Replayable for ServerSide {
     fn apply(
         conn: &mut ServerConnection,
         _keys: &[Arc<KeyPair>],
         call: Call<'_>,
     ) -> Result<(), &'static str> {
         match call {
-            Call::DecideAuth { number, verdict } => {
-                ignore(conn.decide_auth(AuthTicket { number }, Cow::into_owned(verdict)));
+            Call::DecideAuth { number, decision } => {
+                ignore(conn.decide_auth(AuthTicket { number }, Cow::into_owned(decision)));
             }
             Call::DecideProbe { number, usable } => {
                 ignore(conn.decide_probe(ProbeTicket { number }, Decision::accept_if(usable)))

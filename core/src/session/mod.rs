@@ -6,7 +6,7 @@
 //!
 //! ```
 //! # use konko_core::channel::{ChannelId, ChannelRequest, RequestTicket};
-//! # use konko_core::session::{Sessions, Step, Wish};
+//! # use konko_core::session::{Sessions, Step, SessionRequest};
 //! # use konko_core::{Decision, ServerConnection, UsageError};
 //! fn on_request(
 //!     conn: &mut ServerConnection,
@@ -15,7 +15,7 @@
 //!     ticket: Option<RequestTicket>,
 //!     request: &ChannelRequest<'_>,
 //! ) -> Result<(), UsageError> {
-//!     let granted = match sessions.request(channel, Wish::of(request)) {
+//!     let granted = match sessions.request(channel, SessionRequest::of(request)) {
 //!         Step::Reply(granted) => granted,
 //!         Step::Pty(pty) => sessions.grant_pty(channel, pty),
 //!         Step::Start(start) => {
@@ -35,7 +35,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 
-pub use wish::{ChannelKind, Control, Program, Pty, Wish};
+pub use wish::{ChannelKind, Control, Program, Pty, SessionRequest};
 
 use crate::channel::ChannelId;
 use crate::text::pattern;
@@ -89,7 +89,7 @@ pub enum Step {
     /// Tell the program that runs, and reply whether it listens.
     Tell(Control),
     /// It has nothing to do with starting a program; or the channel is none of the sessions.
-    Other(Wish),
+    Other(SessionRequest),
 }
 
 /// A program that a client wants to run.
@@ -132,10 +132,10 @@ impl Sessions {
     }
 
     /// What is to happen with a request of the client.
-    pub fn request(&mut self, channel: ChannelId, wish: Wish) -> Step {
+    pub fn request(&mut self, channel: ChannelId, wish: SessionRequest) -> Step {
         let Some(slot) = self.slots.get_mut(&channel) else { return Step::Other(wish) };
         match wish {
-            Wish::Env(name, value) if !slot.started => {
+            SessionRequest::Env(name, value) if !slot.started => {
                 let wanted = self.rules.accept_env.iter().any(|p| pattern::matches(p, &name));
                 if wanted {
                     // How many and how large they may be, the channel has seen to.
@@ -143,8 +143,8 @@ impl Sessions {
                 }
                 Step::Reply(wanted)
             }
-            Wish::Pty(pty) if !slot.started => Step::Pty(pty),
-            Wish::Control(control) => {
+            SessionRequest::Pty(pty) if !slot.started => Step::Pty(pty),
+            SessionRequest::Control(control) => {
                 if let (Control::WindowChange { columns, rows, width, height }, Some(pty)) =
                     (&control, &mut slot.pty)
                 {
@@ -153,7 +153,7 @@ impl Sessions {
                 // Before the program is started, the size is that of the request for the terminal.
                 if slot.started { Step::Tell(control) } else { Step::Reply(false) }
             }
-            Wish::Start(program) if !slot.started => {
+            SessionRequest::Start(program) if !slot.started => {
                 slot.started = true;
                 Step::Start(Start { program, env: mem::take(&mut slot.env), pty: slot.pty.take() })
             }

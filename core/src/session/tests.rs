@@ -21,7 +21,7 @@ fn env<'a>(name: &'a str, value: &'a str) -> ChannelRequest<'a> {
 }
 
 fn ask(s: &mut Sessions, id: ChannelId, request: &ChannelRequest<'_>) -> Step {
-    s.request(id, Wish::of(request))
+    s.request(id, SessionRequest::of(request))
 }
 
 fn start(step: Step) -> Start {
@@ -100,5 +100,8 @@ fn c29_so_many_sessions_and_no_more() {
     assert!(s.full());
     s.closed(ids[0]);
     assert!(!s.full());
-    assert!(matches!(ask(&mut s, ids[0], &ChannelRequest::Shell), Step::Other(Wish::Start(Program::Shell))));
+    assert!(matches!(
+        ask(&mut s, ids[0], &ChannelRequest::Shell),
+        Step::Other(SessionRequest::Start(Program::Shell))
+    ));
 }

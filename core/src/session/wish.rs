@@ -123,7 +123,7 @@ pub enum Control {
 /// What is asked on a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Wish {
+pub enum SessionRequest {
     /// A terminal.
     Pty(Pty),
     /// An environment variable: name and value.
@@ -174,28 +174,30 @@ impl From<&OpenKind<'_>> for ChannelKind {
     }
 }
 
-impl Wish {
+impl SessionRequest {
     /// What a request asks for.
     pub fn of(request: &ChannelRequest<'_>) -> Self {
         use ChannelRequest as R;
         match *request {
-            R::Pty(ref pty) => Wish::Pty(pty.into()),
-            R::Env { name, value } => Wish::Env(name.as_bytes().to_vec(), value.as_bytes().to_vec()),
-            R::Shell => Wish::Start(Program::Shell),
-            R::Exec(command) => Wish::Start(Program::Exec(command.as_bytes().to_vec())),
-            R::Subsystem(name) => Wish::Start(Program::Subsystem(name.as_bytes().to_vec())),
-            R::WindowChange { columns, rows, width, height } => {
-                Wish::Control(Control::WindowChange { columns, rows, width, height })
+            R::Pty(ref pty) => SessionRequest::Pty(pty.into()),
+            R::Env { name, value } => {
+                SessionRequest::Env(name.as_bytes().to_vec(), value.as_bytes().to_vec())
             }
-            R::Signal(name) => Wish::Control(Control::Signal(name.to_text())),
-            R::Break(length) => Wish::Control(Control::Break(length)),
-            R::Eow => Wish::Control(Control::Eow),
+            R::Shell => SessionRequest::Start(Program::Shell),
+            R::Exec(command) => SessionRequest::Start(Program::Exec(command.as_bytes().to_vec())),
+            R::Subsystem(name) => SessionRequest::Start(Program::Subsystem(name.as_bytes().to_vec())),
+            R::WindowChange { columns, rows, width, height } => {
+                SessionRequest::Control(Control::WindowChange { columns, rows, width, height })
+            }
+            R::Signal(name) => SessionRequest::Control(Control::Signal(name.to_text())),
+            R::Break(length) => SessionRequest::Control(Control::Break(length)),
+            R::Eow => SessionRequest::Control(Control::Eow),
             ref other => {
                 let fields = match other {
                     R::Other { fields, .. } => fields.to_vec(),
                     _ => Vec::new(),
                 };
-                Wish::Other { name: other.kind().to_text(), fields }
+                SessionRequest::Other { name: other.kind().to_text(), fields }
             }
         }
     }
@@ -203,16 +205,16 @@ impl Wish {
     /// The request name on the wire.
     pub fn name(&self) -> &str {
         match self {
-            Wish::Pty(_) => "pty-req",
-            Wish::Env(..) => "env",
-            Wish::Start(Program::Shell) => "shell",
-            Wish::Start(Program::Exec(_)) => "exec",
-            Wish::Start(Program::Subsystem(_)) => "subsystem",
-            Wish::Control(Control::WindowChange { .. }) => "window-change",
-            Wish::Control(Control::Signal(_)) => "signal",
-            Wish::Control(Control::Break(_)) => "break",
-            Wish::Control(Control::Eow) => "eow@openssh.com",
-            Wish::Other { name, .. } => name,
+            SessionRequest::Pty(_) => "pty-req",
+            SessionRequest::Env(..) => "env",
+            SessionRequest::Start(Program::Shell) => "shell",
+            SessionRequest::Start(Program::Exec(_)) => "exec",
+            SessionRequest::Start(Program::Subsystem(_)) => "subsystem",
+            SessionRequest::Control(Control::WindowChange { .. }) => "window-change",
+            SessionRequest::Control(Control::Signal(_)) => "signal",
+            SessionRequest::Control(Control::Break(_)) => "break",
+            SessionRequest::Control(Control::Eow) => "eow@openssh.com",
+            SessionRequest::Other { name, .. } => name,
         }
     }
 }

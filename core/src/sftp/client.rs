@@ -49,7 +49,7 @@ options! {
         /// an error that shows the text. At most 8 KiB are sensible.
         skip_preamble: usize = 0,
         /// Files and directories that the server can have open at a time, where it does not say so itself; 0: nothing
-        /// is known. [`Client::limits`] tells the smaller one, and transfers keep to it.
+        /// is known. [`SftpClient::limits`] tells the smaller one, and transfers keep to it.
         max_handles: u64 = 0,
         /// Take a VERSION above 3 for 3. Some servers announce more than they were asked for, and then
         /// speak 3; if they do not, messages will be misread.
@@ -143,7 +143,7 @@ enum State {
 ///    [`UsageError::Full`](super::UsageError::Full): send, take replies, try again.
 /// 4. When the channel has ended, say [`eof`](Self::eof).
 #[derive(Debug)]
-pub struct Client {
+pub struct SftpClient {
     config: ClientConfig,
     state: State,
     framer: Framer,
@@ -161,7 +161,7 @@ pub struct Client {
     open: BTreeMap<Handle, Vec<u8>>,
 }
 
-impl Client {
+impl SftpClient {
     /// Starts a session: INIT is in `tx` at once.
     pub fn new(config: ClientConfig) -> Self {
         let mut tx = TxBuf::new();
@@ -169,7 +169,7 @@ impl Client {
             out.put_u8(number::INIT);
             out.put_u32(super::VERSION);
         });
-        Client {
+        SftpClient {
             extensions: config.assume,
             config,
             state: State::Starting,

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::crypto::{Digest, HashAlg, Provider};
+use crate::crypto::{Digest, HashAlgorithm, Provider};
 use crate::wire::{DecodeError, Reader, Sink, SshStr};
 
 use super::message::MAX_DATA;
@@ -175,8 +175,8 @@ impl core::fmt::Debug for Ids<'_> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileHash {
     /// The hash.
-    pub alg: HashAlg,
-    /// Digests one after the other, each [`HashAlg::len`] bytes.
+    pub algorithm: HashAlgorithm,
+    /// Digests one after the other, each [`HashAlgorithm::len`] bytes.
     pub digests: Vec<u8>,
 }
 
@@ -188,17 +188,17 @@ impl FileHash {
         if name == b"check-file" {
             name = r.string()?;
         }
-        let alg = hash_from_name(name).ok_or(DecodeError::Invalid)?;
+        let algorithm = hash_from_name(name).ok_or(DecodeError::Invalid)?;
         let digests = r.rest();
-        if digests.is_empty() || !digests.len().is_multiple_of(alg.len()) {
+        if digests.is_empty() || !digests.len().is_multiple_of(algorithm.len()) {
             return Err(DecodeError::Invalid);
         }
-        Ok(FileHash { alg, digests: digests.to_vec() })
+        Ok(FileHash { algorithm, digests: digests.to_vec() })
     }
 
     pub(crate) fn put(&self, out: &mut (impl Sink + ?Sized)) {
         out.put_string(b"check-file");
-        out.put_string(hash_name(self.alg).as_bytes());
+        out.put_string(hash_name(self.algorithm).as_bytes());
         out.put(&self.digests);
     }
 }
@@ -228,13 +228,13 @@ impl CheckFile<'_> {
         size: u64,
         mut read: impl FnMut(u64, &mut [u8]) -> Result<usize, Status>,
     ) -> Result<FileHash, Status> {
-        let alg = self.algs.iter().next().unwrap_or(HashAlg::Sha256);
+        let algorithm = self.algs.iter().next().unwrap_or(HashAlgorithm::Sha256);
         let len = if self.len == 0 { u64::MAX } else { self.len };
         let block = if self.block == 0 { u64::MAX } else { self.block.into() };
         let too_many = || Status::with_message(StatusCode::FAILURE, "too many blocks");
         // Before anything is read of what is too much anyhow.
         let told = size.saturating_sub(self.offset).min(len).div_ceil(block);
-        if told.saturating_mul(alg.len() as u64) > MAX_DIGESTS as u64 {
+        if told.saturating_mul(algorithm.len() as u64) > MAX_DIGESTS as u64 {
             return Err(too_many());
         }
         let (mut digests, mut buffer) = (Vec::new(), Vec::new());
@@ -242,7 +242,7 @@ impl CheckFile<'_> {
         let (mut at, mut ended) = (0u64, false);
         // What is empty has the hash of nothing.
         while digests.is_empty() || (at < len && !ended) {
-            let mut hash = provider.hash(alg);
+            let mut hash = provider.hash(algorithm);
             let (start, end) = (at, len.min(at.saturating_add(block)));
             while at < end && !ended {
                 let most = usize::try_from(end.saturating_sub(at)).unwrap_or(MAX_DATA);
@@ -254,32 +254,32 @@ impl CheckFile<'_> {
             }
             // Nothing stands behind a block that ends where the file does.
             if at > start || digests.is_empty() {
-                digests.extend_from_slice(Digest::finish(alg, hash).as_bytes());
+                digests.extend_from_slice(Digest::finish(algorithm, hash).as_bytes());
             }
             if digests.len() > MAX_DIGESTS {
                 return Err(too_many());
             }
         }
-        Ok(FileHash { alg, digests })
+        Ok(FileHash { algorithm, digests })
     }
 }
 
 /// Hashes by the names that check-file has for them, the strongest first.
-const HASHES: [(HashAlg, &str); 5] = [
-    (HashAlg::Sha512, "sha512"),
-    (HashAlg::Sha384, "sha384"),
-    (HashAlg::Sha256, "sha256"),
-    (HashAlg::Sha1, "sha1"),
-    (HashAlg::Md5, "md5"),
+const HASHES: [(HashAlgorithm, &str); 5] = [
+    (HashAlgorithm::Sha512, "sha512"),
+    (HashAlgorithm::Sha384, "sha384"),
+    (HashAlgorithm::Sha256, "sha256"),
+    (HashAlgorithm::Sha1, "sha1"),
+    (HashAlgorithm::Md5, "md5"),
 ];
 
 /// The name of a hash in check-file.
-pub fn hash_name(alg: HashAlg) -> &'static str {
-    HASHES.iter().find(|(a, _)| *a == alg).map_or("", |(_, n)| n)
+pub fn hash_name(algorithm: HashAlgorithm) -> &'static str {
+    HASHES.iter().find(|(a, _)| *a == algorithm).map_or("", |(_, n)| n)
 }
 
 /// The hash of that name in check-file.
-pub fn hash_from_name(name: &[u8]) -> Option<HashAlg> {
+pub fn hash_from_name(name: &[u8]) -> Option<HashAlgorithm> {
     HASHES.iter().find(|(_, n)| n.as_bytes() == name).map(|(a, _)| *a)
 }
 
@@ -292,7 +292,7 @@ pub struct HashList<'b>(pub(crate) SshStr<'b>);
 
 impl<'b> HashList<'b> {
     /// Those that konko has, in the client's order.
-    pub fn iter(&self) -> impl Iterator<Item = HashAlg> + use<'b> {
+    pub fn iter(&self) -> impl Iterator<Item = HashAlgorithm> + use<'b> {
         self.0.as_bytes().split(|b| *b == b',').filter_map(hash_from_name)
     }
 }

@@ -1,7 +1,7 @@
 //! SFTP, version 3 (draft-ietf-secsh-filexfer-02) with OpenSSH's extensions: a protocol of its own.
 //!
-//! [`Client`] and [`Server`] are machines over bytes. They never see a channel: what comes from one goes
-//! into `poll`, what is in `tx` goes to one. [`transfer`] moves whole files over a [`Client`], with many
+//! [`SftpClient`] and [`SftpServer`] are machines over bytes. They never see a channel: what comes from one goes
+//! into `poll`, what is in `tx` goes to one. [`transfer`] moves whole files over a [`SftpClient`], with many
 //! requests in flight. Names and paths are bytes.
 //!
 //! File data is not copied on the way in: a READ's reply and a WRITE arrive as parts that borrow from
@@ -25,7 +25,7 @@ mod status;
 pub mod transfer;
 
 pub use attrs::{Attrs, FileType, ModeText, Owner, Times};
-pub use client::{Client, ClientConfig, Entry, Event, Handle, Names, OpenFlags, Reply, RequestId};
+pub use client::{ClientConfig, Entry, Event, Handle, Names, OpenFlags, Reply, RequestId, SftpClient};
 pub use error::{Error, Fault, UsageError};
 pub use extension::{
     CheckFile, FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_from_name, hash_name,
@@ -39,7 +39,7 @@ pub use memory::MemoryFs;
 pub use message::{MAX_DATA, MAX_HANDLE, MAX_MESSAGE, MsgBuf};
 pub use names::{NameRules, UnsafeName, is_safe_name, last_name};
 pub use operation::{Extension, ExtensionSet, Operation, OperationSet};
-pub use server::{Answer, Backend, HandleId, NameList, Op, Request, Server, ServerConfig, Ticket};
+pub use server::{Answer, Backend, HandleId, NameList, Op, Request, ServerConfig, SftpServer, Ticket};
 pub use status::{Status, StatusCode};
 
 /// The version that both sides speak.

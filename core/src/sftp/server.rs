@@ -99,8 +99,8 @@ impl ServerConfig {
 }
 
 /// A request that waits for its reply, which consumes it. It can be answered from any thread, at any time. One
-/// that is dropped says no: the session is [woken](Server::wake_with), and the client is told FAILURE at the next
-/// [`Server::poll`].
+/// that is dropped says no: the session is [woken](SftpServer::wake_with), and the client is told FAILURE at the next
+/// [`SftpServer::poll`].
 #[must_use = "the client is told FAILURE"]
 pub struct Ticket {
     request: Key,
@@ -115,7 +115,7 @@ impl Ticket {
         self.op
     }
 
-    /// Wakes whoever drives the session; `None`: nobody waits there (see [`Server::wake_with`]).
+    /// Wakes whoever drives the session; `None`: nobody waits there (see [`SftpServer::wake_with`]).
     pub fn waker(&self) -> Option<&Waker> {
         self.loss.as_ref()?.waker.as_ref()
     }
@@ -156,12 +156,12 @@ pub struct Request<'b> {
     pub op: Op<'b>,
 }
 
-/// What is asked for. How each is answered stands with it; [`Server::reply_status`] with an error
+/// What is asked for. How each is answered stands with it; [`SftpServer::reply_status`] with an error
 /// answers all of them.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Op<'b> {
-    /// Open a file under the name `handle`. [`Server::reply_opened`].
+    /// Open a file under the name `handle`. [`SftpServer::reply_opened`].
     Open {
         /// How later requests will call it, if this one succeeds.
         handle: HandleId,
@@ -178,7 +178,7 @@ pub enum Op<'b> {
         /// The handle.
         handle: HandleId,
     },
-    /// Read. [`Server::reply_data`].
+    /// Read. [`SftpServer::reply_data`].
     Read {
         /// A file opened for reading.
         handle: HandleId,
@@ -226,14 +226,14 @@ pub enum Op<'b> {
         /// What is set is to be changed. A size needs a file opened for writing.
         attrs: Attrs,
     },
-    /// Open a directory under the name `handle`. [`Server::reply_opened`].
+    /// Open a directory under the name `handle`. [`SftpServer::reply_opened`].
     Opendir {
         /// How later requests will call it.
         handle: HandleId,
         /// The path.
         path: &'b [u8],
     },
-    /// More entries of a directory. [`Server::reply_names`].
+    /// More entries of a directory. [`SftpServer::reply_names`].
     Readdir {
         /// The directory.
         handle: HandleId,
@@ -416,7 +416,7 @@ enum State {
 /// 3. Send what is in `tx`.
 /// 4. When the channel has ended, say [`finish`](Self::finish): it returns the handles to let go of.
 #[derive(Debug)]
-pub struct Server {
+pub struct SftpServer {
     config: ServerConfig,
     state: State,
     framer: Framer,
@@ -434,10 +434,10 @@ pub struct Server {
     waker: Option<Waker>,
 }
 
-impl Server {
+impl SftpServer {
     /// Starts a session. The seed makes handles that cannot be guessed.
     pub fn new(config: ServerConfig, seed: &Seed) -> Self {
-        Server {
+        SftpServer {
             handles: Handles::new(config.max_handles, seed),
             config,
             state: State::Starting,
@@ -625,15 +625,15 @@ impl Server {
     }
 }
 
-/// What is behind a [`Server`]. Requests come in the client's order; they may be answered at once, or later and in
+/// What is behind a [`SftpServer`]. Requests come in the client's order; they may be answered at once, or later and in
 /// any order, with the ticket. [`FileSystem`](super::FileSystem) is the comfortable way to be one.
 pub trait Backend {
     /// One request. Answer it with the method of `server` that its [`Op`] names, or keep the ticket.
-    fn request(&mut self, server: &mut Server, request: Request<'_>);
+    fn request(&mut self, server: &mut SftpServer, request: Request<'_>);
 
     /// Answers what was kept, as far as the answers are there. Called before input is taken, and whenever the
     /// session is [woken](Ticket::waker). Nothing by default: all is answered at once.
-    fn settle(&mut self, server: &mut Server) {
+    fn settle(&mut self, server: &mut SftpServer) {
         let _ = server;
     }
 

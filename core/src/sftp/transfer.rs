@@ -1,4 +1,4 @@
-//! Whole files over a [`Client`](super::Client): get, put, copy and file objects, with many requests in flight.
+//! Whole files over a [`SftpClient`](super::SftpClient): get, put, copy and file objects, with many requests in flight.
 //!
 //! [`Transfers`] runs any number of jobs over one client. It is as pure as the rest: remote data is lent
 //! as it arrives ([`Handled::Data`]), local data is asked for ([`Notice::Fill`]) and read straight into
@@ -32,7 +32,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::crypto::{HashAlg, Provider};
+use crate::crypto::{HashAlgorithm, Provider};
 use crate::slab::Key;
 
 use super::attrs::Attrs;
@@ -88,9 +88,9 @@ pub enum Verify {
     #[default]
     Size,
     /// By a hash that the server makes (check-file); if it cannot, by reading everything again.
-    Hash(HashAlg),
+    Hash(HashAlgorithm),
     /// By reading everything again and comparing hashes.
-    Reread(HashAlg),
+    Reread(HashAlgorithm),
 }
 
 options! {

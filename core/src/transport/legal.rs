@@ -58,7 +58,7 @@ impl State {
 
 /// What to do with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Legality {
     /// Handle it.
     Handle,
     /// Drop it without an answer.
@@ -66,22 +66,22 @@ pub enum Verdict {
     /// Answer UNIMPLEMENTED (RFC 4253 §11.4).
     Unimplemented,
     /// End the connection.
-    Refuse,
+    Reject,
 }
 
 /// The verdict over message `number`, received by `role` in `state`.
 ///
 /// `strict` is strict key exchange (OpenSSH PROTOCOL §1.9): in the first exchange nothing but the
 /// exchange itself is legal.
-pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
-    use Verdict::{Handle, Ignore, Refuse, Unimplemented};
+pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Legality {
+    use Legality::{Handle, Ignore, Reject, Unimplemented};
     let Some(info) = msg::info(number) else {
         return match (number, state) {
             // Zero is no message, and 80 to 127 belong to the connection protocol, which is a
             // closed list (RFC 4250 §4.1.1).
-            (0 | 80..=127, _) => Refuse,
+            (0 | 80..=127, _) => Reject,
             // The first exchange is a closed list; later ones are not (RFC 4253 §11.4).
-            (_, State::FirstInit | State::FirstMethod | State::FirstNewKeys) => Refuse,
+            (_, State::FirstInit | State::FirstMethod | State::FirstNewKeys) => Reject,
             _ => Unimplemented,
         };
     };
@@ -89,7 +89,7 @@ pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
     if (info.from == SentBy::Client && sender != Role::Client)
         || (info.from == SentBy::Server && sender != Role::Server)
     {
-        return Refuse;
+        return Reject;
     }
     if info.category == Category::Disconnect {
         return Handle;
@@ -99,7 +99,7 @@ pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
             Category::KexInit => Handle,
             // Whether the exchange is strict is known only with KEXINIT, which then looks back.
             Category::Filler => Ignore,
-            _ => Refuse,
+            _ => Reject,
         },
         State::FirstMethod | State::FirstNewKeys => match info.category {
             Category::Filler if !strict => Ignore,
@@ -113,33 +113,33 @@ pub fn judge(state: State, role: Role, strict: bool, number: u8) -> Verdict {
             Category::Service | Category::ExtInfo => Handle,
             Category::Filler | Category::Ping => Ignore,
             Category::KexInit if role == Role::Client => Handle,
-            _ => Refuse,
+            _ => Reject,
         },
         State::Auth => match info.category {
-            Category::Auth | Category::AuthMethod => Handle,
+            Category::Auth | Category::AuthRequest => Handle,
             Category::ExtInfo if role == Role::Client => Handle,
             // Paramiko asks for the service again before each method; OpenSSH answers it too.
             Category::Service if role == Role::Server => Handle,
             Category::Filler | Category::Ping => Ignore,
             Category::KexInit if role == Role::Client => Handle,
-            _ => Refuse,
+            _ => Reject,
         },
         State::Connected => match info.category {
             Category::Connection | Category::KexInit | Category::Ping => Handle,
             Category::Filler => Ignore,
             // RFC 4252 §5.3: once the user is in, what is about authentication is silently ignored.
             // Servers send a FAILURE late, for a request that they took for another one.
-            Category::Auth | Category::AuthMethod => Ignore,
-            _ => Refuse,
+            Category::Auth | Category::AuthRequest => Ignore,
+            _ => Reject,
         },
     }
 }
 
-fn kex_step(state: State, category: Category) -> Verdict {
+fn kex_step(state: State, category: Category) -> Legality {
     match (state, category) {
-        (State::FirstMethod | State::RekeyMethod, Category::KexMethod) => Verdict::Handle,
-        (State::FirstNewKeys | State::RekeyNewKeys, Category::NewKeys) => Verdict::Handle,
-        _ => Verdict::Refuse,
+        (State::FirstMethod | State::RekeyMethod, Category::KexMethod) => Legality::Handle,
+        (State::FirstNewKeys | State::RekeyNewKeys, Category::NewKeys) => Legality::Handle,
+        _ => Legality::Reject,
     }
 }
 
@@ -183,11 +183,11 @@ pub fn markdown() -> String {
     page
 }
 
-fn symbol(verdict: Verdict) -> char {
+fn symbol(verdict: Legality) -> char {
     match verdict {
-        Verdict::Handle => '+',
-        Verdict::Ignore => '.',
-        Verdict::Unimplemented => '?',
-        Verdict::Refuse => '-',
+        Legality::Handle => '+',
+        Legality::Ignore => '.',
+        Legality::Unimplemented => '?',
+        Legality::Reject => '-',
     }
 }

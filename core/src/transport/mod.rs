@@ -24,12 +24,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use self::handshake::{Ground, Handshake};
-use self::legal::Verdict;
+use self::legal::Legality;
 use self::limits::MAX_PACKETS_PER_KEY;
 use self::negotiate::Role;
 use self::outlet::Kept;
 use self::packets::{Receiver, Sender};
-use crate::error::{Denied, Failure, Fault, TimerKind};
+use crate::error::{Failure, Fault, Rejected, TimerKind};
 use crate::keys::KeyPair;
 use crate::msg::{self, Category, Disconnect, DisconnectCode, Message, Ping, Pong, Unimplemented};
 use crate::rng::Seed;
@@ -100,10 +100,10 @@ impl Transport {
             self.check_budgets()?;
             self.liveness.heard(now);
             match legal::judge(self.handshake.awaits(), self.role, self.handshake.strict(), number) {
-                Verdict::Refuse => return Err(Failure::unexpected(number)),
-                Verdict::Ignore => {}
-                Verdict::Unimplemented => self.sender.send(&Unimplemented::new(seq)),
-                Verdict::Handle => {
+                Legality::Reject => return Err(Failure::unexpected(number)),
+                Legality::Ignore => {}
+                Legality::Unimplemented => self.sender.send(&Unimplemented::new(seq)),
+                Legality::Handle => {
                     if let Some(incoming) = self.handle(now, number, seq, payload, rx)? {
                         return Ok(Some(incoming));
                     }
@@ -159,7 +159,7 @@ impl Transport {
                 handshake.on_ext_info(bytes)?;
                 return Ok(Some(Incoming::Message(number, payload)));
             }
-            Category::Service | Category::Auth | Category::AuthMethod | Category::Connection => {
+            Category::Service | Category::Auth | Category::AuthRequest | Category::Connection => {
                 handshake.progressed();
                 return Ok(Some(Incoming::Message(number, payload)));
             }
@@ -217,7 +217,7 @@ impl Transport {
     }
 
     /// Client: the key is not the right one.
-    pub(crate) fn refuse_host_key(&mut self) -> Denied {
+    pub(crate) fn refuse_host_key(&mut self) -> Rejected {
         self.handshake.refuse_host_key()
     }
 

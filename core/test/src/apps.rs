@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenFailure, OpenKind, Stream};
-use konko_core::client::{AuthMethod, HostKeyTicket, Password};
-use konko_core::keys::{KeyPair, PublicKey, SigAlg};
-use konko_core::server::{Attempt, Challenge, Verdict};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, Exit, OpenFailure, OpenKind};
+use konko_core::client::{AuthRequest, HostKeyTicket, Password};
+use konko_core::keys::{KeyPair, PublicKey, SignatureAlgorithm};
+use konko_core::server::{AuthDecision, Challenge, Credential};
 use konko_core::*;
 
 use crate::App;
@@ -22,11 +22,11 @@ pub enum Proof {
     /// The old password and the new one, which the server has asked for.
     Change(&'static str, &'static str),
     /// A key, with its signature at once.
-    Key(Arc<KeyPair>, SigAlg),
+    Key(Arc<KeyPair>, SignatureAlgorithm),
     /// Whether this key would do; what follows is the next proof.
-    Probe(PublicKey, SigAlg),
+    Probe(PublicKey, SignatureAlgorithm),
     /// A key whose signature is asked for, as from an agent.
-    External(Arc<KeyPair>, SigAlg),
+    External(Arc<KeyPair>, SignatureAlgorithm),
     /// Answers to the server's questions.
     Interactive(Vec<&'static str>),
 }
@@ -131,7 +131,7 @@ impl Shell {
     fn pump(&mut self, conn: &mut ClientConnection) {
         let Some(channel) = self.channel.filter(|_| self.seen.opened && !self.seen.closed) else { return };
         if self.written < self.input.len() {
-            let n = conn.write(channel, Stream::Data, &self.input[self.written..]).unwrap_or(0);
+            let n = conn.write(channel, DataStream::Data, &self.input[self.written..]).unwrap_or(0);
             self.written += n;
         }
         if self.written == self.input.len() && self.finish {
@@ -146,24 +146,28 @@ impl Shell {
         let password = |p: &str| Password::new(p.as_bytes());
         self.current = Some(proof.clone());
         match proof {
-            Proof::None => conn.authenticate(&user, AuthMethod::None),
-            Proof::Password(p) => conn.authenticate(&user, AuthMethod::Password(&password(p))),
+            Proof::None => conn.authenticate(&user, AuthRequest::None),
+            Proof::Password(p) => conn.authenticate(&user, AuthRequest::Password(&password(p))),
             Proof::Change(old, new) => {
                 let (old, new) = (password(old), password(new));
-                conn.authenticate(&user, AuthMethod::PasswordChange { old: &old, new: &new })
+                conn.authenticate(&user, AuthRequest::PasswordChange { old: &old, new: &new })
             }
-            Proof::Key(key, alg) => conn.authenticate(&user, AuthMethod::PublicKey { key: &key, alg }),
-            Proof::Probe(key, alg) => conn.authenticate(&user, AuthMethod::ProbeKey { key: &key, alg }),
-            Proof::External(key, alg) => {
-                conn.authenticate(&user, AuthMethod::ExternalKey { key: key.public(), alg })
+            Proof::Key(key, algorithm) => {
+                conn.authenticate(&user, AuthRequest::PublicKey { key: &key, algorithm })
             }
-            Proof::Interactive(_) => conn.authenticate(&user, AuthMethod::KeyboardInteractive),
+            Proof::Probe(key, algorithm) => {
+                conn.authenticate(&user, AuthRequest::ProbeKey { key: &key, algorithm })
+            }
+            Proof::External(key, algorithm) => {
+                conn.authenticate(&user, AuthRequest::ExternalKey { key: key.public(), algorithm })
+            }
+            Proof::Interactive(_) => conn.authenticate(&user, AuthRequest::KeyboardInteractive),
         }
         .unwrap();
     }
 }
 
-impl App<client::Client> for Shell {
+impl App<client::ClientSide> for Shell {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         if !matches!(event, ClientEvent::Channel(_, ChannelEvent::Data { .. } | ChannelEvent::Writable)) {
             self.log.push(format!("{event:?}"));
@@ -180,10 +184,10 @@ impl App<client::Client> for Shell {
             ClientEvent::Auth(ClientAuth::KeyAccepted)
             | ClientEvent::Auth(ClientAuth::PasswordExpired { .. }) => self.authenticate(conn),
             ClientEvent::Auth(ClientAuth::Sign(ticket)) => {
-                let Some(Proof::External(key, alg)) = self.current.clone() else { panic!("no key") };
+                let Some(Proof::External(key, algorithm)) = self.current.clone() else { panic!("no key") };
                 let message = conn.sign_request(&ticket).unwrap().message.to_vec();
                 let mut rng = Rng::from_seed(&Seed::new([5; 32]));
-                let signature = key.sign(alg, &message, &mut rng).unwrap();
+                let signature = key.sign(algorithm, &message, &mut rng).unwrap();
                 conn.provide_signature(ticket, &signature).unwrap();
             }
             ClientEvent::Auth(ClientAuth::Prompts { ticket, prompts }) => {
@@ -206,8 +210,8 @@ impl App<client::Client> for Shell {
             ClientEvent::Channel(id, event) => match event {
                 ChannelEvent::Data { stream, data } => {
                     match stream {
-                        Stream::Data => self.seen.out.extend_from_slice(data),
-                        Stream::Stderr => self.seen.err.extend_from_slice(data),
+                        DataStream::Data => self.seen.out.extend_from_slice(data),
+                        DataStream::Stderr => self.seen.err.extend_from_slice(data),
                     }
                     if !self.hold {
                         conn.consume(id, data.len()).unwrap();
@@ -225,7 +229,7 @@ impl App<client::Client> for Shell {
                 _ => {}
             },
             ClientEvent::Open { ticket, .. } => {
-                conn.refuse_channel(ticket, OpenFailure::ADMINISTRATIVELY_PROHIBITED, "no").unwrap();
+                conn.reject_channel(ticket, OpenFailure::ADMINISTRATIVELY_PROHIBITED, "no").unwrap();
             }
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
                 conn.reply_global(ticket, Decision::Reject, None).unwrap();
@@ -316,36 +320,38 @@ impl Default for Host {
 }
 
 impl Host {
-    fn judge(&mut self, user: &str, attempt: &Attempt<'_>) -> Verdict {
-        let right = match attempt {
-            Attempt::None => false,
-            Attempt::Password(p) => {
+    fn judge(&mut self, user: &str, credential: &Credential<'_>) -> AuthDecision {
+        let right = match credential {
+            Credential::None => false,
+            Credential::Password(p) => {
                 if self.expired && *p == self.password.as_bytes() {
-                    return Verdict::PasswordExpired { prompt: "too\told:\r\n\u{1b}[1mchange it".into() };
+                    return AuthDecision::PasswordExpired {
+                        prompt: "too\told:\r\n\u{1b}[1mchange it".into(),
+                    };
                 }
                 *p == self.password.as_bytes()
             }
-            Attempt::PasswordChange { old, new } => *old == self.password.as_bytes() && *new == b"fresh",
-            Attempt::KeyboardInteractive { .. } => {
-                return Verdict::Challenge(Challenge {
+            Credential::PasswordChange { old, new } => *old == self.password.as_bytes() && *new == b"fresh",
+            Credential::KeyboardInteractive { .. } => {
+                return AuthDecision::Challenge(Challenge {
                     name: "quiz".into(),
                     instruction: "answer".into(),
                     prompts: vec![("Colour? ".into(), true), ("Number? ".into(), false)],
                 });
             }
-            Attempt::Answers(a) => a.iter().eq(self.answers.iter().map(|s| s.as_bytes())),
+            Credential::Answers(a) => a.iter().eq(self.answers.iter().map(|s| s.as_bytes())),
             _ => false,
         };
         self.verdict(right && user == self.user)
     }
 
-    fn verdict(&mut self, right: bool) -> Verdict {
+    fn verdict(&mut self, right: bool) -> AuthDecision {
         match (right, self.second.take()) {
-            (true, None) => Verdict::Accept,
-            (true, Some(more)) => Verdict::Partial(more),
+            (true, None) => AuthDecision::Accept,
+            (true, Some(more)) => AuthDecision::Partial(more),
             (false, more) => {
                 self.second = more;
-                Verdict::Reject
+                AuthDecision::Reject
             }
         }
     }
@@ -385,7 +391,7 @@ impl Host {
                 Program::Echo(held) => {
                     while !held.is_empty() {
                         let (front, _) = held.as_slices();
-                        let n = conn.write(id, Stream::Data, front).unwrap_or(0);
+                        let n = conn.write(id, DataStream::Data, front).unwrap_or(0);
                         held.drain(..n);
                         conn.consume(id, n).unwrap();
                         if n == 0 {
@@ -397,7 +403,7 @@ impl Host {
                 Program::Count(n) => {
                     if run.eof {
                         let text = n.to_string();
-                        conn.write(id, Stream::Data, text.as_bytes()).unwrap() == text.len()
+                        conn.write(id, DataStream::Data, text.as_bytes()).unwrap() == text.len()
                     } else {
                         false
                     }
@@ -405,7 +411,7 @@ impl Host {
                 Program::Source(total) => {
                     while run.sent < *total {
                         let want = (*total - run.sent).min(32768) as usize;
-                        let Some(mut slot) = conn.slot(id, Stream::Data, want).unwrap() else { break };
+                        let Some(mut slot) = conn.slot(id, DataStream::Data, want).unwrap() else { break };
                         let room = slot.bytes();
                         let n = room.len();
                         for (i, b) in room.iter_mut().enumerate() {
@@ -433,7 +439,7 @@ impl Host {
     }
 }
 
-impl App<server::Server> for Host {
+impl App<server::ServerSide> for Host {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         if !matches!(event, ServerEvent::Channel(_, ChannelEvent::Data { .. } | ChannelEvent::Writable)) {
             self.log.push(format!("{event:?}"));
@@ -452,14 +458,14 @@ impl App<server::Server> for Host {
                 let verdict = self.verdict(right);
                 conn.decide_auth(ticket, verdict).unwrap();
             }
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
                 if self.mute {
                     return;
                 }
                 let user = conn.user().unwrap().to_string();
-                let verdict = self.judge(&user, &attempt);
+                let verdict = self.judge(&user, &credential);
                 self.attempts
-                    .push(format!("{user} {attempt:?}").split(['(', '{']).next().unwrap().trim().into());
+                    .push(format!("{user} {credential:?}").split(['(', '{']).next().unwrap().trim().into());
                 conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Job(job) => conn.finish_job(job.run()).unwrap(),
@@ -468,7 +474,7 @@ impl App<server::Server> for Host {
                 conn.accept_channel(ticket).unwrap();
             }
             ServerEvent::Open { ticket, .. } => {
-                conn.refuse_channel(ticket, OpenFailure::UNKNOWN_CHANNEL_TYPE, "unknown").unwrap();
+                conn.reject_channel(ticket, OpenFailure::UNKNOWN_CHANNEL_TYPE, "unknown").unwrap();
             }
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
                 conn.reply_global(ticket, Decision::Reject, None).unwrap();

@@ -16,8 +16,8 @@
 //! ```
 //! use std::time::Duration;
 //!
-//! use konko_core::channel::{ChannelEvent, Stream};
-//! use konko_core::server::{Server, Verdict};
+//! use konko_core::channel::{ChannelEvent, DataStream};
+//! use konko_core::server::{ServerSide, AuthDecision};
 //! use konko_core::*;
 //! use konko_test::apps::Shell;
 //! use konko_test::{App, Pair, null, null_key};
@@ -25,11 +25,11 @@
 //! /// Lets everybody in, and answers what comes with its length.
 //! struct Counter;
 //!
-//! impl App<Server> for Counter {
+//! impl App<ServerSide> for Counter {
 //!     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
 //!         match event {
 //!             Event::Auth(ServerAuth::Attempt { ticket, .. }) => {
-//!                 conn.decide_auth(ticket, Verdict::Accept).unwrap();
+//!                 conn.decide_auth(ticket, AuthDecision::Accept).unwrap();
 //!             }
 //!             Event::Open { ticket, .. } => drop(conn.accept_channel(ticket).unwrap()),
 //!             Event::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {
@@ -38,7 +38,7 @@
 //!             Event::Channel(id, ChannelEvent::Data { data, .. }) => {
 //!                 let answer = format!("{} bytes", data.len());
 //!                 conn.consume(id, data.len()).unwrap();
-//!                 conn.write(id, Stream::Data, answer.as_bytes()).unwrap();
+//!                 conn.write(id, DataStream::Data, answer.as_bytes()).unwrap();
 //!                 conn.close_channel(id).unwrap();
 //!             }
 //!             _ => {}

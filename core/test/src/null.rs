@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use konko_core::crypto::{
-    BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlg, PacketOpener,
+    BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlgorithm, PacketOpener,
     PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
@@ -56,7 +56,7 @@ impl PacketOpener for Clear {
 struct NullSigner(usize);
 
 impl Signer for NullSigner {
-    fn sign(&self, _: Option<HashAlg>, _message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+    fn sign(&self, _: Option<HashAlgorithm>, _message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
         Ok(vec![1; self.0])
     }
 }
@@ -86,8 +86,8 @@ impl Provider for Null {
         Ok(Box::new(Clear))
     }
 
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
-        provider::rustcrypto().hash(alg)
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        provider::rustcrypto().hash(algorithm)
     }
 
     fn x25519_public(&self, _secret: &[u8; 32]) -> [u8; 32] {
@@ -132,7 +132,14 @@ impl Provider for Null {
         &[]
     }
 
-    fn verify(&self, _: &str, _: Option<HashAlg>, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+    fn verify(
+        &self,
+        _: &str,
+        _: Option<HashAlgorithm>,
+        _: &[u8],
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<(), BadSignature> {
         Ok(())
     }
 

@@ -51,7 +51,7 @@ pub struct Pair<C, S> {
     pub steps: u64,
 }
 
-impl<C: App<client::Client>, S: App<server::Server>> Pair<C, S> {
+impl<C: App<client::ClientSide>, S: App<server::ServerSide>> Pair<C, S> {
     /// Both at the beginning, with a seed that is always the same.
     pub fn new(client: ClientConfig, server: ServerConfig, apps: (C, S)) -> Self {
         Self::seeded(client, server, apps, 1)

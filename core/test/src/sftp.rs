@@ -5,11 +5,11 @@ use konko_core::WantReply;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind};
 use konko_core::sftp::transfer::{
     Handled, JobId, Local, Notice, Summary, TransferConfig, TransferError, Transfers,
 };
-use konko_core::sftp::{Client, ClientConfig, MemoryFs, MsgBuf, Server, ServerConfig, Session};
+use konko_core::sftp::{ClientConfig, MemoryFs, MsgBuf, ServerConfig, Session, SftpClient, SftpServer};
 use konko_core::wire::SshStr;
 use konko_core::{
     ClientAuth, ClientConnection, ClientEvent, Seed, ServerAuth, ServerConnection, ServerEvent, Time, client,
@@ -21,7 +21,7 @@ use crate::{App, Pair, host_key, transport_config};
 /// A client that moves files.
 pub struct Mover {
     /// The protocol's end.
-    pub client: Client,
+    pub client: SftpClient,
     /// Its input.
     pub rx: MsgBuf,
     /// What moves the files.
@@ -50,7 +50,7 @@ impl Mover {
     /// One that moves nothing yet.
     pub fn new(config: TransferConfig) -> Self {
         Mover {
-            client: Client::new(ClientConfig::default()),
+            client: SftpClient::new(ClientConfig::default()),
             rx: MsgBuf::new(),
             transfers: Transfers::new(config),
             id: None,
@@ -107,7 +107,7 @@ impl Mover {
         loop {
             self.notices();
             let tx = self.client.tx();
-            let n = conn.write(id, Stream::Data, tx.pending()).unwrap();
+            let n = conn.write(id, DataStream::Data, tx.pending()).unwrap();
             tx.consume(n);
             if n == 0 {
                 return;
@@ -116,7 +116,7 @@ impl Mover {
     }
 }
 
-impl App<client::Client> for Mover {
+impl App<client::ClientSide> for Mover {
     fn on_event(&mut self, conn: &mut ClientConnection, event: ClientEvent<'_>) {
         match event {
             ClientEvent::Auth(ClientAuth::HostKey(ticket)) => {
@@ -124,7 +124,7 @@ impl App<client::Client> for Mover {
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 let password = client::Password::new("x");
-                conn.authenticate("x", client::AuthMethod::Password(&password)).unwrap();
+                conn.authenticate("x", client::AuthRequest::Password(&password)).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(id) => {
@@ -151,7 +151,7 @@ impl App<client::Client> for Mover {
 /// A server with a file system in memory.
 pub struct Store {
     /// The protocol's end.
-    pub server: Server,
+    pub server: SftpServer,
     /// Its input.
     pub rx: MsgBuf,
     /// Its files.
@@ -171,7 +171,7 @@ impl Store {
     pub fn new(config: ServerConfig) -> Self {
         let fs = Rc::new(MemoryFs::new(konko_core::provider::rustcrypto(), 1 << 30));
         Store {
-            server: Server::new(config, &Seed::new([7; 32])),
+            server: SftpServer::new(config, &Seed::new([7; 32])),
             rx: MsgBuf::new(),
             session: Session::new(Rc::clone(&fs)),
             fs,
@@ -190,7 +190,7 @@ impl Store {
             self.input.drain(..taken);
             conn.consume(id, taken).unwrap();
             let tx = self.server.tx();
-            let n = conn.write(id, Stream::Data, tx.pending()).unwrap();
+            let n = conn.write(id, DataStream::Data, tx.pending()).unwrap();
             tx.consume(n);
             if n == 0 {
                 return;
@@ -199,11 +199,11 @@ impl Store {
     }
 }
 
-impl App<server::Server> for Store {
+impl App<server::ServerSide> for Store {
     fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match event {
             ServerEvent::Auth(ServerAuth::Attempt { ticket, .. }) => {
-                conn.decide_auth(ticket, server::Verdict::Accept).unwrap()
+                conn.decide_auth(ticket, server::AuthDecision::Accept).unwrap()
             }
             ServerEvent::Open { ticket, .. } => self.id = Some(conn.accept_channel(ticket).unwrap()),
             ServerEvent::Channel(_, ChannelEvent::Request { ticket: Some(ticket), .. }) => {

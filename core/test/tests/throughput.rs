@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::channel::WindowConfig;
-use konko_core::client::Client;
-use konko_core::server::Server;
+use konko_core::client::ClientSide;
+use konko_core::server::ServerSide;
 use konko_core::sftp::transfer::{DownloadOptions, TransferConfig, UploadOptions};
 use konko_core::{ClientConfig, ServerConfig, Time, TransportConfig};
 use konko_test::apps::{Host, Shell};
@@ -113,8 +113,8 @@ impl Case {
 /// Lets time pass until something has happened, and says when it did.
 fn until<C, S>(pair: &mut Pair<C, S>, happened: impl Fn(&Pair<C, S>) -> bool) -> Time
 where
-    C: App<Client>,
-    S: App<Server>,
+    C: App<ClientSide>,
+    S: App<ServerSide>,
 {
     loop {
         let now = pair.now;

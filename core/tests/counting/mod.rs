@@ -4,8 +4,8 @@ use std::cell::Cell;
 
 use konko_core::Rng;
 use konko_core::crypto::{
-    BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlg, PacketOpener, PacketSealer,
-    Protection, Provider, Scheme, Secret,
+    BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlgorithm, PacketOpener,
+    PacketSealer, Protection, Provider, Scheme, Secret,
 };
 
 use super::provider;
@@ -40,8 +40,8 @@ impl Provider for Broken {
     fn opener(&self, p: Protection, keys: &DirectionKeys) -> Result<Box<dyn PacketOpener>, BadKey> {
         provider().opener(p, keys)
     }
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
-        provider().hash(alg)
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        provider().hash(algorithm)
     }
     fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32] {
         raised();
@@ -79,7 +79,14 @@ impl Provider for Broken {
     fn schemes(&self) -> &'static [&'static dyn Scheme] {
         provider().schemes()
     }
-    fn verify(&self, _: &str, _: Option<HashAlg>, _: &[u8], _: &[u8], _: &[u8]) -> Result<(), BadSignature> {
+    fn verify(
+        &self,
+        _: &str,
+        _: Option<HashAlgorithm>,
+        _: &[u8],
+        _: &[u8],
+        _: &[u8],
+    ) -> Result<(), BadSignature> {
         VERIFIED.set(VERIFIED.get() + 1);
         Err(BadSignature)
     }

@@ -2,7 +2,7 @@
 #![allow(dead_code)]
 
 use konko_core::crypto::{BadSignature, Curve, Provider};
-use konko_core::keys::SigAlg;
+use konko_core::keys::SignatureAlgorithm;
 use konko_core::wire::Sink;
 use p256::elliptic_curve::sec1::ToSec1Point;
 
@@ -81,10 +81,10 @@ pub fn rsa_private([n, e, d, iqmp, p, q]: [&[u8]; 6]) -> Key {
 /// Verifies a raw signature.
 pub fn verify(
     p: &dyn Provider,
-    alg: SigAlg,
+    algorithm: SignatureAlgorithm,
     key: &Key,
     message: &[u8],
     raw: &[u8],
 ) -> Result<(), BadSignature> {
-    p.verify(key.kind, alg.hash(), &key.fields, message, raw)
+    p.verify(key.kind, algorithm.hash(), &key.fields, message, raw)
 }

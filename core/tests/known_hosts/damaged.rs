@@ -52,7 +52,7 @@ fn a4_a_damaged_line_refuses_what_it_may_revoke_and_nothing_else() {
             let asked = [("h", "ed25519"), ("h", "rsa"), ("other", "ed25519")];
             let got = asked.map(|(host, name)| {
                 let verdict = known.lookup(host, 22, None, &key(name));
-                matches!(verdict, Verdict::Unreadable { what } if what.at.line > 1)
+                matches!(verdict, HostKeyStatus::Unreadable { what } if what.at.line > 1)
             });
             assert_eq!(got, refused, "{why}: {line:.80}");
             let said = known.warnings().iter().any(|w| w.problem.revokes);
@@ -71,7 +71,7 @@ fn a4_a_file_that_cannot_be_read_may_revoke_any_key() {
     let k = text("ed25519");
     let mut known = hosts(&format!("h {k}\n@revoked r {k}\n"));
     known.add_unreadable("global", "permission denied\n\x1b[2J");
-    let Verdict::Unreadable { what } = known.lookup("h", 22, None, &key("ed25519")) else { panic!() };
+    let HostKeyStatus::Unreadable { what } = known.lookup("h", 22, None, &key("ed25519")) else { panic!() };
     assert_eq!(what.at.line, 0, "the whole file");
     assert!(what.to_string().starts_with("global: permission denied") && !what.to_string().contains('\x1b'));
     assert_eq!(short(&known.lookup("r", 22, None, &key("ed25519"))), "revoked kh:2", "this is sure");

@@ -13,7 +13,7 @@ fn as05_a_probe_proves_nothing() {
     assert_eq!(rig.expect(60), strings(60, &[b"ssh-ed25519", &a.public().to_blob()]));
     rig.refused(&publickey("alice", false, "ssh-ed25519", &b.public().to_blob()));
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &a, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &a, SignatureAlgorithm::ED25519, &id);
     rig.send(&signed);
     rig.expect(52);
     let shown = format!("{:?}", a.public());
@@ -22,10 +22,10 @@ fn as05_a_probe_proves_nothing() {
     let mut rig = server_for(&a);
     rig.send(&publickey("alice", false, "ssh-ed25519", &a.public().to_blob()));
     rig.expect(60);
-    let signed = rig.peer.key_request("alice", &b, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &b, SignatureAlgorithm::ED25519, &id);
     rig.refused(&signed);
     let id = rig.peer.session_id.clone();
-    let mut signed = rig.peer.key_request("alice", &a, SigAlg::ED25519, &id);
+    let mut signed = rig.peer.key_request("alice", &a, SignatureAlgorithm::ED25519, &id);
     *signed.last_mut().unwrap() ^= 1;
     rig.refused(&signed);
     assert_eq!(rig.events_with("Authenticated"), 0);
@@ -36,14 +36,14 @@ fn as06_as31_a_signature_is_bound_to_the_session_and_to_every_byte_of_the_reques
     let key = user_key();
     let mut rig = server_for(&key);
     let id = rig.peer.session_id.clone();
-    let good = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
-    let other_session = rig.peer.key_request("alice", &key, SigAlg::ED25519, &[7; 32]);
+    let good = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
+    let other_session = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &[7; 32]);
     let mut other_flag = good.clone();
     let flag = strings(50, &[b"alice", b"ssh-connection", b"publickey"]).len();
     assert_eq!(other_flag[flag], 1);
     other_flag[flag] = 2;
     // Signed for alicf, sent as alice.
-    let mut other_user = rig.peer.key_request("alicf", &key, SigAlg::ED25519, &id);
+    let mut other_user = rig.peer.key_request("alicf", &key, SignatureAlgorithm::ED25519, &id);
     other_user[9] = b'e';
     for m in [&other_session, &other_flag, &other_user] {
         rig.refused(m);
@@ -92,7 +92,7 @@ fn as07_algorithm_key_and_signature_agree() {
                 rig.wait(Duration::from_millis(20));
                 if let Some(ticket) = rig.app.auth_tickets.pop() {
                     accepted.push((said, made.name()));
-                    rig.conn_server().decide_auth(ticket, Verdict::Reject).unwrap();
+                    rig.conn_server().decide_auth(ticket, AuthDecision::Reject).unwrap();
                     rig.wait(Duration::from_millis(20));
                 }
                 rig.expect(51);
@@ -100,7 +100,7 @@ fn as07_algorithm_key_and_signature_agree() {
         }
         // The same on both sides, and ssh-rsa not at all under this policy.
         assert!(accepted.iter().all(|(a, b)| a == b && *a != "ssh-rsa"), "{accepted:?}");
-        let usable = key.public().sig_algs().iter().filter(|a| **a != SigAlg::RSA_SHA1).count();
+        let usable = key.public().sig_algs().iter().filter(|a| **a != SignatureAlgorithm::RSA_SHA1).count();
         assert_eq!(accepted.len(), usable);
     }
 }
@@ -113,7 +113,7 @@ fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
     let mut rig = Rig::server(server_config(config));
     rig.service();
     rig.app.keys.push(key.public().clone());
-    for (alg, blob) in [
+    for (algorithm, blob) in [
         ("ssh-dss", &b"garbage"[..]),
         ("ssh-ed25519", b"garbage"),
         ("ssh-ed25519", b""),
@@ -122,7 +122,7 @@ fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
         ("rsa-sha2-256\0", b""),
         ("", b""),
     ] {
-        rig.refused(&publickey("alice", false, alg, blob));
+        rig.refused(&publickey("alice", false, algorithm, blob));
     }
     for method in ["gssapi-with-mic", "gssapi-keyex", "hostbased", "password\0x", "", "none,password"] {
         let mut m = userauth("alice", "ssh-connection", method);
@@ -131,7 +131,7 @@ fn as08_as09_as24_as25_what_cannot_be_used_is_a_failure_not_an_end() {
     }
     assert_eq!(rig.events_with("Auth(Attempt {") + rig.events_with("Auth(Probe {"), 0);
     let id = rig.peer.session_id.clone();
-    let signed = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let signed = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     rig.send(&signed);
     rig.expect(52);
 }
@@ -177,7 +177,7 @@ fn as11_nothing_follows_a_signature() {
     let key = user_key();
     let mut rig = server_for(&key);
     let id = rig.peer.session_id.clone();
-    let good = rig.peer.key_request("alice", &key, SigAlg::ED25519, &id);
+    let good = rig.peer.key_request("alice", &key, SignatureAlgorithm::ED25519, &id);
     let outer = good.len() - 83 - 4;
     // One byte more in the inner string, one behind it.
     let mut inner = good.clone();

@@ -19,15 +19,15 @@ fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
     // Agreed on; shown.
     let p384 = key_of(KeyType::ECDSA_NISTP384, 3);
     let cases = [
-        (SigAlg::ED25519, p384.clone(), Fault::BadHostKey),
-        (SigAlg::ECDSA_NISTP256, p384, Fault::BadHostKey),
-        (SigAlg::ED25519, rsa_key(), Fault::BadHostKey),
+        (SignatureAlgorithm::ED25519, p384.clone(), Fault::BadHostKey),
+        (SignatureAlgorithm::ECDSA_NISTP256, p384, Fault::BadHostKey),
+        (SignatureAlgorithm::ED25519, rsa_key(), Fault::BadHostKey),
         // An RSA key that signs with another algorithm than agreed: sig_algs()[0] is not it.
-        (SigAlg::RSA_SHA1, rsa_key(), Fault::NoCommonAlgorithm),
+        (SignatureAlgorithm::RSA_SHA1, rsa_key(), Fault::NoCommonAlgorithm),
     ];
-    for (alg, key, fault) in cases {
+    for (algorithm, key, fault) in cases {
         let mut rig = Rig::new(Role::Client);
-        rig.peer.offer.host_key = alg.name().into();
+        rig.peer.offer.host_key = algorithm.name().into();
         rig.peer.host_key = key;
         rig.peer.send_ident();
         rig.peer.send_kexinit();
@@ -48,7 +48,7 @@ fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
     rig.app.accept_host = None;
     rig.kexinit();
     let init = rig.expect(30);
-    rig.peer.chosen.as_mut().unwrap().host_key = SigAlg::RSA_SHA1;
+    rig.peer.chosen.as_mut().unwrap().host_key = SignatureAlgorithm::RSA_SHA1;
     let reply = rig.peer.on_kex_init(&init);
     rig.send(&reply);
     rig.assert_fault(Fault::BadHostSignature);

@@ -280,7 +280,7 @@ fn v21_padding_is_fresh() {
         for n in 0..50 {
             rig.send(&strings(192, &[b"same"]));
             rig.expect(193);
-            let _ = rig.conn().write(id, Stream::Data, &vec![b'x'; 37 * n]);
+            let _ = rig.conn().write(id, DataStream::Data, &vec![b'x'; 37 * n]);
             rig.rekey();
             rig.messages();
         }

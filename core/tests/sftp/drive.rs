@@ -34,7 +34,7 @@ impl Far for Fake {
 
 /// Our own server over a file system in memory.
 pub struct Own {
-    pub server: Server,
+    pub server: SftpServer,
     pub rx: MsgBuf,
     pub fs: Rc<MemoryFs>,
     pub session: Session<Rc<MemoryFs>>,
@@ -45,7 +45,7 @@ impl Own {
     pub fn new(config: ServerConfig) -> Self {
         let fs = super::memory();
         Own {
-            server: Server::new(config, &seed(9)),
+            server: SftpServer::new(config, &seed(9)),
             rx: MsgBuf::new(),
             session: Session::new(Rc::clone(&fs)),
             fs,
@@ -79,7 +79,7 @@ impl Far for Own {
 
 /// Local files, and how the jobs ended.
 pub struct Local<F> {
-    pub client: Client,
+    pub client: SftpClient,
     pub rx: MsgBuf,
     pub transfers: Transfers,
     pub far: F,
@@ -116,7 +116,7 @@ impl<F: Far> Local<F> {
 
     pub fn with(far: F, config: TransferConfig, client: ClientConfig) -> Self {
         let mut local = Local {
-            client: Client::new(client),
+            client: SftpClient::new(client),
             rx: MsgBuf::new(),
             transfers: Transfers::new(config),
             far,

@@ -61,7 +61,7 @@ impl Got {
 
 /// All events that `bytes` make, whatever comes in parts put together.
 pub fn feed(
-    client: &mut Client,
+    client: &mut SftpClient,
     rx: &mut MsgBuf,
     bytes: &[u8],
 ) -> Result<Vec<(Option<RequestId>, Got)>, Error> {
@@ -98,9 +98,9 @@ pub fn memory() -> Rc<MemoryFs> {
 
 /// Both ends and a file system between them.
 pub struct Joined {
-    pub client: Client,
+    pub client: SftpClient,
     pub client_rx: MsgBuf,
-    pub server: Server,
+    pub server: SftpServer,
     pub server_rx: MsgBuf,
     pub fs: Rc<MemoryFs>,
     pub session: Session<Rc<MemoryFs>>,
@@ -118,9 +118,9 @@ impl Joined {
     pub fn with(client: ClientConfig, server: ServerConfig) -> Self {
         let fs = memory();
         let mut joined = Joined {
-            client: Client::new(client),
+            client: SftpClient::new(client),
             client_rx: MsgBuf::new(),
-            server: Server::new(server, &seed(1)),
+            server: SftpServer::new(server, &seed(1)),
             server_rx: MsgBuf::new(),
             session: Session::new(Rc::clone(&fs)),
             fs,
@@ -167,7 +167,7 @@ impl Joined {
     }
 
     /// One request and its reply.
-    pub fn call(&mut self, request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>) -> Got {
+    pub fn call(&mut self, request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>) -> Got {
         let id = request(&mut self.client).unwrap();
         let events = self.exchange();
         let mine: Vec<Got> = events.into_iter().filter(|(i, _)| *i == Some(id)).map(|(_, g)| g).collect();

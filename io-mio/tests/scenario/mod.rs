@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use konko_mio::core::auth::Method;
-use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure, OpenKind, Stream};
-use konko_mio::core::client::{AuthMethod, Password};
-use konko_mio::core::crypto::HashAlg;
-use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey, SigAlg};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind};
+use konko_mio::core::client::{AuthRequest, Password};
+use konko_mio::core::crypto::HashAlgorithm;
+use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey, SignatureAlgorithm};
 use konko_mio::core::msg::DisconnectCode;
-use konko_mio::core::server::{Attempt, Challenge, Verdict};
+use konko_mio::core::server::{AuthDecision, Challenge, Credential};
 use konko_mio::core::wire::SshStr;
 use konko_mio::core::*;
 
@@ -103,7 +103,7 @@ pub struct Trace {
 impl Trace {
     fn note(&mut self, line: String) {
         if let Some((stream, bytes)) = self.data.take() {
-            let hash = crypto::Digest::of(provider::best(), HashAlg::Sha256, &[&bytes]);
+            let hash = crypto::Digest::of(provider::best(), HashAlgorithm::Sha256, &[&bytes]);
             self.lines.push(format!("{stream}: {} bytes, {:02x?}", bytes.len(), &hash.as_bytes()[..4]));
         }
         self.lines.push(line);
@@ -185,17 +185,17 @@ impl ClientScript {
             ClientEvent::Auth(ClientAuth::Needed { methods: None, .. })
                 if !matches!(self.proofs.front(), Some(Proof::Key(_))) =>
             {
-                conn.authenticate("alice", AuthMethod::None).unwrap();
+                conn.authenticate("alice", AuthRequest::None).unwrap();
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
                 self.current = self.proofs.pop_front();
-                let alg = SigAlg::ED25519;
+                let algorithm = SignatureAlgorithm::ED25519;
                 match self.current.as_ref().expect("a proof that is taken") {
                     Proof::Password(password) => {
-                        conn.authenticate("alice", AuthMethod::Password(&Password::new(*password)))
+                        conn.authenticate("alice", AuthRequest::Password(&Password::new(*password)))
                     }
-                    Proof::Key(key) => conn.authenticate("alice", AuthMethod::PublicKey { key, alg }),
-                    Proof::Answers(_) => conn.authenticate("alice", AuthMethod::KeyboardInteractive),
+                    Proof::Key(key) => conn.authenticate("alice", AuthRequest::PublicKey { key, algorithm }),
+                    Proof::Answers(_) => conn.authenticate("alice", AuthRequest::KeyboardInteractive),
                 }
                 .unwrap();
             }
@@ -214,7 +214,7 @@ impl ClientScript {
             }
             ClientEvent::Channel(channel, event) => match event {
                 ChannelEvent::RequestDone { ok: true } | ChannelEvent::Writable => {
-                    let n = conn.write(channel, Stream::Data, &self.input).unwrap_or(0);
+                    let n = conn.write(channel, DataStream::Data, &self.input).unwrap_or(0);
                     self.input.drain(..n);
                     if self.input.is_empty() {
                         let _ = conn.send_eof(channel);
@@ -261,11 +261,11 @@ pub struct ServerScript {
 impl ServerScript {
     pub fn on_event(&mut self, conn: &mut ServerConnection, event: ServerEvent<'_>) {
         match &event {
-            ServerEvent::Auth(ServerAuth::Probe { user, alg, .. }) => {
-                self.trace.note(format!("AuthProbe {user} {alg}"))
+            ServerEvent::Auth(ServerAuth::Probe { user, algorithm, .. }) => {
+                self.trace.note(format!("AuthProbe {user} {algorithm}"))
             }
-            ServerEvent::Auth(ServerAuth::Attempt { user, attempt, .. }) => {
-                self.trace.note(format!("Auth {user} {attempt:?}"))
+            ServerEvent::Auth(ServerAuth::Attempt { user, credential, .. }) => {
+                self.trace.note(format!("Auth {user} {credential:?}"))
             }
             ServerEvent::Open { kind, .. } => self.trace.note(format!("Open {kind:?}")),
             ServerEvent::Channel(id, event) => self.trace.channel(*id, event),
@@ -277,14 +277,15 @@ impl ServerScript {
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, key }) => {
                 let right = key.key() == user_key().public();
-                conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
+                conn.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })
+                    .unwrap();
             }
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let verdict = match attempt {
-                    Attempt::Password(b"wonderland") => Verdict::Accept,
-                    Attempt::KeyboardInteractive { .. } => Verdict::Challenge(challenge()),
-                    Attempt::Answers(answers) if right(answers.iter()) => Verdict::Accept,
-                    _ => Verdict::Reject,
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let verdict = match credential {
+                    Credential::Password(b"wonderland") => AuthDecision::Accept,
+                    Credential::KeyboardInteractive { .. } => AuthDecision::Challenge(challenge()),
+                    Credential::Answers(answers) if right(answers.iter()) => AuthDecision::Accept,
+                    _ => AuthDecision::Reject,
                 };
                 conn.decide_auth(ticket, verdict).unwrap();
             }
@@ -293,7 +294,7 @@ impl ServerScript {
             }
             ServerEvent::Open { ticket, .. } => {
                 let why = OpenFailure::ADMINISTRATIVELY_PROHIBITED;
-                conn.refuse_channel(ticket, why, "not allowed here").unwrap();
+                conn.reject_channel(ticket, why, "not allowed here").unwrap();
             }
             ServerEvent::Channel(channel, event) => self.on_channel(conn, channel, event),
             ServerEvent::GlobalRequest { ticket: Some(ticket), .. } => {
@@ -311,8 +312,8 @@ impl ServerScript {
                 conn.reply(ticket.unwrap(), Decision::accept_if(known)).unwrap();
                 match command.as_bytes() {
                     b"both" => {
-                        conn.write(channel, Stream::Data, b"hello").unwrap();
-                        conn.write(channel, Stream::Stderr, b"oops").unwrap();
+                        conn.write(channel, DataStream::Data, b"hello").unwrap();
+                        conn.write(channel, DataStream::Stderr, b"oops").unwrap();
                         end(conn, channel, ChannelRequest::ExitStatus(3));
                     }
                     b"cat" => drop(self.echoes.insert(channel, (Vec::new(), false))),
@@ -347,7 +348,7 @@ impl ServerScript {
 
     fn echo(&mut self, conn: &mut ServerConnection, channel: ChannelId) {
         let Some((backlog, eof)) = self.echoes.get_mut(&channel) else { return };
-        let n = conn.write(channel, Stream::Data, backlog).unwrap();
+        let n = conn.write(channel, DataStream::Data, backlog).unwrap();
         backlog.drain(..n);
         if backlog.is_empty() && *eof {
             self.echoes.remove(&channel);

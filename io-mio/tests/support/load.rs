@@ -13,8 +13,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
-use konko_mio::core::client::{AuthMethod, Password};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind};
+use konko_mio::core::client::{AuthRequest, Password};
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
 
@@ -209,7 +209,8 @@ impl Clients {
                 (self.task, self.left) = (Task::Echo, self.clients.len());
                 for (id, client) in &mut self.clients {
                     let Some(conn) = hub.client(*id) else { continue };
-                    client.awaited = conn.write(client.channel.unwrap(), Stream::Data, &[b'e'; 64]).unwrap();
+                    client.awaited =
+                        conn.write(client.channel.unwrap(), DataStream::Data, &[b'e'; 64]).unwrap();
                 }
             }
             "busy" => {
@@ -268,7 +269,7 @@ impl Clients {
 impl Client {
     fn fill(&mut self, conn: &mut ClientConnection) {
         let block = [b'b'; 16 * 1024];
-        while conn.write(self.channel.unwrap(), Stream::Data, &block).unwrap() == block.len() {}
+        while conn.write(self.channel.unwrap(), DataStream::Data, &block).unwrap() == block.len() {}
     }
 }
 
@@ -287,7 +288,7 @@ impl App for Clients {
                 conn.decide_host_key(ticket, Decision::Accept).unwrap()
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                conn.authenticate("alice", AuthMethod::Password(&Password::new("wonderland"))).unwrap();
+                conn.authenticate("alice", AuthRequest::Password(&Password::new("wonderland"))).unwrap();
             }
             ClientEvent::Authenticated { .. } => drop(conn.open(OpenKind::Session).unwrap()),
             ClientEvent::Opened(channel) => {
@@ -339,7 +340,7 @@ impl App for Clients {
                 let Some(client) = self.clients.get_mut(&id) else { return };
                 let Some(conn) = hub.client(id) else { return };
                 client.sent_at = Instant::now();
-                client.awaited = conn.write(client.channel.unwrap(), Stream::Data, b"ping").unwrap();
+                client.awaited = conn.write(client.channel.unwrap(), DataStream::Data, b"ping").unwrap();
             }
             Order::End => hub.drain(Duration::ZERO),
         }

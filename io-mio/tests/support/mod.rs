@@ -9,9 +9,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use konko_mio::core::admission::{AdmissionLimits, Refused};
-use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Stream, WindowConfig};
+use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, WindowConfig};
 use konko_mio::core::keys::{KeyPair, KeyType, PrivateKey};
-use konko_mio::core::server::{Attempt, Verdict};
+use konko_mio::core::server::{AuthDecision, Credential};
 use konko_mio::core::transport::Keepalive;
 use konko_mio::core::*;
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Mailbox, Settings, SharedAdmission, Workers};
@@ -78,9 +78,10 @@ impl App for Host {
         _: &mut Hub<()>,
     ) {
         match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-                let right = matches!(attempt, Attempt::Password(b"wonderland"));
-                conn.decide_auth(ticket, if right { Verdict::Accept } else { Verdict::Reject }).unwrap();
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+                let right = matches!(credential, Credential::Password(b"wonderland"));
+                conn.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })
+                    .unwrap();
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => {
                 conn.decide_probe(ticket, Decision::Reject).unwrap()
@@ -130,7 +131,7 @@ impl Host {
             ChannelEvent::Data { data, .. } => {
                 let mut sent = 0;
                 if program.backlog.is_empty() {
-                    sent = conn.write(channel, Stream::Data, data).unwrap();
+                    sent = conn.write(channel, DataStream::Data, data).unwrap();
                 }
                 program.backlog.extend_from_slice(&data[sent..]);
                 conn.consume(channel, sent).unwrap();
@@ -149,7 +150,7 @@ impl Host {
                         ("hang", _) => program.hangs = true,
                         ("panic", _) => panic!("as asked for"),
                         _ => {
-                            conn.write(channel, Stream::Data, command.as_bytes()).unwrap();
+                            conn.write(channel, DataStream::Data, command.as_bytes()).unwrap();
                             return exit(conn, channel, 0);
                         }
                     }
@@ -164,14 +165,14 @@ impl Host {
 impl Program {
     fn go_on(&mut self, conn: &mut ServerConnection, channel: ChannelId) {
         if !self.backlog.is_empty() {
-            let sent = conn.write(channel, Stream::Data, &self.backlog).unwrap_or(0);
+            let sent = conn.write(channel, DataStream::Data, &self.backlog).unwrap_or(0);
             self.backlog.drain(..sent);
             let _ = conn.consume(channel, sent);
         }
         while self.owed > 0 {
             let block = [b'x'; 32 * 1024];
             let n = self.owed.min(block.len());
-            match conn.write(channel, Stream::Data, &block[..n]) {
+            match conn.write(channel, DataStream::Data, &block[..n]) {
                 Ok(sent) if sent > 0 => self.owed -= sent,
                 _ => return,
             }

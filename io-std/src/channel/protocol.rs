@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use konko_core::TxBuf;
-use konko_core::channel::Stream;
+use konko_core::channel::DataStream;
 use zeroize::Zeroizing;
 
 use super::{Channel, SLICE, inbox};
@@ -105,7 +105,7 @@ impl Channel {
                 _ => break,
             }
             let slice = &out.pending()[..out.len().min(SLICE)];
-            let written = state.end.conn_mut().write(self.0.id, Stream::Data, slice);
+            let written = state.end.conn_mut().write(self.0.id, DataStream::Data, slice);
             let n = written.unwrap_or(0);
             out.consume(n);
             state = self.shared().flush(state, patience);

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use konko_core::channel::Stream as DataStream;
+use konko_core::channel::DataStream;
 
 use super::Channel;
 use crate::shared::{Deadline, Patience};

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 
-use konko_core::channel::Stream;
+use konko_core::channel::DataStream;
 
 use super::Channel;
 use crate::state::Wait;
@@ -22,7 +22,7 @@ impl Read for Channel {
 
 impl Write for &Channel {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(Stream::Data, data)
+        self.write_some(DataStream::Data, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -32,7 +32,7 @@ impl Write for &Channel {
 
 impl Write for Channel {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.write_some(Stream::Data, data)
+        self.write_some(DataStream::Data, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -74,7 +74,7 @@ impl Stderr {
 
 impl Write for &Stderr {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.write_some(Stream::Stderr, data)
+        self.0.write_some(DataStream::Stderr, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,7 +84,7 @@ impl Write for &Stderr {
 
 impl Write for Stderr {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.write_some(Stream::Stderr, data)
+        self.0.write_some(DataStream::Stderr, data)
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -6,11 +6,13 @@ use konko_core::channel::{
     ChannelId, ChannelRequest, GlobalRequestRef, GlobalTicket, OpenKind, OpenTicket, RequestTicket,
 };
 use konko_core::client::Password;
-use konko_core::crypto::HashAlg;
-use konko_core::keys::{PublicKey, SigAlg};
+use konko_core::crypto::HashAlgorithm;
+use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::login::Outcome;
-use konko_core::server::{Attempt, AuthOutcome, AuthRejection, AuthResult, AuthTicket, ProbeTicket};
-use konko_core::session::{ChannelKind, Wish};
+use konko_core::server::{
+    AuthOutcome, AuthRejection, AuthResult, AuthTicket, Credential as Offered, ProbeTicket,
+};
+use konko_core::session::{ChannelKind, SessionRequest};
 use konko_core::wire::SshStr;
 use konko_core::{Connection, Error, Event, RxBuf, ServerAuth, ServerConnection, Side, Step, Time};
 
@@ -20,13 +22,34 @@ use crate::notice::Notice;
 
 /// One question.
 pub(crate) enum Ask {
-    Probe { ticket: ProbeTicket, user: String, key: Box<PublicKey>, alg: SigAlg, signed: bool },
-    Auth { ticket: AuthTicket, user: Option<String>, credential: Credential },
+    Probe {
+        ticket: ProbeTicket,
+        user: String,
+        key: Box<PublicKey>,
+        algorithm: SignatureAlgorithm,
+        signed: bool,
+    },
+    Auth {
+        ticket: AuthTicket,
+        user: Option<String>,
+        credential: Credential,
+    },
     Outcome(Box<AuthOutcome>),
     Authenticated,
-    Open { ticket: OpenTicket, kind: ChannelKind },
-    Request { channel: ChannelId, ticket: Option<RequestTicket>, wish: Wish },
-    Global { ticket: Option<GlobalTicket>, name: String, fields: Vec<u8> },
+    Open {
+        ticket: OpenTicket,
+        kind: ChannelKind,
+    },
+    Request {
+        channel: ChannelId,
+        ticket: Option<RequestTicket>,
+        wish: SessionRequest,
+    },
+    Global {
+        ticket: Option<GlobalTicket>,
+        name: String,
+        fields: Vec<u8>,
+    },
     Closed(ChannelId),
 }
 
@@ -38,15 +61,15 @@ impl Ask {
     /// The question in an attempt to come in, if there is one.
     fn of(auth: ServerAuth<'_>) -> Option<Self> {
         Some(match auth {
-            ServerAuth::Probe { ticket, user, key, alg, signed } => {
-                Ask::Probe { ticket, user: text(user), key, alg, signed }
+            ServerAuth::Probe { ticket, user, key, algorithm, signed } => {
+                Ask::Probe { ticket, user: text(user), key, algorithm, signed }
             }
             ServerAuth::Signed { ticket, key } => {
                 let (algorithm, key) = (key.algorithm(), Box::new(key.key().clone()));
                 Ask::Auth { ticket, user: None, credential: Credential::PublicKey { key, algorithm } }
             }
-            ServerAuth::Attempt { ticket, user, attempt } => {
-                let answers = matches!(attempt, Attempt::Answers(_));
+            ServerAuth::Attempt { ticket, user, credential: attempt } => {
+                let answers = matches!(attempt, Offered::Answers(_));
                 let user = (!answers).then(|| text(user));
                 Ask::Auth { ticket, user, credential: credential(attempt)? }
             }
@@ -90,22 +113,22 @@ fn notice_of(outcome: &AuthOutcome) -> Option<Notice> {
         _ => return None,
     };
     let method = std::str::from_utf8(&outcome.method).ok().and_then(Method::from_name)?;
-    let key = outcome.key.as_ref().map(|key| (key.key_type(), key.fingerprint(HashAlg::Sha256)));
+    let key = outcome.key.as_ref().map(|key| (key.key_type(), key.fingerprint(HashAlgorithm::Sha256)));
     let user = SshStr::new(&outcome.user).to_text();
     Some(Notice::Login { user, method: method.name(), key, outcome: result })
 }
 
-fn credential(attempt: Attempt<'_>) -> Option<Credential> {
+fn credential(attempt: Offered<'_>) -> Option<Credential> {
     Some(match attempt {
-        Attempt::None => Credential::None,
-        Attempt::Password(password) => Credential::Password(Password::new(password)),
-        Attempt::PasswordChange { old, new } => {
+        Offered::None => Credential::None,
+        Offered::Password(password) => Credential::Password(Password::new(password)),
+        Offered::PasswordChange { old, new } => {
             Credential::PasswordChange { old: Password::new(old), new: Password::new(new) }
         }
-        Attempt::KeyboardInteractive { submethods } => {
+        Offered::KeyboardInteractive { submethods } => {
             Credential::KeyboardInteractive { submethods: text(submethods) }
         }
-        Attempt::Answers(answers) => Credential::Answers(answers.iter().map(Password::new).collect()),
+        Offered::Answers(answers) => Credential::Answers(answers.iter().map(Password::new).collect()),
         _ => return None,
     })
 }
@@ -138,7 +161,7 @@ impl End for ServerConnection {
         ticket: Option<RequestTicket>,
         request: &ChannelRequest<'_>,
     ) -> Option<Ask> {
-        Some(Ask::Request { channel, ticket, wish: Wish::of(request) })
+        Some(Ask::Request { channel, ticket, wish: SessionRequest::of(request) })
     }
 
     fn closed(&mut self, channel: ChannelId) -> Option<Ask> {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
-use konko_core::crypto::HashAlg;
-use konko_core::keys::{PublicKey, SigAlg};
-use konko_core::server::{AuthTicket, Challenge, ProbeTicket, Verdict};
+use konko_core::crypto::HashAlgorithm;
+use konko_core::keys::{PublicKey, SignatureAlgorithm};
+use konko_core::server::{AuthDecision, AuthTicket, Challenge, ProbeTicket};
 use konko_core::{ServerConnection, UsageError};
 
 use super::connection::Connection;
@@ -35,7 +35,7 @@ pub enum Credential {
         /// The key that signed.
         key: Box<PublicKey>,
         /// The algorithm of the signature.
-        algorithm: SigAlg,
+        algorithm: SignatureAlgorithm,
     },
     /// The start of keyboard-interactive; answer with [`AuthAttempt::challenge`].
     KeyboardInteractive {
@@ -74,7 +74,7 @@ pub struct KeyProbe {
     ticket: Option<ProbeTicket>,
     user: String,
     key: Box<PublicKey>,
-    algorithm: SigAlg,
+    algorithm: SignatureAlgorithm,
     signed: bool,
 }
 
@@ -84,7 +84,7 @@ impl KeyProbe {
         ticket: ProbeTicket,
         user: String,
         key: Box<PublicKey>,
-        algorithm: SigAlg,
+        algorithm: SignatureAlgorithm,
         signed: bool,
     ) -> Self {
         KeyProbe { connection: connection.clone(), ticket: Some(ticket), user, key, algorithm, signed }
@@ -106,7 +106,7 @@ impl KeyProbe {
     }
 
     /// How it signs.
-    pub fn algorithm(&self) -> SigAlg {
+    pub fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
     }
 
@@ -121,7 +121,7 @@ impl KeyProbe {
     }
 
     /// The key would not do. Dropping does the same.
-    pub fn refuse(mut self) {
+    pub fn reject(mut self) {
         self.answer(false);
     }
 
@@ -145,7 +145,7 @@ impl Drop for KeyProbe {
 
 impl fmt::Debug for KeyProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyProbe({:?}, {})", self.user, self.key.fingerprint(HashAlg::Sha256))
+        write!(f, "KeyProbe({:?}, {})", self.user, self.key.fingerprint(HashAlgorithm::Sha256))
     }
 }
 
@@ -185,7 +185,7 @@ impl AuthAttempt {
 
     /// Lets the user in.
     pub fn accept(mut self) {
-        let _ = self.decide(Verdict::Accept);
+        let _ = self.decide(AuthDecision::Accept);
     }
 
     /// Says no, after a delay that does not tell why. Dropping does the same.
@@ -193,7 +193,7 @@ impl AuthAttempt {
 
     /// Right so far, and one of these methods is needed too.
     pub fn partial(mut self, methods: MethodSet) {
-        let _ = self.decide(Verdict::Partial(methods));
+        let _ = self.decide(AuthDecision::Partial(methods));
     }
 
     /// Asks the user something; an attempt with [`Credential::Answers`] follows.
@@ -202,7 +202,7 @@ impl AuthAttempt {
     /// `Usage` if this is no keyboard-interactive, or if the challenge is none that can be sent
     /// (more than 64 prompts, an empty prompt, 64 KiB of text). The attempt is rejected then.
     pub fn challenge(mut self, challenge: Challenge) -> Result<(), Error> {
-        self.decide(Verdict::Challenge(challenge))
+        self.decide(AuthDecision::Challenge(challenge))
     }
 
     /// The password was right but has expired; an attempt with [`Credential::PasswordChange`] may
@@ -211,13 +211,13 @@ impl AuthAttempt {
     /// # Errors
     /// `Usage` if no password was offered. The attempt is rejected then.
     pub fn password_expired(mut self, prompt: impl Into<String>) -> Result<(), Error> {
-        self.decide(Verdict::PasswordExpired { prompt: prompt.into() })
+        self.decide(AuthDecision::PasswordExpired { prompt: prompt.into() })
     }
 
     /// Decides, once.
-    fn decide(&mut self, verdict: Verdict) -> Result<(), Error> {
+    fn decide(&mut self, decision: AuthDecision) -> Result<(), Error> {
         let Some(ticket) = self.ticket.take() else { return Ok(()) };
-        match self.connection.shared().with(|state| state.end.decide_auth(ticket, verdict)) {
+        match self.connection.shared().with(|state| state.end.decide_auth(ticket, decision)) {
             // The connection has gone meanwhile; nobody waits for the answer.
             Ok(()) | Err(UsageError::Closed) => Ok(()),
             Err(e) => Err(self.connection.usage(e)),
@@ -227,7 +227,7 @@ impl AuthAttempt {
 
 impl Drop for AuthAttempt {
     fn drop(&mut self) {
-        let _ = self.decide(Verdict::Reject);
+        let _ = self.decide(AuthDecision::Reject);
     }
 }
 

@@ -39,7 +39,7 @@ pub trait Handler: Send + 'static {
     /// The client wants to run a program, a shell or a subsystem in a session. Environment and
     /// terminal were collected before.
     fn session(&mut self, session: Session) {
-        session.refuse();
+        session.reject();
     }
 
     /// The client asks for a pseudo-terminal for a session's program. Yes, unless said otherwise;
@@ -59,12 +59,12 @@ pub trait Handler: Send + 'static {
     /// such as agent forwarding; or anything on a channel that was accepted with
     /// [`ChannelOpen::accept`].
     fn request(&mut self, request: Request) {
-        request.refuse();
+        request.reject();
     }
 
     /// The client asks something that concerns no channel, such as `tcpip-forward`.
     fn global_request(&mut self, request: GlobalRequest) {
-        request.refuse();
+        request.reject();
     }
 
     /// The connection is over.

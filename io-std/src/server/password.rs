@@ -3,7 +3,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier};
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::provider;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -67,7 +67,7 @@ impl Checker {
     }
 
     fn digest(&self, password: &[u8]) -> Zeroizing<[u8; 32]> {
-        let mut hash = provider::best().hash(HashAlg::Sha256);
+        let mut hash = provider::best().hash(HashAlgorithm::Sha256);
         hash.update(&*self.key);
         hash.update(password);
         let mut out = Zeroizing::new([0; 64]);

@@ -155,7 +155,7 @@ impl Programs {
             None if self.commands().next().is_none()
                 || matches!(session.program(), Program::Subsystem(_)) =>
             {
-                session.refuse();
+                session.reject();
                 Ok(())
             }
             // A person should learn what there is instead.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use konko_core::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
-use konko_core::session::{ChannelKind, Control, Program, Pty, Wish};
+use konko_core::session::{ChannelKind, Control, Program, Pty, SessionRequest};
 use konko_core::wire::SshStr;
 
 use super::connection::Connection;
@@ -77,11 +77,11 @@ impl ChannelOpen {
     }
 
     pub(super) fn refuse_session(self) {
-        self.refuse(OpenFailure::RESOURCE_SHORTAGE, "too many sessions (MaxSessions)");
+        self.reject(OpenFailure::RESOURCE_SHORTAGE, "too many sessions (MaxSessions)");
     }
 
     /// Refuses the channel, with a reason and a text for the user.
-    pub fn refuse(mut self, why: OpenFailure, text: &str) {
+    pub fn reject(mut self, why: OpenFailure, text: &str) {
         self.answer(why, text);
     }
 
@@ -90,7 +90,7 @@ impl ChannelOpen {
         let kind = SshStr::new(self.kind.name().as_bytes()).excerpt(100);
         self.connection.shared().with(|state| {
             state.note_at_will(|_| Notice::Refused(format!("a channel of type \"{kind}\": {text}")));
-            let _ = state.end.refuse_channel(ticket, why, text);
+            let _ = state.end.reject_channel(ticket, why, text);
         });
     }
 }
@@ -146,11 +146,11 @@ impl Drop for Reply {
 pub struct Request {
     reply: Reply,
     channel: ChannelId,
-    wish: Wish,
+    wish: SessionRequest,
 }
 
 impl Request {
-    pub(super) fn new(reply: Reply, channel: ChannelId, wish: Wish) -> Self {
+    pub(super) fn new(reply: Reply, channel: ChannelId, wish: SessionRequest) -> Self {
         Request { reply, channel, wish }
     }
 
@@ -173,7 +173,7 @@ impl Request {
     /// [`ChannelOpen::accept`].
     pub fn program(&self) -> Option<&Program> {
         match &self.wish {
-            Wish::Start(program) => Some(program),
+            SessionRequest::Start(program) => Some(program),
             _ => None,
         }
     }
@@ -181,7 +181,7 @@ impl Request {
     /// The terminal that `pty-req` asks for.
     pub fn pty(&self) -> Option<&Pty> {
         match &self.wish {
-            Wish::Pty(pty) => Some(pty),
+            SessionRequest::Pty(pty) => Some(pty),
             _ => None,
         }
     }
@@ -189,7 +189,7 @@ impl Request {
     /// The name and value of `env`.
     pub fn env(&self) -> Option<(&OsStr, &OsStr)> {
         match &self.wish {
-            Wish::Env(name, value) => Some((OsStr::from_bytes(name), OsStr::from_bytes(value))),
+            SessionRequest::Env(name, value) => Some((OsStr::from_bytes(name), OsStr::from_bytes(value))),
             _ => None,
         }
     }
@@ -197,7 +197,7 @@ impl Request {
     /// What `window-change`, `signal`, `break` and `eow@openssh.com` tell.
     pub fn control(&self) -> Option<&Control> {
         match &self.wish {
-            Wish::Control(control) => Some(control),
+            SessionRequest::Control(control) => Some(control),
             _ => None,
         }
     }
@@ -205,7 +205,7 @@ impl Request {
     /// The fields, as on the wire, of any other request.
     pub fn fields(&self) -> &[u8] {
         match &self.wish {
-            Wish::Other { fields, .. } => fields,
+            SessionRequest::Other { fields, .. } => fields,
             _ => &[],
         }
     }
@@ -216,7 +216,7 @@ impl Request {
     }
 
     /// Refuses it. Dropping does the same.
-    pub fn refuse(self) {}
+    pub fn reject(self) {}
 }
 
 impl fmt::Debug for Request {
@@ -269,7 +269,7 @@ impl GlobalRequest {
     }
 
     /// Refuses it. Dropping does the same.
-    pub fn refuse(self) {}
+    pub fn reject(self) {}
 
     fn answer(&mut self, ok: bool, port: Option<u32>) {
         if let Some(ticket) = self.ticket.take() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use konko_core::admission::Penalty;
 use konko_core::channel::ChannelId;
-use konko_core::session::{ChannelKind, Step, Wish};
+use konko_core::session::{ChannelKind, SessionRequest, Step};
 use konko_core::{ServerConfig, ServerConnection};
 
 use super::ask::Ask;
@@ -103,8 +103,8 @@ impl<H: Handler> Serving<H> {
     fn dispatch(&mut self, ask: Ask) {
         let connection = &self.connection;
         match ask {
-            Ask::Probe { ticket, user, key, alg, signed } => {
-                self.handler.key_probe(KeyProbe::new(connection, ticket, user, key, alg, signed));
+            Ask::Probe { ticket, user, key, algorithm, signed } => {
+                self.handler.key_probe(KeyProbe::new(connection, ticket, user, key, algorithm, signed));
             }
             Ask::Auth { ticket, user, credential } => {
                 // Answers and signatures come without the name: it is that of what they belong to.
@@ -136,7 +136,7 @@ impl<H: Handler> Serving<H> {
         }
     }
 
-    fn request(&mut self, channel: ChannelId, mut reply: Reply, wish: Wish) {
+    fn request(&mut self, channel: ChannelId, mut reply: Reply, wish: SessionRequest) {
         let connection = &self.connection;
         let step = connection.sessions().sessions.request(channel, wish);
         match step {

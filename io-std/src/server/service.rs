@@ -144,7 +144,7 @@ impl Handler for Service {
         let source = probe.connection().peer_addr().map(|addr| addr.ip());
         match self.users.key(probe.user(), probe.key(), source) {
             Some(_) => probe.would_do(),
-            None => probe.refuse(),
+            None => probe.reject(),
         }
     }
 

@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Says no.
-    pub fn refuse(self) {}
+    pub fn reject(self) {}
 
     /// Says yes and hands over the channel. What is written to it is the program's standard output;
     /// [`Channel::exit`] ends it.

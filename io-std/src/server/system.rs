@@ -69,7 +69,7 @@ impl System {
             Program::Shell => Launch::shell(&self.account),
             Program::Exec(command) => Launch::command(&self.account, command),
             Program::Subsystem(_) => {
-                session.refuse();
+                session.reject();
                 return Ok(());
             }
         };

@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use konko_core::channel::ChannelRequest;
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::sftp::session::{
     DirEntry, Error, ErrorKind, GetOptions, Metadata, Progress, PutOptions, Remote, RemotePath, TreeReport,
 };
@@ -456,7 +456,7 @@ impl Sftp {
     pub fn check_file(
         &self,
         path: impl RemotePath,
-        algs: &[HashAlg],
+        algs: &[HashAlgorithm],
         (offset, len): (u64, u64),
         block: u32,
     ) -> Result<FileHash, Error> {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IoSlice, Read, Seek, SeekFrom, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
-use konko_core::crypto::HashAlg;
+use konko_core::crypto::HashAlgorithm;
 use konko_core::sftp::session::{
     self, Cursor, Error, MAX_AHEAD, MAX_BEHIND, Metadata, OpenOptions, RemotePath,
 };
@@ -296,7 +296,7 @@ impl File {
     ///
     /// # Errors
     /// As [`metadata`](Self::metadata), and if the server does not have it.
-    pub fn check(&self, algs: &[HashAlg], range: (u64, u64), block: u32) -> Result<FileHash, Error> {
+    pub fn check(&self, algs: &[HashAlgorithm], range: (u64, u64), block: u32) -> Result<FileHash, Error> {
         self.after("check", self.file.check(algs, range, block))
     }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use konko_core::sftp::{
-    Answer, Backend, FileSystem, Finished, HandleId, Layer, OpenFiles, Queue, Request, Server, Task, Ticket,
+    Answer, Backend, FileSystem, Finished, HandleId, Layer, OpenFiles, Queue, Request, SftpServer, Task,
+    Ticket,
 };
 
 /// A thread with nothing to do ends after this time.
@@ -20,18 +21,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Replies on their way to a session, from whatever thread: for a [`Backend`] that keeps tickets and answers later.
 ///
 /// ```
-/// use konko::core::sftp::{Backend, HandleId, Op, Request, Server, StatusCode};
+/// use konko::core::sftp::{Backend, HandleId, Op, Request, SftpServer, StatusCode};
 /// use konko::sftp::Replies;
 ///
 /// struct Later(Replies);
 ///
 /// impl Backend for Later {
-///     fn request(&mut self, _: &mut Server, request: Request<'_>) {
+///     fn request(&mut self, _: &mut SftpServer, request: Request<'_>) {
 ///         let replies = self.0.clone();
 ///         std::thread::spawn(move || replies.send(request.ticket, StatusCode::OP_UNSUPPORTED));
 ///     }
 ///
-///     fn settle(&mut self, server: &mut Server) {
+///     fn settle(&mut self, server: &mut SftpServer) {
 ///         self.0.settle(server);
 ///     }
 ///
@@ -55,7 +56,7 @@ impl Replies {
     }
 
     /// Hands in what came: for [`Backend::settle`]. An answer of the wrong kind is told to the client as FAILURE.
-    pub fn settle(&self, server: &mut Server) {
+    pub fn settle(&self, server: &mut SftpServer) {
         let came = std::mem::take(&mut *lock(&self.0));
         for (ticket, answer) in came {
             let _ = server.reply(ticket, answer);
@@ -204,12 +205,12 @@ impl<F> Backend for Pooled<F>
 where
     F: FileSystem<File: Send + Sync, Dir: Send> + Send + Sync + 'static,
 {
-    fn request(&mut self, _: &mut Server, request: Request<'_>) {
+    fn request(&mut self, _: &mut SftpServer, request: Request<'_>) {
         self.open.enqueue(&self.fs, &mut self.queue, request);
         self.start();
     }
 
-    fn settle(&mut self, server: &mut Server) {
+    fn settle(&mut self, server: &mut SftpServer) {
         let finished = std::mem::take(&mut *lock(&self.results));
         for (number, finished) in finished {
             self.queue.finish(number);

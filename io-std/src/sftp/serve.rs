@@ -2,7 +2,7 @@ use std::io::{self, Read, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
-use konko_core::sftp::{Backend, MsgBuf, Server, ServerConfig};
+use konko_core::sftp::{Backend, MsgBuf, ServerConfig, SftpServer};
 use zeroize::Zeroizing;
 
 use crate::channel::{Await, Channel, Exchange};
@@ -174,7 +174,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 struct Serving<'f, B: ?Sized> {
-    server: Server,
+    server: SftpServer,
     rx: MsgBuf,
     backend: &'f mut B,
 }
@@ -187,7 +187,7 @@ impl<'f, B: Backend + ?Sized> Serving<'f, B> {
         bell: &Arc<Bell>,
         drive: impl FnOnce(&mut Self) -> io::Result<()>,
     ) -> io::Result<()> {
-        let mut server = Server::new(config, &crate::seed_from_os()?);
+        let mut server = SftpServer::new(config, &crate::seed_from_os()?);
         server.wake_with(Waker::from(Arc::clone(bell)));
         let mut serving = Serving { server, rx: MsgBuf::new(), backend };
         let driven = drive(&mut serving);

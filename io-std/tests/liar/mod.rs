@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use konko::core::Seed;
 use konko::sftp::{
-    Answer, Attrs, Backend, HandleId, MsgBuf, Op, Request, Server, ServerConfig, SftpOptions, StatusCode,
+    Answer, Attrs, Backend, HandleId, MsgBuf, Op, Request, ServerConfig, SftpOptions, SftpServer, StatusCode,
 };
 use konko::{FdStream, Sftp};
 
@@ -43,7 +43,7 @@ impl Liar {
 }
 
 fn serve(stream: TcpStream, mut fs: Lies) {
-    let (mut server, mut rx) = (Server::new(ServerConfig::default(), &Seed::new([9; 32])), MsgBuf::new());
+    let (mut server, mut rx) = (SftpServer::new(ServerConfig::default(), &Seed::new([9; 32])), MsgBuf::new());
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let n = match (&stream).read(&mut buffer) {
@@ -90,7 +90,7 @@ impl Lies {
 }
 
 impl Backend for Lies {
-    fn request(&mut self, server: &mut Server, request: Request<'_>) {
+    fn request(&mut self, server: &mut SftpServer, request: Request<'_>) {
         let Request { ticket, op, .. } = request;
         let answered = match op {
             Op::Stat { path } | Op::Lstat { path } => {

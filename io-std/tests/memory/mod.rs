@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use konko::core::provider;
-use konko::core::sftp::{HandleId, MemoryFs, MsgBuf, Op, OpenFiles, Server, ServerConfig, StatusCode};
+use konko::core::sftp::{HandleId, MemoryFs, MsgBuf, Op, OpenFiles, ServerConfig, SftpServer, StatusCode};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server as SshServer, ServerOptions, Service};
 use konko::sftp::SftpOptions;
@@ -75,7 +75,7 @@ impl Memory {
         mut late: Option<Late>,
     ) {
         let (mut server, mut open, mut rx) = (
-            Server::new(config, &konko::core::Seed::new([7; 32])),
+            SftpServer::new(config, &konko::core::Seed::new([7; 32])),
             OpenFiles::<MemoryFs>::new(),
             MsgBuf::new(),
         );

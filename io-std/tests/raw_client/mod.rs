@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko::core::channel::{ChannelId, ChannelRequest, OpenKind, WindowConfig};
-use konko::core::client::{AuthMethod, Password};
+use konko::core::client::{AuthRequest, Password};
 use konko::core::provider::best;
 use konko::core::wire::SshStr;
 use konko::core::{
@@ -105,7 +105,7 @@ impl Raw {
                 if stop > Stop::Auth {
                     let password = if stop == Stop::Running { "wonderland" } else { "looking-glass" };
                     let password = Password::new(password.as_bytes());
-                    conn.authenticate("alice", AuthMethod::Password(&password)).unwrap();
+                    conn.authenticate("alice", AuthRequest::Password(&password)).unwrap();
                 }
                 return Some(if stop == Stop::Asked { Stop::Asked } else { Stop::Auth });
             }

@@ -24,9 +24,9 @@ pub enum Got {
 pub type Answer<T> = Result<T, StatusCode>;
 
 pub struct Rig {
-    pub client: Client,
+    pub client: SftpClient,
     client_rx: MsgBuf,
-    pub server: Server,
+    pub server: SftpServer,
     server_rx: MsgBuf,
     pub fs: Session<Arc<RootedFs>>,
     /// Names and lines of the last READDIR.
@@ -37,9 +37,9 @@ impl Rig {
     pub fn new(root: &Root) -> Self {
         let seed = Seed::new([5; 32]);
         let mut rig = Rig {
-            client: Client::new(ClientConfig::default()),
+            client: SftpClient::new(ClientConfig::default()),
             client_rx: MsgBuf::new(),
-            server: Server::new(root.config(), &seed),
+            server: SftpServer::new(root.config(), &seed),
             server_rx: MsgBuf::new(),
             fs: root.session(),
             lines: Vec::new(),
@@ -91,7 +91,7 @@ impl Rig {
     }
 
     /// One request and its reply.
-    pub fn call(&mut self, request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>) -> Got {
+    pub fn call(&mut self, request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>) -> Got {
         let id = request(&mut self.client).unwrap();
         let events = self.exchange();
         assert!(matches!(&events[..], [(i, _)] if *i == id), "{events:?}");
@@ -99,7 +99,10 @@ impl Rig {
     }
 
     /// One that is answered with a status.
-    pub fn ask(&mut self, request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>) -> StatusCode {
+    pub fn ask(
+        &mut self,
+        request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>,
+    ) -> StatusCode {
         match self.call(request) {
             Got::Status(code, _) => code,
             other => panic!("a status, not {other:?}"),
@@ -148,7 +151,7 @@ impl Rig {
 
     pub fn attrs(
         &mut self,
-        request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>,
+        request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>,
     ) -> Answer<Attrs> {
         match self.call(request) {
             Got::Attrs(attrs) => Ok(attrs),
@@ -166,7 +169,7 @@ impl Rig {
 
     pub fn path(
         &mut self,
-        request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>,
+        request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>,
     ) -> Answer<String> {
         match self.call(request) {
             Got::Path(path) => Ok(String::from_utf8(path).unwrap()),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use konko::core::Seed;
 use konko::sftp::{
-    Backend, HandleId, MsgBuf, Op, Request, Root, RootedFs, Server, Session, SftpOptions, StatusCode,
+    Backend, HandleId, MsgBuf, Op, Request, Root, RootedFs, Session, SftpOptions, SftpServer, StatusCode,
 };
 use konko::{FdStream, Sftp};
 
@@ -57,7 +57,7 @@ impl Silent {
 }
 
 fn serve(stream: TcpStream, root: &Root, silence: Silence) {
-    let (mut server, mut rx) = (Server::new(root.config(), &Seed::new([9; 32])), MsgBuf::new());
+    let (mut server, mut rx) = (SftpServer::new(root.config(), &Seed::new([9; 32])), MsgBuf::new());
     let mut fs = Quiet { fs: root.session(), silence };
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -132,7 +132,7 @@ struct Quiet {
 }
 
 impl Backend for Quiet {
-    fn request(&mut self, server: &mut Server, request: Request<'_>) {
+    fn request(&mut self, server: &mut SftpServer, request: Request<'_>) {
         let asks = matches!(request.op, Op::Stat { .. } | Op::Lstat { .. } | Op::Fstat { .. });
         if asks && self.silence == Silence::Stat {
             let _ = server.reply_status(request.ticket, StatusCode::PERMISSION_DENIED);

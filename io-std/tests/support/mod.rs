@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use konko::core::auth::{Method, MethodSet};
-use konko::core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenKind, Stream};
-use konko::core::crypto::HashAlg;
+use konko::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind};
+use konko::core::crypto::HashAlgorithm;
 use konko::core::keys::{Fingerprint, KeyPair, KeyType, PrivateKey};
 use konko::core::provider::best;
-use konko::core::server::{Attempt, Challenge, Verdict};
+use konko::core::server::{AuthDecision, Challenge, Credential};
 use konko::core::wire::SshStr;
 use konko::core::{
     Blocked, Rng, RxBuf, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, Step, Time,
@@ -58,31 +58,33 @@ pub fn client(addr: SocketAddr, options: ClientOptions) -> Client {
 /// Carol's key, and its fingerprint.
 pub fn key_of_carol() -> (Arc<KeyPair>, Fingerprint) {
     let key = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&Seed::new([9; 32]))).unwrap();
-    (Arc::new(key.key_pair(best()).unwrap()), key.public().fingerprint(HashAlg::Sha256))
+    (Arc::new(key.key_pair(best()).unwrap()), key.public().fingerprint(HashAlgorithm::Sha256))
 }
 
 /// Alice has a password, bob answers a hidden question and then an open one, carol has a key and then
 /// a password, dora answers one hidden question, erin's password has expired and the new one has to be long.
-fn judge(user: &[u8], attempt: &Attempt<'_>) -> Verdict {
+fn judge(user: &[u8], credential: &Credential<'_>) -> AuthDecision {
     let challenge = |prompt: &str, echo| {
         let prompts = vec![(prompt.to_owned(), echo)];
-        Verdict::Challenge(Challenge { prompts, ..Challenge::default() })
+        AuthDecision::Challenge(Challenge { prompts, ..Challenge::default() })
     };
-    let methods = |list: &[Method]| Verdict::Partial(list.iter().copied().collect::<MethodSet>());
-    match (user, attempt) {
-        (b"alice", Attempt::Password(b"wonderland")) => Verdict::Accept,
-        (b"carol", Attempt::Password(b"both")) => Verdict::Accept,
-        (b"bob" | b"dora", Attempt::None) => methods(&[Method::KeyboardInteractive]),
-        (b"bob" | b"dora", Attempt::KeyboardInteractive { .. }) => challenge("Secret: ", false),
-        (b"bob", Attempt::Answers(a)) if a.iter().eq([&b"hush"[..]]) => challenge("Colour: ", true),
-        (b"bob", Attempt::Answers(a)) if a.iter().eq([&b"blue"[..]]) => Verdict::Accept,
-        (b"erin", Attempt::Password(b"old")) => Verdict::PasswordExpired { prompt: "it has expired".into() },
-        (b"erin", Attempt::PasswordChange { old: b"old", new }) => match new.len() {
-            12.. => Verdict::Accept,
-            n => Verdict::PasswordExpired { prompt: format!("{n} are too few: at least 12") },
+    let methods = |list: &[Method]| AuthDecision::Partial(list.iter().copied().collect::<MethodSet>());
+    match (user, credential) {
+        (b"alice", Credential::Password(b"wonderland")) => AuthDecision::Accept,
+        (b"carol", Credential::Password(b"both")) => AuthDecision::Accept,
+        (b"bob" | b"dora", Credential::None) => methods(&[Method::KeyboardInteractive]),
+        (b"bob" | b"dora", Credential::KeyboardInteractive { .. }) => challenge("Secret: ", false),
+        (b"bob", Credential::Answers(a)) if a.iter().eq([&b"hush"[..]]) => challenge("Colour: ", true),
+        (b"bob", Credential::Answers(a)) if a.iter().eq([&b"blue"[..]]) => AuthDecision::Accept,
+        (b"erin", Credential::Password(b"old")) => {
+            AuthDecision::PasswordExpired { prompt: "it has expired".into() }
+        }
+        (b"erin", Credential::PasswordChange { old: b"old", new }) => match new.len() {
+            12.. => AuthDecision::Accept,
+            n => AuthDecision::PasswordExpired { prompt: format!("{n} are too few: at least 12") },
         },
-        (b"dora", Attempt::Answers(a)) if a.iter().eq([&b"hush"[..]]) => Verdict::Accept,
-        _ => Verdict::Reject,
+        (b"dora", Credential::Answers(a)) if a.iter().eq([&b"hush"[..]]) => AuthDecision::Accept,
+        _ => AuthDecision::Reject,
     }
 }
 
@@ -141,18 +143,18 @@ impl Session {
 
     fn on_event(&mut self, event: ServerEvent<'_>) {
         match event {
-            ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
+            ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
                 let user = self.conn.user().map(|u| u.as_bytes().to_vec()).unwrap_or_default();
-                self.conn.decide_auth(ticket, judge(&user, &attempt)).unwrap();
+                self.conn.decide_auth(ticket, judge(&user, &credential)).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Probe { ticket, key, .. }) => {
-                let known = key.fingerprint(HashAlg::Sha256) == key_of_carol().1;
+                let known = key.fingerprint(HashAlgorithm::Sha256) == key_of_carol().1;
                 self.conn.decide_probe(ticket, Decision::accept_if(known)).unwrap();
             }
             ServerEvent::Auth(ServerAuth::Signed { ticket, .. }) => {
                 let carol = self.conn.user().is_some_and(|u| u.as_bytes() == b"carol");
                 let more = MethodSet::EMPTY.with(Method::Password);
-                let verdict = if carol { Verdict::Partial(more) } else { Verdict::Reject };
+                let verdict = if carol { AuthDecision::Partial(more) } else { AuthDecision::Reject };
                 self.conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerEvent::Open { ticket, .. } => {
@@ -216,11 +218,11 @@ impl Session {
         let (block, conn) = ([b'x'; 32 * 1024], &mut self.conn);
         let mut busy = false;
         for (id, program) in &mut self.programs {
-            for (stream, i) in [(Stream::Data, 0), (Stream::Stderr, 1)] {
+            for (stream, i) in [(DataStream::Data, 0), (DataStream::Stderr, 1)] {
                 let owed = program.owed[i];
                 program.owed[i] -= conn.write(*id, stream, &block[..owed.min(block.len())]).unwrap_or(0);
             }
-            let n = conn.write(*id, Stream::Data, &program.echo).unwrap_or(0);
+            let n = conn.write(*id, DataStream::Data, &program.echo).unwrap_or(0);
             program.echo.drain(..n);
             let _ = conn.consume(*id, n);
             let owes = program.owed != [0, 0] || !program.echo.is_empty();
@@ -230,7 +232,7 @@ impl Session {
             }
             let Some(exit) = program.exit.take() else { continue };
             if let Some(counted) = program.counted {
-                conn.write(*id, Stream::Data, counted.to_string().as_bytes()).unwrap();
+                conn.write(*id, DataStream::Data, counted.to_string().as_bytes()).unwrap();
             }
             let request = match &exit {
                 Ok(status) => ChannelRequest::ExitStatus(*status),

@@ -77,7 +77,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Way {
+enum LoginMethod {
     Down,
     Up,
     /// Nothing but log in: what is subtracted from the others.
@@ -100,13 +100,13 @@ fn bench(options: &Options, program: &Program, openssh: &OpenSsh) -> Result<(), 
     #[expect(clippy::cast_precision_loss, reason = "sizes are far below 2^52")]
     let gigabytes = options.len as f64 / 1e9;
     for cipher in &options.ciphers {
-        for (way, name) in [(Way::Down, "down"), (Way::Up, "up")] {
+        for (way, name) in [(LoginMethod::Down, "down"), (LoginMethod::Up, "up")] {
             let mut costs = [Vec::new(), Vec::new()];
             let mut logins = [Vec::new(), Vec::new()];
             // Turn by turn, so that whatever else the machine does hits both.
             for _ in 0..options.rounds {
                 for (i, program) in both.iter().enumerate() {
-                    logins[i].push(stream(program, &sshd, cipher, Way::Login, options.len)?);
+                    logins[i].push(stream(program, &sshd, cipher, LoginMethod::Login, options.len)?);
                     costs[i].push(stream(program, &sshd, cipher, way, options.len)?);
                 }
             }
@@ -139,11 +139,11 @@ fn bench(options: &Options, program: &Program, openssh: &OpenSsh) -> Result<(), 
     Ok(())
 }
 
-fn stream(program: &Program, sshd: &Sshd, cipher: &str, way: Way, len: u64) -> Result<Cost, String> {
+fn stream(program: &Program, sshd: &Sshd, cipher: &str, way: LoginMethod, len: u64) -> Result<Cost, String> {
     let (remote, feed) = match way {
-        Way::Down => (format!("head -c {len} /dev/zero"), Feed::Empty),
-        Way::Up => ("cat >/dev/null".into(), Feed::Zeros(len)),
-        Way::Login => ("true".into(), Feed::Empty),
+        LoginMethod::Down => (format!("head -c {len} /dev/zero"), Feed::Empty),
+        LoginMethod::Up => ("cat >/dev/null".into(), Feed::Zeros(len)),
+        LoginMethod::Login => ("true".into(), Feed::Empty),
     };
     let mut call = program.to(sshd).option("Ciphers", cipher);
     if cipher.ends_with("-ctr") {

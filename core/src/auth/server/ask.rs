@@ -9,13 +9,13 @@ use subtle::ConstantTimeEq;
 
 use super::{AuthOutcome, VerifiedKey};
 use crate::auth::MethodSet;
-use crate::keys::{PublicKey, SigAlg};
+use crate::keys::{PublicKey, SignatureAlgorithm};
 use crate::msg::UserauthInfoResponse;
 use crate::wire::{Part, SshStr};
 
 /// Answers one authentication attempt. Give it to `decide_auth`.
 #[derive(Debug, PartialEq, Eq)]
-#[must_use = "an attempt without a verdict holds up the client until the login grace time ends"]
+#[must_use = "an attempt without a decision holds up the client until the login grace time ends"]
 pub struct AuthTicket {
     pub(crate) number: u32,
 }
@@ -30,16 +30,16 @@ pub struct ProbeTicket {
 /// The application's word on an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Verdict {
+pub enum AuthDecision {
     /// The user is in.
     Accept,
     /// No. The answer goes out after a delay that does not depend on the reason.
     Reject,
     /// Right so far, and one of these methods is needed too.
     Partial(MethodSet),
-    /// Ask the user; for keyboard-interactive only. `Attempt::Answers` follows.
+    /// Ask the user; for keyboard-interactive only. `Credential::Answers` follows.
     Challenge(Challenge),
-    /// The password was right but has expired; for passwords only. `Attempt::PasswordChange`
+    /// The password was right but has expired; for passwords only. `Credential::PasswordChange`
     /// may follow. The answer to that too, when the new password will not do (RFC 4252 §8).
     PasswordExpired {
         /// Text for the user: that the password has expired, or what is wrong with the new one.
@@ -62,7 +62,7 @@ pub struct Challenge {
 /// Comparing two takes the same time whatever a password is, up to its length. `Debug` shows no password
 /// and no answer.
 #[non_exhaustive]
-pub enum Attempt<'b> {
+pub enum Credential<'b> {
     /// Nothing.
     None,
     /// A password. Compare it in constant time.
@@ -83,22 +83,24 @@ pub enum Attempt<'b> {
     Answers(Answers<'b>),
 }
 
-impl<'a> Attempt<'a> {
+impl<'a> Credential<'a> {
     /// The same proof in other bytes.
-    fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<Attempt<'b>> {
+    fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<Credential<'b>> {
         Some(match self {
-            Self::None => Attempt::None,
-            Self::Password(password) => Attempt::Password(part(password)?),
-            Self::PasswordChange { old, new } => Attempt::PasswordChange { old: part(old)?, new: part(new)? },
-            Self::KeyboardInteractive { submethods } => {
-                Attempt::KeyboardInteractive { submethods: submethods.over(part)? }
+            Self::None => Credential::None,
+            Self::Password(password) => Credential::Password(part(password)?),
+            Self::PasswordChange { old, new } => {
+                Credential::PasswordChange { old: part(old)?, new: part(new)? }
             }
-            Self::Answers(Answers(answers)) => Attempt::Answers(Answers(answers.over(part)?)),
+            Self::KeyboardInteractive { submethods } => {
+                Credential::KeyboardInteractive { submethods: submethods.over(part)? }
+            }
+            Self::Answers(Answers(answers)) => Credential::Answers(Answers(answers.over(part)?)),
         })
     }
 }
 
-impl PartialEq for Attempt<'_> {
+impl PartialEq for Credential<'_> {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,
@@ -115,14 +117,14 @@ impl PartialEq for Attempt<'_> {
     }
 }
 
-impl Eq for Attempt<'_> {}
+impl Eq for Credential<'_> {}
 
 /// Compares secrets.
 fn same(a: &[u8], b: &[u8]) -> bool {
     a.ct_eq(b).into()
 }
 
-impl fmt::Debug for Attempt<'_> {
+impl fmt::Debug for Credential<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::None => f.write_str("None"),
@@ -176,7 +178,7 @@ pub enum ServerAuth<'b> {
         /// The key.
         key: Box<PublicKey>,
         /// How it signs.
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
         /// Whether the client has signed. Nobody has looked at the signature.
         signed: bool,
     },
@@ -195,7 +197,7 @@ pub enum ServerAuth<'b> {
         /// The user name; empty with answers, see `user`.
         user: SshStr<'b>,
         /// The proof.
-        attempt: Attempt<'b>,
+        credential: Credential<'b>,
     },
     /// An attempt is over: accepted, partly right, or rejected by the application or by the core. For
     /// logs and counts; there is nothing to answer.
@@ -206,12 +208,12 @@ impl<'a> ServerAuth<'a> {
     /// The same in other bytes.
     pub(crate) fn over<'b>(self, part: &mut impl Part<'a, 'b>) -> Option<ServerAuth<'b>> {
         Some(match self {
-            Self::Probe { ticket, user, key, alg, signed } => {
-                ServerAuth::Probe { ticket, user: user.over(part)?, key, alg, signed }
+            Self::Probe { ticket, user, key, algorithm, signed } => {
+                ServerAuth::Probe { ticket, user: user.over(part)?, key, algorithm, signed }
             }
             Self::Signed { ticket, key } => ServerAuth::Signed { ticket, key },
-            Self::Attempt { ticket, user, attempt } => {
-                ServerAuth::Attempt { ticket, user: user.over(part)?, attempt: attempt.over(part)? }
+            Self::Attempt { ticket, user, credential } => {
+                ServerAuth::Attempt { ticket, user: user.over(part)?, credential: credential.over(part)? }
             }
             Self::Outcome(outcome) => ServerAuth::Outcome(outcome),
         })

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::crypto::{Digest, HashAlg, Provider};
+use crate::crypto::{Digest, HashAlgorithm, Provider};
 use crate::keys::{KeyPair, KeyType};
 use crate::rng::{Rng, Seed};
 use crate::time::Time;
@@ -25,16 +25,16 @@ pub(crate) fn secret_of(host_keys: &[Arc<KeyPair>]) -> Option<Seed> {
     let key = host_keys.iter().min_by_key(|key| rank(key).unwrap_or(usize::MAX))?;
     // It only blinds.
     let mut rng = Rng::from_seed(&Seed::new([0; 32]));
-    let alg = *key.public().sig_algs().first()?;
-    let signature = key.sign(alg, LABEL, &mut rng).ok()?;
-    let hash = Digest::of(crate::provider::rustcrypto(), HashAlg::Sha256, &[LABEL, &signature]);
+    let algorithm = *key.public().sig_algs().first()?;
+    let signature = key.sign(algorithm, LABEL, &mut rng).ok()?;
+    let hash = Digest::of(crate::provider::rustcrypto(), HashAlgorithm::Sha256, &[LABEL, &signature]);
     hash.as_bytes().first_chunk::<32>().map(|bytes| Seed::new(*bytes))
 }
 
 /// 5 ms and up to 4.2 ms more that only the secret and the name decide: a lookup that takes longer or
 /// shorter for a known user does not show (OpenSSH auth2.c `user_specific_delay`).
 pub(super) fn of_user(provider: &dyn Provider, secret: &Seed, user: &[u8]) -> Duration {
-    let hash = Digest::of(provider, HashAlg::Sha512, &[secret.bytes(), user]);
+    let hash = Digest::of(provider, HashAlgorithm::Sha512, &[secret.bytes(), user]);
     let extra = hash.as_bytes().first_chunk::<2>().map_or(0, |b| u16::from_be_bytes(*b));
     // 65,535 units of 64 ns are 4.2 ms. Whole microseconds, so that the doubled time is exact.
     Duration::from_micros(5000_u64.saturating_add(u64::from(extra).saturating_mul(64) / 1000))

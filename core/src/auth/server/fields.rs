@@ -1,6 +1,6 @@
 //! The fields of authentication requests (RFC 4252 §7, §8, RFC 4256 §3.1).
 
-use super::Attempt;
+use super::Credential;
 use crate::wire::{DecodeError, Reader, SshStr};
 
 /// The fields of a password request.
@@ -20,10 +20,10 @@ impl<'a> PasswordFields<'a> {
     }
 
     /// What the client offers by it.
-    pub(super) fn attempt(&self) -> Attempt<'a> {
+    pub(super) fn attempt(&self) -> Credential<'a> {
         match self.new {
-            None => Attempt::Password(self.old),
-            Some(new) => Attempt::PasswordChange { old: self.old, new },
+            None => Credential::Password(self.old),
+            Some(new) => Credential::PasswordChange { old: self.old, new },
         }
     }
 

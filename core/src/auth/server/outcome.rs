@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::keys::{PublicKey, SigAlg};
+use crate::keys::{PublicKey, SignatureAlgorithm};
 
 /// An authentication request that is over, and what came of it. There is one for each request that
 /// was answered with SUCCESS or FAILURE, whoever decided: the one place to count and to log. A yes to
@@ -93,12 +93,12 @@ impl fmt::Display for AuthRejection {
 #[derive(Clone, PartialEq, Eq)]
 pub struct VerifiedKey {
     key: PublicKey,
-    algorithm: SigAlg,
+    algorithm: SignatureAlgorithm,
 }
 
 impl VerifiedKey {
     /// Of what was just verified; see `verify`.
-    pub(super) fn new(key: PublicKey, algorithm: SigAlg) -> Self {
+    pub(super) fn new(key: PublicKey, algorithm: SignatureAlgorithm) -> Self {
         VerifiedKey { key, algorithm }
     }
 
@@ -108,7 +108,7 @@ impl VerifiedKey {
     }
 
     /// The algorithm of the signature.
-    pub fn algorithm(&self) -> SigAlg {
+    pub fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
     }
 }

@@ -7,12 +7,12 @@ use alloc::sync::Arc;
 use core::mem;
 
 use crate::auth::Method;
-use crate::auth::client::{AuthMethod, SignTicket};
+use crate::auth::client::{AuthRequest, SignTicket};
 use crate::client::ClientConnection;
-use crate::crypto::HashAlg;
+use crate::crypto::HashAlgorithm;
 use crate::error::UsageError;
 use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
-use crate::login::{Answer, LockedKey, Outcome, PASSPHRASES, Question, Way};
+use crate::login::{Answer, LockedKey, LoginMethod, Outcome, PASSPHRASES, Question};
 
 use super::{Doing, Login, Offered};
 
@@ -27,14 +27,14 @@ impl Login {
         origin: Option<String>,
     ) -> Option<Offered> {
         let mut all = conn.signature_algorithms(&key).into_iter();
-        let Some(alg) = all.next() else {
+        let Some(algorithm) = all.next() else {
             let why = "neither side's policy has an algorithm for it (PubkeyAcceptedAlgorithms)";
             let key = (Some(&key), origin, None);
             self.record(Method::PublicKey, Some(key), Outcome::Skipped(why.to_owned()));
             return None;
         };
-        let rest = all.filter(|a| a.hash() == Some(HashAlg::Sha1)).collect();
-        Some(Offered { way, key, pair: None, origin, alg, rest, locked: None })
+        let rest = all.filter(|a| a.hash() == Some(HashAlgorithm::Sha1)).collect();
+        Some(Offered { way, key, pair: None, origin, algorithm, rest, locked: None })
     }
 
     pub(super) fn offer_pair(
@@ -58,7 +58,7 @@ impl Login {
     ) -> Result<(), UsageError> {
         let Some(offered) = self.offered(conn, way, key, Some(origin)) else { return Ok(()) };
         let offered = Offered { locked, ..offered };
-        self.send(conn, AuthMethod::ProbeKey { key: &offered.key, alg: offered.alg })?;
+        self.send(conn, AuthRequest::ProbeKey { key: &offered.key, algorithm: offered.algorithm })?;
         self.doing = Doing::Probing(offered);
         Ok(())
     }
@@ -67,11 +67,14 @@ impl Login {
     pub(super) fn sign(&mut self, conn: &mut ClientConnection, offered: Offered) -> Result<(), UsageError> {
         match &offered.pair {
             Some(pair) if !self.sign_elsewhere => {
-                self.send(conn, AuthMethod::PublicKey { key: pair, alg: offered.alg })?;
+                self.send(conn, AuthRequest::PublicKey { key: pair, algorithm: offered.algorithm })?;
                 self.doing = Doing::Signed(offered);
             }
             _ => {
-                self.send(conn, AuthMethod::ExternalKey { key: &offered.key, alg: offered.alg })?;
+                self.send(
+                    conn,
+                    AuthRequest::ExternalKey { key: &offered.key, algorithm: offered.algorithm },
+                )?;
                 self.doing = Doing::Signing { offered, ticket: None };
             }
         }
@@ -85,7 +88,7 @@ impl Login {
         answer: Answer,
     ) -> Result<(), UsageError> {
         let name = match self.candidates.get(way).map(|c| &c.way) {
-            Some(Way::File { name }) => name.clone(),
+            Some(LoginMethod::File { name }) => name.clone(),
             _ => String::new(),
         };
         let why = match answer {
@@ -175,10 +178,10 @@ impl Login {
     pub(super) fn on_sign(&mut self, conn: &ClientConnection, new: SignTicket) {
         let Doing::Signing { offered, ticket } = &mut self.doing else { return };
         let Some(request) = conn.sign_request(&new) else { return };
-        let (key, alg, message) = (request.key.clone(), request.alg, request.message.to_vec());
+        let (key, algorithm, message) = (request.key.clone(), request.algorithm, request.message.to_vec());
         let (way, pair) = (offered.way, offered.pair.clone());
         *ticket = Some(new);
-        self.ask(way, Question::Sign { key, pair, alg, message });
+        self.ask(way, Question::Sign { key, pair, algorithm, message });
     }
 
     pub(super) fn on_signature(
@@ -193,7 +196,7 @@ impl Login {
             let why = Outcome::Skipped("the signer gave up".to_owned());
             self.record(
                 Method::PublicKey,
-                Some((Some(&offered.key), offered.origin, Some(offered.alg))),
+                Some((Some(&offered.key), offered.origin, Some(offered.algorithm))),
                 why,
             );
             return self.choose(conn);
@@ -212,15 +215,15 @@ impl Login {
         outcome: Outcome,
     ) -> Result<(), UsageError> {
         let rejected = outcome == Outcome::Rejected;
-        let key = (Some(&offered.key), offered.origin.clone(), Some(offered.alg));
+        let key = (Some(&offered.key), offered.origin.clone(), Some(offered.algorithm));
         self.record(Method::PublicKey, Some(key), outcome);
         let mut offered = offered;
-        let Some(alg) = offered.rest.pop_front().filter(|_| rejected) else { return self.choose(conn) };
-        offered.alg = alg;
+        let Some(algorithm) = offered.rest.pop_front().filter(|_| rejected) else { return self.choose(conn) };
+        offered.algorithm = algorithm;
         if !probing {
             return self.sign(conn, offered);
         }
-        self.send(conn, AuthMethod::ProbeKey { key: &offered.key, alg })?;
+        self.send(conn, AuthRequest::ProbeKey { key: &offered.key, algorithm })?;
         self.doing = Doing::Probing(offered);
         Ok(())
     }

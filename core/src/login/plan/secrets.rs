@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::auth::Method;
-use crate::auth::client::{AuthMethod, Password, PromptTicket};
+use crate::auth::client::{AuthRequest, Password, PromptTicket};
 use crate::client::ClientConnection;
 use crate::error::UsageError;
 use crate::login::{Answer, NEW_PASSWORDS, Outcome, Prompt, Question, Questions};
@@ -35,7 +35,7 @@ impl Login {
         if !self.offer.has(Method::Password) {
             return self.converse(conn, way, Some(password));
         }
-        self.send(conn, AuthMethod::Password(&password))?;
+        self.send(conn, AuthRequest::Password(&password))?;
         self.doing = Doing::Password { way, password };
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Login {
             self.record(Method::Password, None, Outcome::Skipped(why));
             return self.choose(conn);
         };
-        self.send(conn, AuthMethod::PasswordChange { old: &old, new: &new })?;
+        self.send(conn, AuthRequest::PasswordChange { old: &old, new: &new })?;
         self.doing = Doing::Change { way, old, refused: refused.saturating_add(1) };
         Ok(())
     }
@@ -87,7 +87,7 @@ impl Login {
         way: usize,
         password: Option<Password>,
     ) -> Result<(), UsageError> {
-        self.send(conn, AuthMethod::KeyboardInteractive)?;
+        self.send(conn, AuthRequest::KeyboardInteractive)?;
         self.doing = Doing::Interactive(Conversation { way, password, asked: false, given_up: false });
         Ok(())
     }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::curves::uncompressed;
 use crate::crypto::fields::{EcdsaPrivate, EcdsaPublic};
-use crate::crypto::{BadKey, BadSignature, Curve, HashAlg, Scheme, Signer};
+use crate::crypto::{BadKey, BadSignature, Curve, HashAlgorithm, Scheme, Signer};
 use crate::provider::signer::{RawSigner, checked};
 use crate::rng::Rng;
 
@@ -22,7 +22,7 @@ impl Scheme for Ecdsa {
     /// everybody does in SSH: nothing there depends on a signature being unique.
     fn verify(
         &self,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
@@ -53,7 +53,7 @@ impl Scheme for Ecdsa {
 }
 
 /// The point of a public key, if it and the hash are those of the curve.
-pub(in crate::provider) fn point(curve: Curve, hash: Option<HashAlg>, key: &[u8]) -> Option<&[u8]> {
+pub(in crate::provider) fn point(curve: Curve, hash: Option<HashAlgorithm>, key: &[u8]) -> Option<&[u8]> {
     let key = EcdsaPublic::parse(key)?;
     let fits =
         key.curve == curve.name().as_bytes() && hash == Some(curve.hash()) && uncompressed(curve, key.point);
@@ -106,7 +106,12 @@ macro_rules! raw_signer {
     ($krate:ident, $curve:expr) => {
         impl RawSigner for $krate::ecdsa::SigningKey {
             /// Deterministic (RFC 6979), so `rng` is not used.
-            fn sign(&self, hash: Option<HashAlg>, message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+            fn sign(
+                &self,
+                hash: Option<HashAlgorithm>,
+                message: &[u8],
+                _rng: &mut Rng,
+            ) -> Result<Vec<u8>, BadKey> {
                 if hash != Some($curve.hash()) {
                     return Err(BadKey);
                 }

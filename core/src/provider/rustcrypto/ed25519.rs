@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 
 use crate::crypto::fields::{Ed25519Private, Ed25519Public};
-use crate::crypto::{BadKey, BadSignature, HashAlg, Scheme, Signer};
+use crate::crypto::{BadKey, BadSignature, HashAlgorithm, Scheme, Signer};
 use crate::provider::signer::{RawSigner, checked};
 use crate::rng::Rng;
 
@@ -19,7 +19,7 @@ impl Scheme for Ed25519 {
     /// Strict: S below the group order, neither A nor R of small order (RFC 8032 §5.1.7 and more).
     fn verify(
         &self,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
@@ -47,7 +47,7 @@ impl Scheme for Ed25519 {
 
 impl RawSigner for SigningKey {
     /// Deterministic (RFC 8032), so `rng` is not used.
-    fn sign(&self, hash: Option<HashAlg>, message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+    fn sign(&self, hash: Option<HashAlgorithm>, message: &[u8], _rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
         if hash.is_some() {
             return Err(BadKey);
         }

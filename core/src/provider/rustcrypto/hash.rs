@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use sha2::Digest;
 use sha2::digest::FixedOutputReset;
 
-use crate::crypto::{Hash, HashAlg};
+use crate::crypto::{Hash, HashAlgorithm};
 
 struct Running<D>(D);
 
@@ -23,12 +23,12 @@ impl<D: Digest + FixedOutputReset + Send> Hash for Running<D> {
     }
 }
 
-pub(super) fn start(alg: HashAlg) -> Box<dyn Hash> {
-    match alg {
-        HashAlg::Md5 => Box::new(Running(md5::Md5::new())),
-        HashAlg::Sha1 => Box::new(Running(sha1::Sha1::new())),
-        HashAlg::Sha256 => Box::new(Running(sha2::Sha256::new())),
-        HashAlg::Sha384 => Box::new(Running(sha2::Sha384::new())),
-        HashAlg::Sha512 => Box::new(Running(sha2::Sha512::new())),
+pub(super) fn start(algorithm: HashAlgorithm) -> Box<dyn Hash> {
+    match algorithm {
+        HashAlgorithm::Md5 => Box::new(Running(md5::Md5::new())),
+        HashAlgorithm::Sha1 => Box::new(Running(sha1::Sha1::new())),
+        HashAlgorithm::Sha256 => Box::new(Running(sha2::Sha256::new())),
+        HashAlgorithm::Sha384 => Box::new(Running(sha2::Sha384::new())),
+        HashAlgorithm::Sha512 => Box::new(Running(sha2::Sha512::new())),
     }
 }

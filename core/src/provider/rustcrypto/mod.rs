@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use super::framing::{Blocks, WithMac};
 use crate::crypto::{
-    BadKey, BadPublicValue, Cipher, Curve, DirectionKeys, Hash, HashAlg, PacketOpener, PacketSealer,
+    BadKey, BadPublicValue, Cipher, Curve, DirectionKeys, Hash, HashAlgorithm, PacketOpener, PacketSealer,
     Protection, Provider, Scheme, Secret,
 };
 use crate::rng::Rng;
@@ -104,8 +104,8 @@ impl Provider for RustCrypto {
         })
     }
 
-    fn hash(&self, alg: HashAlg) -> Box<dyn Hash> {
-        hash::start(alg)
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        hash::start(algorithm)
     }
 
     fn x25519_public(&self, secret: &[u8; 32]) -> [u8; 32] {

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::RUSTCRYPTO;
 use crate::crypto::fields::{RsaPrivate, RsaPublic};
-use crate::crypto::{BadKey, BadSignature, Digest, HashAlg, Scheme, Signer};
+use crate::crypto::{BadKey, BadSignature, Digest, HashAlgorithm, Scheme, Signer};
 use crate::provider::signer::{RawSigner, checked};
 use crate::rng::{Rng, Seed};
 
@@ -33,21 +33,21 @@ fn sane(e: &[u8], n: &[u8]) -> bool {
 
 /// The hash, if it is one that RSA keys sign with, and the `DigestInfo` before the digest (RFC 8017
 /// §9.2 note 1) with the digest's length.
-fn scheme(hash: Option<HashAlg>) -> Option<(HashAlg, Pkcs1v15Sign)> {
+fn scheme(hash: Option<HashAlgorithm>) -> Option<(HashAlgorithm, Pkcs1v15Sign)> {
     let hash = hash?;
     let prefix: &[u8] = match hash {
-        HashAlg::Sha1 => {
+        HashAlgorithm::Sha1 => {
             &[0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14]
         }
-        HashAlg::Sha256 => &[
+        HashAlgorithm::Sha256 => &[
             0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
             0x00, 0x04, 0x20,
         ],
-        HashAlg::Sha512 => &[
+        HashAlgorithm::Sha512 => &[
             0x30, 0x51, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03, 0x05,
             0x00, 0x04, 0x40,
         ],
-        HashAlg::Md5 | HashAlg::Sha384 => return None,
+        HashAlgorithm::Md5 | HashAlgorithm::Sha384 => return None,
     };
     Some((hash, Pkcs1v15Sign { hash_len: Some(hash.len()), prefix: prefix.into() }))
 }
@@ -71,7 +71,7 @@ impl Scheme for Rsa {
 
     fn verify(
         &self,
-        hash: Option<HashAlg>,
+        hash: Option<HashAlgorithm>,
         key: &[u8],
         message: &[u8],
         signature: &[u8],
@@ -146,7 +146,7 @@ pub(in crate::provider) fn blinding(rng: &mut Rng) -> Rng {
 }
 
 impl RawSigner for RsaKey {
-    fn sign(&self, hash: Option<HashAlg>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
+    fn sign(&self, hash: Option<HashAlgorithm>, message: &[u8], rng: &mut Rng) -> Result<Vec<u8>, BadKey> {
         let (hash, scheme) = scheme(hash).ok_or(BadKey)?;
         let digest = Digest::of(&RUSTCRYPTO, hash, &[message]);
         self.0.sign_with_rng(&mut blinding(rng), scheme, digest.as_bytes()).map_err(|_| BadKey)

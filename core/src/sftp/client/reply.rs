@@ -10,7 +10,7 @@ use crate::sftp::operation::{Answer, Operation};
 use crate::sftp::status::{Status, StatusCode};
 use crate::wire::{DecodeError, Reader, SshStr};
 
-use super::{Client, Handle, Pending, RequestId, State};
+use super::{Handle, Pending, RequestId, SftpClient, State};
 
 /// What a server said.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ fn name(n: u8) -> String {
     }
 }
 
-impl Client {
+impl SftpClient {
     /// Whether a message is no event: VERSION, the reply to a request of the machine's own, or to one
     /// that was cancelled.
     pub(super) fn is_for_machine(&self, message: &[u8]) -> bool {

@@ -1,6 +1,6 @@
 //! One method a request.
 
-use crate::crypto::HashAlg;
+use crate::crypto::HashAlgorithm;
 use crate::sftp::attrs::Attrs;
 use crate::sftp::error::UsageError;
 use crate::sftp::extension::hash_name;
@@ -8,7 +8,7 @@ use crate::sftp::message::{MAX_DATA, MAX_MESSAGE, number, patch, publish};
 use crate::sftp::operation::{Operation, Wire};
 use crate::wire::Sink;
 
-use super::{Client, Handle, Pending, RequestId, State, TX_FULL};
+use super::{Handle, Pending, RequestId, SftpClient, State, TX_FULL};
 
 /// How a file is opened (draft §6.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn attrs(attrs: &Attrs) -> Result<&Attrs, UsageError> {
 /// Requests. Each returns at once with the number that its reply will carry; `Full`, `NotReady` and
 /// `Ended` are the usage errors of all of them, `TooLong` and `InvalidPath` of those with a path,
 /// `Unsupported` of those that are extensions.
-impl Client {
+impl SftpClient {
     pub(super) fn request(
         &mut self,
         pending: Pending,
@@ -407,7 +407,7 @@ impl Client {
         self.by_handle(Operation::Fsync, handle)
     }
 
-    /// limits@openssh.com; the machine has asked already, see [`Client::limits`].
+    /// limits@openssh.com; the machine has asked already, see [`SftpClient::limits`].
     ///
     /// # Errors
     /// As [`stat`](Self::stat).
@@ -475,7 +475,7 @@ impl Client {
     pub fn check_file(
         &mut self,
         handle: &Handle,
-        algs: &[HashAlg],
+        algs: &[HashAlgorithm],
         offset: u64,
         len: u64,
         block: u32,
@@ -490,7 +490,7 @@ impl Client {
     pub fn check_file_name(
         &mut self,
         name: &[u8],
-        algs: &[HashAlg],
+        algs: &[HashAlgorithm],
         offset: u64,
         len: u64,
         block: u32,
@@ -502,7 +502,7 @@ impl Client {
         &mut self,
         op: Operation,
         what: &[u8],
-        algs: &[HashAlg],
+        algs: &[HashAlgorithm],
         offset: u64,
         len: u64,
         block: u32,

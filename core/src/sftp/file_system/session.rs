@@ -10,7 +10,7 @@ use core::time::Duration;
 use crate::sftp::error::UsageError;
 use crate::sftp::longname::LongName;
 use crate::sftp::operation::Operation;
-use crate::sftp::server::{Backend, HandleId, Request, Server, Ticket};
+use crate::sftp::server::{Backend, HandleId, Request, SftpServer, Ticket};
 use crate::sftp::status::StatusCode;
 
 use super::layer::{Done, Layer};
@@ -54,7 +54,7 @@ impl<F: FileSystem> OpenFiles<F> {
     }
 
     /// Carries a request out at once, and answers it.
-    pub fn request(&mut self, fs: &F, server: &mut Server, request: Request<'_>) {
+    pub fn request(&mut self, fs: &F, server: &mut SftpServer, request: Request<'_>) {
         let mut call = self.call(request);
         // A ticket that was handed out a moment ago is not stale, and the replies fit.
         let answered = if call.operation() == Operation::Read {
@@ -73,7 +73,7 @@ impl<F: FileSystem> OpenFiles<F> {
     }
 
     /// Answers a call that was run.
-    pub fn conclude(&mut self, fs: &F, server: &mut Server, finished: Finished<F>) {
+    pub fn conclude(&mut self, fs: &F, server: &mut SftpServer, finished: Finished<F>) {
         let Finished { call, result } = finished;
         // The session may have ended.
         let _ = self.answer(fs, server, call, result);
@@ -159,7 +159,7 @@ impl<F: FileSystem> OpenFiles<F> {
     // ---- answers ----
 
     /// Reads straight into the reply.
-    fn read(&mut self, fs: &F, server: &mut Server, mut call: Task<'_, F>) -> Answered {
+    fn read(&mut self, fs: &F, server: &mut SftpServer, mut call: Task<'_, F>) -> Answered {
         let Some(ticket) = call.ticket.take() else { return Ok(()) };
         let mut status = StatusCode::OK;
         let answered = server.reply_data(ticket, |room| {
@@ -177,7 +177,7 @@ impl<F: FileSystem> OpenFiles<F> {
     fn answer(
         &mut self,
         fs: &F,
-        server: &mut Server,
+        server: &mut SftpServer,
         mut call: Task<'_, F>,
         result: Result<Outcome<F>>,
     ) -> Answered {
@@ -202,7 +202,7 @@ impl<F: FileSystem> OpenFiles<F> {
     fn opened(
         &mut self,
         fs: &F,
-        server: &mut Server,
+        server: &mut SftpServer,
         ticket: Ticket,
         handle: Option<HandleId>,
         opened: Opened<F>,
@@ -220,7 +220,7 @@ impl<F: FileSystem> OpenFiles<F> {
     fn names(
         &mut self,
         fs: &F,
-        server: &mut Server,
+        server: &mut SftpServer,
         ticket: Ticket,
         handle: Option<HandleId>,
         dir: Option<Box<Listing<F::Dir>>>,
@@ -315,7 +315,7 @@ impl<P: Deref<Target: FileSystem + Sized>> Session<P> {
 }
 
 impl<P: Deref<Target: FileSystem + Sized>> Backend for Session<P> {
-    fn request(&mut self, server: &mut Server, request: Request<'_>) {
+    fn request(&mut self, server: &mut SftpServer, request: Request<'_>) {
         self.open.request(&self.fs, server, request);
     }
 

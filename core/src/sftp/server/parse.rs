@@ -11,7 +11,7 @@ use crate::sftp::status::{Status, StatusCode};
 use crate::wire::{DecodeError, Reader};
 
 use super::handles::Kind;
-use super::{HandleId, Op, Open, Request, Server, State, Writing};
+use super::{HandleId, Op, Open, Request, SftpServer, State, Writing};
 
 /// Number, request id, length of the handle.
 const WRITE_START: usize = 9;
@@ -130,7 +130,7 @@ impl<'b> Parsed<'b> {
     }
 }
 
-impl Server {
+impl SftpServer {
     /// Handles INIT, and says whether the message is a request.
     pub(super) fn is_request(&mut self, message: &[u8]) -> Result<bool, Error> {
         let (n, fields) = message.split_first().unwrap_or((&0, &[]));

@@ -12,12 +12,12 @@ use crate::sftp::status::{Status, StatusCode};
 use crate::slab::Key;
 use crate::wire::Sink;
 
-use super::{Server, Ticket};
+use super::{SftpServer, Ticket};
 
 /// Most bytes of a NAME: every client takes packets of 34000 bytes (draft §3).
 const MAX_NAMES: usize = 33_000;
 
-/// A reply as a value, so that it can come from another thread: [`Server::reply`] gives it.
+/// A reply as a value, so that it can come from another thread: [`SftpServer::reply`] gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
@@ -93,7 +93,7 @@ impl Sink for Count {
 }
 
 /// Replies.
-impl Server {
+impl SftpServer {
     /// Any reply but that to READDIR, which is [`reply_names`](Self::reply_names).
     ///
     /// # Errors

@@ -15,10 +15,10 @@ use super::error::Error;
 use super::local::{Place, Progress, Question};
 use super::machine::Bulk;
 use crate::sftp::transfer::{self, Summary};
-use crate::sftp::{self, Client, ExtensionSet, Limits, RequestId, Status, UsageError};
+use crate::sftp::{self, ExtensionSet, Limits, RequestId, SftpClient, Status, UsageError};
 
 /// Sends a request, once the client has room.
-pub(super) type Send1 = Box<dyn FnMut(&mut Client) -> Result<RequestId, UsageError> + Send>;
+pub(super) type Send1 = Box<dyn FnMut(&mut SftpClient) -> Result<RequestId, UsageError> + Send>;
 
 /// What the server said when the session began.
 #[derive(Clone, Debug, Default)]
@@ -201,7 +201,7 @@ impl Ask {
 
     pub(super) fn request(
         &mut self,
-        send: impl FnMut(&mut Client) -> Result<RequestId, UsageError> + Send + 'static,
+        send: impl FnMut(&mut SftpClient) -> Result<RequestId, UsageError> + Send + 'static,
     ) {
         self.order(|slot| Order::Request(slot, Box::new(send)));
     }

@@ -8,7 +8,7 @@ use super::entry::DirEntry;
 use super::error::{Error, ErrorKind};
 use super::path::join;
 use super::remote::{Remote, done, handle, unexpected};
-use crate::sftp::{Client, FileType, Handle, NameRules, RequestId, StatusCode, UsageError};
+use crate::sftp::{FileType, Handle, NameRules, RequestId, SftpClient, StatusCode, UsageError};
 
 /// READDIR requests that are outstanding at a time.
 const READ_AHEAD: usize = 2;
@@ -228,7 +228,7 @@ impl Remote {
         &self,
         op: &'static str,
         paths: &[Vec<u8>],
-        send: fn(&mut Client, &[u8]) -> Result<RequestId, UsageError>,
+        send: fn(&mut SftpClient, &[u8]) -> Result<RequestId, UsageError>,
     ) -> Vec<Result<(), Error>> {
         let mut answers = Vec::with_capacity(paths.len());
         for some in paths.chunks(REQUESTS) {
@@ -276,7 +276,10 @@ impl Remote {
             levels.push(below);
         }
         for level in levels.iter().rev() {
-            self.many("remove_dir", level, Client::rmdir).await.into_iter().collect::<Result<(), Error>>()?;
+            self.many("remove_dir", level, SftpClient::rmdir)
+                .await
+                .into_iter()
+                .collect::<Result<(), Error>>()?;
         }
         Ok(())
     }
@@ -298,7 +301,7 @@ impl Remote {
                 if is_dir { below.push(path) } else { files.push(path) }
             }
         }
-        let answers = self.many("remove_file", &files, Client::remove).await;
+        let answers = self.many("remove_file", &files, SftpClient::remove).await;
         for (path, answer) in files.into_iter().zip(answers) {
             match answer {
                 Ok(()) => {}

@@ -11,10 +11,10 @@ use super::entry::Metadata;
 use super::error::{Error, ErrorKind};
 use super::machine::Bulk;
 use super::remote::{Remote, attrs, done, handle, hash, statvfs, unexpected};
-use crate::crypto::HashAlg;
+use crate::crypto::HashAlgorithm;
 use crate::sftp::transfer::{DownloadOptions, TransferError};
 use crate::sftp::{
-    Attrs, Client, FileHash, FileType, Handle, OpenFlags, RequestId, StatVfs, StatusCode, UsageError,
+    Attrs, FileHash, FileType, Handle, OpenFlags, RequestId, SftpClient, StatVfs, StatusCode, UsageError,
 };
 use crate::wire::SshStr;
 
@@ -206,7 +206,7 @@ impl File {
         &self,
         op: &'static str,
         long: bool,
-        send: impl FnMut(&mut Client) -> Result<RequestId, UsageError> + Send + 'static,
+        send: impl FnMut(&mut SftpClient) -> Result<RequestId, UsageError> + Send + 'static,
         take: fn(Got) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let patience = if long { Patience::Progress(None) } else { self.remote.patience() };
@@ -227,7 +227,7 @@ impl File {
             return Ok(Vec::new());
         }
         let (handle, len) = (self.handle.clone(), u32::try_from(len).unwrap_or(u32::MAX));
-        let send = move |client: &mut Client| {
+        let send = move |client: &mut SftpClient| {
             let len = len.min(client.limits().read_len());
             client.read(&handle, offset, len)
         };
@@ -316,7 +316,7 @@ impl File {
     /// As [`Remote::metadata`], and if the server does not have it.
     pub async fn check(
         &self,
-        algs: &[HashAlg],
+        algs: &[HashAlgorithm],
         (offset, len): (u64, u64),
         block: u32,
     ) -> Result<FileHash, Error> {
@@ -332,7 +332,7 @@ impl File {
     /// As [`Remote::metadata`], and if the server does not have it.
     pub async fn copy_data(&self, offset: u64, len: u64, to: &File, to_offset: u64) -> Result<(), Error> {
         let (from, to) = (self.handle.clone(), to.handle.clone());
-        let send = move |client: &mut Client| client.copy_data((&from, offset), len, (&to, to_offset));
+        let send = move |client: &mut SftpClient| client.copy_data((&from, offset), len, (&to, to_offset));
         self.ask("copy_data", true, send, done).await
     }
 

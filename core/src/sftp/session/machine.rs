@@ -18,7 +18,7 @@ use crate::sftp::transfer::{
     DownloadOptions, Handled, JobId, Local, Notice, Summary, TransferConfig, TransferError, Transfers,
 };
 use crate::sftp::{
-    self, Attrs, Client, ClientConfig, MsgBuf, Reply, RequestId, Status, StatusCode, UsageError,
+    self, Attrs, ClientConfig, MsgBuf, Reply, RequestId, SftpClient, Status, StatusCode, UsageError,
 };
 use crate::transport::TxBuf;
 use crate::wire::SshStr;
@@ -76,7 +76,7 @@ struct Waiting {
 /// One SFTP client session, over bytes: see the [module](super). `F` is what a binding keeps of an open local file.
 pub struct Session<F> {
     port: Arc<Port>,
-    client: Client,
+    client: SftpClient,
     transfers: Transfers,
     rx: MsgBuf,
     stderr: Vec<u8>,
@@ -97,7 +97,7 @@ impl<F> Session<F> {
     pub fn new(config: ClientConfig, transfers: TransferConfig) -> Self {
         Session {
             port: Arc::default(),
-            client: Client::new(config),
+            client: SftpClient::new(config),
             transfers: Transfers::new(transfers),
             rx: MsgBuf::new(),
             stderr: Vec::new(),

@@ -11,10 +11,10 @@ use super::entry::Metadata;
 use super::error::Error;
 use super::local::{self, Progress, Question};
 use super::path::{join, split};
-use crate::crypto::HashAlg;
+use crate::crypto::HashAlgorithm;
 use crate::sftp::{
-    Attrs, Client, Extension, FileHash, Limits, RequestId, StatVfs, Status, StatusCode, Times, UsageError,
-    UsersGroups,
+    Attrs, Extension, FileHash, Limits, RequestId, SftpClient, StatVfs, Status, StatusCode, Times,
+    UsageError, UsersGroups,
 };
 
 /// The files of a server, over a [`Session`](super::Session). Clones are handles to the same session, and any number
@@ -32,11 +32,11 @@ pub struct Remote {
 }
 
 /// A request with a path.
-type OfPath = fn(&mut Client, &[u8]) -> Result<RequestId, UsageError>;
+type OfPath = fn(&mut SftpClient, &[u8]) -> Result<RequestId, UsageError>;
 /// A request with two paths.
-type OfTwoPaths = fn(&mut Client, &[u8], &[u8]) -> Result<RequestId, UsageError>;
+type OfTwoPaths = fn(&mut SftpClient, &[u8], &[u8]) -> Result<RequestId, UsageError>;
 /// A request with a path and attributes.
-type OfAttrs = fn(&mut Client, &[u8], &Attrs) -> Result<RequestId, UsageError>;
+type OfAttrs = fn(&mut SftpClient, &[u8], &Attrs) -> Result<RequestId, UsageError>;
 
 impl Remote {
     pub(super) fn new(port: Arc<Port>) -> Self {
@@ -178,7 +178,7 @@ impl Remote {
     pub(super) async fn ask(
         &self,
         patience: Patience,
-        send: impl FnMut(&mut Client) -> Result<RequestId, UsageError> + Send + 'static,
+        send: impl FnMut(&mut SftpClient) -> Result<RequestId, UsageError> + Send + 'static,
     ) -> Result<Got, Error> {
         let mut ask = self.begin();
         ask.request(send);
@@ -198,7 +198,7 @@ impl Remote {
     /// Sends a request that nobody waits for.
     pub(super) fn detached(
         &self,
-        send: impl FnMut(&mut Client) -> Result<RequestId, UsageError> + Send + 'static,
+        send: impl FnMut(&mut SftpClient) -> Result<RequestId, UsageError> + Send + 'static,
     ) {
         self.port.push(Order::Detached(Box::new(send)));
     }
@@ -236,7 +236,7 @@ impl Remote {
     /// # Errors
     /// What the server says, no answer in time, or the end of the session; so for every request.
     pub async fn metadata(&self, path: &[u8]) -> Result<Metadata, Error> {
-        self.ask_path("metadata", path, Client::stat, attrs).await
+        self.ask_path("metadata", path, SftpClient::stat, attrs).await
     }
 
     /// Attributes of a file, or of a symbolic link itself. As `lstat`.
@@ -244,7 +244,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn symlink_metadata(&self, path: &[u8]) -> Result<Metadata, Error> {
-        match self.ask_path("symlink_metadata", path, Client::lstat, attrs).await {
+        match self.ask_path("symlink_metadata", path, SftpClient::lstat, attrs).await {
             // Some servers have no links, and no LSTAT.
             Err(e) if e.code() == Some(StatusCode::OP_UNSUPPORTED) => self.metadata(path).await,
             other => other,
@@ -269,7 +269,7 @@ impl Remote {
     /// As [`metadata`](Self::metadata).
     pub async fn create_dir(&self, path: &[u8], mode: Option<u32>) -> Result<(), Error> {
         let with = Attrs { permissions: mode, ..Attrs::new() };
-        self.change("create_dir", path, with, Client::mkdir).await
+        self.change("create_dir", path, with, SftpClient::mkdir).await
     }
 
     /// Makes a directory, and those that lead to it, as far as they are missing.
@@ -309,7 +309,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn remove_file(&self, path: &[u8]) -> Result<(), Error> {
-        self.ask_path("remove_file", path, Client::remove, done).await
+        self.ask_path("remove_file", path, SftpClient::remove, done).await
     }
 
     /// Removes an empty directory.
@@ -317,7 +317,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn remove_dir(&self, path: &[u8]) -> Result<(), Error> {
-        self.ask_path("remove_dir", path, Client::rmdir, done).await
+        self.ask_path("remove_dir", path, SftpClient::rmdir, done).await
     }
 
     /// Renames a file or a directory. With posix-rename@openssh.com what stood at the new name is replaced at
@@ -327,7 +327,7 @@ impl Remote {
     /// As [`metadata`](Self::metadata).
     pub async fn rename(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
         let posix = self.supports(Extension::PosixRename).await;
-        let send: OfTwoPaths = if posix { Client::posix_rename } else { Client::rename };
+        let send: OfTwoPaths = if posix { SftpClient::posix_rename } else { SftpClient::rename };
         self.ask_paths("rename", &self.path(from), &self.path(to), send).await
     }
 
@@ -336,7 +336,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn rename_new(&self, from: &[u8], to: &[u8]) -> Result<(), Error> {
-        self.ask_paths("rename", &self.path(from), &self.path(to), Client::rename).await
+        self.ask_paths("rename", &self.path(from), &self.path(to), SftpClient::rename).await
     }
 
     /// Makes a symbolic link at `link` that points to `target`, which is not looked at.
@@ -344,7 +344,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn symlink(&self, target: &[u8], link: &[u8]) -> Result<(), Error> {
-        self.ask_paths("symlink", target, &self.path(link), Client::symlink).await
+        self.ask_paths("symlink", target, &self.path(link), SftpClient::symlink).await
     }
 
     /// Gives a file another name: hardlink@openssh.com.
@@ -352,7 +352,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata), and if the server does not have it.
     pub async fn hard_link(&self, existing: &[u8], link: &[u8]) -> Result<(), Error> {
-        self.ask_paths("hard_link", &self.path(existing), &self.path(link), Client::hardlink).await
+        self.ask_paths("hard_link", &self.path(existing), &self.path(link), SftpClient::hardlink).await
     }
 
     /// Where a symbolic link points.
@@ -360,7 +360,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn read_link(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        self.ask_path("read_link", path, Client::readlink, text).await
+        self.ask_path("read_link", path, SftpClient::readlink, text).await
     }
 
     /// The absolute form of a path, as the server makes it.
@@ -368,7 +368,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn canonicalize(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        self.ask_path("canonicalize", self.or_start(path), Client::realpath, text).await
+        self.ask_path("canonicalize", self.or_start(path), SftpClient::realpath, text).await
     }
 
     /// The absolute form of a path that may start with `~` or `~user`: expand-path@openssh.com.
@@ -376,7 +376,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata), and if the server does not have it.
     pub async fn expand_path(&self, path: &[u8]) -> Result<Vec<u8>, Error> {
-        self.verbatim("expand_path", path, Client::expand_path).await
+        self.verbatim("expand_path", path, SftpClient::expand_path).await
     }
 
     /// The home directory of a user; one's own for an empty name: home-directory.
@@ -384,7 +384,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata), and if the server does not have it.
     pub async fn home_dir(&self, user: &[u8]) -> Result<Vec<u8>, Error> {
-        self.verbatim("home_dir", user, Client::home_directory).await
+        self.verbatim("home_dir", user, SftpClient::home_directory).await
     }
 
     async fn verbatim(&self, op: &'static str, text_: &[u8], send: OfPath) -> Result<Vec<u8>, Error> {
@@ -398,7 +398,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn set_metadata(&self, path: &[u8], set: &Attrs) -> Result<(), Error> {
-        self.change("set_metadata", path, set.clone(), Client::setstat).await
+        self.change("set_metadata", path, set.clone(), SftpClient::setstat).await
     }
 
     /// Changes what is set in `set`, of a symbolic link itself: lsetstat@openssh.com.
@@ -406,7 +406,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata), and if the server does not have it.
     pub async fn set_symlink_metadata(&self, path: &[u8], set: &Attrs) -> Result<(), Error> {
-        self.change("set_symlink_metadata", path, set.clone(), Client::lsetstat).await
+        self.change("set_symlink_metadata", path, set.clone(), SftpClient::lsetstat).await
     }
 
     /// Changes the permission bits.
@@ -415,7 +415,7 @@ impl Remote {
     /// As [`metadata`](Self::metadata).
     pub async fn set_permissions(&self, path: &[u8], mode: u32) -> Result<(), Error> {
         let set = Attrs::new().with_permissions(mode & 0o7777);
-        self.change("set_permissions", path, set, Client::setstat).await
+        self.change("set_permissions", path, set, SftpClient::setstat).await
     }
 
     /// Changes user and group. The protocol can only change both, so one that is `None` is asked for first.
@@ -434,7 +434,7 @@ impl Remote {
                 (uid.unwrap_or(owner.uid), gid.unwrap_or(owner.gid))
             }
         };
-        self.change("chown", path, Attrs::new().with_owner(uid, gid), Client::setstat).await
+        self.change("chown", path, Attrs::new().with_owner(uid, gid), SftpClient::setstat).await
     }
 
     /// Sets the times of last access and modification.
@@ -443,7 +443,7 @@ impl Remote {
     /// As [`metadata`](Self::metadata).
     pub async fn set_times(&self, path: &[u8], times: Times) -> Result<(), Error> {
         let set = Attrs { times: Some(times), ..Attrs::new() };
-        self.change("set_times", path, set, Client::setstat).await
+        self.change("set_times", path, set, SftpClient::setstat).await
     }
 
     /// Cuts a file, or lengthens it with zeros.
@@ -451,7 +451,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata).
     pub async fn truncate(&self, path: &[u8], len: u64) -> Result<(), Error> {
-        self.change("truncate", path, Attrs::new().with_size(len), Client::setstat).await
+        self.change("truncate", path, Attrs::new().with_size(len), SftpClient::setstat).await
     }
 
     /// Figures of the file system that a path is on: statvfs@openssh.com.
@@ -459,7 +459,7 @@ impl Remote {
     /// # Errors
     /// As [`metadata`](Self::metadata), and if the server does not have it.
     pub async fn statvfs(&self, path: &[u8]) -> Result<StatVfs, Error> {
-        self.ask_path("statvfs", self.or_start(path), Client::statvfs, statvfs).await
+        self.ask_path("statvfs", self.or_start(path), SftpClient::statvfs, statvfs).await
     }
 
     /// Names of users and groups: users-groups-by-id@openssh.com.
@@ -484,13 +484,13 @@ impl Remote {
     pub async fn check_file(
         &self,
         path: &[u8],
-        algs: &[HashAlg],
+        algs: &[HashAlgorithm],
         (offset, len): (u64, u64),
         block: u32,
     ) -> Result<FileHash, Error> {
         let path = self.path(path);
         let (own, names) = (path.clone(), algs.to_vec());
-        let send = move |client: &mut Client| client.check_file_name(&own, &names, offset, len, block);
+        let send = move |client: &mut SftpClient| client.check_file_name(&own, &names, offset, len, block);
         match self.ask(Patience::Progress(None), send).await.and_then(hash) {
             // Paramiko's servers have it for open files alone.
             Err(e) if e.code() == Some(StatusCode::OP_UNSUPPORTED) => {

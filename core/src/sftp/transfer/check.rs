@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use crate::crypto::{Digest, Hash, HashAlg};
+use crate::crypto::{Digest, Hash, HashAlgorithm};
 use crate::sftp::attrs::{Attrs, FileType};
 use crate::sftp::extension::FileHash;
 
@@ -14,7 +14,7 @@ use super::{TransferConfig, TransferError, Verify};
 
 /// The hash of what passes.
 pub(super) struct Running {
-    alg: HashAlg,
+    algorithm: HashAlgorithm,
     hash: Box<dyn Hash>,
 }
 
@@ -23,15 +23,15 @@ impl Running {
     pub(super) fn start(config: &TransferConfig, verify: Verify) -> Result<Option<Self>, TransferError> {
         match verify {
             Verify::Size => Ok(None),
-            Verify::Hash(alg) | Verify::Reread(alg) => {
+            Verify::Hash(algorithm) | Verify::Reread(algorithm) => {
                 let provider = config.provider.ok_or(TransferError::NoProvider)?;
-                Ok(Some(Running { alg, hash: provider.hash(alg) }))
+                Ok(Some(Running { algorithm, hash: provider.hash(algorithm) }))
             }
         }
     }
 
-    pub(super) fn alg(&self) -> HashAlg {
-        self.alg
+    pub(super) fn algorithm(&self) -> HashAlgorithm {
+        self.algorithm
     }
 
     pub(super) fn update(&mut self, data: &[u8]) {
@@ -39,12 +39,12 @@ impl Running {
     }
 
     fn finish(self) -> Digest {
-        Digest::finish(self.alg, self.hash)
+        Digest::finish(self.algorithm, self.hash)
     }
 
     /// Compares it with the server's.
     pub(super) fn compare(self, told: &FileHash) -> Result<(), TransferError> {
-        let same = self.alg == told.alg && self.finish().as_bytes() == told.digests;
+        let same = self.algorithm == told.algorithm && self.finish().as_bytes() == told.digests;
         if same { Ok(()) } else { Err(TransferError::HashMismatch) }
     }
 }
@@ -64,7 +64,8 @@ impl Second {
         (start, end): (u64, u64),
         bounded: bool,
     ) -> Result<Self, TransferError> {
-        let hash = Running::start(config, Verify::Reread(first.alg))?.ok_or(TransferError::NoProvider)?;
+        let hash =
+            Running::start(config, Verify::Reread(first.algorithm))?.ok_or(TransferError::NoProvider)?;
         let ranges = Ranges::new(start, bounded.then_some(end), Some(end), None);
         let intake = Intake { ranges, order: Some(Reorder::new(start)) };
         Ok(Second { intake, hash, first: first.finish() })

@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
+use crate::sftp::client::{Handle, OpenFlags, Reply, SftpClient};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::StatusCode;
 
@@ -42,7 +42,7 @@ pub(super) struct Copy {
 enum Phase {
     Opening(Opening, Option<Handle>),
     Source(Handle, Source),
-    Both { source: Handle, target: Handle, way: Way },
+    Both { source: Handle, target: Handle, way: LoginMethod },
     Target(Handle),
     Closed(SizeCheck),
     Doubt(Doubt),
@@ -63,7 +63,7 @@ enum Source {
 }
 
 #[derive(Clone, Copy)]
-enum Way {
+enum LoginMethod {
     CopyData {
         sent: bool,
     },
@@ -102,7 +102,8 @@ impl Copy {
     pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         match &mut self.phase {
             Phase::Opening(step @ Opening::Open, _) => {
-                let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                let request =
+                    |client: &mut SftpClient| client.open(&self.path, OpenFlags::READ, &Attrs::new());
                 go.ask(Ask::Open, request)?;
                 *step = Opening::Look;
             }
@@ -127,7 +128,7 @@ impl Copy {
             Phase::Source(_, Source::OpenTarget { sent }) => {
                 let options = &self.options;
                 let cut = if self.in_place { OpenFlags::TRUNCATE.0 } else { 0 };
-                let request = |client: &mut Client| {
+                let request = |client: &mut SftpClient| {
                     client.open(&self.target, OpenFlags(options.flags.0 & !cut), &options.create)
                 };
                 go.answered(sent, Ask::OpenTarget, request)?;
@@ -151,25 +152,25 @@ impl Copy {
     fn step_both(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         let Phase::Both { source, target, way } = &mut self.phase else { return Ok(()) };
         match *way {
-            Way::CopyData { sent: false } => {
+            LoginMethod::CopyData { sent: false } => {
                 let able = go.client.supports(Extension::CopyData);
                 if able {
                     go.task.quiet()?;
                 }
                 // What is made up as it is read says that it is empty (/proc), and servers copy as much of it.
                 if !able || self.intake.ranges.size == Some(0) {
-                    *way = Way::Through;
+                    *way = LoginMethod::Through;
                     return Err(Halt::Turn(Turn::Rotate));
                 }
-                let request = |client: &mut Client| client.copy_data((source, 0), 0, (target, 0));
+                let request = |client: &mut SftpClient| client.copy_data((source, 0), 0, (target, 0));
                 go.ask(Ask::CopyData, request)?;
-                *way = Way::CopyData { sent: true };
+                *way = LoginMethod::CopyData { sent: true };
             }
-            Way::CopyData { sent: true } => {
+            LoginMethod::CopyData { sent: true } => {
                 go.task.quiet()?;
-                *way = Way::Close;
+                *way = LoginMethod::Close;
             }
-            Way::Through => {
+            LoginMethod::Through => {
                 while let Some((offset, data)) = self.held.front() {
                     if !write(go, target, (*offset, data)) {
                         return Err(Halt::Turn(Turn::Blocked));
@@ -178,13 +179,13 @@ impl Copy {
                 }
                 self.intake.pump(go, source)?;
                 let short = self.intake.is_short(go.task.summary.attrs.as_ref());
-                *way = if short { Way::Restat } else { Way::Close };
+                *way = if short { LoginMethod::Restat } else { LoginMethod::Close };
             }
-            Way::Restat => {
+            LoginMethod::Restat => {
                 go.ask(Ask::Restat, |client| client.fstat(source))?;
-                *way = Way::Close;
+                *way = LoginMethod::Close;
             }
-            Way::Close => {
+            LoginMethod::Close => {
                 go.task.quiet()?;
                 go.close(source)?;
                 self.phase = Phase::Target(target.clone());
@@ -198,7 +199,8 @@ impl Copy {
         *doubt = match doubt {
             Doubt::Open { sent } => {
                 go.task.quiet()?;
-                let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                let request =
+                    |client: &mut SftpClient| client.open(&self.path, OpenFlags::READ, &Attrs::new());
                 go.answered(sent, Ask::Open, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
@@ -269,7 +271,7 @@ impl Copy {
             (Ask::CopyData, Reply::Status(_)) => {
                 self.intake.ranges.size_pending = self.intake.ranges.size.is_none();
                 if let Phase::Both { way, .. } = &mut self.phase {
-                    *way = Way::Through;
+                    *way = LoginMethod::Through;
                 }
             }
             (ask, reply) => {
@@ -295,7 +297,7 @@ impl Copy {
                 go.lane.notices.push_back(Notice::Opened { job: go.task.id, offset: 0 });
             }
             Phase::Source(source, _) => {
-                let (source, way) = (source.clone(), Way::CopyData { sent: false });
+                let (source, way) = (source.clone(), LoginMethod::CopyData { sent: false });
                 self.phase = Phase::Both { source, target: handle, way };
             }
             Phase::Doubt(doubt) => {
@@ -324,8 +326,8 @@ impl Copy {
     /// A READ or WRITE was not answered: what did not get written is read again, and written then.
     pub(super) fn again(&mut self, offset: u64, len: u32) {
         self.intake.ranges.again(offset, len);
-        if let Phase::Both { way: way @ (Way::Restat | Way::Close), .. } = &mut self.phase {
-            *way = Way::Through;
+        if let Phase::Both { way: way @ (LoginMethod::Restat | LoginMethod::Close), .. } = &mut self.phase {
+            *way = LoginMethod::Through;
         }
     }
 

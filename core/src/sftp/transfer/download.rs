@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
+use crate::sftp::client::{Handle, OpenFlags, Reply, SftpClient};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::StatusCode;
 
@@ -89,7 +89,8 @@ impl Download {
     pub(super) fn step(&mut self, go: &mut Drive<'_>) -> Result<(), Halt> {
         match &mut self.phase {
             Phase::Opening { sent } => {
-                let request = |client: &mut Client| client.open(&self.path, OpenFlags::READ, &Attrs::new());
+                let request =
+                    |client: &mut SftpClient| client.open(&self.path, OpenFlags::READ, &Attrs::new());
                 go.answered(sent, Ask::Open, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
@@ -150,8 +151,9 @@ impl Download {
                 let len = self.intake.ranges.done().saturating_sub(start);
                 // A length of 0 would be everything.
                 if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
-                    let request =
-                        |client: &mut Client| client.check_file(handle, &[hash.alg()], start, len, 0);
+                    let request = |client: &mut SftpClient| {
+                        client.check_file(handle, &[hash.algorithm()], start, len, 0)
+                    };
                     go.answered(sent, Ask::HashHandle, request)?;
                 }
                 go.task.quiet()?;

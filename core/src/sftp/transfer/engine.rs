@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::client::{Client, Event, Handle};
+use crate::sftp::client::{Event, Handle, SftpClient};
 use crate::sftp::error::Error;
 use crate::slab::Slab;
 use crate::time::Time;
@@ -16,7 +16,7 @@ use super::object::{ReadAhead, WriteBehind};
 use super::upload::Upload;
 use super::{DownloadOptions, Handled, JobId, Local, Notice, TransferConfig, TransferError, UploadOptions};
 
-/// Any number of transfers over one [`Client`].
+/// Any number of transfers over one [`SftpClient`].
 #[derive(Debug)]
 pub struct Transfers {
     pub(super) jobs: Slab<Job>,
@@ -86,7 +86,7 @@ impl Transfers {
 
     /// What there is to be said or asked for; sends requests on the way. Call until `None`, after each
     /// event and whenever `tx` got room.
-    pub fn poll(&mut self, client: &mut Client, now: Time) -> Option<Notice> {
+    pub fn poll(&mut self, client: &mut SftpClient, now: Time) -> Option<Notice> {
         loop {
             if let Some(notice) = self.lane.notices.pop_front() {
                 return Some(notice);
@@ -111,7 +111,7 @@ impl Transfers {
     }
 
     /// Takes an event of the client. What is not for a job is handed back.
-    pub fn on_event<'b>(&mut self, client: &mut Client, event: Event<'b>, now: Time) -> Handled<'b> {
+    pub fn on_event<'b>(&mut self, client: &mut SftpClient, event: Event<'b>, now: Time) -> Handled<'b> {
         match event {
             Event::Data { id, at, data, left } => {
                 let Some(sent) = self.lane.requests.on_data(id, data.len(), left) else {
@@ -151,7 +151,7 @@ impl Transfers {
     /// one ended, or where [`Notice::Fill`] said. Returns how many bytes were taken; 0 is also "not now".
     pub fn fill(
         &mut self,
-        client: &mut Client,
+        client: &mut SftpClient,
         id: JobId,
         now: Time,
         read: impl FnOnce(&mut [u8]) -> Local,
@@ -202,12 +202,12 @@ impl Transfers {
 
     /// Ends a job as soon as possible: nothing more is asked for, what is open is closed, what is temporary
     /// removed. `Finished` follows.
-    pub fn cancel(&mut self, client: &mut Client, id: JobId) {
+    pub fn cancel(&mut self, client: &mut SftpClient, id: JobId) {
         self.fail(client, id, TransferError::Cancelled);
     }
 
     /// Ends a job because of the local side, as [`cancel`](Self::cancel) does.
-    pub fn local_failure(&mut self, client: &mut Client, id: JobId) {
+    pub fn local_failure(&mut self, client: &mut SftpClient, id: JobId) {
         self.fail(client, id, TransferError::Local);
     }
 
@@ -284,7 +284,7 @@ impl Transfers {
     }
 
     /// Starts jobs while the server bears more open files.
-    fn start(&mut self, client: &Client) {
+    fn start(&mut self, client: &SftpClient) {
         let said = usize::try_from(client.limits().handles).unwrap_or(usize::MAX);
         let borne = match said {
             0 => 64,
@@ -304,7 +304,7 @@ impl Transfers {
         }
     }
 
-    fn fail(&mut self, client: &mut Client, id: JobId, error: TransferError) {
+    fn fail(&mut self, client: &mut SftpClient, id: JobId, error: TransferError) {
         self.drop_data(client, id, u64::MAX);
         self.with(id, |_, job| {
             job.task.started = true;
@@ -330,7 +330,7 @@ impl Transfers {
 }
 
 /// Lets a job send what it can.
-fn run(lane: &mut Lane, job: &mut Job, client: &mut Client, now: Time) -> Turn {
+fn run(lane: &mut Lane, job: &mut Job, client: &mut SftpClient, now: Time) -> Turn {
     if !job.task.started {
         return Turn::Idle;
     }

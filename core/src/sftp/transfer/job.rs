@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::sftp::client::{Client, Handle, Reply};
+use crate::sftp::client::{Handle, Reply, SftpClient};
 use crate::time::Time;
 
 use super::copy::Copy;
@@ -50,14 +50,14 @@ impl Job {
     fn at<'a>(
         &'a mut self,
         lane: &'a mut Lane,
-        client: &'a mut Client,
+        client: &'a mut SftpClient,
         now: Time,
     ) -> (&'a mut Work, Drive<'a>) {
         (&mut self.work, Drive { lane, task: &mut self.task, client, now })
     }
 
     /// Goes on; the end and failures are halts.
-    pub(super) fn step(&mut self, lane: &mut Lane, client: &mut Client, now: Time) -> Result<(), Halt> {
+    pub(super) fn step(&mut self, lane: &mut Lane, client: &mut SftpClient, now: Time) -> Result<(), Halt> {
         let (work, mut go) = self.at(lane, client, now);
         match work {
             Work::Download(w) => w.step(&mut go),
@@ -72,7 +72,7 @@ impl Job {
     /// Data came, `left` bytes of its reply will follow. True: it goes to the application now.
     pub(super) fn on_data(
         &mut self,
-        (lane, client, now): (&mut Lane, &mut Client, Time),
+        (lane, client, now): (&mut Lane, &mut SftpClient, Time),
         (sent, left): (&Sent, u32),
         offset: u64,
         data: &[u8],
@@ -97,7 +97,7 @@ impl Job {
 
     pub(super) fn on_reply(
         &mut self,
-        (lane, client, now): (&mut Lane, &mut Client, Time),
+        (lane, client, now): (&mut Lane, &mut SftpClient, Time),
         sent: &Sent,
         reply: Reply<'_>,
     ) -> Result<(), TransferError> {
@@ -118,7 +118,7 @@ impl Job {
     /// Lends room for local data; `None`: it cannot be taken now, or there is none.
     pub(super) fn fill(
         &mut self,
-        (lane, client, now): (&mut Lane, &mut Client, Time),
+        (lane, client, now): (&mut Lane, &mut SftpClient, Time),
         read: impl FnOnce(&mut [u8]) -> Local,
     ) -> Result<Option<usize>, TransferError> {
         let (work, mut go) = self.at(lane, client, now);

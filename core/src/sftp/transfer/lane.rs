@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use crate::sftp::client::{Client, Handle, RequestId};
+use crate::sftp::client::{Handle, RequestId, SftpClient};
 use crate::sftp::error::UsageError;
 use crate::sftp::status::{Status, StatusCode};
 use crate::time::Time;
@@ -187,12 +187,12 @@ impl Lane {
     }
 
     /// Bytes of one READ.
-    pub(super) fn read_len(&self, client: &Client) -> u32 {
+    pub(super) fn read_len(&self, client: &SftpClient) -> u32 {
         self.config.request_len.unwrap_or(u32::MAX).min(client.limits().read_len()).min(self.longest)
     }
 
     /// Bytes of one WRITE.
-    pub(super) fn write_len(&self, client: &Client) -> usize {
+    pub(super) fn write_len(&self, client: &SftpClient) -> usize {
         self.config.request_len.unwrap_or(u32::MAX).min(client.limits().write_len()) as usize
     }
 
@@ -206,7 +206,7 @@ impl Lane {
 pub(super) struct Drive<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) task: &'a mut Task,
-    pub(super) client: &'a mut Client,
+    pub(super) client: &'a mut SftpClient,
     pub(super) now: Time,
 }
 
@@ -215,7 +215,7 @@ impl Drive<'_> {
     pub(super) fn ask(
         &mut self,
         ask: Ask,
-        request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>,
+        request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>,
     ) -> Result<(), Halt> {
         // A server that stalled before gets one thing at a time.
         if self.lane.window.has_stalled() {
@@ -241,7 +241,7 @@ impl Drive<'_> {
         &mut self,
         sent: &mut bool,
         ask: Ask,
-        request: impl FnOnce(&mut Client) -> Result<RequestId, UsageError>,
+        request: impl FnOnce(&mut SftpClient) -> Result<RequestId, UsageError>,
     ) -> Result<(), Halt> {
         if !*sent {
             self.ask(ask, request)?;

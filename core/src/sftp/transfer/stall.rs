@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::sftp::client::{Client, RequestId};
+use crate::sftp::client::{RequestId, SftpClient};
 use crate::time::Time;
 
 use super::engine::Transfers;
@@ -13,7 +13,7 @@ use super::{JobId, TransferError};
 impl Transfers {
     /// No reply for too long: what was asked for is asked for again, less of it at a time. None to a request
     /// while later ones are answered: that one is.
-    pub(super) fn check_stall(&mut self, client: &mut Client, now: Time) {
+    pub(super) fn check_stall(&mut self, client: &mut SftpClient, now: Time) {
         if self.deadline().is_none_or(|at| at > now) {
             return;
         }
@@ -34,7 +34,7 @@ impl Transfers {
     }
 
     /// What a job sent before `turn` is not answered: it is asked for again.
-    fn stalled(&mut self, client: &mut Client, id: JobId, turn: u64, given_up: bool) {
+    fn stalled(&mut self, client: &mut SftpClient, id: JobId, turn: u64, given_up: bool) {
         if given_up || self.is_given_up(id, turn) {
             return self.abandon(client, id);
         }
@@ -68,12 +68,17 @@ impl Transfers {
     }
 
     /// Nobody wants the data any more that was asked for before `turn`.
-    pub(super) fn drop_data(&mut self, client: &mut Client, id: JobId, turn: u64) -> Vec<(RequestId, Sent)> {
+    pub(super) fn drop_data(
+        &mut self,
+        client: &mut SftpClient,
+        id: JobId,
+        turn: u64,
+    ) -> Vec<(RequestId, Sent)> {
         self.take(client, id, turn, Ask::is_data)
     }
 
     /// Does without what would only have been good to know, and was asked before `turn`.
-    fn drop_questions(&mut self, client: &mut Client, id: JobId, turn: u64) {
+    fn drop_questions(&mut self, client: &mut SftpClient, id: JobId, turn: u64) {
         // A put that goes on where the file ends has to know where that is.
         let resumes = self.job_mut(id).is_some_and(|job| matches!(job.work, Work::Upload(_)));
         let gone = self.take(client, id, turn, |ask| match ask {
@@ -88,7 +93,7 @@ impl Transfers {
 
     /// Ends a job. What does not answer will not answer a CLOSE either: one last attempt to tidy up, without
     /// waiting for it.
-    fn abandon(&mut self, client: &mut Client, id: JobId) {
+    fn abandon(&mut self, client: &mut SftpClient, id: JobId) {
         self.take(client, id, u64::MAX, |_| true);
         self.with(id, |_, job| {
             job.fail(TransferError::Stalled);
@@ -102,7 +107,7 @@ impl Transfers {
     /// Waits no longer for the answers to what a job sent before `turn`.
     fn take(
         &mut self,
-        client: &mut Client,
+        client: &mut SftpClient,
         id: JobId,
         turn: u64,
         which: impl Fn(Ask) -> bool,

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use crate::sftp::attrs::Attrs;
-use crate::sftp::client::{Client, Handle, OpenFlags, Reply};
+use crate::sftp::client::{Handle, OpenFlags, Reply, SftpClient};
 use crate::sftp::operation::Extension;
 use crate::sftp::status::{Status, StatusCode};
 
@@ -122,7 +122,7 @@ impl Upload {
             }
             Phase::Opening { sent } => {
                 let path = self.options.temporary.as_deref().unwrap_or(&self.path);
-                let request = |client: &mut Client| client.open(path, flags, &self.options.create);
+                let request = |client: &mut SftpClient| client.open(path, flags, &self.options.create);
                 go.answered(sent, Ask::Open, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }
@@ -184,8 +184,8 @@ impl Upload {
                 let len = self.out.next.saturating_sub(self.out.first);
                 // A length of 0 would be everything.
                 if let Some(hash) = self.hash.as_ref().filter(|_| len > 0) {
-                    let request = |client: &mut Client| {
-                        client.check_file_name(path, &[hash.alg()], self.out.first, len, 0)
+                    let request = |client: &mut SftpClient| {
+                        client.check_file_name(path, &[hash.algorithm()], self.out.first, len, 0)
                     };
                     go.answered(sent, Ask::HashPath, request)?;
                 }
@@ -194,7 +194,7 @@ impl Upload {
             }
             After::Reopen { sent } => {
                 go.task.quiet()?;
-                let request = |client: &mut Client| client.open(path, OpenFlags::READ, &Attrs::new());
+                let request = |client: &mut SftpClient| client.open(path, OpenFlags::READ, &Attrs::new());
                 go.answered(sent, Ask::Reopen, request)?;
                 return Err(Halt::Fail(TransferError::Changed));
             }

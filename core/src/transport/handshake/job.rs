@@ -9,7 +9,7 @@ use super::method::{Outcome, exchange_hash};
 use crate::crypto::kex::{Ephemeral, PublicValue, respond};
 use crate::crypto::{BadPublicValue, Hash, Kex, Provider};
 use crate::error::Fault;
-use crate::keys::{KeyPair, SigAlg};
+use crate::keys::{KeyPair, SignatureAlgorithm};
 use crate::rng::Rng;
 
 /// The server's share of a key exchange: its ephemeral key, the shared secret and the host key's
@@ -23,7 +23,7 @@ pub struct Job {
     pub(super) client: PublicValue,
     pub(super) hash: Box<dyn Hash>,
     pub(super) key: Arc<KeyPair>,
-    pub(super) alg: SigAlg,
+    pub(super) algorithm: SignatureAlgorithm,
     pub(super) rng: Rng,
 }
 
@@ -67,7 +67,7 @@ impl Job {
         let hash = exchange_hash(self.kex.hash(), self.hash, &public, &shared);
         // Our own key failing to sign is not the peer's fault, but there is no other way on.
         let signature =
-            self.key.sign(self.alg, hash.as_bytes(), &mut self.rng).map_err(|_| Fault::BadHostKey)?;
+            self.key.sign(self.algorithm, hash.as_bytes(), &mut self.rng).map_err(|_| Fault::BadHostKey)?;
         Ok(ServerReply { public, signature, outcome: Outcome { shared, hash } })
     }
 }
@@ -83,7 +83,7 @@ impl Eq for Job {}
 
 impl core::fmt::Debug for Job {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Job({}, {})", self.kex, self.alg)
+        write!(f, "Job({}, {})", self.kex, self.algorithm)
     }
 }
 

@@ -8,7 +8,7 @@ use super::group::{self, Group};
 use super::negotiate::{Negotiated, Role};
 use super::{DoneJob, Ground, Handled, Handshake, Job, Milestone, State};
 use crate::crypto::kex::{Ephemeral, PublicValue};
-use crate::crypto::{BadPublicValue, Digest, Hash, HashAlg, SharedSecret};
+use crate::crypto::{BadPublicValue, Digest, Hash, HashAlgorithm, SharedSecret};
 use crate::error::{Failure, Fault};
 use crate::keys::{KeyPair, PublicKey};
 use crate::msg::{DhInit, DhReply, EcdhInit, EcdhReply, GexGroup, GexInit, GexReply, GexRequest};
@@ -48,14 +48,14 @@ pub(super) struct Outcome {
 
 /// The rest of the exchange hash, from the server's public value on.
 pub(super) fn exchange_hash(
-    alg: HashAlg,
+    algorithm: HashAlgorithm,
     mut hash: Box<dyn Hash>,
     server: &PublicValue,
     shared: &SharedSecret,
 ) -> Digest {
     server.put(&mut *hash);
     hash.update(shared.encoded());
-    Digest::finish(alg, hash)
+    Digest::finish(algorithm, hash)
 }
 
 /// Adds what comes up to and including the client's public value.
@@ -154,7 +154,7 @@ impl Handshake {
                     group,
                     client,
                     hash,
-                    alg: algorithms.host_key,
+                    algorithm: algorithms.host_key,
                     key: Arc::clone(&key),
                     rng: Rng::from_seed(&Seed::new(self.rng.array())),
                 });
@@ -250,12 +250,12 @@ fn client_step(
                 }
             };
             let mut hash = hash;
-            let (alg, provider) = (algorithms.kex.hash(), ground.config.provider);
+            let (algorithm, provider) = (algorithms.kex.hash(), ground.config.provider);
             let key = check_host_key(host_key, algorithms, ground.config.limits.rsa_bits)?;
             hash_up_to_init(&mut *hash, host_key, group.as_ref(), &public);
             let shared =
                 ephemeral.finish(&server, provider).map_err(|BadPublicValue| Fault::BadPublicValue)?;
-            let hash = exchange_hash(alg, hash, &server, &shared);
+            let hash = exchange_hash(algorithm, hash, &server, &shared);
             crate::keys::signature::verify(provider, &key, algorithms.host_key, hash.as_bytes(), signature)
                 .map_err(|_| Fault::BadHostSignature)?;
             if known.is_some_and(|known| *known != key) {
@@ -269,11 +269,11 @@ fn client_step(
 
 /// Whether a host key is of the kind that was agreed on, and strong enough.
 fn check_host_key(blob: &[u8], algorithms: &Negotiated, rsa_bits: usize) -> Result<PublicKey, Failure> {
-    let alg = algorithms.host_key;
-    let key = PublicKey::from_blob_with(alg.key_type(), blob)
+    let algorithm = algorithms.host_key;
+    let key = PublicKey::from_blob_with(algorithm.key_type(), blob)
         .map_err(|e| Failure::text(Fault::BadHostKey, format!("{e}")))?;
-    if !key.fits(alg) {
-        let text = format!("a {} key, but {alg} was agreed on", key.key_type());
+    if !key.fits(algorithm) {
+        let text = format!("a {} key, but {algorithm} was agreed on", key.key_type());
         return Err(Failure::text(Fault::BadHostKey, text));
     }
     if !key.strength_ok(rsa_bits) {

@@ -45,7 +45,7 @@ use super::legal;
 use super::liveness::Liveness;
 use super::packets::{Receiver, RxBuf, Sender};
 use crate::crypto::{Digest, PacketOpener};
-use crate::error::{Denied, Failure, Phase};
+use crate::error::{Failure, Phase, Rejected};
 use crate::keys::{KeyPair, PublicKey};
 use crate::rng::Rng;
 use crate::time::Time;
@@ -351,10 +351,10 @@ impl Handshake {
     }
 
     /// Client: the key is not the right one.
-    pub(super) fn refuse_host_key(&mut self) -> Denied {
+    pub(super) fn refuse_host_key(&mut self) -> Rejected {
         if let State::Method { session, .. } = self.take() {
             self.state = State::Over { session };
         }
-        Denied::HostKey
+        Rejected::HostKey
     }
 }

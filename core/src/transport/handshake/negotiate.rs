@@ -4,10 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use crate::crypto::Policy;
-use crate::crypto::{Cipher, Compression, HashAlg, Kex, Mac, Protection};
+use crate::crypto::{Cipher, Compression, HashAlgorithm, Kex, Mac, Protection};
 pub use crate::error::{AlgorithmCategory, Mismatch, NegotiationFailure};
 use crate::error::{Failure, Fault};
-use crate::keys::SigAlg;
+use crate::keys::SignatureAlgorithm;
 use crate::msg::KexInit;
 use crate::wire::{NameList, NameListBuilder, SshStr};
 
@@ -46,7 +46,8 @@ impl Policy {
             Kex::Group18Sha512,
             Kex::Group14Sha256,
         ];
-        let host_key: Vec<SigAlg> = SigAlg::all().filter(|alg| alg.policy() <= self).collect();
+        let host_key: Vec<SignatureAlgorithm> =
+            SignatureAlgorithm::all().filter(|algorithm| algorithm.policy() <= self).collect();
         let gcm = [Cipher::Aes128Gcm, Cipher::Aes256Gcm];
         let mut cipher = Vec::new();
         if fast_aes {
@@ -87,9 +88,9 @@ pub struct Algorithms {
     /// Key exchange methods.
     pub kex: Vec<Kex>,
     /// Host key signature algorithms.
-    pub host_key: Vec<SigAlg>,
+    pub host_key: Vec<SignatureAlgorithm>,
     /// User key signature algorithms; not negotiated, but announced by a server.
-    pub user_key: Vec<SigAlg>,
+    pub user_key: Vec<SignatureAlgorithm>,
     /// Ciphers, client to server and server to client.
     pub cipher: [Vec<Cipher>; 2],
     /// MACs, likewise.
@@ -122,7 +123,7 @@ impl Algorithms {
     /// offers none since 10.0). A list that was made for old peers, with SHA-1, or that has nothing else,
     /// stays as it is.
     pub fn for_server(&mut self) -> &mut Self {
-        let old = |kex: &Kex| kex.finite_field() && kex.hash() == HashAlg::Sha1;
+        let old = |kex: &Kex| kex.finite_field() && kex.hash() == HashAlgorithm::Sha1;
         if !self.kex.iter().any(old) && !self.kex.iter().all(|kex| kex.finite_field()) {
             self.kex.retain(|kex| !kex.finite_field());
         }
@@ -131,7 +132,7 @@ impl Algorithms {
 
     /// Moves the signature algorithms of `known` to the front of the host key list without
     /// narrowing it, so that a server with a known key shows that one first.
-    pub fn prefer_host_keys(&mut self, known: &[SigAlg]) -> &mut Self {
+    pub fn prefer_host_keys(&mut self, known: &[SignatureAlgorithm]) -> &mut Self {
         self.host_key.sort_by_key(|a| !known.contains(a));
         self
     }
@@ -187,7 +188,7 @@ pub struct Negotiated {
     /// Key exchange method.
     pub kex: Kex,
     /// Host key signature algorithm.
-    pub host_key: SigAlg,
+    pub host_key: SignatureAlgorithm,
     /// Cipher and MAC, client to server and server to client.
     pub protection: [Protection; 2],
     /// Compression, likewise.
@@ -205,7 +206,7 @@ pub(super) fn negotiate(
     let mut choice = Choice { role, prefix, failed: Vec::new() };
     use AlgorithmCategory as C;
     let kex = choice.pick(C::Kex, &ours.kex, theirs.kex, Kex::name);
-    let host_key = choice.pick(C::HostKey, &ours.host_key, theirs.host_key, SigAlg::name);
+    let host_key = choice.pick(C::HostKey, &ours.host_key, theirs.host_key, SignatureAlgorithm::name);
     let [cipher_cs, cipher_sc] = &ours.cipher;
     let [mac_cs, mac_sc] = &ours.mac;
     let [comp_cs, comp_sc] = &ours.compression;

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::method::Outcome;
 use super::negotiate::{Negotiated, Role};
 use super::{Ground, Handled, Handshake, Milestone, Session, Stage, State};
-use crate::crypto::{Compression, Digest, DirectionKeys, HashAlg, Protection, Provider, Secret};
+use crate::crypto::{Compression, Digest, DirectionKeys, HashAlgorithm, Protection, Provider, Secret};
 use crate::error::{Failure, Fault};
 use crate::keys::PublicKey;
 use crate::msg::{ExtInfo, Message, NewKeys};
@@ -31,10 +31,10 @@ impl Handshake {
             }
             None => Box::new(Session { id: outcome.hash, host_key, stage: Stage::Service }),
         };
-        let (alg, provider) = (algorithms.kex.hash(), ground.config.provider);
+        let (algorithm, provider) = (algorithms.kex.hash(), ground.config.provider);
         let [cs, sc] = algorithms.protection;
         let (out, into) = if self.role == Role::Client { (cs, sc) } else { (sc, cs) };
-        let keys = |sender, p| direction_keys(provider, alg, outcome, &session.id, sender, p);
+        let keys = |sender, p| direction_keys(provider, algorithm, outcome, &session.id, sender, p);
         let sealer = provider.sealer(out, &keys(self.role, out));
         let opener = provider.opener(into, &keys(self.role.peer(), into));
         let (Ok(sealer), Ok(opener)) = (sealer, opener) else {
@@ -140,7 +140,7 @@ impl Handshake {
 /// The keys of one direction (RFC 4253 §7.2). `sender` is the side that sends in it.
 pub(super) fn direction_keys(
     provider: &dyn Provider,
-    alg: HashAlg,
+    algorithm: HashAlgorithm,
     outcome: &Outcome,
     session_id: &Digest,
     sender: Role,
@@ -150,7 +150,7 @@ pub(super) fn direction_keys(
         Role::Client => *b"ACE",
         Role::Server => *b"BDF",
     };
-    let derive = |letter, len| derive(provider, alg, outcome, session_id, letter, len);
+    let derive = |letter, len| derive(provider, algorithm, outcome, session_id, letter, len);
     DirectionKeys {
         iv: derive(iv, protection.cipher.iv_len()),
         key: derive(key, protection.cipher.key_len()),
@@ -160,7 +160,7 @@ pub(super) fn direction_keys(
 
 fn derive(
     provider: &dyn Provider,
-    alg: HashAlg,
+    algorithm: HashAlgorithm,
     outcome: &Outcome,
     session_id: &Digest,
     letter: u8,
@@ -169,11 +169,11 @@ fn derive(
     let (k, h) = (outcome.shared.encoded(), outcome.hash.as_bytes());
     // Whole digests first, cut at the end: the capacity never changes, so no copy is left behind.
     // A digest of keys is a piece of them.
-    let mut out = zeroize::Zeroizing::new(Vec::with_capacity(len.saturating_add(alg.len())));
-    let mut part = Digest::of(provider, alg, &[k, h, &[letter], session_id.as_bytes()]);
+    let mut out = zeroize::Zeroizing::new(Vec::with_capacity(len.saturating_add(algorithm.len())));
+    let mut part = Digest::of(provider, algorithm, &[k, h, &[letter], session_id.as_bytes()]);
     out.extend_from_slice(part.as_bytes());
     while out.len() < len {
-        part = Digest::of(provider, alg, &[k, h, &out]);
+        part = Digest::of(provider, algorithm, &[k, h, &out]);
         out.extend_from_slice(part.as_bytes());
     }
     part.wipe();

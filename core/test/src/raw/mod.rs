@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use konko_core::crypto::kex::{Ephemeral, PublicValue, respond};
 use konko_core::crypto::{
-    Cipher, Compression, Digest, DirectionKeys, HashAlg, Kex, Mac, PacketOpener, PacketSealer, Protection,
-    Provider, Secret, SharedSecret,
+    Cipher, Compression, Digest, DirectionKeys, HashAlgorithm, Kex, Mac, PacketOpener, PacketSealer,
+    Protection, Provider, Secret, SharedSecret,
 };
-use konko_core::keys::{KeyPair, SigAlg};
+use konko_core::keys::{KeyPair, SignatureAlgorithm};
 use konko_core::msg::{self, KexInit, Message};
 use konko_core::provider;
 use konko_core::transport::negotiate::Role;
@@ -45,10 +45,10 @@ pub fn userauth(user: &str, service: &str, method: &str) -> Vec<u8> {
 }
 
 /// One of the method `publickey`, without a signature (RFC 4252 §7): a whole one when `signed` is false.
-pub fn publickey(user: &str, signed: bool, alg: &str, blob: &[u8]) -> Vec<u8> {
+pub fn publickey(user: &str, signed: bool, algorithm: &str, blob: &[u8]) -> Vec<u8> {
     let mut out = userauth(user, "ssh-connection", "publickey");
     out.put_bool(signed);
-    out.put_string(alg.as_bytes());
+    out.put_string(algorithm.as_bytes());
     out.put_string(blob);
     out
 }
@@ -138,7 +138,7 @@ pub struct Chosen {
     /// The method.
     pub kex: Kex,
     /// The host key's algorithm.
-    pub host_key: SigAlg,
+    pub host_key: SignatureAlgorithm,
     /// Cipher and MAC, client to server and server to client.
     pub protection: [Protection; 2],
     /// Compression, likewise.
@@ -157,7 +157,7 @@ fn choose(client: &KexInit<'_>, server: &KexInit<'_>) -> Chosen {
     let zip = |i: usize| Compression::from_name(&pick(client.compression[i], server.compression[i])).unwrap();
     Chosen {
         kex: Kex::from_name(&pick(client.kex, server.kex)).unwrap(),
-        host_key: SigAlg::from_name(&pick(client.host_key, server.host_key)).unwrap(),
+        host_key: SignatureAlgorithm::from_name(&pick(client.host_key, server.host_key)).unwrap(),
         protection: [way(0), way(1)],
         compression: [zip(0), zip(1)],
     }
@@ -506,14 +506,14 @@ impl RawPeer {
         public.put(&mut hashed);
         hashed.put(shared.encoded());
         let hash = Digest::of(provider(), chosen.kex.hash(), &[&hashed]);
-        let alg = *self
+        let algorithm = *self
             .host_key
             .public()
             .sig_algs()
             .iter()
             .find(|a| **a == chosen.host_key)
             .unwrap_or(&self.host_key.public().sig_algs()[0]);
-        let mut signature = self.host_key.clone().sign(alg, hash.as_bytes(), &mut self.rng).unwrap();
+        let mut signature = self.host_key.clone().sign(algorithm, hash.as_bytes(), &mut self.rng).unwrap();
         if self.host_zeros != [0, 0] {
             signature = padded(&signature, self.host_zeros);
         }
@@ -532,13 +532,13 @@ impl RawPeer {
         }
         self.gex = None;
         let chosen = self.chosen.clone().unwrap();
-        let alg = chosen.kex.hash();
+        let algorithm = chosen.kex.hash();
         let material = |letter: u8, len: usize| {
             let mut out = Vec::new();
             while out.len() < len {
                 let tail: Vec<u8> =
                     if out.is_empty() { [&[letter][..], &self.session_id].concat() } else { out.clone() };
-                out.extend_from_slice(digest(alg, &[shared.encoded(), hash, &tail]).as_bytes());
+                out.extend_from_slice(digest(algorithm, &[shared.encoded(), hash, &tail]).as_bytes());
             }
             Secret::copy_of(&out[..len])
         };
@@ -558,8 +558,14 @@ impl RawPeer {
     }
 
     /// A publickey request with its signature.
-    pub fn key_request(&mut self, user: &str, key: &KeyPair, alg: SigAlg, id: &[u8]) -> Vec<u8> {
-        self.key_request_as(user, key, &key.public().to_blob(), alg, id)
+    pub fn key_request(
+        &mut self,
+        user: &str,
+        key: &KeyPair,
+        algorithm: SignatureAlgorithm,
+        id: &[u8],
+    ) -> Vec<u8> {
+        self.key_request_as(user, key, &key.public().to_blob(), algorithm, id)
     }
 
     /// The same with any blob for the key.
@@ -568,14 +574,14 @@ impl RawPeer {
         user: &str,
         key: &KeyPair,
         blob: &[u8],
-        alg: SigAlg,
+        algorithm: SignatureAlgorithm,
         id: &[u8],
     ) -> Vec<u8> {
-        let mut request = publickey(user, true, alg.name(), blob);
+        let mut request = publickey(user, true, algorithm.name(), blob);
         let mut signed = Vec::new();
         signed.put_string(id);
         signed.put(&request);
-        let signature = key.sign(alg, &signed, &mut self.rng).unwrap();
+        let signature = key.sign(algorithm, &signed, &mut self.rng).unwrap();
         request.put_string(&signature);
         request
     }
@@ -646,8 +652,8 @@ pub fn padded(blob: &[u8], zeros: [usize; 2]) -> Vec<u8> {
     strings(0, &[name, &inner])[1..].to_vec()
 }
 
-fn digest(alg: HashAlg, parts: &[&[u8]]) -> Digest {
-    Digest::of(provider(), alg, parts)
+fn digest(algorithm: HashAlgorithm, parts: &[&[u8]]) -> Digest {
+    Digest::of(provider(), algorithm, parts)
 }
 
 fn new_deflate() -> Deflate {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use konko_core::auth::{Method, MethodSet};
 use konko_core::channel::{ChannelEvent, ChannelId, GlobalTicket, OpenKind, OpenTicket, RequestTicket};
-use konko_core::client::{AuthMethod, Client, HostKeyTicket, Password, PromptTicket, SignTicket};
+use konko_core::client::{AuthRequest, ClientSide, HostKeyTicket, Password, PromptTicket, SignTicket};
 use konko_core::error::Fault;
 use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::msg::{self, Message};
-use konko_core::server::{Attempt, AuthTicket, Challenge, ProbeTicket, Server, Verdict};
+use konko_core::server::{AuthDecision, AuthTicket, Challenge, Credential, ProbeTicket, ServerSide};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::*;
 
@@ -538,7 +538,7 @@ trait Play: Side + Sized {
     fn on_auth(app: &mut App, conn: &mut Connection<Self>, auth: Self::Auth<'_>);
 }
 
-impl Play for Client {
+impl Play for ClientSide {
     fn on_auth(app: &mut App, conn: &mut ClientConnection, auth: ClientAuth<'_>) {
         match auth {
             ClientAuth::HostKey(ticket) => match app.accept_host {
@@ -556,7 +556,7 @@ impl Play for Client {
     }
 }
 
-impl Play for Server {
+impl Play for ServerSide {
     fn on_auth(app: &mut App, conn: &mut ServerConnection, auth: ServerAuth<'_>) {
         match auth {
             ServerAuth::Probe { ticket, .. } if app.hold_probes => app.probe_tickets.push(ticket),
@@ -566,8 +566,8 @@ impl Play for Server {
             ServerAuth::Attempt { ticket, .. } | ServerAuth::Signed { ticket, .. } if app.hold_auth => {
                 app.auth_tickets.push(ticket);
             }
-            ServerAuth::Attempt { ticket, attempt, .. } => {
-                let verdict = app.judge(&attempt);
+            ServerAuth::Attempt { ticket, credential, .. } => {
+                let verdict = app.judge(&credential);
                 conn.decide_auth(ticket, verdict).unwrap();
             }
             ServerAuth::Signed { ticket, key } => {
@@ -630,26 +630,26 @@ impl App {
         }
     }
 
-    fn judge(&mut self, attempt: &Attempt<'_>) -> Verdict {
-        let right = match attempt {
-            Attempt::Password(p) => *p == PASSWORD.as_bytes(),
-            Attempt::KeyboardInteractive { .. } => {
+    fn judge(&mut self, credential: &Credential<'_>) -> AuthDecision {
+        let right = match credential {
+            Credential::Password(p) => *p == PASSWORD.as_bytes(),
+            Credential::KeyboardInteractive { .. } => {
                 let prompts = (0..self.prompts).map(|i| (format!("{i}? "), false)).collect();
-                return Verdict::Challenge(Challenge { prompts, ..Challenge::default() });
+                return AuthDecision::Challenge(Challenge { prompts, ..Challenge::default() });
             }
-            Attempt::Answers(answers) => answers.iter().all(|a| a == PASSWORD.as_bytes()),
+            Credential::Answers(answers) => answers.iter().all(|a| a == PASSWORD.as_bytes()),
             _ => false,
         };
         self.verdict(right)
     }
 
-    fn verdict(&mut self, right: bool) -> Verdict {
+    fn verdict(&mut self, right: bool) -> AuthDecision {
         match (right, self.partial.take()) {
-            (true, Some(more)) => Verdict::Partial(more),
-            (true, None) => Verdict::Accept,
+            (true, Some(more)) => AuthDecision::Partial(more),
+            (true, None) => AuthDecision::Accept,
             (false, more) => {
                 self.partial = more;
-                Verdict::Reject
+                AuthDecision::Reject
             }
         }
     }
@@ -659,19 +659,19 @@ impl App {
 pub fn prove(conn: &mut ClientConnection, proof: &Proof) {
     let best = |conn: &ClientConnection, key: &PublicKey| conn.signature_algorithms(key)[0];
     match proof {
-        Proof::None => conn.authenticate("alice", AuthMethod::None),
+        Proof::None => conn.authenticate("alice", AuthRequest::None),
         Proof::Password => {
-            conn.authenticate("alice", AuthMethod::Password(&Password::new(PASSWORD.as_bytes())))
+            conn.authenticate("alice", AuthRequest::Password(&Password::new(PASSWORD.as_bytes())))
         }
         Proof::Probe(key) => {
-            let alg = best(conn, key);
-            conn.authenticate("alice", AuthMethod::ProbeKey { key, alg })
+            let algorithm = best(conn, key);
+            conn.authenticate("alice", AuthRequest::ProbeKey { key, algorithm })
         }
         Proof::Key(key) => {
-            let alg = best(conn, key.public());
-            conn.authenticate("alice", AuthMethod::PublicKey { key, alg })
+            let algorithm = best(conn, key.public());
+            conn.authenticate("alice", AuthRequest::PublicKey { key, algorithm })
         }
-        Proof::Interactive => conn.authenticate("alice", AuthMethod::KeyboardInteractive),
+        Proof::Interactive => conn.authenticate("alice", AuthRequest::KeyboardInteractive),
     }
     .unwrap();
 }

@@ -2,7 +2,7 @@
 //! `-a` removes, `^a` puts in front. Names may hold `*` and `?`.
 
 use konko::core::crypto::{Cipher, Kex, Mac};
-use konko::core::keys::SigAlg;
+use konko::core::keys::SignatureAlgorithm;
 use konko::core::text::pattern;
 use konko::core::transport::negotiate::{Algorithms, Policy};
 
@@ -97,12 +97,13 @@ impl Lists {
         if let Some(list) = &self.macs {
             a.set_macs(&assemble(list, &a.mac[0], Mac::ALL, Mac::name, "MACs")?);
         }
-        let all: Vec<SigAlg> = SigAlg::all().collect();
+        let all: Vec<SignatureAlgorithm> = SignatureAlgorithm::all().collect();
         if let Some(list) = &self.host_keys {
-            a.host_key = assemble(list, &a.host_key, &all, SigAlg::name, "HostKeyAlgorithms")?;
+            a.host_key = assemble(list, &a.host_key, &all, SignatureAlgorithm::name, "HostKeyAlgorithms")?;
         }
         if let Some(list) = &self.user_keys {
-            a.user_key = assemble(list, &a.user_key, &all, SigAlg::name, "PubkeyAcceptedAlgorithms")?;
+            a.user_key =
+                assemble(list, &a.user_key, &all, SignatureAlgorithm::name, "PubkeyAcceptedAlgorithms")?;
         }
         Ok(a)
     }

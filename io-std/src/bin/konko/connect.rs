@@ -348,10 +348,10 @@ fn confirm(host: &UnknownHost) -> Answer {
     }
     text += "Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
     loop {
-        let Some(answer) = terminal::ask(&text, true) else { return Answer::Refuse };
+        let Some(answer) = terminal::ask(&text, true) else { return Answer::Reject };
         match answer.expose().trim_ascii() {
             b"yes" => return Answer::Remember,
-            b"no" => return Answer::Refuse,
+            b"no" => return Answer::Reject,
             answer if answer == fingerprint.to_string().as_bytes() => return Answer::Remember,
             _ => text = "Please type 'yes', 'no' or the fingerprint: ".into(),
         }

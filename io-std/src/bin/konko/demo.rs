@@ -13,7 +13,7 @@ use crate::streams;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use konko::core::Rng;
 use konko::core::authorized_keys::AuthorizedKeys;
-use konko::core::crypto::{Digest, Hash, HashAlg};
+use konko::core::crypto::{Digest, Hash, HashAlgorithm};
 use konko::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko::core::provider;
 use konko::core::sftp::{MemoryFs, ServerConfig};
@@ -134,7 +134,7 @@ fn describe(client: &Client, host_key: &KeyPair) -> Outcome<()> {
     check(n.kex.post_quantum(), "the key exchange withstands a quantum computer")?;
     check(client.strict_kex(), "nothing can be dropped unnoticed during the handshake")?;
     line("key exchange", &format!("{} (post-quantum, strict)", n.kex));
-    line("host key", &format!("{} {}", n.host_key, host_key.public().fingerprint(HashAlg::Sha256)));
+    line("host key", &format!("{} {}", n.host_key, host_key.public().fingerprint(HashAlgorithm::Sha256)));
     let [there, _] = n.protection;
     line("cipher", &format!("{}, by {}", there.cipher, provider::best().name()));
     line("login", &format!("{USER}, publickey"));
@@ -278,13 +278,13 @@ fn new_key() -> Outcome<Arc<KeyPair>> {
 }
 
 fn hex(hash: Box<dyn Hash>) -> String {
-    let digest = Digest::finish(HashAlg::Sha256, hash);
+    let digest = Digest::finish(HashAlgorithm::Sha256, hash);
     digest.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads everything; its SHA-256.
 fn digest_of(mut from: impl Read, mut progress: impl FnMut(u64)) -> io::Result<String> {
-    let mut hash = provider::best().hash(HashAlg::Sha256);
+    let mut hash = provider::best().hash(HashAlgorithm::Sha256);
     let mut buffer = vec![0; 128 * 1024];
     loop {
         match from.read(&mut buffer)? {
@@ -299,7 +299,7 @@ fn digest_of(mut from: impl Read, mut progress: impl FnMut(u64)) -> io::Result<S
 
 /// Writes so many bytes that do not repeat; their SHA-256.
 fn write_pattern(to: &mut impl Write, total: u64, mut progress: impl FnMut(u64)) -> io::Result<String> {
-    let mut hash = provider::best().hash(HashAlg::Sha256);
+    let mut hash = provider::best().hash(HashAlgorithm::Sha256);
     let mut chunk = vec![0; 32 * 1024];
     let mut done = 0u64;
     while done < total {

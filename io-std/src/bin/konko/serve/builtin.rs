@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
 use konko::Exit;
-use konko::core::crypto::{Digest, HashAlg};
+use konko::core::crypto::{Digest, HashAlgorithm};
 use konko::core::provider;
 use konko::core::wire::SshStr;
 use konko::server::{Call, Programs};
@@ -44,7 +44,7 @@ fn status<T>(result: io::Result<T>) -> u32 {
 
 /// Prints the checksum of standard input and how many bytes that was.
 fn sha256(call: &Call) -> io::Result<()> {
-    let mut hash = provider::best().hash(HashAlg::Sha256);
+    let mut hash = provider::best().hash(HashAlgorithm::Sha256);
     let mut buffer = vec![0; 64 * 1024];
     let mut total = 0u64;
     loop {
@@ -55,7 +55,7 @@ fn sha256(call: &Call) -> io::Result<()> {
         hash.update(&buffer[..n]);
         total += n as u64;
     }
-    let digest = Digest::finish(HashAlg::Sha256, hash);
+    let digest = Digest::finish(HashAlgorithm::Sha256, hash);
     for byte in digest.as_bytes() {
         write!(call.channel(), "{byte:02x}")?;
     }

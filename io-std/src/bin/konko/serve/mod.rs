@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko::core::auth::{Method, MethodSet};
-use konko::core::crypto::HashAlg;
+use konko::core::crypto::HashAlgorithm;
 use konko::core::keys::{KeyPair, PrivateKey};
 use konko::server::process::Account;
 use konko::server::users::{KeyFile, Users};
@@ -162,7 +162,11 @@ fn options(args: &Args) -> Result<ServerOptions, String> {
         let options = ServerOptions::with_new_key().map_err(|e| e.to_string())?;
         for key in options.host_keys() {
             let key = key.public();
-            say(&format!("a host key for this run: {} {}", key.key_type(), key.fingerprint(HashAlg::Sha256)));
+            say(&format!(
+                "a host key for this run: {} {}",
+                key.key_type(),
+                key.fingerprint(HashAlgorithm::Sha256)
+            ));
         }
         return Ok(options);
     }
