@@ -70,8 +70,8 @@
 //!     }
 //!     while let Step::Event(event) = server.poll(Time::ZERO, &mut server_rx)? {
 //!         match event {
-//!             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-//!                 let right = matches!(attempt, Credential::Password(b"wonderland"));
+//!             ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+//!                 let right = matches!(credential, Credential::Password(b"wonderland"));
 //!                 server.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })?;
 //!             }
 //!             ServerEvent::Open { ticket, .. } => {

@@ -11,7 +11,7 @@
 //!     Checked::Settled(settled) => settled,
 //!     Checked::Ask(unknown) => {
 //!         println!("{} is not known; its key is {}", unknown.name(), unknown.fingerprint());
-//!         unknown.answer(Answer::Refuse)
+//!         unknown.answer(Answer::Reject)
 //!     }
 //! };
 //! match settled {
@@ -25,7 +25,7 @@
 //!         eprintln!("warning: {problem}");
 //!         true
 //!     }
-//!     Settled::Refuse(problem) => {
+//!     Settled::Reject(problem) => {
 //!         eprintln!("{problem}");
 //!         false
 //!     }
