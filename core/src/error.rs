@@ -338,6 +338,7 @@ impl fmt::Display for Rejected {
 
 /// The connection was ended in an orderly way, or just ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Disconnected {
     /// Who did it.
     pub by: EndedBy,

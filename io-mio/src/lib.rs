@@ -15,7 +15,7 @@
 //! use konko_mio::core::channel::{ChannelEvent, ChannelRequest, DataStream};
 //! use konko_mio::core::keys::{KeyType, PrivateKey};
 //! use konko_mio::core::server::{Credential, AuthDecision};
-//! use konko_mio::core::{Rng, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
+//! use konko_mio::core::{Decision, Rng, WantReply, ServerConfig, ServerConnection, ServerAuth, ServerEvent, TransportConfig, provider};
 //! use konko_mio::{App, ConnId, Hub, Loop, Settings, Sharing, Workers, seed_from_os};
 //!
 //! struct Echo;
@@ -32,8 +32,8 @@
 //!     ) {
 //!         // What a connection that is over cannot do any more is no error here.
 //!         let _ = match event {
-//!             ServerEvent::Auth(ServerAuth::Attempt { ticket, attempt, .. }) => {
-//!                 let right = matches!(attempt, Credential::Password(b"wonderland"));
+//!             ServerEvent::Auth(ServerAuth::Attempt { ticket, credential, .. }) => {
+//!                 let right = matches!(credential, Credential::Password(b"wonderland"));
 //!                 conn.decide_auth(ticket, if right { AuthDecision::Accept } else { AuthDecision::Reject })
 //!             }
 //!             ServerEvent::Auth(ServerAuth::Probe { ticket, .. }) => conn.decide_probe(ticket, Decision::Reject),

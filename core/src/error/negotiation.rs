@@ -46,6 +46,7 @@ impl AlgorithmCategory {
 
 /// One category without an algorithm in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mismatch {
     /// Which one.
     pub category: AlgorithmCategory,
@@ -59,6 +60,7 @@ pub struct Mismatch {
 
 /// Every category that failed, at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NegotiationFailure {
     /// At least one.
     pub mismatches: Vec<Mismatch>,

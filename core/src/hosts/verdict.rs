@@ -9,6 +9,7 @@ use crate::wire::SshStr;
 
 /// A key that is known for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Known {
     /// Where it stands.
     pub at: Location,
@@ -61,6 +62,7 @@ pub enum HostKeyStatus {
 
 /// What may revoke a key and cannot be read; `Display` is `file: why` or `file:line: why`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unreadable {
     /// The line, or the whole file.
     pub at: Location,
@@ -76,6 +78,7 @@ impl fmt::Display for Unreadable {
 
 /// What else was seen when a host is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Hints {
     /// `@cert-authority` lines for the host. Host certificates are not supported yet, so they accept
     /// nothing.

@@ -160,6 +160,7 @@ pub enum Question {
 
 /// One round of questions (RFC 4256 §3.2). The texts are from the peer, as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Questions {
     /// Title; may be empty.
     pub name: String,
@@ -171,6 +172,7 @@ pub struct Questions {
 
 /// One question of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Prompt {
     /// The text; from the peer, as it is. Escape it before it reaches a terminal.
     pub prompt: String,

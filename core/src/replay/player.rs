@@ -38,6 +38,7 @@ pub enum Setup<'a> {
 
 /// What a replay that came out the same went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// Records of the transcript.
     pub records: usize,
@@ -55,6 +56,7 @@ pub struct Report {
 
 /// The first place where a replay came out differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Divergence {
     /// The record, counted from 1; 0 is the header.
     pub step: usize,

@@ -9,6 +9,7 @@ use crate::crypto::Provider;
 
 /// What both roles configure about the transport.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct TransportConfig {
     /// Where cryptography comes from.
     pub provider: &'static dyn Provider,

@@ -15,7 +15,7 @@
 //!     }
 //!
 //!     fn key_probe(&mut self, probe: KeyProbe) {
-//!         probe.refuse();
+//!         probe.reject();
 //!     }
 //!
 //!     fn session(&mut self, session: Session) {

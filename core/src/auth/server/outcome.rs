@@ -10,6 +10,7 @@ use crate::keys::{PublicKey, SignatureAlgorithm};
 /// was answered with SUCCESS or FAILURE, whoever decided: the one place to count and to log. A yes to
 /// a probe, a challenge and an expired password are no outcome; the client goes on from there.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuthOutcome {
     /// The user name, as the client wrote it.
     pub user: Vec<u8>,

@@ -84,6 +84,7 @@ impl Policy {
 
 /// What one side is willing to use, in order of preference.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Algorithms {
     /// Key exchange methods.
     pub kex: Vec<Kex>,
@@ -184,6 +185,7 @@ fn join<'n>(prefix: &str, names: impl Iterator<Item = &'n str>) -> NameListBuild
 
 /// What the two sides agreed on.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Negotiated {
     /// Key exchange method.
     pub kex: Kex,
