@@ -170,7 +170,7 @@ impl Session {
     fn drive(&self, mut machine: Box<Machine>, waiter: Option<&Arc<Waiter>>) {
         if machine.session.deadline().is_some_and(|at| at <= self.now()) {
             // Nobody looked for a while: what came meanwhile shows that the server did not stall.
-            machine.exchange(&*self.link, Await::Nothing, self.now());
+            machine.exchange(&*self.link, Await::Nothing, || self.now());
         }
         let more = machine.pump(self.now());
         let wait = match waiter {
@@ -182,7 +182,7 @@ impl Session {
             _ => Await::Nothing,
         };
         if machine.session.ended().is_none() {
-            machine.exchange(&*self.link, wait, self.now());
+            machine.exchange(&*self.link, wait, || self.now());
         }
         local::settle(&mut machine.session, self.now());
         let mut state = self.lock();
@@ -208,9 +208,11 @@ impl Machine {
         }
     }
 
-    /// Sends what can be sent, and deals with what came.
-    fn exchange(&mut self, link: &dyn Link, wait: Await, now: Time) {
+    /// Sends what can be sent, and deals with what came. The clock is read when that is here: how long an answer took,
+    /// the wait for it included, is what the window opens by.
+    fn exchange(&mut self, link: &dyn Link, wait: Await, now: impl FnOnce() -> Time) {
         let result = link.exchange(&mut self.out, &mut self.batch, wait);
+        let now = now();
         self.session.stderr(&self.batch.stderr);
         self.batch.stderr.clear();
         local::receive(&mut self.session, self.batch.bytes(), now);
