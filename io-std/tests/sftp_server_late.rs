@@ -385,7 +385,13 @@ impl Rounds {
 
 #[test]
 fn a_file_is_fetched_by_64_reads_at_once_from_soon_after_its_start_to_its_end() {
-    const READ: u32 = 32 << 10;
+    // What every server takes, and what is read from this one by default.
+    for read in [32 << 10, MAX_DATA as u32] {
+        fetched_in_rounds(read);
+    }
+}
+
+fn fetched_in_rounds(read: u32) {
     const READS: usize = 12 * AT_ONCE;
     // STAT, OPEN, and the READ that shows where the file ends.
     const ALL: usize = READS + 3;
@@ -417,9 +423,9 @@ fn a_file_is_fetched_by_64_reads_at_once_from_soon_after_its_start_to_its_end() 
             moved.notify_all();
         }
     });
-    store.put("/public/large", Body::Made(READS as u64 * u64::from(READ)));
+    store.put("/public/large", Body::Made(READS as u64 * u64::from(read)));
     let mut options = SftpOptions::default();
-    options.transfers.request_len = Some(READ);
+    options.transfers.request_len = Some(read);
     let rig = rig(store, &options);
     rig.sftp.get("/public/large", "/dev/null").unwrap();
     let now = rounds.0.lock().unwrap();
@@ -428,27 +434,39 @@ fn a_file_is_fetched_by_64_reads_at_once_from_soon_after_its_start_to_its_end() 
     assert!(now.poor.is_empty(), "fewer than 64 came: {:?} in {} rounds", now.poor, now.round);
 }
 
-/// `KONKO_FULL=1`: it takes half a minute, and a machine with nothing else to do.
+/// `KONKO_FULL=1`: it takes half a minute, and a machine with nothing else to do. How long an answer takes is measured,
+/// since a thread that sleeps is woken late if the machine has; whatever else takes time counts.
 #[test]
 fn a_gib_takes_no_longer_than_the_delay_allows() {
     if std::env::var_os("KONKO_FULL").is_none() {
         return;
     }
     const DELAY: Duration = Duration::from_millis(50);
+    const SIZE: u64 = 1 << 30;
     for len in [32 << 10, MAX_DATA as u32] {
-        let store = ObjectStore::new(|_| std::thread::sleep(DELAY));
-        store.put("/public/large", Body::Made(1 << 30));
+        let answers = Arc::new(Mutex::new((0, Duration::ZERO)));
+        let measured = Arc::clone(&answers);
+        let store = ObjectStore::new(move |_| {
+            let start = Instant::now();
+            std::thread::sleep(DELAY);
+            let mut answers = measured.lock().unwrap();
+            *answers = (answers.0 + 1, answers.1 + start.elapsed());
+        });
+        store.put("/public/large", Body::Made(SIZE));
         let mut options = SftpOptions::default();
         options.transfers.request_len = Some(len);
         let rig = rig(store, &options);
         let start = Instant::now();
         rig.sftp.get("/public/large", "/dev/null").unwrap();
         let took = start.elapsed();
-        let allowed = DELAY.mul_f64((1u64 << 30) as f64 / f64::from(len) / AT_ONCE as f64);
+        let (n, all) = *answers.lock().unwrap();
+        let delay = all / n;
+        let allowed = delay.mul_f64(SIZE as f64 / f64::from(len) / AT_ONCE as f64);
         let share = allowed.as_secs_f64() / took.as_secs_f64();
-        println!("{len} bytes a read: {took:.2?} of {allowed:.2?}, {:.1} %", share * 100.0);
-        // Not yet with the largest reads, which are the default: 57 to 76 % were seen, and processors were mostly idle.
-        // That is shown, and not asserted.
-        assert!(share >= 0.9 || len == MAX_DATA as u32, "{:.1} %", share * 100.0);
+        println!(
+            "{len} bytes a read, {delay:.2?} an answer: {took:.2?} of {allowed:.2?}, {:.1} %",
+            share * 100.0
+        );
+        assert!(share >= 0.9, "{:.1} %", share * 100.0);
     }
 }

@@ -52,8 +52,9 @@ options! {
         max_bytes: usize = 32 << 20,
         /// READ and WRITE requests in flight at most.
         max_requests: usize = 1024,
-        /// Requests in flight at first; it grows while replies come without delay.
-        start_requests: usize = 8,
+        /// Requests in flight at first, a quarter of what OpenSSH's sftp sends of a put at once; it grows while replies
+        /// come without delay.
+        start_requests: usize = 16,
         /// Files open at a time; less if the server says so.
         max_files: usize = 256,
         /// Bytes of a READ or WRITE; `None`: what the server takes, 32 KiB if it does not say.

@@ -164,7 +164,7 @@ mod tests {
                     w.sent(32 << 10, now);
                     fresh += 1;
                 }
-                assert_eq!((w.in_flight(), fresh), ((8 << round).min(1024), w.in_flight()), "{at_once}");
+                assert_eq!((w.in_flight(), fresh), ((16 << round).min(1024), w.in_flight()), "{at_once}");
             }
             assert_eq!((w.bytes, w.peak), (32 << 20, 1024));
         }
