@@ -19,7 +19,7 @@ use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server as SshServer, ServerOptions, Service};
 use konko::sftp::*;
-use konko::{Auth, Client, ClientOptions, Exit, FdStream, HostKeys};
+use konko::{Auth, Cancel, Client, ClientOptions, Exit, FdStream, HostKeys};
 use object_store::{AT_ONCE, Body, Database, ObjectStore};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -59,6 +59,12 @@ fn kept_over_ssh(config: ServerConfig) -> (SshServer, Client, Replies, Asked) {
         let mut backend = Kept { replies: theirs.clone(), asked: asked.clone() };
         u32::from(serve(&call.channel(), config.clone(), &mut backend).is_err())
     });
+    let (server, client) = over_ssh(programs);
+    (server, client, replies, requests)
+}
+
+/// A server that runs these programs, and a client of it.
+fn over_ssh(programs: Programs) -> (SshServer, Client) {
     let mut users = Users::new();
     users.add("alice", User::new().password("wonderland")).unwrap();
     let service = Service::new(Arc::new(users), Arc::new(programs));
@@ -67,7 +73,7 @@ fn kept_over_ssh(config: ServerConfig) -> (SshServer, Client, Replies, Asked) {
     let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
     let client = Client::connect(server.local_addr(), options).unwrap();
     client.login("alice", Auth::new().password("wonderland")).unwrap();
-    (server, client, replies, requests)
+    (server, client)
 }
 
 /// The same over a socket.
@@ -81,6 +87,24 @@ fn kept_over_streams(config: ServerConfig) -> (UnixStream, Replies, Asked) {
         serve_streams(&peer, &peer, config, &mut backend)
     });
     (ours, replies, requests)
+}
+
+#[test]
+fn a_session_whose_channel_is_cancelled_does_not_look_like_one_that_ended() {
+    let (cancel, (told, served)) = (Cancel::new(), channel());
+    let theirs = cancel.clone();
+    let programs = Programs::new().subsystem("sftp", move |call| {
+        let channel = call.channel();
+        channel.cancelled_by(&theirs);
+        let mut backend = Kept { replies: Replies::new(), asked: std::sync::mpsc::channel().0 };
+        told.send(serve(&channel, ServerConfig::default(), &mut backend)).unwrap();
+        0
+    });
+    let (_server, client) = over_ssh(programs);
+    let _sftp = client.sftp().unwrap();
+    cancel.cancel();
+    let error = served.recv_timeout(LIMIT).unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted, "{error}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use konko_core::channel::DataStream;
 use zeroize::Zeroizing;
 
 use super::{Channel, SLICE, inbox};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::shared::{Deadline, Guard, Patience};
 use crate::state::Wait;
 
@@ -60,6 +60,10 @@ impl Channel {
             let received = self.take(&mut state, batch, stderr);
             let ended = state.ended.clone();
             let chan = state.channels.get_mut(&self.0.id);
+            if chan.as_ref().is_some_and(|chan| chan.cancelled) {
+                shared.release(state);
+                return Err(shared.error(ErrorKind::Cancelled));
+            }
             let over = chan
                 .as_ref()
                 .is_none_or(|chan| chan.eof || chan.closed || chan.shut || chan.refused.is_some());
