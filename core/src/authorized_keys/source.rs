@@ -62,7 +62,7 @@ impl Pattern {
             let bits: u32 = bits.parse().ok().filter(|_| digits)?;
             // What is more than the network is an error in sshd, too: one of the two is wrong.
             let fits = bits <= width(address) && network(address, bits) == number(address);
-            return fits.then_some(Pattern::Network(address, bits));
+            return fits.then(|| Self::network(address, bits));
         }
         // By any spelling that sshd reads: one that it takes for a name would keep nobody out.
         if let Some(address) = ip(text.as_bytes()) {
@@ -71,6 +71,16 @@ impl Pattern {
         }
         let meant = |b: u8| b.is_ascii_alphanumeric() || b"*?.:-_".contains(&b);
         (!text.is_empty() && text.bytes().all(meant)).then(|| Pattern::Text(text.as_bytes().into()))
+    }
+
+    /// Addresses are compared in their own family, so one of IPv4 that is written as IPv6 is one of IPv4 here as well:
+    /// negated, it would let in what it should keep out.
+    fn network(address: IpAddr, bits: u32) -> Self {
+        let inner = address.to_canonical();
+        match width(address).checked_sub(width(inner)).and_then(|outer| bits.checked_sub(outer)) {
+            Some(bits) => Pattern::Network(inner, bits),
+            None => Pattern::Network(address, bits),
+        }
     }
 
     fn matches(&self, address: IpAddr, text: &[u8]) -> bool {
@@ -165,6 +175,12 @@ mod tests {
             ("::/128", "::1", false),
             ("192.0.2.0/24", "::ffff:192.0.2.9", true),
             ("::ffff:192.0.2.9", "192.0.2.9", true),
+            ("::ffff:192.0.2.0/120", "192.0.2.9", true),
+            ("::ffff:192.0.2.0/120", "192.0.3.9", false),
+            ("!::ffff:192.0.2.0/120,*", "192.0.2.9", false),
+            ("!::ffff:192.0.2.0/120,*", "192.0.3.9", true),
+            ("::ffff:0:0/96", "192.0.2.9", true),
+            ("::ffff:0:0/96", "2001:db8::1", false),
             ("*", "192.0.2.9", true),
             ("*,!192.0.2.0/24", "192.0.2.9", false),
             ("!192.0.2.0/24,*", "192.0.2.9", false),
