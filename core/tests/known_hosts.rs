@@ -133,6 +133,12 @@ fn a_port_other_than_22_has_its_own_entries() {
     let lookup = |host, port| hosts(&file).lookup(host, port, None, &key("ed25519"));
     let HostKeyStatus::Unknown(Hints { without_port: Some(at), .. }) = lookup("h", 2222) else { panic!() };
     assert_eq!(at.line, 1);
+    for revokes in ["@revoked h", "@revoked *"] {
+        let file = format!("{file}{revokes} {}\n", text("ed25519"));
+        let verdict = hosts(&file).lookup("h", 2222, None, &key("ed25519"));
+        let hint = matches!(verdict, HostKeyStatus::Unknown(Hints { without_port: Some(_), .. }));
+        assert!(!hint, "{revokes}: what is revoked there is no hint");
+    }
     assert_eq!(lookup("p", 22), HostKeyStatus::Unknown(Hints::default()));
     assert_eq!(short(&lookup("p", 2222)), "match kh:2");
 }

@@ -184,7 +184,11 @@ impl KnownHosts {
         }
         let without_port = match port {
             0 | 22 => None,
-            _ => self.classify(&canonical(host, 22), key, false).matched,
+            _ => {
+                let found = self.classify(&canonical(host, 22), key, false);
+                // What is revoked there, or may be, is no key to go by here.
+                found.matched.filter(|_| found.revoked.is_none() && found.unclear.is_none())
+            }
         };
         HostKeyStatus::Unknown(Hints {
             authorities: by_name.authorities,
