@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::Signer as _;
 use konko_core::crypto::{BadKey, BadSignature, Digest, HashAlgorithm, Provider, Signer};
+use konko_core::hosts::{HostKeyStatus, KnownHosts, learn_line};
 use konko_core::keys::{
     Algorithm, Halves, KeyError, KeyFormat, KeyPair, KeyType, PrivateKey, PublicKey, SignatureAlgorithm,
     signature,
@@ -245,6 +246,46 @@ fn a_peer_that_does_not_have_the_type_refuses_it() {
     let mut pair = Pair::new(client, server, (shell, app));
     pair.drive_until("the login", |p| p.client.conn.is_authenticated());
     assert_eq!(pair.client.app.proofs.len(), 0, "only the password did");
+}
+
+/// It has the name of another algorithm, and an older hash.
+const WEAKER: SignatureAlgorithm = SignatureAlgorithm::new(
+    &const { Algorithm::new("rsa-sha2-512", KeyType::RSA).hash(HashAlgorithm::Sha1) },
+);
+
+#[test]
+fn a_row_with_the_name_of_another_algorithm_does_not_choose_what_a_key_hashes() {
+    let p = provider::rustcrypto();
+    let mut rng = Rng::from_seed(&Seed::new([1; 32]));
+    let key = key_of(KeyType::RSA, 1);
+    let sha1 = key.sign(SignatureAlgorithm::RSA_SHA1, b"message", &mut rng).unwrap();
+    let raw = signature::decode(&sha1, SignatureAlgorithm::RSA_SHA1).unwrap();
+    let renamed = signature::encode(WEAKER, &raw);
+    assert_eq!(signature::verify(p, key.public(), WEAKER, b"message", &renamed), Err(BadSignature));
+    let signed = key.sign(WEAKER, b"message", &mut rng).unwrap();
+    assert_eq!(
+        signature::verify(p, key.public(), SignatureAlgorithm::RSA_SHA512, b"message", &signed),
+        Ok(())
+    );
+}
+
+#[test]
+fn a_host_is_known_by_a_key_of_a_type_of_its_own() {
+    let [key, other] = [1, 2].map(device);
+    let [key, other] = [key.public(), other.public()];
+    let line = learn_line("h", 22, key, None).unwrap();
+    let hosts = KnownHosts::parse("kh", line.as_bytes()).unwrap();
+    assert!(matches!(hosts.lookup("h", 22, None, key), HostKeyStatus::Match { .. }));
+    assert!(matches!(hosts.lookup("h", 22, None, other), HostKeyStatus::Changed { .. }));
+    let plain = host_key();
+    assert!(matches!(hosts.lookup("h", 22, None, plain.public()), HostKeyStatus::OtherTypeKnown { .. }));
+    assert_eq!(hosts.locations_of(key).len(), 1);
+    let revoked = KnownHosts::parse("kh", format!("{line}\n@revoked {line}").as_bytes()).unwrap();
+    assert!(matches!(revoked.lookup("h", 22, None, key), HostKeyStatus::Revoked { .. }));
+    assert!(matches!(revoked.lookup("h", 22, None, other), HostKeyStatus::Changed { .. }));
+    let damaged =
+        KnownHosts::parse("kh", format!("@revoked {}", &line[..line.len() - 4]).as_bytes()).unwrap();
+    assert!(matches!(damaged.lookup("h", 22, None, other), HostKeyStatus::Unreadable { .. }));
 }
 
 #[test]

@@ -112,6 +112,16 @@ impl<'a> Line<'a> {
         PublicKey::from_base64(self.key_type.as_bytes(), self.key).map_err(|_| Problem::Key)
     }
 
+    /// The key, if its type is one that we have or that of `like`.
+    pub(super) fn public_key_like(&self, like: &PublicKey) -> Result<PublicKey, Problem> {
+        match self.public_key() {
+            Err(Problem::UnknownType) if self.key_type == like.key_type() => {
+                PublicKey::from_base64_with(like.kind(), self.key).map_err(|_| Problem::Key)
+            }
+            key => key,
+        }
+    }
+
     /// Whether the line is for `name`, which is canonical.
     pub(super) fn is_for(&self, name: &[u8]) -> bool {
         are_for(self.names, name)

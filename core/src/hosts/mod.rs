@@ -216,7 +216,9 @@ impl KnownHosts {
     /// Where else the key stands, whatever host it is for: a changed key that is known under
     /// another name is usually a host that moved. Takes time with the number of lines.
     pub fn locations_of(&self, key: &PublicKey) -> Vec<Location> {
-        let same = |line: &Line<'_>| line.key_type == key.key_type() && line.public_key().as_ref() == Ok(key);
+        let same = |line: &Line<'_>| {
+            line.key_type == key.key_type() && line.public_key_like(key).as_ref() == Ok(key)
+        };
         (self.entries.iter())
             .filter(|entry| self.line(entry).is_some_and(|l| l.marker == Marker::None && same(&l)))
             .map(|entry| self.location(entry))
@@ -253,7 +255,7 @@ impl KnownHosts {
         let mut found = Found::default();
         for (entry, line) in self.lines_for(name.as_bytes()) {
             let at = self.location(entry);
-            let known = line.public_key();
+            let known = line.public_key_like(key);
             let same = known.as_ref() == Ok(key);
             match (line.marker, known) {
                 (Marker::Authority, _) => found.authorities.push(at),

@@ -39,9 +39,7 @@ impl KeyPair {
         message: &[u8],
         rng: &mut Rng,
     ) -> Result<Vec<u8>, BadKey> {
-        if !self.public.fits(algorithm) {
-            return Err(BadKey);
-        }
+        let algorithm = self.public.own_algorithm(algorithm).ok_or(BadKey)?;
         Ok(signature::encode(algorithm, &self.signer.sign(algorithm.hash(), message, rng)?))
     }
 }

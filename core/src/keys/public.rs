@@ -105,7 +105,13 @@ impl PublicKey {
 
     /// Whether signatures of `alg` can be made and verified with this key.
     pub fn fits(&self, algorithm: SignatureAlgorithm) -> bool {
-        self.sig_algs().contains(&algorithm)
+        self.own_algorithm(algorithm).is_some()
+    }
+
+    /// The algorithm of that name as the key's type has it. Another row may have the name too, and must not say what
+    /// is hashed.
+    pub(super) fn own_algorithm(&self, algorithm: SignatureAlgorithm) -> Option<SignatureAlgorithm> {
+        self.sig_algs().iter().copied().find(|own| *own == algorithm)
     }
 
     /// The strength people speak of: bits of the modulus for RSA, of the curve otherwise.
@@ -151,6 +157,15 @@ impl PublicKey {
 
     /// A key from the two fields `type` and `base64` that key lines of every kind share.
     pub(crate) fn from_base64(declared: &[u8], encoded: &[u8]) -> Result<Self, KeyError> {
+        Self::from_blob(&Self::blob_of(declared, encoded)?)
+    }
+
+    /// As [`from_base64`](Self::from_base64), for a key of the type `kind`.
+    pub(crate) fn from_base64_with(kind: KeyType, encoded: &[u8]) -> Result<Self, KeyError> {
+        Self::from_blob_with(kind, &Self::blob_of(kind.name().as_bytes(), encoded)?)
+    }
+
+    fn blob_of(declared: &[u8], encoded: &[u8]) -> Result<Vec<u8>, KeyError> {
         let text = core::str::from_utf8(encoded).map_err(|_| KeyError::Malformed("base64"))?;
         let blob = Base64::decode_vec(text).map_err(|_| KeyError::Malformed("base64"))?;
         let found = Reader::new(&blob).string()?;
@@ -160,7 +175,7 @@ impl PublicKey {
                 found: String::from_utf8_lossy(found).into_owned(),
             });
         }
-        Self::from_blob(&blob)
+        Ok(blob)
     }
 
     /// The line of a `.pub` or `authorized_keys` file, without a line end. Control characters in

@@ -51,9 +51,7 @@ pub fn verify(
     message: &[u8],
     blob: &[u8],
 ) -> Result<(), BadSignature> {
-    if !key.fits(algorithm) {
-        return Err(BadSignature);
-    }
+    let algorithm = key.own_algorithm(algorithm).ok_or(BadSignature)?;
     let raw = decode(blob, algorithm)?;
     key.kind().format().verify(provider, key.fields(), algorithm, message, &raw)
 }
