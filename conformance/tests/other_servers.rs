@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use konko::sftp::{GetOptions, PutOptions};
+use konko::sftp::{GetOptions, Links, PutOptions};
 use konko::{Auth, Client, ClientOptions, HostKeys, Sftp};
 use konko_conformance::data::noise;
 use konko_conformance::peers::{installed, python};
@@ -92,13 +92,13 @@ fn trees(peer: &Peer, root: &Path, here: &Path) {
     let sftp = peer.sftp();
     for (name, preserve) in [("plain", false), ("kept", true)] {
         let put = PutOptions::new().preserve(preserve);
-        let report = sftp.put_tree(&tree, name, &put, false).unwrap();
+        let report = sftp.put_tree(&tree, name, &put, Links::Skip).unwrap();
         assert!(report.is_complete(), "{name}: {report:?}");
         assert_eq!(report.files, 3, "{name}: {report:?}");
         // Nobody asked for attributes: nothing is said of them.
         assert!(preserve || report.warnings.is_empty(), "{name}: {report:?}");
         let back = here.join(name);
-        let report = sftp.get_tree(name, &back, &GetOptions::new(), false).unwrap();
+        let report = sftp.get_tree(name, &back, &GetOptions::new(), Links::Skip).unwrap();
         assert!(report.is_complete(), "{name}: {report:?}");
         for file in ["a", "sub/big", "sub/deep/empty"] {
             let expected = fs::read(tree.join(file)).unwrap();

@@ -2,7 +2,7 @@
 
 use konko::core::crypto::HashAlgorithm;
 use konko::core::sftp::{Extension, FileType, StatusCode};
-use konko::sftp::{GetOptions, OpenOptions, PutOptions, SftpOptions, Verify};
+use konko::sftp::{GetOptions, Links, OpenOptions, PutOptions, SftpOptions, Verify};
 use konko::{Auth, Client, ClientOptions, HostKeys, Sftp};
 use konko_conformance::data::Hasher;
 use konko_conformance::log::say;
@@ -158,10 +158,10 @@ fn trees(sftp: &Sftp, here: &Path, there: &Path) {
     let deep = (0..40).fold(tree.clone(), |path, i| path.join(i.to_string()));
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("bottom"), "deep").unwrap();
-    let report = sftp.put_tree(&tree, "tree", &PutOptions::new(), false).unwrap();
+    let report = sftp.put_tree(&tree, "tree", &PutOptions::new(), Links::Skip).unwrap();
     assert!(report.is_complete() && report.files == files as u64 + 1, "{report:?}");
     same(&tree, &there.join("tree"));
-    let report = sftp.get_tree("tree", here.join("tree2"), &GetOptions::new(), false).unwrap();
+    let report = sftp.get_tree("tree", here.join("tree2"), &GetOptions::new(), Links::Skip).unwrap();
     assert!(report.is_complete() && report.files == files as u64 + 1, "{report:?}");
     same(&tree, &here.join("tree2"));
     assert_eq!(sftp.walk("tree").map(Result::unwrap).count(), files + 1 + 10 + 40);

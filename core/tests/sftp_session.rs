@@ -12,8 +12,8 @@ use std::time::Duration;
 use konko_core::Time;
 use konko_core::provider;
 use konko_core::sftp::session::{
-    Answer, Cursor, Error, ErrorKind, Event, Filled, GetOptions, OpenOptions, PutOptions, Question, Remote,
-    Session,
+    Answer, Cursor, Error, ErrorKind, Event, Filled, GetOptions, Links, OpenOptions, PutOptions, Question,
+    Remote, Session,
 };
 use konko_core::sftp::transfer::TransferConfig;
 use konko_core::sftp::{Attrs, ClientConfig, ServerConfig};
@@ -199,10 +199,10 @@ fn a_tree_goes_to_a_server_and_comes_back_without_threads_and_files() {
     desk.file("from/a", b"alpha");
     desk.file("from/empty", b"");
     desk.file("from/deep/er/big", &pattern(3_000_000));
-    let put = desk.run(remote.put_tree(b"from", b"there", &PutOptions::new(), false)).unwrap();
+    let put = desk.run(remote.put_tree(b"from", b"there", &PutOptions::new(), Links::Skip)).unwrap();
     assert_eq!((put.files, put.dirs, put.bytes, put.is_complete()), (3, 3, 3_000_005, true), "{put:?}");
     let get = GetOptions::new().preserve(true);
-    let got = desk.run(remote.get_tree(b"there", b"back", &get, false)).unwrap();
+    let got = desk.run(remote.get_tree(b"there", b"back", &get, Links::Skip)).unwrap();
     assert_eq!((got.files, got.dirs, got.bytes, got.is_complete()), (3, 3, 3_000_005, true), "{got:?}");
     assert_eq!(desk.below("from"), desk.below("back"));
     let listed = desk.run(async {
@@ -307,8 +307,8 @@ fn procedures_can_run_on_any_thread() {
     fn sent(_: &impl Send) {}
     let (_, remote) = Desk::new();
     let (get, put) = (GetOptions::new(), PutOptions::new());
-    sent(&remote.get_tree(b"", b"", &get, false));
-    sent(&remote.put_tree(b"", b"", &put, false));
-    sent(&remote.copy_tree_to(b"", &remote, b"", &put, false));
+    sent(&remote.get_tree(b"", b"", &get, Links::Skip));
+    sent(&remote.put_tree(b"", b"", &put, Links::Skip));
+    sent(&remote.copy_tree_to(b"", &remote, b"", &put, Links::Skip));
     sent(&remote.remove_dir_all(b""));
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::{env, fs, io, mem};
 
-use konko::sftp::{Error as SftpError, GetOptions, PutOptions, TreeReport, local};
+use konko::sftp::{Error as SftpError, GetOptions, Links, PutOptions, TreeReport, local};
 use konko::{Answers, Auth, HostKeys, HostLookup};
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, OpenKind};
 use konko_mio::core::sftp::{self, session::Session, transfer::TransferConfig};
@@ -194,8 +194,8 @@ fn job(name: &str) -> Job {
     let remote = session.remote();
     let moved = async move {
         match &what[..] {
-            b"put" => remote.put_tree(&from, &to, &PutOptions::new(), false).await,
-            _ => remote.get_tree(&from, &to, &GetOptions::new(), false).await,
+            b"put" => remote.put_tree(&from, &to, &PutOptions::new(), Links::Skip).await,
+            _ => remote.get_tree(&from, &to, &GetOptions::new(), Links::Skip).await,
         }
     };
     Job::Tree(Box::new(session), Box::pin(moved))

@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 
 use copies_rig::{Desk, modified};
-use konko::sftp::{GetOptions, PutOptions};
+use konko::sftp::{GetOptions, Links, PutOptions};
 use silent::{Silence, Silent};
 
 /// The ways to copy the file or folder `from` to the name `to`, both on the desk.
@@ -41,11 +41,11 @@ fn copy(desk: &Desk, way: &str, (from, to): (&str, &str), preserve: bool) -> boo
         ("relay", _) => scp(desk.there(from), desk.there(to)),
         ("get" | "put", _) => line(way),
         ("get_with", false) => desk.client().get_with(source, target, &get).is_ok(),
-        ("get_with", true) => whole(desk.client().get_tree(source, target, &get, true)),
+        ("get_with", true) => whole(desk.client().get_tree(source, target, &get, Links::Follow)),
         ("put_with", false) => desk.client().put_with(source, target, &put).is_ok(),
-        ("put_with", true) => whole(desk.client().put_tree(source, target, &put, true)),
+        ("put_with", true) => whole(desk.client().put_tree(source, target, &put, Links::Follow)),
         (_, false) => desk.client().copy_to(source, &desk.client(), target, &put).is_ok(),
-        (_, true) => whole(desk.client().copy_tree_to(source, &desk.client(), target, &put, true)),
+        (_, true) => whole(desk.client().copy_tree_to(source, &desk.client(), target, &put, Links::Follow)),
     }
 }
 
@@ -371,7 +371,7 @@ fn d1_files_that_vanish_leave_nothing_empty_behind() {
                 .for_each(|i| drop(fs::remove_file(gone.with_file_name(format!("f{i}")))));
         }
     });
-    let report = sftp.put_tree(desk.path("v"), "to", &PutOptions::new(), true).unwrap();
+    let report = sftp.put_tree(desk.path("v"), "to", &PutOptions::new(), Links::Follow).unwrap();
     let empty = desk.tree("to").values().filter(|content| content.is_empty()).count();
     assert_eq!(empty, 0, "{report:?}");
     assert_eq!(report.files as usize + report.failures.len(), 400, "{report:?}");

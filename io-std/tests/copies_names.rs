@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use copies_rig::{Desk, Ended, bytes, escaped, quoted};
-use konko::sftp::{ErrorKind, GetOptions, PutOptions};
+use konko::sftp::{ErrorKind, GetOptions, Links, PutOptions};
 use liar::Liar;
 
 /// Names that are honest on Unix and mean something to Windows, to a shell, to a pattern, or to scp itself.
@@ -184,11 +184,11 @@ fn a2_a3_names_in_trees_of_the_library() {
     for folders in [true, false] {
         let desk = desk(folders);
         let sftp = desk.client();
-        let report = sftp.get_tree("src", desk.path("around/to"), &GetOptions::new(), true).unwrap();
+        let report = sftp.get_tree("src", desk.path("around/to"), &GetOptions::new(), Links::Follow).unwrap();
         assert!(report.is_complete(), "{report:?}");
         check(&desk, None, &[], "get_tree");
         fresh(&desk);
-        let report = sftp.put_tree(desk.path("src"), "around/to", &PutOptions::new(), true).unwrap();
+        let report = sftp.put_tree(desk.path("src"), "around/to", &PutOptions::new(), Links::Follow).unwrap();
         assert!(report.is_complete(), "{report:?}");
         check(&desk, None, &[], "put_tree");
     }
@@ -248,7 +248,8 @@ fn a2_what_a_server_calls_its_files_leads_nowhere_else() {
             only_ok(&ended, line);
         }
         let sftp = liar.client();
-        let report = sftp.get_tree("tree", desk.path("around/to/tree"), &GetOptions::new(), true).unwrap();
+        let report =
+            sftp.get_tree("tree", desk.path("around/to/tree"), &GetOptions::new(), Links::Follow).unwrap();
         let unsafe_ones = report.failures.iter().filter(|e| matches!(e.kind(), ErrorKind::Unsafe(_))).count();
         // `.` and `..` are in every directory, and no failure.
         assert_eq!(unsafe_ones, LIES.len() - 2, "{report:?}");
@@ -258,7 +259,8 @@ fn a2_what_a_server_calls_its_files_leads_nowhere_else() {
         let other = Desk::new();
         fresh(&other);
         let to = other.client();
-        let report = sftp.copy_tree_to("tree", &to, "around/to/tree", &PutOptions::new(), true).unwrap();
+        let report =
+            sftp.copy_tree_to("tree", &to, "around/to/tree", &PutOptions::new(), Links::Follow).unwrap();
         let unsafe_ones = report.failures.iter().filter(|e| matches!(e.kind(), ErrorKind::Unsafe(_))).count();
         assert_eq!(unsafe_ones, LIES.len() - 2, "{report:?}");
         assert_eq!(other.read(if folders { "around/to/tree/ok/f" } else { "around/to/tree/ok" }), b"evil");

@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use konko::Cancel;
 use konko::core::crypto::HashAlgorithm;
 use konko::core::sftp::{Attrs, Extension, FileType, ServerConfig, StatusCode};
-use konko::sftp::{ErrorKind, GetOptions, OpenOptions, PutOptions, SftpOptions, Verify};
+use konko::sftp::{ErrorKind, GetOptions, Links, OpenOptions, PutOptions, SftpOptions, Verify};
 use memory::{Memory, pattern};
 
 const SIZES: [usize; 8] = [0, 1, 32_767, 32_768, 32_769, 261_120, 1_048_577, 5_000_003];
@@ -324,10 +324,10 @@ fn trees_go_there_and_back() {
         }
     }
     std::os::unix::fs::symlink("d0", from.join("link")).unwrap();
-    let report = sftp.put_tree(&from, "tree", &PutOptions::new(), false).unwrap();
+    let report = sftp.put_tree(&from, "tree", &PutOptions::new(), Links::Skip).unwrap();
     assert_eq!((report.files, report.dirs, report.failures.len()), (1000, 41, 0), "{report:?}");
     assert!(matches!(&report.skipped[..], [link] if link.to_string().contains("link")), "{report:?}");
-    let report = sftp.get_tree("tree", here.path().join("to"), &GetOptions::new(), false).unwrap();
+    let report = sftp.get_tree("tree", here.path().join("to"), &GetOptions::new(), Links::Skip).unwrap();
     assert_eq!((report.files, report.dirs, report.failures.len()), (1000, 41, 0), "{report:?}");
     for file in 0..50 {
         let path = here.path().join(format!("to/d19/deeper/f{file}"));
@@ -347,10 +347,11 @@ fn s_18_names_that_lead_elsewhere_are_passed_over() {
     for folders in [true, false] {
         let sftp = liar::Liar::new(&lies, folders).client();
         let here = tempfile::tempdir().unwrap();
-        let report = sftp.get_tree("tree", here.path().join("up/to"), &GetOptions::new(), false).unwrap_err();
+        let report =
+            sftp.get_tree("tree", here.path().join("up/to"), &GetOptions::new(), Links::Skip).unwrap_err();
         // Nothing was made on the way to a place that is not there.
         assert!(report.to_string().contains("to"), "{report}");
-        let report = sftp.get_tree("tree", here.path().join("to"), &GetOptions::new(), false).unwrap();
+        let report = sftp.get_tree("tree", here.path().join("to"), &GetOptions::new(), Links::Skip).unwrap();
         // `.` and `..` are in every directory, and no failure.
         assert_eq!((report.files, report.failures.len()), (1, lies.len() - 2), "{report:?}");
         assert!(report.failures.iter().all(|e| matches!(e.kind(), ErrorKind::Unsafe(_))));
@@ -377,7 +378,7 @@ fn s_18_a_local_link_in_the_way_is_not_followed() {
     std::fs::create_dir_all(&elsewhere).unwrap();
     std::os::unix::fs::symlink(&elsewhere, to.join("dir")).unwrap();
     std::os::unix::fs::symlink(elsewhere.join("made"), to.join("file")).unwrap();
-    let report = sftp.get_tree("tree", &to, &GetOptions::new(), false).unwrap();
+    let report = sftp.get_tree("tree", &to, &GetOptions::new(), Links::Skip).unwrap();
     assert_eq!((report.files, report.failures.len()), (0, 2), "{report:?}");
     assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0);
 }
@@ -388,7 +389,7 @@ fn s_19_a_tree_without_end_is_an_error() {
     memory.insert(&format!("{}f", "d/".repeat(70)), "1");
     let sftp = memory.connect();
     let here = tempfile::tempdir().unwrap();
-    let report = sftp.get_tree("d", here.path().join("to"), &GetOptions::new(), false).unwrap();
+    let report = sftp.get_tree("d", here.path().join("to"), &GetOptions::new(), Links::Skip).unwrap();
     assert!(matches!(report.failures[..], [ref e] if matches!(e.kind(), ErrorKind::Unsafe(_))), "{report:?}");
     assert!(sftp.walk("d").any(|entry| entry.is_err()));
     assert!(sftp.remove_dir_all("d").is_err());

@@ -6,7 +6,7 @@ mod memory;
 use std::fs;
 
 use konko::core::sftp::{Operation, OperationSet, ServerConfig, StatusCode};
-use konko::sftp::{ErrorKind, PutOptions, SftpOptions};
+use konko::sftp::{ErrorKind, Links, PutOptions, SftpOptions};
 use memory::{Memory, pattern};
 
 #[test]
@@ -20,7 +20,7 @@ fn e2_a_server_that_writes_when_a_file_is_closed_is_asked_for_the_size_after_tha
     fs::write(dir.path().join("below/two"), &data[..100]).unwrap();
     assert_eq!(sftp.put_from(&mut &data[..], "from").unwrap(), 1 << 20);
     assert!(sftp.put(dir.path().join("one"), "put").unwrap().size_verified);
-    let report = sftp.put_tree(dir.path(), "tree", &PutOptions::new(), false).unwrap();
+    let report = sftp.put_tree(dir.path(), "tree", &PutOptions::new(), Links::Skip).unwrap();
     assert!(report.is_complete() && report.warnings.is_empty(), "{report:?}");
     sftp.write("written", &data).unwrap();
     for name in ["from", "put", "tree/one", "written"] {
@@ -48,7 +48,7 @@ fn e3_attributes_that_a_server_does_not_take_are_a_warning_with_preserve_and_not
     let plain = PutOptions::new().mode(Some(0o640));
     let summary = sftp.put_with(dir.path().join("one"), "plain", &plain).unwrap();
     assert_eq!((summary.attrs_set, summary.attrs_refused), (false, None));
-    let report = sftp.put_tree(dir.path(), "plain.d", &PutOptions::new(), false).unwrap();
+    let report = sftp.put_tree(dir.path(), "plain.d", &PutOptions::new(), Links::Skip).unwrap();
     assert!(report.is_complete() && report.warnings.is_empty(), "{report:?}");
     // The mode goes with OPEN.
     assert_eq!(memory.lock().attrs(b"/plain").unwrap().permissions().unwrap() & 0o777, 0o640);
@@ -57,7 +57,7 @@ fn e3_attributes_that_a_server_does_not_take_are_a_warning_with_preserve_and_not
     let summary = sftp.put_with(dir.path().join("one"), "kept", &preserve).unwrap();
     assert_eq!((summary.bytes, summary.attrs_set), (3, false));
     assert_eq!(summary.attrs_refused.unwrap().code, StatusCode::PERMISSION_DENIED);
-    let report = sftp.put_tree(dir.path(), "kept.d", &preserve, false).unwrap();
+    let report = sftp.put_tree(dir.path(), "kept.d", &preserve, Links::Skip).unwrap();
     assert!(report.is_complete(), "{report:?}");
     assert_eq!(report.files, 2);
     // Two files and two directories.

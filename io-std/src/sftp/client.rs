@@ -9,7 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use konko_core::channel::ChannelRequest;
 use konko_core::crypto::HashAlgorithm;
 use konko_core::sftp::session::{
-    DirEntry, Error, ErrorKind, GetOptions, Metadata, Progress, PutOptions, Remote, RemotePath, TreeReport,
+    DirEntry, Error, ErrorKind, GetOptions, Links, Metadata, Progress, PutOptions, Remote, RemotePath,
+    TreeReport,
 };
 use konko_core::sftp::transfer::{Summary, TransferConfig};
 use konko_core::sftp::{
@@ -575,10 +576,10 @@ impl Sftp {
         remote: impl RemotePath,
         local: impl AsRef<Path>,
         options: &GetOptions,
-        follow: bool,
+        links: Links,
     ) -> Result<TreeReport, Error> {
         let (remote, local) = (remote.as_remote(), bytes(&local));
-        self.transfer(None, async |here, _| here.get_tree(remote, local, options, follow).await)
+        self.transfer(None, async |here, _| here.get_tree(remote, local, options, links).await)
     }
 
     /// Sends a local directory with all that is in it: see [`Remote::put_tree`].
@@ -590,10 +591,10 @@ impl Sftp {
         local: impl AsRef<Path>,
         remote: impl RemotePath,
         options: &PutOptions,
-        follow: bool,
+        links: Links,
     ) -> Result<TreeReport, Error> {
         let (local, remote) = (bytes(&local), remote.as_remote());
-        self.transfer(None, async |here, _| here.put_tree(local, remote, options, follow).await)
+        self.transfer(None, async |here, _| here.put_tree(local, remote, options, links).await)
     }
 
     /// Copies a directory of this server with all that is in it to another server: see [`Remote::copy_tree_to`].
@@ -606,11 +607,11 @@ impl Sftp {
         other: &Sftp,
         to: impl RemotePath,
         options: &PutOptions,
-        follow: bool,
+        links: Links,
     ) -> Result<TreeReport, Error> {
         let (from, to) = (from.as_remote(), to.as_remote());
         self.transfer(Some(other), async |here, there| {
-            here.copy_tree_to(from, &there, to, options, follow).await
+            here.copy_tree_to(from, &there, to, options, links).await
         })
     }
 }

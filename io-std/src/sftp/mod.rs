@@ -41,8 +41,8 @@ mod serve;
 pub use client::{ReadDir, Sftp, SftpOptions, Walk};
 pub use file::File;
 pub use konko_core::sftp::session::{
-    DirEntry, Error, ErrorKind, GetOptions, Metadata, OpenOptions, Progress, PutOptions, Remote, RemotePath,
-    TreeReport, glob,
+    DirEntry, Error, ErrorKind, GetOptions, Links, Metadata, OpenOptions, Progress, PutOptions, Remote,
+    RemotePath, TreeReport, glob,
 };
 pub use konko_core::sftp::transfer::{Summary, Verify};
 pub use konko_core::sftp::*;

@@ -44,4 +44,4 @@ pub use machine::Session;
 pub use path::RemotePath;
 pub use remote::Remote;
 pub use transfer::{GetOptions, PutOptions};
-pub use tree::TreeReport;
+pub use tree::{Links, TreeReport};

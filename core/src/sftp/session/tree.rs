@@ -23,6 +23,17 @@ const FAILURES: usize = 1000;
 /// this and the depth of a tree are what ends a loop.
 const LINKS: usize = 10;
 
+/// What is done about symbolic links in a tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Links {
+    /// They are passed over, and stand in the report as skipped.
+    #[default]
+    Skip,
+    /// What they lead to is moved in their place, unless they go round.
+    Follow,
+}
+
 /// What became of a tree.
 #[derive(Debug, Default)]
 #[must_use = "a part of the tree may have failed"]

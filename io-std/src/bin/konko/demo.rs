@@ -20,7 +20,7 @@ use konko::core::sftp::{MemoryFs, ServerConfig};
 use konko::core::transport::limits::RekeyLimit;
 use konko::server::users::{User, Users};
 use konko::server::{Call, Programs, Server, ServerOptions, Service};
-use konko::sftp::{GetOptions, PutOptions, Session, serve};
+use konko::sftp::{GetOptions, Links, PutOptions, Session, serve};
 use konko::{Auth, Client, ClientOptions, ErrorKind, Exit, HostKeys};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -218,11 +218,11 @@ fn tree_in(client: &Client, here: &Path) -> Outcome<()> {
         }
     }
     let sftp = client.sftp()?;
-    let sent = sftp.put_tree(here.join("from"), "tree", &PutOptions::new(), false)?;
+    let sent = sftp.put_tree(here.join("from"), "tree", &PutOptions::new(), Links::Skip)?;
     check(sent.is_complete() && sent.files as usize == DIRS * FILES, "the whole tree was uploaded")?;
     let listed = sftp.walk("tree").collect::<Result<Vec<_>, _>>()?;
     check(listed.len() == DIRS + DIRS * FILES, "all of it is listed")?;
-    let got = sftp.get_tree("tree", here.join("back"), &GetOptions::new(), false)?;
+    let got = sftp.get_tree("tree", here.join("back"), &GetOptions::new(), Links::Skip)?;
     check(got.is_complete() && got.bytes == bytes, "the whole tree came back")?;
     for dir in 0..DIRS {
         for file in 0..FILES {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use konko::Sftp;
 use konko::core::sftp::{NameRules, last_name};
 use konko::core::wire::SshStr;
-use konko::sftp::{GetOptions, Metadata, PutOptions, SftpOptions, glob};
+use konko::sftp::{GetOptions, Links, Metadata, PutOptions, SftpOptions, glob};
 
 use crate::destination::Destination;
 use crate::progress::Meter;
@@ -212,7 +212,7 @@ impl Copy<'_> {
             if !self.args.recursive {
                 return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
             }
-            return tree(self.meter.watch(sftp).get_tree(path, local, &self.get_options(), true));
+            return tree(self.meter.watch(sftp).get_tree(path, local, &self.get_options(), Links::Follow));
         }
         self.meter.watch(sftp).get_with(path, local, &self.get_options()).map(drop).map_err(words::text)
     }
@@ -268,7 +268,7 @@ impl Copy<'_> {
                 let path = shown(path.as_os_str().as_bytes());
                 return Err(format!("{path}: not a regular file (-r copies directories)"));
             }
-            return tree(self.meter.watch(to).put_tree(path, remote, &self.put_options(), true));
+            return tree(self.meter.watch(to).put_tree(path, remote, &self.put_options(), Links::Follow));
         }
         let summary =
             self.meter.watch(to).put_with(path, &remote, &self.put_options()).map_err(words::text)?;
@@ -294,7 +294,7 @@ impl Copy<'_> {
         if !self.args.recursive {
             return Err(format!("{}: not a regular file (-r copies directories)", shown(path)));
         }
-        tree(from.copy_tree_to(path, to, target, &self.put_options(), true))
+        tree(from.copy_tree_to(path, to, target, &self.put_options(), Links::Follow))
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::local::{Answer, Question};
 use super::super::path::join;
 use super::super::remote::Remote;
 use super::super::transfer::{GetOptions, Queue, no_answer};
-use super::{Dir, Found, QUEUE, Trail, TreeReport, settle, surplus};
+use super::{Dir, Found, Links, QUEUE, Trail, TreeReport, settle, surplus};
 use crate::sftp::{Attrs, NameRules};
 
 /// A directory on its way.
@@ -28,7 +28,7 @@ impl Remote {
     /// Fetches a directory with all that is in it, into the local directory `local`, which is made if it is not
     /// there. Many files are on their way at a time. Directories get the permission bits of the remote ones less the
     /// umask, or all of them with `preserve`. Names that the system does not have, or that could lead out of `local`,
-    /// are failures of the report (S-18); symbolic links are followed if `follow`, unless they go round.
+    /// are failures of the report (S-18); symbolic links are followed if that is asked for, unless they go round.
     ///
     /// # Errors
     /// What ends everything. What concerns one file is in the report.
@@ -37,11 +37,11 @@ impl Remote {
         remote: &[u8],
         local: &[u8],
         options: &GetOptions,
-        follow: bool,
+        links: Links,
     ) -> Result<TreeReport, Error> {
         let options = GetOptions { no_follow: true, ..options.clone() };
         let (queue, report) = (Queue::new(self), TreeReport::default());
-        let mut get = TreeGet { queue, report, options, follow, below: Vec::new() };
+        let mut get = TreeGet { queue, report, options, follow: links == Links::Follow, below: Vec::new() };
         let (remote, local) = (self.path(remote), local.to_vec());
         let meta = self.tree(&remote, "get").await?;
         // Before anything is made: it may be made in there.

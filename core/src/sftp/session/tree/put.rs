@@ -10,7 +10,7 @@ use super::super::local::{Answer, Question};
 use super::super::path::join;
 use super::super::remote::{Remote, done};
 use super::super::transfer::{NOT_REGULAR, PutOptions, Queue, no_answer, preserved};
-use super::{A_LINK, A_LOOP, Found, QUEUE, Trail, TreeReport, settle, surplus, through};
+use super::{A_LINK, A_LOOP, Found, Links, QUEUE, Trail, TreeReport, settle, surplus, through};
 use crate::sftp::{Attrs, FileType};
 
 /// A directory on its way.
@@ -32,8 +32,8 @@ impl Place {
 impl Remote {
     /// Sends a local directory with all that is in it, into the remote directory `remote`, which is made if it is
     /// not there. Many files are on their way at a time. Directories get the permission bits of the local ones less
-    /// those that the server masks, or all of them with `preserve`. Symbolic links are followed if `follow`, unless
-    /// they go round.
+    /// those that the server masks, or all of them with `preserve`. Symbolic links are followed if
+    /// that is asked for, unless they go round.
     ///
     /// # Errors
     /// What ends everything. What concerns one file is in the report.
@@ -42,7 +42,7 @@ impl Remote {
         local: &[u8],
         remote: &[u8],
         options: &PutOptions,
-        follow: bool,
+        links: Links,
     ) -> Result<TreeReport, Error> {
         let meta = self.stat_here(local, true).await?;
         if !meta.is_dir() {
@@ -51,7 +51,7 @@ impl Remote {
         // Before anything is made: it may be made in there.
         let mut first = Some(self.list_here(local).await?);
         let (queue, report, options) = (Queue::new(self), TreeReport::default(), options.clone());
-        let mut put = TreePut { queue, report, options, follow, below: Vec::new() };
+        let mut put = TreePut { queue, report, options, follow: links == Links::Follow, below: Vec::new() };
         let (local, remote) = (local.to_vec(), self.path(remote));
         let mut level = alloc::vec![Place { local, remote, meta, trail: Arc::default(), made: false }];
         let mut dirs: Vec<Place> = Vec::new();

@@ -9,7 +9,7 @@ use super::super::error::{Error, ErrorKind};
 use super::super::path::join;
 use super::super::remote::Remote;
 use super::super::transfer::PutOptions;
-use super::{Dir, Found, Trail, TreeReport};
+use super::{Dir, Found, Links, Trail, TreeReport};
 use crate::sftp::{Attrs, NameRules};
 
 /// A directory on its way.
@@ -42,12 +42,18 @@ impl Remote {
         other: &Remote,
         to: &[u8],
         options: &PutOptions,
-        follow: bool,
+        links: Links,
     ) -> Result<TreeReport, Error> {
         let (from, to) = (self.path(from), other.path(to));
         let meta = self.tree(&from, "copy").await?;
-        let mut relay =
-            Relay { from: self, to: other, options, follow, report: TreeReport::default(), open: Vec::new() };
+        let mut relay = Relay {
+            from: self,
+            to: other,
+            options,
+            follow: links == Links::Follow,
+            report: TreeReport::default(),
+            open: Vec::new(),
+        };
         // Before anything is made: it may be made in there.
         let entries = self.list_one(&from).await?;
         relay.enter(Place { from, to, meta, trail: Arc::default(), made: false, entries }).await?;

@@ -8,7 +8,7 @@ use konko::Cancel;
 use konko::Sftp;
 use konko::core::sftp::{Attrs, Extension, NameRules, last_name};
 use konko::core::wire::SshStr;
-use konko::sftp::{Error, GetOptions, Metadata, PutOptions, Summary, TreeReport, glob};
+use konko::sftp::{Error, GetOptions, Links, Metadata, PutOptions, Summary, TreeReport, glob};
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::Signals;
 
@@ -427,7 +427,7 @@ impl Shell {
                 return Err(format!("\"{}\": it is a directory; get -R fetches it", shown(path)));
             }
             self.say(&format!("Fetching {}/ to {to}", shown(path)));
-            return tree(sftp.get_tree(path, &local, &options, false));
+            return tree(sftp.get_tree(path, &local, &options, Links::Skip));
         }
         self.say(&format!("Fetching {} to {to}", shown(path)));
         sftp.get_with(path, &local, &options).map(drop).map_err(text)
@@ -484,7 +484,7 @@ impl Shell {
                 return Err(format!("\"{from}\": it is a directory; put -R sends it"));
             }
             self.say(&format!("Uploading {from}/ to {to}"));
-            return tree(sftp.put_tree(path, &remote, &options, false));
+            return tree(sftp.put_tree(path, &remote, &options, Links::Skip));
         }
         self.say(&format!("Uploading {from} to {to}"));
         let summary = sftp.put_with(path, &remote, &options).map_err(text)?;
