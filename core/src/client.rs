@@ -238,6 +238,7 @@ impl Logic for ClientSide {
         Ok(Some(told))
     }
 
+    #[inline]
     fn pending(&mut self, _core: &mut Machine) -> Result<Option<Told<ClientAuth<'static>>>, Failure> {
         Ok(self.sign.take().map(|ticket| Told::Auth(ClientAuth::Sign(ticket))))
     }

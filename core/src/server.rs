@@ -205,6 +205,7 @@ impl Logic for ServerSide {
         }
     }
 
+    #[inline]
     fn pending(&mut self, core: &mut Machine) -> Result<Option<Told<ServerAuth<'static>>>, Failure> {
         let now = core.now;
         self.auth.news(core.transport.liveness(), now)

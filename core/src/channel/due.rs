@@ -10,6 +10,12 @@ impl Channels {
     /// Sends control output that is due, as far as the gate and the output allow.
     #[inline]
     pub(crate) fn flush(&mut self, open: &mut Open<'_>, now: Time) {
+        if self.globals.is_due() || !self.ready.is_empty() {
+            self.send_due(open, now);
+        }
+    }
+
+    fn send_due(&mut self, open: &mut Open<'_>, now: Time) {
         self.globals.flush(open);
         while !open.clogged()
             && let Some(local) = self.ready.pop_front()

@@ -88,8 +88,13 @@ impl Globals {
         matches!(index.and_then(|i| self.replies.get(i)), Some(Slot::Undecided))
     }
 
-    /// Sends the replies whose turn it is.
+    /// Whether it is the turn of a reply.
     #[inline]
+    pub(crate) fn is_due(&self) -> bool {
+        matches!(self.replies.front(), Some(Slot::Decided(..)))
+    }
+
+    /// Sends the replies whose turn it is.
     pub(crate) fn flush(&mut self, open: &mut Open<'_>) {
         while let Some(Slot::Decided(ok, port)) = self.replies.front().copied() {
             self.replies.pop_front();

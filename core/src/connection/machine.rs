@@ -49,11 +49,20 @@ impl Machine {
         }
     }
 
+    /// Notes a poll for the recorder, if there is one.
+    #[inline]
     pub(super) fn note_poll(&mut self, now: Time, rx: &mut RxBuf) {
-        match &mut self.recorder {
-            Some(recorder) => recorder.poll(self.transport.tx(), now, rx),
-            // The buffer may serve a recorded connection next.
-            None => rx.forget_fresh(),
+        if self.recorder.is_some() {
+            return self.record_poll(now, rx);
+        }
+        // The buffer may serve a recorded connection next.
+        rx.forget_fresh();
+    }
+
+    #[cold]
+    fn record_poll(&mut self, now: Time, rx: &mut RxBuf) {
+        if let Some(recorder) = &mut self.recorder {
+            recorder.poll(self.transport.tx(), now, rx);
         }
     }
 

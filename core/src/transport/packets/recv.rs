@@ -93,6 +93,9 @@ impl Receiver {
         if self.conceal.is_some() {
             return self.swallow(rx);
         }
+        if rx.is_empty() {
+            return Ok(None);
+        }
         let Some(total) = self.total_length(rx)? else {
             return if self.conceal.is_some() { self.swallow(rx) } else { Ok(None) };
         };
