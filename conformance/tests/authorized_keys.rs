@@ -2,14 +2,13 @@
 //! says that it does.
 
 use konko_conformance::{OpenSsh, Sshd, not_run, sshd};
-use konko_core::Decision;
 use konko_core::client::AuthRequest;
 use konko_core::keys::{KeyType, PrivateKey, PublicKey};
 use konko_core::transport::limits::Limits;
 use konko_core::wire::Sink;
 use konko_core::{
-    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
-    provider,
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Decision, Rng, RxBuf, Seed, Step, Time,
+    TransportConfig, provider,
 };
 use std::fs;
 use std::io::{Read, Write};

@@ -6,8 +6,6 @@ use konko_conformance::keys::{KINDS, KeyRing};
 use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
 use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
-use konko_core::Decision;
-use konko_core::WantReply;
 use konko_core::admission::AdmissionLimits;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, WindowConfig};
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
@@ -15,7 +13,9 @@ use konko_core::keys::{PrivateKey, PublicKey, SignatureAlgorithm};
 use konko_core::server::AuthDecision;
 use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Negotiated;
-use konko_core::{ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider};
+use konko_core::{
+    Decision, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, WantReply, provider,
+};
 use konko_mio::{App, ConnId, Hub, Loop, Mailbox, Settings, Workers};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

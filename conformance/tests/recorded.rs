@@ -4,16 +4,14 @@
 //! transcripts have no secret worth keeping.
 
 use konko_conformance::{OpenSsh, Sshd, not_run};
-use konko_core::Decision;
-use konko_core::WantReply;
 use konko_core::channel::{ChannelEvent, ChannelRequest, DataStream, Exit, OpenKind};
 use konko_core::client::AuthRequest;
 use konko_core::crypto::Kex;
 use konko_core::keys::{KeyPair, KeyType, PrivateKey, SignatureAlgorithm};
 use konko_core::replay::{SecretTranscript, Setup, replay};
 use konko_core::{
-    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Rng, RxBuf, Seed, Step, Time, TransportConfig,
-    provider, wire,
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Decision, Rng, RxBuf, Seed, Step, Time,
+    TransportConfig, WantReply, provider, wire,
 };
 use std::io::{Read, Write};
 use std::net::TcpStream;

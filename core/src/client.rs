@@ -98,8 +98,8 @@ impl Connection<ClientSide> {
                 self.core.fail(failure);
             }
         } else {
-            let denied = self.core.transport.refuse_host_key();
-            self.core.deny(denied, DisconnectCode::HOST_KEY_NOT_VERIFIABLE);
+            let rejected = self.core.transport.reject_host_key();
+            self.core.reject(rejected, DisconnectCode::HOST_KEY_NOT_VERIFIABLE);
         }
         Ok(())
     }
@@ -115,13 +115,13 @@ impl Connection<ClientSide> {
     pub fn authenticate(
         &mut self,
         user: impl AsRef<[u8]>,
-        method: AuthRequest<'_>,
+        request: AuthRequest<'_>,
     ) -> Result<(), UsageError> {
         let user = user.as_ref();
-        self.core.note(&Call::Authenticate { user, proof: AuthFields::of(&method) });
+        self.core.note(&Call::Authenticate { user, proof: AuthFields::of(&request) });
         self.core.usable()?;
         let now = self.core.now;
-        if let Some(ticket) = self.side.auth.authenticate(&mut self.core.transport, now, user, &method)? {
+        if let Some(ticket) = self.side.auth.authenticate(&mut self.core.transport, now, user, &request)? {
             self.side.sign = Some(ticket);
         }
         Ok(())

@@ -1,6 +1,5 @@
 //! In which order a server looks at what strangers send, what it costs, and when it answers.
 
-use konko_core::Decision;
 use std::time::{Duration, Instant};
 
 use konko_core::error::TimerKind;
@@ -8,7 +7,7 @@ use konko_core::keys::{KeyPair, KeyType, SignatureAlgorithm};
 use konko_core::server::AuthDecision;
 use konko_core::transport::negotiate::Policy;
 use konko_core::wire::Sink;
-use konko_core::{ServerConfig, UsageError};
+use konko_core::{Decision, ServerConfig, UsageError};
 use konko_test::raw::rig::{server_config, transport};
 use konko_test::raw::*;
 use konko_test::{key_of, rsa_key};

@@ -1,11 +1,11 @@
 //! A key is the same key however its blob is spelt (A1): a second spelling is the key itself or no
 //! key at all, wherever keys are looked up, stored or compared.
 
-use konko_core::Decision;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use base64ct::{Base64, Encoding};
+use konko_core::Decision;
 use konko_core::auth::{Method, MethodSet};
 use konko_core::authorized_keys::AuthorizedKeys;
 use konko_core::crypto::HashAlgorithm;

@@ -5,8 +5,6 @@ mod property;
 #[path = "security_channel/sessions.rs"]
 mod sessions;
 
-use konko_core::Decision;
-use konko_core::WantReply;
 use std::time::Duration;
 
 use konko_core::channel::{ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind, PtyModes};
@@ -14,7 +12,7 @@ use konko_core::error::{Fault, UsageError};
 use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use konko_core::{Blocked, ClientConfig};
+use konko_core::{Blocked, ClientConfig, Decision, WantReply};
 use konko_test::raw::rig::transport;
 use konko_test::raw::*;
 use proptest::prelude::*;

@@ -4,14 +4,13 @@
 mod host_key;
 
 use konko_core::Blocked;
-use konko_core::Decision;
-use konko_core::WantReply;
 use konko_core::crypto::{Cipher, Kex, Mac};
 use konko_core::error::{Error, Fault, Rejected};
 use konko_core::keys::{KeyType, SignatureAlgorithm};
 use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
+use konko_core::{Decision, WantReply};
 use konko_test::key_of;
 use konko_test::raw::rig::{Proof, transport};
 use konko_test::raw::*;

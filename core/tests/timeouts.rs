@@ -1,7 +1,5 @@
 //! Silence and broken links end in the named error, at the right time, in every state.
 
-use konko_core::Decision;
-use konko_core::WantReply;
 use std::time::Duration;
 
 use konko_core::channel::ChannelRequest;
@@ -10,7 +8,7 @@ use konko_core::msg;
 use konko_core::transport::Keepalive;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::SshStr;
-use konko_core::{Blocked, Connection, RxBuf, ServerConfig, Side, Step, Time};
+use konko_core::{Blocked, Connection, Decision, RxBuf, ServerConfig, Side, Step, Time, WantReply};
 use konko_test::apps::{Host, Shell, all_methods};
 use konko_test::raw::rig::{Proof, server_config, transport};
 use konko_test::raw::{Rig, strings};

@@ -10,8 +10,6 @@
 //! everything else is repeated. Passwords are checked on a worker thread, as a server would do that
 //! hashes them. `THREADS=2` runs two loops on the same address.
 
-use konko_mio::core::Decision;
-use konko_mio::core::WantReply;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -23,7 +21,8 @@ use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStre
 use konko_mio::core::keys::{KeyType, PrivateKey};
 use konko_mio::core::server::{AuthDecision, AuthTicket, Credential};
 use konko_mio::core::{
-    Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
+    Decision, Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, WantReply,
+    provider,
 };
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, SharedAdmission, Workers};
 

@@ -9,8 +9,6 @@
 //! The SFTP machine knows no connection and the connection knows no SFTP: bytes of a channel go in,
 //! replies come out, and whatever cannot go on now is kept with the credit that belongs to it.
 
-use konko_mio::core::Decision;
-use konko_mio::core::WantReply;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::Write;
@@ -27,7 +25,8 @@ use konko_mio::core::sftp::{
     Ticket,
 };
 use konko_mio::core::{
-    Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, provider,
+    Decision, Rng, ServerAuth, ServerConfig, ServerConnection, ServerEvent, TransportConfig, WantReply,
+    provider,
 };
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings, Workers};
 

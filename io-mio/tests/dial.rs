@@ -2,13 +2,12 @@
 
 mod support;
 
-use konko_mio::core::Decision;
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use konko_mio::core::{ClientAuth, ClientConnection, ClientEvent};
+use konko_mio::core::{ClientAuth, ClientConnection, ClientEvent, Decision};
 use konko_mio::{App, Closed, ConnId, Hub, Loop, Settings};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};

@@ -7,7 +7,6 @@ mod stream;
 mod streams;
 mod watched;
 
-use konko_core::WantReply;
 use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -16,6 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use konko_core::UsageError;
+use konko_core::WantReply;
 use konko_core::channel::{self as core_channel, ChannelId, ChannelRequest, OpenKind};
 use konko_core::wire::SshStr;
 use zeroize::Zeroizing;

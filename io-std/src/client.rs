@@ -1,4 +1,3 @@
-use konko_core::Decision;
 use std::fmt;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
@@ -10,7 +9,7 @@ use konko_core::error::Phase;
 use konko_core::keys::PublicKey;
 use konko_core::transport::negotiate::Negotiated;
 use konko_core::wire::SshStr;
-use konko_core::{ClientConfig, ClientConnection};
+use konko_core::{ClientConfig, ClientConnection, Decision};
 
 use crate::channel::Channel;
 use crate::dial;

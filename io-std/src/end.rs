@@ -1,10 +1,9 @@
 //! One end of a connection, client or server, for what drives both.
 
-use konko_core::Decision;
 use konko_core::channel::{ChannelId, ChannelRequest, RequestTicket};
 use konko_core::client::HostKeyTicket;
 use konko_core::login::Login;
-use konko_core::{ClientAuth, ClientConnection, Connection, Error, Event, RxBuf, Side, Step, Time};
+use konko_core::{ClientAuth, ClientConnection, Connection, Decision, Error, Event, RxBuf, Side, Step, Time};
 
 #[cfg(feature = "server")]
 pub(crate) use crate::server::ask::Ask;

@@ -1,6 +1,5 @@
 //! What the threads of a connection share, and what events do to it. No system calls here.
 
-use konko_core::Decision;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -8,7 +7,7 @@ use std::sync::Arc;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
 use konko_core::error::Phase;
 use konko_core::msg::DisconnectCode;
-use konko_core::{Blocked, Event, RxBuf, Step, Time, TxBuf};
+use konko_core::{Blocked, Decision, Event, RxBuf, Step, Time, TxBuf};
 use parking_lot::Condvar;
 use zeroize::Zeroizing;
 

@@ -90,10 +90,10 @@ impl Machine {
         }
     }
 
-    /// Ends the connection on our side with a denial.
-    pub(crate) fn deny(&mut self, denied: Rejected, code: DisconnectCode) {
-        self.transport.send_disconnect(code, &alloc::format!("{denied}"));
-        self.end(Error::Rejected(denied));
+    /// Ends the connection on our side with a no.
+    pub(crate) fn reject(&mut self, rejected: Rejected, code: DisconnectCode) {
+        self.transport.send_disconnect(code, &alloc::format!("{rejected}"));
+        self.end(Error::Rejected(rejected));
     }
 
     pub(super) fn end(&mut self, error: Error) {

@@ -91,7 +91,7 @@ pub trait KeyFormat: Sync {
         out.put_string(raw);
     }
 
-    /// Verifies a raw signature of `alg` over `message` with a key of these public fields.
+    /// Verifies a raw signature of `algorithm` over `message` with a key of these public fields.
     ///
     /// # Errors
     /// [`BadSignature`] if it is not one.

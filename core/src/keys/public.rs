@@ -103,7 +103,7 @@ impl PublicKey {
         self.kind.signature_algorithms()
     }
 
-    /// Whether signatures of `alg` can be made and verified with this key.
+    /// Whether signatures of `algorithm` can be made and verified with this key.
     pub fn fits(&self, algorithm: SignatureAlgorithm) -> bool {
         self.own_algorithm(algorithm).is_some()
     }

@@ -39,9 +39,9 @@ pub fn algorithm(blob: &[u8]) -> Option<SignatureAlgorithm> {
     SignatureAlgorithm::from_name(core::str::from_utf8(name).ok()?)
 }
 
-/// Verifies a signature blob of `alg` over `message`.
+/// Verifies a signature blob of `algorithm` over `message`.
 ///
-/// Fails too when `alg` is not one of the key's type, when the blob names another algorithm, or
+/// Fails too when `algorithm` is not one of the key's type, when the blob names another algorithm, or
 /// when its form is not exact (K-13, AS-07, AS-11). An RSA signature shorter than the modulus is
 /// padded in front, as OpenSSH does, since some peers strip leading zeros.
 pub fn verify(

@@ -317,7 +317,7 @@ impl<'a> Field<'a> for Texts<'a> {
 
 impl<'a> Field<'a> for Cow<'a, AuthDecision> {
     fn put(&self, out: &mut dyn Sink) {
-        put_verdict(out, self);
+        put_decision(out, self);
     }
 
     fn read(r: &mut Reader<'a>) -> Decoded<Self> {
@@ -325,7 +325,7 @@ impl<'a> Field<'a> for Cow<'a, AuthDecision> {
     }
 }
 
-fn put_verdict(out: &mut dyn Sink, decision: &AuthDecision) {
+fn put_decision(out: &mut dyn Sink, decision: &AuthDecision) {
     match decision {
         AuthDecision::Accept => out.put_u8(0),
         AuthDecision::Reject => out.put_u8(1),

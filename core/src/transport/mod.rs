@@ -217,8 +217,8 @@ impl Transport {
     }
 
     /// Client: the key is not the right one.
-    pub(crate) fn refuse_host_key(&mut self) -> Rejected {
-        self.handshake.refuse_host_key()
+    pub(crate) fn reject_host_key(&mut self) -> Rejected {
+        self.handshake.reject_host_key()
     }
 
     /// Goes on to the next stage, with what begins there: once the user is in, delayed compression and keepalive.

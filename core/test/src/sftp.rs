@@ -1,7 +1,5 @@
 //! SFTP through real connections and their channels, on the simulated link.
 
-use konko_core::Decision;
-use konko_core::WantReply;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -12,8 +10,8 @@ use konko_core::sftp::transfer::{
 use konko_core::sftp::{ClientConfig, MemoryFs, MsgBuf, ServerConfig, Session, SftpClient, SftpServer};
 use konko_core::wire::SshStr;
 use konko_core::{
-    ClientAuth, ClientConnection, ClientEvent, Seed, ServerAuth, ServerConnection, ServerEvent, Time, client,
-    server,
+    ClientAuth, ClientConnection, ClientEvent, Decision, Seed, ServerAuth, ServerConnection, ServerEvent,
+    Time, WantReply, client, server,
 };
 
 use crate::{App, Pair, host_key, transport_config};

@@ -1,8 +1,8 @@
 //! What is asked of the other side about a channel.
 
-use konko_core::WantReply;
 use std::time::Duration;
 
+use konko_core::WantReply;
 use konko_core::channel::{ChannelRequest, PtyModes, PtyRequest};
 use konko_core::session::Pty;
 use konko_core::wire::SshStr;

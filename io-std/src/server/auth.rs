@@ -1,6 +1,5 @@
 //! Answers to authentication: tickets that can be answered now, later, or on another thread.
 
-use konko_core::Decision;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use konko_core::client::Password;
 use konko_core::crypto::HashAlgorithm;
 use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::server::{AuthDecision, AuthTicket, Challenge, ProbeTicket};
-use konko_core::{ServerConnection, UsageError};
+use konko_core::{Decision, ServerConnection, UsageError};
 
 use super::connection::Connection;
 use crate::error::{Error, ErrorKind};

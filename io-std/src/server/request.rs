@@ -1,10 +1,10 @@
 //! Answers to channel opens and requests: tickets that say no when they are dropped.
 
-use konko_core::Decision;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
+use konko_core::Decision;
 use konko_core::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
 use konko_core::session::{ChannelKind, Control, Program, Pty, SessionRequest};
 use konko_core::wire::SshStr;
@@ -68,7 +68,7 @@ impl ChannelOpen {
             return;
         }
         if self.connection.sessions().sessions.full() {
-            return self.refuse_session();
+            return self.reject_session();
         }
         // If the connection has ended there is nobody to tell.
         let _ = self.accept_as(|connection, channel| {
@@ -76,7 +76,7 @@ impl ChannelOpen {
         });
     }
 
-    pub(super) fn refuse_session(self) {
+    pub(super) fn reject_session(self) {
         self.reject(OpenFailure::RESOURCE_SHORTAGE, "too many sessions (MaxSessions)");
     }
 

@@ -116,7 +116,7 @@ impl<H: Handler> Serving<H> {
             Ask::Open { ticket, kind } => {
                 let open = ChannelOpen::new(connection, ticket, kind);
                 if *open.kind() == ChannelKind::Session && connection.sessions().sessions.full() {
-                    open.refuse_session();
+                    open.reject_session();
                 } else {
                     self.handler.open(open);
                 }

@@ -167,7 +167,7 @@ impl Handler for Service {
                 session.set_env("SSH_ORIGINAL_COMMAND", OsString::from_vec(original));
             }
             session.replace_program(Program::Exec(command.to_vec()));
-            session.refuse_signals();
+            session.reject_signals();
         }
         let connection = session.connection().clone();
         if let Err(error) = self.programs.start(session) {

@@ -204,7 +204,7 @@ impl Session {
     }
 
     /// Passes no signals of the client on, as sshd does for a forced command.
-    pub fn refuse_signals(&self) {
+    pub fn reject_signals(&self) {
         self.controls.lock().no_signals = true;
     }
 

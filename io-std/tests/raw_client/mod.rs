@@ -1,8 +1,6 @@
 //! A client driven by hand over a socket, which stops wherever it is told to.
 #![allow(dead_code)]
 
-use konko::core::Decision;
-use konko::core::WantReply;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -14,7 +12,8 @@ use konko::core::client::{AuthRequest, Password};
 use konko::core::provider::best;
 use konko::core::wire::SshStr;
 use konko::core::{
-    ClientAuth, ClientConfig, ClientConnection, ClientEvent, RxBuf, Seed, Step, Time, TransportConfig,
+    ClientAuth, ClientConfig, ClientConnection, ClientEvent, Decision, RxBuf, Seed, Step, Time,
+    TransportConfig, WantReply,
 };
 use rustix::net::{AddressFamily, SocketType};
 

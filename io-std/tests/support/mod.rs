@@ -3,8 +3,6 @@
 //! `exit N`, `signal NAME`, `vanish` hangs up without a word, `open` opens a channel to the client and ends with why it was
 //! refused, or 0.
 
-use konko::core::Decision;
-use konko::core::WantReply;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -19,8 +17,8 @@ use konko::core::provider::best;
 use konko::core::server::{AuthDecision, Challenge, Credential};
 use konko::core::wire::SshStr;
 use konko::core::{
-    Blocked, Rng, RxBuf, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, Step, Time,
-    TransportConfig,
+    Blocked, Decision, Rng, RxBuf, Seed, ServerAuth, ServerConfig, ServerConnection, ServerEvent, Step, Time,
+    TransportConfig, WantReply,
 };
 use konko::{Auth, Client, ClientOptions, HostKeys};
 

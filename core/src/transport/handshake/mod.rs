@@ -351,7 +351,7 @@ impl Handshake {
     }
 
     /// Client: the key is not the right one.
-    pub(super) fn refuse_host_key(&mut self) -> Rejected {
+    pub(super) fn reject_host_key(&mut self) -> Rejected {
         if let State::Method { session, .. } = self.take() {
             self.state = State::Over { session };
         }
