@@ -185,7 +185,7 @@ impl Connection<ClientSide> {
     /// How to sign with `key` here, best first: what it can do, the policy allows and the server
     /// takes (RFC 8308 §3.1, RFC 8332 §3.3).
     pub fn signature_algorithms(&self, key: &PublicKey) -> Vec<SignatureAlgorithm> {
-        self.side.auth.sig_algs(&self.core.transport, key)
+        self.side.auth.signature_algorithms(&self.core.transport, key)
     }
 }
 

@@ -156,7 +156,7 @@ fn h05_known_host_keys_come_first_without_narrowing_the_list() {
 #[test]
 fn u07_user_keys_of_every_algorithm() {
     for key in host_keys() {
-        for algorithm in key.public().sig_algs() {
+        for algorithm in key.public().signature_algorithms() {
             for external in [false, true] {
                 let proof = if external {
                     Proof::External(key.clone(), *algorithm)

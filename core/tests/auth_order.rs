@@ -112,7 +112,7 @@ fn a7_an_answer_to_a_probe_that_is_over_changes_nothing() {
 #[test]
 fn a7_an_unknown_key_is_refused_alike_whether_its_signature_is_right_or_wrong() {
     for key in [key_of(KeyType::ED25519, 9), key_of(KeyType::ECDSA_NISTP384, 9), rsa_key()] {
-        let algorithm = key.public().sig_algs()[0];
+        let algorithm = key.public().signature_algorithms()[0];
         let mut rig = server();
         let id = rig.peer.session_id.clone();
         let right = rig.peer.key_request("alice", &key, algorithm, &id);

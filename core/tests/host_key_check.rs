@@ -113,7 +113,7 @@ fn what_is_remembered_is_known_the_next_time() {
         let known = Arc::new(KnownHosts::parse("known_hosts", &line).unwrap());
         let second = HostKeyCheck::new("example.org", 2222, trust, known);
         assert_eq!(word(&second.decide(&shown)), "accept");
-        assert_eq!(second.algorithms(), shown.sig_algs());
+        assert_eq!(second.algorithms(), shown.signature_algorithms());
     }
 }
 

@@ -505,7 +505,7 @@ fn keys_are_generated_from_the_seed_and_sign() {
         let (key, again) = (make(), make());
         assert_eq!(key.public(), again.public(), "{kind:?}: the same seed, the same key");
         let pair = key.key_pair(rustcrypto()).unwrap();
-        for algorithm in key.public().sig_algs() {
+        for algorithm in key.public().signature_algorithms() {
             let blob = pair.sign(*algorithm, b"message", &mut rng(6)).unwrap();
             assert_eq!(signature::verify(rustcrypto(), pair.public(), *algorithm, b"message", &blob), Ok(()));
             assert_eq!(signature::algorithm(&blob), Some(*algorithm));

@@ -184,8 +184,11 @@ fn a1_pk_ok_repeats_the_blob_as_it_came() {
     every(|key, spelling| {
         for blob in [&key.public().to_blob(), &spelling.blob].into_iter().take(1 + usize::from(spelling.read))
         {
-            for algorithm in
-                key.public().sig_algs().iter().filter(|algorithm| **algorithm != SignatureAlgorithm::RSA_SHA1)
+            for algorithm in key
+                .public()
+                .signature_algorithms()
+                .iter()
+                .filter(|algorithm| **algorithm != SignatureAlgorithm::RSA_SHA1)
             {
                 let mut rig = server_for(key);
                 rig.send(&publickey("alice", false, algorithm.name(), blob));
@@ -205,12 +208,15 @@ fn as27_a_key_is_one_factor_once() {
             orders.push((&spelling.blob, &own));
             orders.push((&spelling.blob, &spelling.blob));
         }
-        let algs =
-            key.public().sig_algs().iter().filter(|algorithm| **algorithm != SignatureAlgorithm::RSA_SHA1);
+        let algs = key
+            .public()
+            .signature_algorithms()
+            .iter()
+            .filter(|algorithm| **algorithm != SignatureAlgorithm::RSA_SHA1);
         for (first, second) in orders {
             let mut rig = server_for(key);
             let id = rig.peer.session_id.clone();
-            let algorithm = key.public().sig_algs()[0];
+            let algorithm = key.public().signature_algorithms()[0];
             let signed = rig.peer.key_request_as("alice", key, first, algorithm, &id);
             rig.send(&signed);
             assert_eq!(rig.expect(51).last(), Some(&1), "the first time it is a factor");
@@ -250,7 +256,7 @@ fn a1_a_host_key_spelt_otherwise_is_the_same_key_or_none() {
         let mut rig = Rig::new(Role::Client);
         rig.peer.host_key = key.clone();
         rig.peer.host_blob = Some(spelling.blob.clone());
-        rig.peer.offer.host_key = key.public().sig_algs()[0].name().into();
+        rig.peer.offer.host_key = key.public().signature_algorithms()[0].name().into();
         rig.app.accept_host = None;
         rig.kexinit().method();
         let offered = rig.conn_client().offered_host_key().cloned();

@@ -210,7 +210,7 @@ fn configs(host: &Arc<KeyPair>) -> (ClientConfig, ServerConfig) {
 #[test]
 fn both_sides_log_in_with_a_type_of_their_own_and_it_replays() {
     for (host, user) in [(device(1), certificate(2)), (certificate(3), device(4))] {
-        let [host_alg, algorithm] = [&host, &user].map(|key| key.public().sig_algs()[0]);
+        let [host_alg, algorithm] = [&host, &user].map(|key| key.public().signature_algorithms()[0]);
         let proofs = [Proof::Probe(user.public().clone(), algorithm), Proof::Key(user.clone(), algorithm)];
         for proof in [Proof::Key(user.clone(), algorithm), Proof::External(user.clone(), algorithm)] {
             let (client, server) = configs(&host);
@@ -295,7 +295,7 @@ fn signatures_of_other_types_verify_as_their_rows_say() {
     for (key, other, name) in
         [(device(1), device(2), "test@konko"), (certificate(1), certificate(2), "ssh-ed25519")]
     {
-        let algorithm = key.public().sig_algs()[0];
+        let algorithm = key.public().signature_algorithms()[0];
         let blob = key.sign(algorithm, b"message", &mut rng).unwrap();
         assert_eq!(Reader::new(&blob).string(), Ok(name.as_bytes()));
         assert_eq!(signature::verify(p, key.public(), algorithm, b"message", &blob), Ok(()));

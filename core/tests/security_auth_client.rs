@@ -322,8 +322,11 @@ fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
                 strings(0, &[b"ssh-rsa", &[&[0; 4], e].concat(), &[&[0; 7], n].concat()])[1..].to_vec(),
             );
         }
-        for (name, blob) in
-            key.public().sig_algs().iter().flat_map(|algorithm| blobs.iter().map(move |b| (algorithm, b)))
+        for (name, blob) in key
+            .public()
+            .signature_algorithms()
+            .iter()
+            .flat_map(|algorithm| blobs.iter().map(move |b| (algorithm, b)))
         {
             let mut rig = client(vec![Proof::Probe(key.public().clone()), Proof::Key(key.clone())]);
             let asked = rig.expect(50);

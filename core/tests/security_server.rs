@@ -119,7 +119,7 @@ fn a7_no_signature_is_looked_at_before_the_key_may_be_used() {
         rig.service();
         let id = rig.peer.session_id.clone();
         let before = VERIFIED.get();
-        let algorithm = unknown.public().sig_algs()[0];
+        let algorithm = unknown.public().signature_algorithms()[0];
         let mut request = rig.peer.key_request("alice", &unknown, algorithm, &id);
         for round in 0..2 {
             rig.send(&request);

@@ -27,7 +27,7 @@ struct Outcome {
     client: Vec<String>,
     server: Vec<String>,
     /// What the client learned of the server's abilities; comes in EXT_INFO, which Terrapin cuts.
-    sig_algs: Vec<SignatureAlgorithm>,
+    signature_algorithms: Vec<SignatureAlgorithm>,
     algorithms: String,
     strict: bool,
     done: bool,
@@ -177,7 +177,7 @@ impl Scene {
                 self.client.decide_host_key(ticket, Decision::accept_if(right)).expect("a fresh ticket");
             }
             ClientEvent::Auth(ClientAuth::Needed { .. }) => {
-                self.outcome.sig_algs = self.client.signature_algorithms(&rsa());
+                self.outcome.signature_algorithms = self.client.signature_algorithms(&rsa());
                 let password = Password::new("secret");
                 let _ = self.client.authenticate("alice", AuthRequest::Password(&password));
             }
@@ -261,7 +261,7 @@ pub fn mitm(data: &[u8]) {
     let suite = input.byte() % 4;
     let undisturbed = UNDISTURBED[usize::from(suite)].get_or_init(|| talk(suite, &[]));
     assert!(undisturbed.done && undisturbed.strict, "{undisturbed:#?}");
-    assert_eq!(undisturbed.sig_algs, [SignatureAlgorithm::RSA_SHA256]);
+    assert_eq!(undisturbed.signature_algorithms, [SignatureAlgorithm::RSA_SHA256]);
     let mut acts = Vec::new();
     while !input.is_empty() && acts.len() < 5 {
         let place = input.byte();
@@ -284,7 +284,7 @@ pub fn mitm(data: &[u8]) {
         }
         if connected(&outcome.client) {
             assert!(undisturbed.client.starts_with(&outcome.client), "{acts:?}: {outcome:#?}");
-            assert_eq!(outcome.sig_algs, undisturbed.sig_algs, "{acts:?}");
+            assert_eq!(outcome.signature_algorithms, undisturbed.signature_algorithms, "{acts:?}");
         }
     }
 }

@@ -115,7 +115,7 @@ fn c2_the_last_list_counts_and_an_empty_one_is_none() {
 fn c5_a_key_elsewhere_signs_though_pk_ok_names_another_algorithm_of_its_kind() {
     let keys: [Arc<KeyPair>; 3] =
         [rsa_key(), key_of(KeyType::ED25519, 9), key_of(KeyType::ECDSA_NISTP384, 9)];
-    for (key, names) in keys.iter().map(|key| (key, key.public().sig_algs())) {
+    for (key, names) in keys.iter().map(|key| (key, key.public().signature_algorithms())) {
         for name in names.iter().map(|algorithm| algorithm.name()) {
             let addr = serve(move |server| {
                 loop {

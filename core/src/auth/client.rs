@@ -533,7 +533,11 @@ impl Userauth {
 
     /// How to sign with `key` here: what the policy allows and the server takes, best first. A
     /// server that says nothing gets all that the policy allows.
-    pub(crate) fn sig_algs(&self, transport: &Transport, key: &PublicKey) -> Vec<SignatureAlgorithm> {
+    pub(crate) fn signature_algorithms(
+        &self,
+        transport: &Transport,
+        key: &PublicKey,
+    ) -> Vec<SignatureAlgorithm> {
         let allowed = transport.config().algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
         match &self.server_sig_algs {
             // OpenSSH 7.4 leaves its list incomplete; if nothing matches, it is not believed.
@@ -555,7 +559,8 @@ fn fit(transport: &Transport, key: &PublicKey, algorithm: SignatureAlgorithm) ->
 /// asked about (OpenSSH `input_userauth_pk_ok`).
 fn confirms(m: &UserauthPkOk<'_>, key: &PublicKey) -> bool {
     let named = |algorithm: &SignatureAlgorithm| algorithm.name().as_bytes() == m.algorithm.as_bytes();
-    key.sig_algs().iter().any(named) && PublicKey::from_blob_with(key.kind(), m.key).as_ref() == Ok(key)
+    key.signature_algorithms().iter().any(named)
+        && PublicKey::from_blob_with(key.kind(), m.key).as_ref() == Ok(key)
 }
 
 /// The fields of a publickey request before the signature.

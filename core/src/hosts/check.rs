@@ -159,7 +159,7 @@ impl UnknownHost {
 
     /// Keys of other types that are known for the host. If there are any, it is not a new host.
     pub fn other(&self) -> &[Known] {
-        match &self.problem.verdict {
+        match &self.problem.status {
             Some(HostKeyStatus::OtherTypeKnown { known }) => known,
             _ => &[],
         }
@@ -168,7 +168,7 @@ impl UnknownHost {
     /// What else was seen in the files.
     pub fn hints(&self) -> &Hints {
         static NONE: Hints = Hints { authorities: Vec::new(), unreadable: Vec::new(), without_port: None };
-        match &self.problem.verdict {
+        match &self.problem.status {
             Some(HostKeyStatus::Unknown(hints)) => hints,
             _ => &NONE,
         }
@@ -274,7 +274,7 @@ impl HostKeyCheck {
             Trust::KnownHosts(_) => self.known.known_algorithms(&self.host, self.port),
             Trust::Pinned(pins) => {
                 let keys = pins.iter().filter_map(|p| if let Pin::Key(k) = p { Some(k) } else { None });
-                keys.flat_map(|k| k.sig_algs()).copied().collect()
+                keys.flat_map(|k| k.signature_algorithms()).copied().collect()
             }
             Trust::Any => Vec::new(),
         }
@@ -312,25 +312,25 @@ impl HostKeyCheck {
             }
             Trust::KnownHosts(checking) => checking,
         };
-        let verdict = self.known.lookup(&self.host, self.port, None, key);
-        Checked::Settled(match &verdict {
+        let status = self.known.lookup(&self.host, self.port, None, key);
+        Checked::Settled(match &status {
             HostKeyStatus::Match { at } => accept(Accepted::Known(at.clone())),
             HostKeyStatus::Changed { .. } if checking.tolerate_changed => {
-                Settled::Tolerate(self.problem(key, Some(verdict)))
+                Settled::Tolerate(self.problem(key, Some(status)))
             }
             HostKeyStatus::Changed { .. }
             | HostKeyStatus::Revoked { .. }
-            | HostKeyStatus::Unreadable { .. } => Settled::Reject(self.problem(key, Some(verdict))),
+            | HostKeyStatus::Unreadable { .. } => Settled::Reject(self.problem(key, Some(status))),
             HostKeyStatus::Unknown(_) | HostKeyStatus::OtherTypeKnown { .. } => {
-                return self.unknown(checking, key, verdict);
+                return self.unknown(checking, key, status);
             }
         })
     }
 
-    fn unknown(&self, checking: &Checking, key: &PublicKey, verdict: HostKeyStatus) -> Checked {
+    fn unknown(&self, checking: &Checking, key: &PublicKey, status: HostKeyStatus) -> Checked {
         // A host of which other keys are known is not new.
-        let is_new = matches!(&verdict, HostKeyStatus::Unknown(hints) if hints.unreadable.is_empty());
-        let mut problem = self.problem(key, Some(verdict));
+        let is_new = matches!(&status, HostKeyStatus::Unknown(hints) if hints.unreadable.is_empty());
+        let mut problem = self.problem(key, Some(status));
         let new = || NewHost::new(checking, &self.host, self.port, key).map(Box::new);
         Checked::Settled(match checking.unknown {
             Unknown::AcceptNew if is_new => Settled::Accept { why: Accepted::New, remember: new() },
@@ -344,7 +344,7 @@ impl HostKeyCheck {
         })
     }
 
-    fn problem(&self, key: &PublicKey, verdict: Option<HostKeyStatus>) -> Box<HostKeyProblem> {
+    fn problem(&self, key: &PublicKey, status: Option<HostKeyStatus>) -> Box<HostKeyProblem> {
         let file = match &self.trust {
             Trust::KnownHosts(checking) => checking.user_files.first().cloned(),
             _ => None,
@@ -354,11 +354,11 @@ impl HostKeyCheck {
             key_type: key.key_type(),
             fingerprint: key.fingerprint(HashAlgorithm::Sha256),
             asked: false,
-            elsewhere: match &verdict {
+            elsewhere: match &status {
                 Some(HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. }) => Vec::new(),
                 _ => self.known.locations_of(key),
             },
-            verdict,
+            status,
             file,
         })
     }

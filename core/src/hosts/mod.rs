@@ -1,4 +1,4 @@
-//! Known hosts: text in, verdict out (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+//! Known hosts: text in, status out (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
 //!
 //! Files are read and written by the caller, who is asked: [`Reading`] for each that counts, [`NewHost`] says
 //! what to append to which. [`HostKeyCheck`] decides in between. Loading only splits lines and indexes plain
@@ -10,7 +10,7 @@ mod files;
 mod line;
 mod name;
 mod problem;
-mod verdict;
+mod status;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -27,7 +27,7 @@ pub use files::{CannotRemember, Contents, NewHost, Reading};
 pub use line::Problem;
 pub use name::{BadHostName, canonical};
 pub use problem::HostKeyProblem;
-pub use verdict::{Damage, Hints, HostKeyStatus, Known, Unreadable, Warning};
+pub use status::{Damage, Hints, HostKeyStatus, Known, Unreadable, Warning};
 
 use crate::crypto::HashAlgorithm;
 use crate::keys::{PublicKey, SignatureAlgorithm};
@@ -159,7 +159,7 @@ impl KnownHosts {
     /// becomes [`HostKeyStatus::Changed`] if the address is known with another key of the same type. An
     /// address alone never makes a match.
     ///
-    /// Where it cannot be told whether the key is revoked, the verdict is [`HostKeyStatus::Unreadable`]: a
+    /// Where it cannot be told whether the key is revoked, the status is [`HostKeyStatus::Unreadable`]: a
     /// file cannot be read, or a damaged line marked `@revoked` may be for the host and the key.
     pub fn lookup(&self, host: &str, port: u16, ip: Option<&str>, key: &PublicKey) -> HostKeyStatus {
         let by_name = self.classify(&canonical(host, port), key, false);

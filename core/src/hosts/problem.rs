@@ -18,7 +18,7 @@ pub struct HostKeyProblem {
     /// The key's fingerprint.
     pub fingerprint: Fingerprint,
     /// What known_hosts says; `None` for a key that is not the pinned one.
-    pub verdict: Option<HostKeyStatus>,
+    pub status: Option<HostKeyStatus>,
     /// Somebody was asked and said no.
     pub asked: bool,
     /// Where else this very key is known.
@@ -31,7 +31,7 @@ impl fmt::Display for HostKeyProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (key_type, fingerprint) = (self.key_type, &self.fingerprint);
         let host = SshStr::new(self.host.as_bytes());
-        match &self.verdict {
+        match &self.status {
             None => {
                 write!(f, "the host key is not the pinned one: the host shows {key_type} {fingerprint}")?;
             }

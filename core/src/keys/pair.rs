@@ -31,7 +31,7 @@ impl KeyPair {
     /// Signs `message` and returns the SSH signature blob. `rng` only blinds; the signature itself
     /// does not depend on it.
     ///
-    /// Fails when `algorithm` is not one of the key's type (see [`PublicKey::sig_algs`]), or when the
+    /// Fails when `algorithm` is not one of the key's type (see [`PublicKey::signature_algorithms`]), or when the
     /// signer does.
     pub fn sign(
         &self,

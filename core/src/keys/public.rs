@@ -87,7 +87,7 @@ impl PublicKey {
     }
 
     /// The name of the key's type, such as `ssh-rsa`. Not the name of a signature algorithm: an
-    /// RSA key has three of those, see [`sig_algs`](Self::sig_algs).
+    /// RSA key has three of those, see [`signature_algorithms`](Self::signature_algorithms).
     pub fn key_type(&self) -> &'static str {
         self.kind.name()
     }
@@ -99,7 +99,7 @@ impl PublicKey {
     }
 
     /// The signature algorithms that a key of this type can make and verify, best first.
-    pub fn sig_algs(&self) -> &'static [SignatureAlgorithm] {
+    pub fn signature_algorithms(&self) -> &'static [SignatureAlgorithm] {
         self.kind.signature_algorithms()
     }
 
@@ -111,7 +111,7 @@ impl PublicKey {
     /// The algorithm of that name as the key's type has it. Another row may have the name too, and must not say what
     /// is hashed.
     pub(super) fn own_algorithm(&self, algorithm: SignatureAlgorithm) -> Option<SignatureAlgorithm> {
-        self.sig_algs().iter().copied().find(|own| *own == algorithm)
+        self.signature_algorithms().iter().copied().find(|own| *own == algorithm)
     }
 
     /// The strength people speak of: bits of the modulus for RSA, of the curve otherwise.

@@ -380,7 +380,7 @@ fn authenticate_key(
     algorithm: &str,
 ) -> Result<(), &'static str> {
     // Types of key that are not of the table come with the setup.
-    let mut own = keys.iter().flat_map(|pair| pair.public().sig_algs()).copied();
+    let mut own = keys.iter().flat_map(|pair| pair.public().signature_algorithms()).copied();
     let algorithm =
         SignatureAlgorithm::from_name(algorithm).or_else(|| own.find(|own| own.name() == algorithm));
     let algorithm = algorithm.ok_or("a signature algorithm that is not here")?;

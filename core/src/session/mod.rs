@@ -83,7 +83,7 @@ pub enum Step {
     Reply(bool),
     /// May the session have this terminal? If so, [`Sessions::grant_pty`]; reply then.
     Pty(Pty),
-    /// May this run? If so, start it and reply; if not, give it back to [`Sessions::refused`] first: the client
+    /// May this run? If so, start it and reply; if not, give it back to [`Sessions::rejected`] first: the client
     /// may want something else on the same channel then, as OpenSSH's `sftp -s` and others do.
     Start(Start),
     /// Tell the program that runs, and reply whether it listens.
@@ -169,7 +169,7 @@ impl Sessions {
     }
 
     /// The program may not run. What was prepared for it is kept for the next.
-    pub fn refused(&mut self, channel: ChannelId, env: Vec<Variable>, pty: Option<Pty>) {
+    pub fn rejected(&mut self, channel: ChannelId, env: Vec<Variable>, pty: Option<Pty>) {
         if let Some(slot) = self.slots.get_mut(&channel) {
             *slot = Slot { started: false, env, pty };
         }

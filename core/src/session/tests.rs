@@ -84,7 +84,7 @@ fn who_is_refused_one_program_may_ask_for_another() {
     let mut s = sessions();
     assert_eq!(ask(&mut s, ID, &env("LANG", "eo")), Step::Reply(true));
     let first = start(ask(&mut s, ID, &ChannelRequest::Subsystem(words("sftp"))));
-    s.refused(ID, first.env, first.pty);
+    s.rejected(ID, first.env, first.pty);
     let second = start(ask(&mut s, ID, &ChannelRequest::Exec(words("sftp-server"))));
     assert_eq!(second.env.len(), 1);
 }

@@ -78,7 +78,7 @@ fn as07_algorithm_key_and_signature_agree() {
         rig.app.keys.push(key.public().clone());
         rig.app.hold_auth = true;
         for said in algs {
-            for made in key.public().sig_algs() {
+            for made in key.public().signature_algorithms() {
                 // `said` in the request, a signature of `made` inside.
                 let mut m = userauth("alice", "ssh-connection", "publickey");
                 m.put_bool(true);
@@ -100,7 +100,12 @@ fn as07_algorithm_key_and_signature_agree() {
         }
         // The same on both sides, and ssh-rsa not at all under this policy.
         assert!(accepted.iter().all(|(a, b)| a == b && *a != "ssh-rsa"), "{accepted:?}");
-        let usable = key.public().sig_algs().iter().filter(|a| **a != SignatureAlgorithm::RSA_SHA1).count();
+        let usable = key
+            .public()
+            .signature_algorithms()
+            .iter()
+            .filter(|a| **a != SignatureAlgorithm::RSA_SHA1)
+            .count();
         assert_eq!(accepted.len(), usable);
     }
 }

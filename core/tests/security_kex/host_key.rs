@@ -22,7 +22,7 @@ fn k13_the_host_key_and_its_signature_are_of_the_agreed_algorithm() {
         (SignatureAlgorithm::ED25519, p384.clone(), Fault::BadHostKey),
         (SignatureAlgorithm::ECDSA_NISTP256, p384, Fault::BadHostKey),
         (SignatureAlgorithm::ED25519, rsa_key(), Fault::BadHostKey),
-        // An RSA key that signs with another algorithm than agreed: sig_algs()[0] is not it.
+        // An RSA key that signs with another algorithm than agreed: signature_algorithms()[0] is not it.
         (SignatureAlgorithm::RSA_SHA1, rsa_key(), Fault::NoCommonAlgorithm),
     ];
     for (algorithm, key, fault) in cases {
@@ -100,7 +100,7 @@ fn k25_the_host_key_stays_the_same_in_later_exchanges() {
     for other in [key_of(KeyType::ED25519, 8), key_of(KeyType::ECDSA_NISTP256, 8)] {
         let mut rig = Rig::new(Role::Client);
         rig.login();
-        rig.peer.offer.host_key = other.public().sig_algs()[0].name().into();
+        rig.peer.offer.host_key = other.public().signature_algorithms()[0].name().into();
         rig.peer.host_key = other;
         rig.app.accept_host = None;
         rig.rekey_init().method();

@@ -129,9 +129,9 @@ impl Table {
     }
 
     /// The program may not run; the client may ask for another.
-    fn refused(&mut self, session: &mut Session) {
+    fn rejected(&mut self, session: &mut Session) {
         let env = session.env.drain(..).map(|(name, value)| (name.into_vec(), value.into_vec())).collect();
-        self.sessions.refused(session.channel.id(), env, session.pty.take());
+        self.sessions.rejected(session.channel.id(), env, session.pty.take());
         if let Some(slot) = self.slots.get_mut(&session.channel.id()) {
             slot.channel = Some(session.channel.clone());
         }
@@ -246,7 +246,7 @@ impl Drop for Session {
             return;
         }
         // The client learns of it after this, when the reply is dropped.
-        self.connection().clone().sessions().refused(self);
+        self.connection().clone().sessions().rejected(self);
     }
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn secret_of(host_keys: &[Arc<KeyPair>]) -> Option<Seed> {
     let key = host_keys.iter().min_by_key(|key| rank(key).unwrap_or(usize::MAX))?;
     // It only blinds.
     let mut rng = Rng::from_seed(&Seed::new([0; 32]));
-    let algorithm = *key.public().sig_algs().first()?;
+    let algorithm = *key.public().signature_algorithms().first()?;
     let signature = key.sign(algorithm, LABEL, &mut rng).ok()?;
     let hash = Digest::of(crate::provider::rustcrypto(), HashAlgorithm::Sha256, &[LABEL, &signature]);
     hash.as_bytes().first_chunk::<32>().map(|bytes| Seed::new(*bytes))

@@ -509,10 +509,10 @@ impl RawPeer {
         let algorithm = *self
             .host_key
             .public()
-            .sig_algs()
+            .signature_algorithms()
             .iter()
             .find(|a| **a == chosen.host_key)
-            .unwrap_or(&self.host_key.public().sig_algs()[0]);
+            .unwrap_or(&self.host_key.public().signature_algorithms()[0]);
         let mut signature = self.host_key.clone().sign(algorithm, hash.as_bytes(), &mut self.rng).unwrap();
         if self.host_zeros != [0, 0] {
             signature = padded(&signature, self.host_zeros);
