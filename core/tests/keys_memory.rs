@@ -13,7 +13,7 @@ use watcher::{MARK, leaks, look_for, places};
 /// Pieces of the secret numbers, as they stand in a key and as big integers hold them.
 fn marks(key: &PrivateKey) -> Vec<[u8; MARK]> {
     let mut fields = Reader::new(key.expose_fields());
-    let secret: &[usize] = match key.public().key_type() {
+    let secret: &[usize] = match key.public().key_type().name() {
         "ssh-ed25519" => &[1],
         "ssh-rsa" => &[2, 4, 5],
         _ => &[2],

@@ -46,12 +46,12 @@ fn zeros(n: usize, number: &[u8]) -> Vec<u8> {
 /// names of signature algorithms as a key's type, which are no types (RFC 8332 §3).
 fn spellings(key: &PublicKey) -> Vec<Spelling> {
     let own = key.to_blob();
-    let name = key.key_type().as_bytes();
+    let name = key.key_type().name().as_bytes();
     let mut all = Vec::new();
     let mut add = |what: String, blob: Vec<u8>, read| all.push(Spelling { what, blob, read });
     let mut fields = Reader::new(key.fields());
     let mut field = || fields.string().unwrap();
-    match key.key_type() {
+    match key.key_type().name() {
         "ssh-ed25519" => {
             let point = field();
             add("a zero before".into(), blob(&[name, &zeros(1, point)]), false);

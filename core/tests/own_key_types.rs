@@ -313,7 +313,7 @@ fn signatures_of_other_types_verify_as_their_rows_say() {
             );
         }
         let blob = key.public().to_blob();
-        assert_eq!(PublicKey::from_blob_with(key.public().kind(), &blob).as_ref(), Ok(key.public()));
+        assert_eq!(PublicKey::from_blob_with(key.public().key_type(), &blob).as_ref(), Ok(key.public()));
         assert!(PublicKey::from_blob(&blob).is_err(), "not one of the table");
     }
 }

@@ -315,7 +315,7 @@ fn c5_pk_ok_may_repeat_the_key_under_any_name_of_its_kind() {
     for key in [user_key(), rsa_key()].iter().chain(&curves) {
         let own = key.public().to_blob();
         let mut blobs = vec![own];
-        if key.public().key_type() == "ssh-rsa" {
+        if key.public().key_type().name() == "ssh-rsa" {
             let mut fields = Reader::new(key.public().fields());
             let (e, n) = (fields.string().unwrap(), fields.string().unwrap());
             blobs.push(

@@ -169,7 +169,7 @@ impl Client {
             Some((state.end.host_key.take()?, state.end.conn.offered_host_key()?.clone()))
         })?;
         let before = Instant::now();
-        shared.notice(Notice::HostKey(key.key_type(), key.fingerprint(HashAlgorithm::Sha256)));
+        shared.notice(Notice::HostKey(key.key_type().name(), key.fingerprint(HashAlgorithm::Sha256)));
         let verdict = known.check(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
         shared

@@ -560,7 +560,7 @@ fn fit(transport: &Transport, key: &PublicKey, algorithm: SignatureAlgorithm) ->
 fn confirms(m: &UserauthPkOk<'_>, key: &PublicKey) -> bool {
     let named = |algorithm: &SignatureAlgorithm| algorithm.name().as_bytes() == m.algorithm.as_bytes();
     key.signature_algorithms().iter().any(named)
-        && PublicKey::from_blob_with(key.kind(), m.key).as_ref() == Ok(key)
+        && PublicKey::from_blob_with(key.key_type(), m.key).as_ref() == Ok(key)
 }
 
 /// The fields of a publickey request before the signature.

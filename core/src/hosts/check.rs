@@ -351,7 +351,7 @@ impl HostKeyCheck {
         };
         Box::new(HostKeyProblem {
             host: canonical(&self.host, self.port),
-            key_type: key.key_type(),
+            key_type: key.key_type().name(),
             fingerprint: key.fingerprint(HashAlgorithm::Sha256),
             asked: false,
             elsewhere: match &status {

@@ -115,8 +115,8 @@ impl<'a> Line<'a> {
     /// The key, if its type is one that we have or that of `like`.
     pub(super) fn public_key_like(&self, like: &PublicKey) -> Result<PublicKey, Problem> {
         match self.public_key() {
-            Err(Problem::UnknownType) if self.key_type == like.key_type() => {
-                PublicKey::from_base64_with(like.kind(), self.key).map_err(|_| Problem::Key)
+            Err(Problem::UnknownType) if self.key_type == like.key_type().name() => {
+                PublicKey::from_base64_with(like.key_type(), self.key).map_err(|_| Problem::Key)
             }
             key => key,
         }

@@ -217,7 +217,7 @@ impl KnownHosts {
     /// another name is usually a host that moved. Takes time with the number of lines.
     pub fn locations_of(&self, key: &PublicKey) -> Vec<Location> {
         let same = |line: &Line<'_>| {
-            line.key_type == key.key_type() && line.public_key_like(key).as_ref() == Ok(key)
+            line.key_type == key.key_type().name() && line.public_key_like(key).as_ref() == Ok(key)
         };
         (self.entries.iter())
             .filter(|entry| self.line(entry).is_some_and(|l| l.marker == Marker::None && same(&l)))
@@ -261,7 +261,7 @@ impl KnownHosts {
                 (Marker::Authority, _) => found.authorities.push(at),
                 (Marker::Revoked, _) if same => found.revoked = found.revoked.or(Some(at)),
                 // What stands in front of a damaged key is what the key itself says, so far.
-                (Marker::Revoked, Err(problem)) if line.key_type == key.key_type() => {
+                (Marker::Revoked, Err(problem)) if line.key_type == key.key_type().name() => {
                     found.unclear = found.unclear.or(Some(unreadable(at, problem)));
                 }
                 (Marker::Revoked, _) => {}
@@ -289,7 +289,7 @@ impl KnownHosts {
                 let at = self.location(&broken.place);
                 if !broken.revokes {
                     found.unreadable.push(at);
-                } else if remains.may_be(key.key_type()) {
+                } else if remains.may_be(key.key_type().name()) {
                     found.unclear = found.unclear.or(Some(unreadable(at, broken.problem)));
                 }
             }

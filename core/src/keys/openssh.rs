@@ -176,7 +176,7 @@ impl PrivateKey {
         let fields = exact(|out| {
             out.put(&check);
             out.put(&check);
-            out.put_string(self.public().key_type().as_bytes());
+            out.put_string(self.public().key_type().name().as_bytes());
             out.put(self.expose_fields());
             out.put_string(self.comment().as_bytes());
         });

@@ -90,7 +90,7 @@ impl PrivateKey {
     /// # Errors
     /// [`BadKey`] when the provider refuses the numbers.
     pub fn key_pair(&self, provider: &dyn Provider) -> Result<KeyPair, BadKey> {
-        let signer = self.public.kind().format().signer(provider, self.fields.expose())?;
+        let signer = self.public.key_type().format().signer(provider, self.fields.expose())?;
         Ok(KeyPair::from_signer(self.public.clone(), signer))
     }
 }

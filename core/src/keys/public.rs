@@ -77,19 +77,14 @@ impl PublicKey {
 
     /// Appends the key blob, without a length in front.
     pub fn put_blob(&self, out: &mut dyn Sink) {
-        out.put_string(self.key_type().as_bytes());
+        out.put_string(self.kind.name().as_bytes());
         out.put(&self.fields);
     }
 
-    /// The key's type.
-    pub fn kind(&self) -> KeyType {
+    /// The key's type, whose `Display` is its name, such as `ssh-rsa`. Not a signature algorithm: an RSA key has three
+    /// of those, see [`signature_algorithms`](Self::signature_algorithms).
+    pub fn key_type(&self) -> KeyType {
         self.kind
-    }
-
-    /// The name of the key's type, such as `ssh-rsa`. Not the name of a signature algorithm: an
-    /// RSA key has three of those, see [`signature_algorithms`](Self::signature_algorithms).
-    pub fn key_type(&self) -> &'static str {
-        self.kind.name()
     }
 
     /// The key's fields, which are what stands in its blob behind the type's name; for a
@@ -181,7 +176,7 @@ impl PublicKey {
     /// The line of a `.pub` or `authorized_keys` file, without a line end. Control characters in
     /// `comment` become spaces, so that it stays one line.
     pub fn to_openssh_line(&self, comment: &str) -> String {
-        let mut line = self.key_type().to_owned();
+        let mut line = self.kind.name().to_owned();
         line.push(' ');
         line.push_str(&Base64::encode_string(&self.to_blob()));
         let comment = comment.trim();

@@ -53,7 +53,7 @@ pub fn verify(
 ) -> Result<(), BadSignature> {
     let algorithm = key.own_algorithm(algorithm).ok_or(BadSignature)?;
     let raw = decode(blob, algorithm)?;
-    key.kind().format().verify(provider, key.fields(), algorithm, message, &raw)
+    key.key_type().format().verify(provider, key.fields(), algorithm, message, &raw)
 }
 
 /// A signature that is a string of so many bytes.

@@ -113,7 +113,7 @@ fn notice_of(outcome: &AuthOutcome) -> Option<Notice> {
         _ => return None,
     };
     let method = std::str::from_utf8(&outcome.method).ok().and_then(Method::from_name)?;
-    let key = outcome.key.as_ref().map(|key| (key.key_type(), key.fingerprint(HashAlgorithm::Sha256)));
+    let key = outcome.key.as_ref().map(|key| (key.key_type().name(), key.fingerprint(HashAlgorithm::Sha256)));
     let user = SshStr::new(&outcome.user).to_text();
     Some(Notice::Login { user, method: method.name(), key, outcome: result })
 }
