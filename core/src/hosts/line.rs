@@ -22,6 +22,10 @@ pub(super) struct Line<'a> {
     pub(super) names: &'a [u8],
     pub(super) key_type: &'a str,
     pub(super) key: &'a [u8],
+    /// What stands behind the key.
+    pub(super) comment: &'a [u8],
+    /// The type, the key and the comment.
+    pub(super) key_and_on: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +75,21 @@ impl<'a> Line<'a> {
         Self::parse(line.read().map_err(Problem::Line)?)
     }
 
-    /// Reads what a line says. Spaces and tabs separate fields, and nothing else does (H-12).
+    /// Reads what a line says.
     pub(super) fn parse(line: &'a [u8]) -> Result<Self, Problem> {
+        let line = Self::fields(line)?;
+        // What revokes is looked at closely at once: a name that matches nothing would revoke nothing.
+        let damaged =
+            || !Hashed::fits(line.names) || (line.marker == Marker::Revoked && damaged_hash(line.names));
+        if line.names.starts_with(b"|") && damaged() {
+            return Err(Problem::HashedName);
+        }
+        check_type(line.key_type.as_bytes(), line.key)?;
+        Ok(line)
+    }
+
+    /// The fields of a line, whatever is in them. Spaces and tabs separate fields, and nothing else does (H-12).
+    pub(super) fn fields(line: &'a [u8]) -> Result<Self, Problem> {
         let (mut names, mut rest) = next_field(line);
         let mut marker = Marker::None;
         if names.starts_with(b"@") {
@@ -86,19 +103,14 @@ impl<'a> Line<'a> {
                 return Err(Problem::Marker);
             }
         }
+        let key_and_on = rest;
         let (key_type, rest) = next_field(rest);
-        let (key, _) = next_field(rest);
+        let (key, comment) = next_field(rest);
         if names.is_empty() || key_type.is_empty() || key.is_empty() {
             return Err(Problem::Fields);
         }
-        // What revokes is looked at closely at once: a name that matches nothing would revoke nothing.
-        let damaged = || !Hashed::fits(names) || (marker == Marker::Revoked && damaged_hash(names));
-        if names.starts_with(b"|") && damaged() {
-            return Err(Problem::HashedName);
-        }
         let key_type = core::str::from_utf8(key_type).map_err(|_| Problem::Fields)?;
-        check_type(key_type.as_bytes(), key)?;
-        Ok(Line { marker, names, key_type, key })
+        Ok(Line { marker, names, key_type, key, comment, key_and_on })
     }
 
     /// Checks what [`parse`](Self::parse) left unchecked, and decodes the key.

@@ -6,6 +6,7 @@
 
 mod broken;
 mod check;
+mod edit;
 mod files;
 mod line;
 mod name;
@@ -23,9 +24,10 @@ use base64ct::{Base64, Encoding};
 pub use check::{
     Accepted, Answer, Checked, Checking, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
 };
+pub use edit::{Entry, KnownHostsFile, Means, NamesHashed};
 pub use files::{CannotRemember, Contents, NewHost, Reading};
 pub use line::Problem;
-pub use name::{BadHostName, canonical};
+pub use name::{BadHostName, canonical, split};
 pub use problem::HostKeyProblem;
 pub use status::{Damage, Hints, HostKeyStatus, Known, Unreadable, Warning};
 
@@ -374,12 +376,15 @@ pub fn learn_line(
     let name = canonical(host, port);
     let name = match hashed {
         None => name,
-        Some(salt) => {
-            let hash = line::hash(&salt, name.as_bytes());
-            alloc::format!("|1|{}|{}", Base64::encode_string(&salt), Base64::encode_string(&hash))
-        }
+        Some(salt) => hashed_name(&salt, name.as_bytes()),
     };
     Ok(alloc::format!("{name} {}", key.to_openssh_line("")))
+}
+
+/// `|1|salt|hash`, for a canonical name.
+fn hashed_name(salt: &[u8; 20], name: &[u8]) -> String {
+    let hash = line::hash(salt, name);
+    alloc::format!("|1|{}|{}", Base64::encode_string(salt), Base64::encode_string(&hash))
 }
 
 /// FNV-1a. Collisions cost a comparison and nothing else.

@@ -25,7 +25,22 @@ pub fn canonical(host: &str, port: u16) -> String {
     if port == 0 || port == DEFAULT_PORT { host } else { alloc::format!("[{host}]:{port}") }
 }
 
-/// The same for a plain name that stands in a file, byte by byte: files are long, so nothing is
+/// The host and the port of a name as [`canonical`] writes it: `[host]:port`, or a host on port 22.
+///
+/// ```
+/// # use konko_core::hosts::split;
+/// assert_eq!(split("[example.org]:2222"), ("example.org", 2222));
+/// assert_eq!(split("::1"), ("::1", 22));
+/// ```
+pub fn split(name: &str) -> (&str, u16) {
+    let with_port = || {
+        let (host, port) = name.strip_prefix('[')?.rsplit_once("]:")?;
+        Some((host, port.parse().ok()?))
+    };
+    with_port().unwrap_or((name, DEFAULT_PORT))
+}
+
+/// The [canonical] form of a plain name that stands in a file, byte by byte: files are long, so nothing is
 /// allocated for a name.
 pub(super) fn canonical_entry(name: &[u8]) -> impl Iterator<Item = u8> {
     let bracketed = name.strip_prefix(b"[").and_then(|rest| {

@@ -1,15 +1,19 @@
 //! The files of known hosts, for whoever asks a [`HostKeyCheck`](konko_core::hosts::HostKeyCheck) of the core without
 //! [`HostKeys`](crate::HostKeys): an event loop, an async runtime. No state that they can be in makes anybody wait.
 
+mod change;
+
 use std::ffi::OsStr;
-use std::fs::{DirBuilder, File, Metadata, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use konko_core::hosts::{Contents, KnownHosts, LIMITS, NewHost, Reading, Trust};
 use rustix::fs::OFlags;
+
+pub use change::{Change, change};
 
 /// What the files say that count for whom a client believes.
 pub fn load(trust: &Trust) -> KnownHosts {
@@ -78,9 +82,8 @@ pub fn append(new: &NewHost) -> io::Result<()> {
     if path.metadata().is_ok_and(|meta| is_null(&meta).is_ok_and(|null| null)) {
         return Ok(());
     }
-    if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) {
-        DirBuilder::new().mode(0o700).create(dir)?;
-    }
+    // Held until the line is written: another program may be about to put a new file in the place of this one.
+    let _lock = change::lock_beside(&change::target(path))?;
     let mut file = open(OpenOptions::new().read(true).append(true).create(true).mode(0o600), path)?;
     let meta = file.metadata()?;
     is_null(&meta)?;
