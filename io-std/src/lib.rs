@@ -42,6 +42,7 @@ mod end;
 mod error;
 mod exec;
 mod hosts;
+pub mod key_file;
 pub mod known_hosts;
 pub mod modes;
 mod notice;

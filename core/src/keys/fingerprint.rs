@@ -33,6 +33,11 @@ impl Fingerprint {
         Fingerprint { name, bytes, len: digest.len() }
     }
 
+    /// The name of the hash as it is shown: `SHA256`, `MD5`.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The hash itself.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&self.bytes)

@@ -1,6 +1,7 @@
 //! The table of key types, one row a type.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -151,6 +152,21 @@ impl KeyType {
     /// The type's name in key blobs and key lines.
     pub fn name(self) -> &'static str {
         self.0.name()
+    }
+
+    /// What OpenSSH calls the type where it shows keys to people: `ED25519`, `RSA`, `ECDSA-SK`, `ED25519-CERT`
+    /// (`sshkey_type`).
+    pub fn short_name(self) -> String {
+        let name = self.name();
+        let plain = name.split_once('@').map_or(name, |(name, _)| name);
+        let (plain, certificate) = match plain.split_once("-cert-v0") {
+            Some((plain, _)) => (plain, "-CERT"),
+            None => (plain, ""),
+        };
+        let (plain, token) = plain.strip_prefix("sk-").map_or((plain, ""), |plain| (plain, "-SK"));
+        let plain = plain.strip_prefix("ssh-").unwrap_or(plain);
+        let plain = if plain.starts_with("ecdsa-") { "ecdsa" } else { plain };
+        [&plain.to_ascii_uppercase(), token, certificate].concat()
     }
 
     /// The signature algorithms that keys of this type can make and verify, best first. Only RSA has

@@ -18,6 +18,7 @@ mod openssh;
 mod pair;
 mod private;
 mod public;
+mod randomart;
 mod rsa;
 pub mod signature;
 

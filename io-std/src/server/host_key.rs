@@ -1,7 +1,7 @@
 //! The server's own key, in a file.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use konko_core::keys::{KeyPair, KeyType, MAX_FILE, PrivateKey};
 use konko_core::provider;
 use rustix::fs::OFlags;
 
-use super::key_file::read_to_end;
 use crate::error::{Error, ErrorKind};
+use crate::key_file::{Existing, read_to_end, write_private};
 
 /// The host key in a file; if there is no such file, a new Ed25519 key is made and kept there.
 ///
@@ -62,26 +62,16 @@ fn make(path: &Path) -> io::Result<KeyPair> {
     let mut rng = Rng::from_seed(&crate::seed_from_os()?);
     let key = PrivateKey::generate(KeyType::ED25519, &mut rng).map_err(io::Error::other)?;
     let text = key.to_openssh(None, &mut rng).map_err(io::Error::other)?;
-    let name = path.file_name().ok_or_else(|| io::Error::other("it is not the name of a file"))?;
-    let mut beside = std::ffi::OsString::from(".");
-    beside.push(name);
-    beside.push(format!(".{:016x}", u64::from_ne_bytes(rng.array())));
-    let beside = path.with_file_name(beside);
-    // `create_new` follows no link.
-    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;
-    let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
-    // A second name replaces nothing, and follows nothing: there is one winner.
-    let named = written.and_then(|()| fs::hard_link(&beside, path));
-    let removed = fs::remove_file(&beside);
-    match named {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        result => result.and(removed)?,
+    match write_private(path, text.as_bytes(), Existing::Keep) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
     }
     load(path)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::sync::Barrier;
 

@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use konko_core::authorized_keys::{AuthorizedKeys, LIMITS};
 use rustix::fs::OFlags;
-use zeroize::Zeroizing;
+
+use crate::key_file::read_to_end;
 
 /// A file system's clock is no finer than this, so what changed within it may change again unseen.
 const COARSE: Duration = Duration::from_secs(2);
@@ -161,12 +162,4 @@ fn trusted(meta: &fs::Metadata, what: &str, sticky_helps: bool) -> io::Result<()
         return Err(io::Error::other(format!("{what} can be written by others (mode {mode:o}); chmod go-w")));
     }
     Ok(())
-}
-
-/// Reads at most `max` bytes and one more, which the parsers refuse. What was read is wiped.
-pub(super) fn read_to_end(file: File, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
-    // Room for all of it, so that no copy of a secret is left behind by growing.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(file.metadata()?.size().min(max as u64) as usize + 64));
-    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -19,9 +19,10 @@ pub use konko_core::auth::MethodLists;
 pub use konko_core::authorized_keys::AuthorizedKeys;
 
 pub use super::key_file::KeyFile;
-use super::key_file::{open, read_to_end};
+use super::key_file::open;
 pub use super::password::BadHash;
 use super::password::{Checker, Password};
+use crate::key_file::read_to_end;
 
 /// How large a password file may be.
 const LIMITS: Limits = Limits { file: 1024 * 1024, line: 1024 * 1024 };

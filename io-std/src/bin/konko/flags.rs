@@ -203,6 +203,49 @@ pub const SCP: Grammar = Grammar {
     command: false,
 };
 
+/// ssh-keygen(1).
+pub const KEYGEN: Grammar = Grammar {
+    letters: "ABHLQUXceghiklopquvyC:D:E:F:I:K:M:N:O:P:R:V:Y:Z:a:b:f:j:m:n:r:s:t:w:z:",
+    unsupported: &[
+        (b'A', "host keys of every type"),
+        (b'B', "the bubble babble of a key"),
+        (b'D', "keys of a PKCS#11 token"),
+        (b'F', "known hosts"),
+        (b'H', "known hosts"),
+        (b'I', "certificates"),
+        (b'K', "resident keys of a token"),
+        (b'L', "certificates"),
+        (b'M', "moduli"),
+        (b'O', "options"),
+        (b'P', "the old passphrase"),
+        (b'Q', "revocation lists"),
+        (b'R', "known hosts"),
+        (b'U', "certificates by an agent"),
+        (b'V', "certificates"),
+        (b'X', "protocol version 1"),
+        (b'Y', "signatures of files"),
+        (b'Z', "the cipher of a key file"),
+        (b'a', "the rounds of a key file"),
+        (b'c', "new comments"),
+        (b'e', "other formats"),
+        (b'g', "names in DNS"),
+        (b'h', "certificates"),
+        (b'i', "other formats"),
+        (b'j', "moduli"),
+        (b'k', "revocation lists"),
+        (b'm', "other formats"),
+        (b'n', "certificates"),
+        (b'p', "new passphrases"),
+        (b'r', "names in DNS"),
+        (b's', "certificates"),
+        (b'u', "revocation lists"),
+        (b'w', "keys of a token"),
+        (b'z', "certificates"),
+    ],
+    ignored: b"o",
+    command: false,
+};
+
 impl Grammar {
     /// Puts words in an order in which nothing about them is in doubt: flags, one a word, `--`, and the rest.
     pub fn arrange(&self, words: impl Iterator<Item = OsString>) -> Result<Vec<OsString>, String> {
@@ -282,7 +325,7 @@ impl Grammar {
     }
 }
 
-/// The words of this call, those of `ssh`, `sftp` and `scp` arranged.
+/// The words of this call, those of programs that OpenSSH has too arranged.
 pub fn words() -> Result<Vec<OsString>, (OsString, String)> {
     let mut words = std::env::args_os();
     let mut all: Vec<OsString> = words.by_ref().take(2).collect();
@@ -290,6 +333,7 @@ pub fn words() -> Result<Vec<OsString>, (OsString, String)> {
         Some(b"ssh") => &SSH,
         Some(b"sftp") => &SFTP,
         Some(b"scp") => &SCP,
+        Some(b"keygen") => &KEYGEN,
         _ => {
             all.extend(words);
             return Ok(all);
@@ -404,7 +448,7 @@ mod tests {
     #[test]
     fn c21_every_letter_is_taken_by_somebody() {
         use clap::CommandFactory;
-        for (name, grammar) in [("ssh", SSH), ("sftp", SFTP), ("scp", SCP)] {
+        for (name, grammar) in [("ssh", SSH), ("sftp", SFTP), ("scp", SCP), ("keygen", KEYGEN)] {
             let mut program = crate::Cli::command();
             program.build();
             let program = program.find_subcommand(name).unwrap();

@@ -7,6 +7,7 @@ mod demo;
 mod destination;
 mod escape;
 mod flags;
+mod keygen;
 mod known;
 mod progress;
 mod scp;
@@ -41,6 +42,8 @@ enum Command {
     Sftp(Box<sftp::Args>),
     /// Copy files to, from and between other machines
     Scp(Box<scp::Args>),
+    /// Make, show and change keys, as ssh-keygen(1) does
+    Keygen(Box<keygen::Args>),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
     /// Serve files on standard input and output, as the subsystem sftp of a server
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Command::Ssh(args) => ssh::run(*args),
         Command::Sftp(args) => sftp::run(*args),
         Command::Scp(args) => scp::run(&args),
+        Command::Keygen(args) => keygen::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::SftpServer(args) => sftp_server::run(args),
     }

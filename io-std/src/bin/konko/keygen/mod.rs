@@ -1,0 +1,121 @@
+//! `konko keygen`: ssh-keygen(1). One file a task; a task's own flags stand with it, are flattened into [`Args`], and
+//! their letters leave `unsupported` of [`KEYGEN`](crate::flags::KEYGEN).
+
+mod ask;
+mod generate;
+mod show;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use konko::core::crypto::HashAlgorithm;
+
+use crate::streams;
+
+/// Options of `konko keygen`. Those that several tasks have stand here, the others with their tasks.
+#[derive(clap::Args, Debug)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
+pub struct Args {
+    /// Print this help
+    #[arg(long, action = clap::ArgAction::Help)]
+    help: Option<bool>,
+    /// The key file
+    #[arg(short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The passphrase of what is written; empty for none
+    #[arg(short = 'N', value_name = "PASSPHRASE")]
+    new_passphrase: Option<OsString>,
+    /// The comment
+    #[arg(short = 'C', value_name = "COMMENT")]
+    comment: Option<OsString>,
+    /// The hash of fingerprints: sha256, or md5 to compare with what old devices show
+    #[arg(short = 'E', value_name = "HASH", value_parser = hash, default_value = "sha256", hide_default_value = true)]
+    hash: HashAlgorithm,
+    /// Say nothing
+    #[arg(short)]
+    quiet: bool,
+    /// Say more; with -l, draw the key
+    #[arg(short, action = clap::ArgAction::Count)]
+    verbose: u8,
+    #[command(flatten)]
+    generate: generate::Flags,
+    #[command(flatten)]
+    show: show::Flags,
+    /// What a task takes beside its flags
+    #[arg(value_name = "WORD")]
+    words: Vec<OsString>,
+}
+
+/// How a task ended, if not well.
+#[derive(Debug)]
+pub struct Failure {
+    /// What a person is told, without the name of the program; empty where all has been said.
+    text: String,
+    code: u8,
+}
+
+impl Failure {
+    /// What OpenSSH ends with 1 for.
+    fn one(text: impl fmt::Display) -> Self {
+        Failure { text: text.to_string(), code: 1 }
+    }
+}
+
+/// What OpenSSH calls fatal, and ends with 255 for.
+impl<T: fmt::Display> From<T> for Failure {
+    fn from(text: T) -> Self {
+        Failure { text: text.to_string(), code: 255 }
+    }
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> ExitCode {
+    match task(args)(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure { text, code }) => {
+            if !text.is_empty() {
+                streams::say(&text);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// What the flags ask for; where they ask for several things, the first one here counts.
+fn task(args: &Args) -> fn(&Args) -> Result<(), Failure> {
+    match () {
+        () if args.show.fingerprint => show::fingerprints,
+        () if args.show.public => show::public,
+        () => generate::run,
+    }
+}
+
+impl Args {
+    /// Refuses words that the task does not take.
+    fn no_words(&self) -> Result<(), Failure> {
+        match &self.words[..] {
+            [] => Ok(()),
+            _ => Err(Failure::one("Too many arguments. (--help lists all options)")),
+        }
+    }
+
+    /// Says something, unless it was asked not to.
+    fn tell(&self, text: impl fmt::Display) {
+        if !self.quiet {
+            streams::line(format_args!("{text}"));
+        }
+    }
+}
+
+fn hash(name: &str) -> Result<HashAlgorithm, String> {
+    match &name.to_ascii_lowercase()[..] {
+        "md5" => Ok(HashAlgorithm::Md5),
+        "sha1" => Ok(HashAlgorithm::Sha1),
+        "sha256" => Ok(HashAlgorithm::Sha256),
+        "sha384" => Ok(HashAlgorithm::Sha384),
+        "sha512" => Ok(HashAlgorithm::Sha512),
+        _ => Err("Invalid hash algorithm; there are md5, sha1, sha256, sha384 and sha512".into()),
+    }
+}
