@@ -115,6 +115,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod admission;
+pub mod agent;
 pub mod auth;
 pub mod authorized_keys;
 pub mod channel;

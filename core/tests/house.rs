@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["channel", "auth"],
     &["record"],
     &["connection", "client", "server"],
-    &["config", "hosts", "authorized_keys", "sftp", "dial"],
+    &["agent", "config", "hosts", "authorized_keys", "sftp", "dial"],
     &["login", "session", "admission"],
     &["replay"],
 ];

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::file_cipher::FileCipher;
-use super::{FOREIGN, KeyError, KeyType, PrivateKey, PublicKey};
+use super::{FOREIGN, KeyError, PrivateKey, PublicKey};
 use crate::crypto::exact;
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
@@ -57,7 +57,7 @@ pub(super) fn read(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> 
             KeyError::Malformed("the check numbers differ")
         });
     }
-    let mut key = PrivateKey::read(KeyType::named(r.string()?)?, &mut r)?;
+    let mut key = PrivateKey::read_typed(&mut r)?;
     key.set_comment(r.string()?);
     check_padding(r.rest())?;
     // F-08: what a file shows as public and what it signs with are one key.

@@ -54,6 +54,11 @@ impl PrivateKey {
         Ok(key)
     }
 
+    /// A key whose type and private fields are the next ones, as in OpenSSH's key files and in what an agent is given.
+    pub(crate) fn read_typed(r: &mut Reader<'_>) -> Result<Self, KeyError> {
+        Self::read(KeyType::named(r.string()?)?, r)
+    }
+
     /// A key whose private fields are the next ones.
     pub(super) fn read(kind: KeyType, r: &mut Reader<'_>) -> Result<Self, KeyError> {
         Ok(Self::from_halves(kind, kind.format().read_private(r)?))
