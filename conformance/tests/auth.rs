@@ -61,6 +61,24 @@ fn keys_of_every_kind() {
     }
 }
 
+/// Of the other direction: `each_algorithm_of_each_client`.
+#[test]
+fn key_exchanges_that_openssh_lacks_with_asyncssh() {
+    let Some((program, server)) = asyncssh() else { return };
+    if program.is_openssh() {
+        return;
+    }
+    for kex in [
+        "mlkem768nistp256-sha256",
+        "mlkem1024nistp384-sha384",
+        "diffie-hellman-group15-sha512",
+        "diffie-hellman-group17-sha512",
+    ] {
+        let call = call(&program, &server, "key").identity(&server.keys, "user_ed25519");
+        call.option("KexAlgorithms", kex).option("RekeyLimit", "64K").run("exit 5").expect_code(5);
+    }
+}
+
 #[test]
 fn rsa_with_each_hash() {
     for algorithm in ["rsa-sha2-256", "rsa-sha2-512"] {

@@ -113,6 +113,18 @@ fn ml_kem_with_every_host_key() {
 }
 
 #[test]
+fn sntrup761_with_openssh_10() {
+    let Some((program, openssh)) = ten() else { return };
+    let names = ["sntrup761x25519-sha512", "sntrup761x25519-sha512@openssh.com"].map(str::to_owned);
+    let cell = |kex: &str, _: &str| {
+        let (kex, host_key, cipher) = (some(kex), some("ssh-ed25519"), some(FOR_KEX));
+        Some(Cell { kex, host_key, cipher, ..Cell::default() })
+    };
+    let columns = ["ssh-ed25519".to_owned()];
+    run(&Matrix::new("sntrup761, OpenSSH 10", &names, &columns, cell), &program, &openssh, Load::SHORT);
+}
+
+#[test]
 fn new_keys_before_every_packet() {
     let Some((program, openssh)) = system() else { return };
     let rows = ["curve25519-sha256", "ecdh-sha2-nistp256"].map(str::to_owned);

@@ -75,9 +75,9 @@ fn openssh_with_every_key_exchange_and_host_key() {
 }
 
 #[test]
-fn openssh_10_with_ml_kem_and_every_host_key() {
+fn openssh_10_with_its_hybrids_and_every_host_key() {
     let Some(side) = Side::ten() else { return };
-    side.key_exchanges(&["mlkem768x25519-sha256".to_owned()]);
+    side.key_exchanges(&["mlkem768x25519-sha256", "sntrup761x25519-sha512"].map(str::to_owned));
 }
 
 #[test]

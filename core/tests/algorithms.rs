@@ -23,6 +23,13 @@ fn host_keys() -> Vec<Arc<KeyPair>> {
     vec![host_key(), p256, p384, p521, rsa()]
 }
 
+/// Every key exchange method that the provider has.
+fn computable() -> Vec<Kex> {
+    let mut config = transport_config();
+    config.algorithms.kex = Kex::ALL.to_vec();
+    config.algorithms.for_provider(config.provider).kex.clone()
+}
+
 fn config(policy: Policy, change: impl Fn(&mut Algorithms)) -> TransportConfig {
     let mut config = transport_config();
     config.algorithms = policy.algorithms(true);
@@ -50,8 +57,15 @@ fn echo(client: TransportConfig, server: TransportConfig) -> Pair<Shell, Host> {
 #[test]
 fn every_key_exchange_method_with_every_host_key_algorithm() {
     // Large groups are slow; they meet one host key each.
-    let slow = [Kex::Group16Sha512, Kex::Group18Sha512, Kex::GroupExchangeSha256, Kex::GroupExchangeSha1];
-    for kex in Kex::ALL {
+    let slow = [
+        Kex::Group15Sha512,
+        Kex::Group16Sha512,
+        Kex::Group17Sha512,
+        Kex::Group18Sha512,
+        Kex::GroupExchangeSha256,
+        Kex::GroupExchangeSha1,
+    ];
+    for kex in &computable() {
         for algorithm in SignatureAlgorithm::all() {
             if slow.contains(kex) && algorithm != SignatureAlgorithm::ED25519 {
                 continue;

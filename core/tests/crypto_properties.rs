@@ -6,15 +6,15 @@ mod property;
 use std::str::FromStr;
 
 use crypto_support::*;
-use konko_core::crypto::groups::{GROUP1, GROUP14, GROUP15, GROUP16, GROUP18};
+use konko_core::crypto::groups::{GROUP1, GROUP14, GROUP15, GROUP16, GROUP17, GROUP18};
 use konko_core::crypto::{DhGroup, Secret};
 use konko_core::keys::SignatureAlgorithm;
 use num_bigint_dig::BigUint;
 use num_bigint_dig::prime::{probably_prime_lucas, probably_prime_miller_rabin};
 use proptest::prelude::*;
 
-const GROUPS: [(&str, DhGroup<'static>); 5] =
-    [("1", GROUP1), ("14", GROUP14), ("15", GROUP15), ("16", GROUP16), ("18", GROUP18)];
+const GROUPS: [(&str, DhGroup<'static>); 6] =
+    [("1", GROUP1), ("14", GROUP14), ("15", GROUP15), ("16", GROUP16), ("17", GROUP17), ("18", GROUP18)];
 
 fn int(bytes: &[u8]) -> BigUint {
     BigUint::from_bytes_be(bytes)
@@ -53,6 +53,7 @@ fn the_fixed_groups_are_those_of_the_formula() {
         (GROUP14, 2048, "124476"),
         (GROUP15, 3072, "1690314"),
         (GROUP16, 4096, "240904"),
+        (GROUP17, 6144, "929484"),
         (GROUP18, 8192, "4743158"),
     ];
     let one = BigUint::from(1u8);

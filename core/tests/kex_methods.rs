@@ -5,10 +5,16 @@ mod crypto_support;
 use crypto_support::*;
 use konko_core::crypto::groups::{GROUP1, GROUP14, GROUP15, GROUP16, GROUP18};
 use konko_core::crypto::kex::{Ephemeral, PublicValue, respond};
-use konko_core::crypto::{Curve, Kex, Provider, Secret};
+use konko_core::crypto::{Curve, Kem, Kex, Policy, Provider, Secret};
 
-const MLKEM_PUBLIC: usize = 1184;
-const MLKEM_CIPHERTEXT: usize = 1088;
+fn hybrids(p: &dyn Provider) -> Vec<(Kex, Kem)> {
+    methods(p).into_iter().filter_map(|method| Some((method, method.kem()?))).collect()
+}
+
+/// Bytes of the classic half of a hybrid's public value.
+fn point_len(method: Kex) -> usize {
+    method.curve().map_or(32, |curve| 1 + 2 * curve.width())
+}
 
 /// Points of small order and their non-canonical encodings (<https://cr.yp.to/ecdh.html#validate>):
 /// 0, 1, two of order 8, p-1, p, p+1, and those below 2^255 plus p that still fit, with and
@@ -53,7 +59,7 @@ fn refused_by_both(method: Kex, init: PublicValue, reply: PublicValue, p: &dyn P
 #[test]
 fn every_method_agrees_between_both_roles() {
     for p in providers() {
-        for &method in Kex::ALL {
+        for method in methods(p) {
             let (own, init) = match method.group_exchange() {
                 true => Ephemeral::dh(GROUP15.p, GROUP15.g, &mut rng(1), p).unwrap(),
                 false => Ephemeral::client(method, &mut rng(1), p).unwrap(),
@@ -76,23 +82,55 @@ fn every_method_agrees_between_both_roles() {
 
 #[test]
 fn k19_the_hybrid_secret_is_a_string_and_both_halves_influence_it() {
-    let method = Kex::MlKem768X25519Sha256;
     for p in providers() {
-        let (_, init) = client(method, p);
-        assert_eq!(init.len(), MLKEM_PUBLIC + 32);
-        let init = PublicValue::String(init);
-        let (reply, secret) = respond(method, &init, &mut rng(2), p).unwrap();
-        assert_eq!(secret.encoded()[..4], [0, 0, 0, 32]);
-        assert_eq!(secret.encoded().len(), 36);
-        let reply = strings(&reply);
-        assert_eq!(reply.len(), MLKEM_CIPHERTEXT + 32);
-        // A flipped bit in either half: another secret, no error (K-17, implicit rejection).
-        for at in [0, MLKEM_CIPHERTEXT - 1, MLKEM_CIPHERTEXT, MLKEM_CIPHERTEXT + 30] {
-            let mut other = reply.clone();
-            other[at] ^= 1;
-            let ours = client(method, p).0.finish(&PublicValue::String(other), p).unwrap();
-            assert_ne!(ours.encoded(), secret.encoded(), "byte {at}");
+        for (method, kem) in hybrids(p) {
+            let (_, init) = client(method, p);
+            assert_eq!(init.len(), kem.public_len() + point_len(method), "{method}");
+            let init = PublicValue::String(init);
+            let (reply, secret) = respond(method, &init, &mut rng(2), p).unwrap();
+            let hash = method.hash().len();
+            assert_eq!(secret.encoded()[..4], (hash as u32).to_be_bytes(), "{method}");
+            assert_eq!(secret.encoded().len(), 4 + hash);
+            let reply = strings(&reply);
+            let ciphertext = kem.ciphertext_len();
+            assert_eq!(reply.len(), ciphertext + point_len(method));
+            // A flipped bit in the ciphertext: another secret, no error (K-17, implicit rejection).
+            for at in [0, ciphertext / 2, ciphertext - 1] {
+                let mut other = reply.clone();
+                other[at] ^= 1;
+                let ours = client(method, p).0.finish(&PublicValue::String(other), p).unwrap();
+                assert_ne!(ours.encoded(), secret.encoded(), "{method}: byte {at}");
+            }
+            // In the point: Curve25519 takes nearly anything, NIST's curves take points on them only.
+            for at in [ciphertext, ciphertext + 1, ciphertext + 30] {
+                let mut other = reply.clone();
+                other[at] ^= 1;
+                let ours = client(method, p).0.finish(&PublicValue::String(other), p);
+                match method.curve() {
+                    None => assert_ne!(ours.unwrap().encoded(), secret.encoded(), "{method}: byte {at}"),
+                    Some(_) => assert!(ours.is_err(), "{method}: byte {at}"),
+                }
+            }
         }
+    }
+}
+
+/// A method that a provider lacks is not offered, and the others are.
+#[test]
+fn what_a_provider_cannot_compute_is_never_the_only_post_quantum_offer() {
+    for policy in Policy::ALL {
+        let kex = policy.algorithms(true).kex;
+        let first = kex.iter().position(|kex| kex.kem() == Some(Kem::MlKem768)).unwrap();
+        let second = kex.iter().position(|kex| kex.kem() == Some(Kem::Sntrup761)).unwrap();
+        assert!(first < second, "{}", policy.name());
+    }
+    for p in providers() {
+        let sntrup = p.kems().contains(&Kem::Sntrup761);
+        assert_eq!(sntrup, cfg!(feature = "sntrup761"), "{}", p.name());
+        let offered = konko_core::TransportConfig::new(p).algorithms.for_provider(p).kex.clone();
+        assert_eq!(offered.contains(&Kex::Sntrup761X25519Sha512), sntrup);
+        assert_eq!(offered.contains(&Kex::Sntrup761X25519Sha512Openssh), sntrup);
+        assert!(offered.contains(&Kex::MlKem768X25519Sha256));
     }
 }
 
@@ -116,21 +154,35 @@ fn k16_curve25519_refuses_low_order_points_and_other_lengths() {
 
 #[test]
 fn k17_the_hybrid_refuses_low_order_points_and_other_lengths() {
-    let method = Kex::MlKem768X25519Sha256;
     for p in providers() {
-        let (_, init) = client(method, p);
-        let (reply, _) = respond(method, &PublicValue::String(init.clone()), &mut rng(2), p).unwrap();
-        let reply = strings(&reply);
-        for point in low_order_points() {
-            let init = [&init[..MLKEM_PUBLIC], &point].concat();
-            let reply = [&reply[..MLKEM_CIPHERTEXT], &point].concat();
-            refused_by_both(method, PublicValue::String(init), PublicValue::String(reply), p);
-        }
-        let longer = |v: &[u8]| PublicValue::String([v, &[1]].concat());
-        refused_by_both(method, longer(&init), longer(&reply), p);
-        for cut in [1, 31, 32, 33, 1000, MLKEM_CIPHERTEXT + 32] {
-            let cut = |v: &[u8]| PublicValue::String(v[..v.len() - cut].to_vec());
-            refused_by_both(method, cut(&init), cut(&reply), p);
+        for (method, kem) in hybrids(p) {
+            let (_, init) = client(method, p);
+            let (reply, _) = respond(method, &PublicValue::String(init.clone()), &mut rng(2), p).unwrap();
+            let reply = strings(&reply);
+            let bad_points: Vec<Vec<u8>> = match method.curve() {
+                None => low_order_points().iter().map(|point| point.to_vec()).collect(),
+                // Infinity, off the curve, compressed, of the other curve.
+                Some(curve) => {
+                    let good = p.ecdh_generate(curve, &mut rng(9)).1;
+                    let mut off = good.clone();
+                    off[7] ^= 1;
+                    let compressed = [&[2 + (good[good.len() - 1] & 1)], &good[1..=curve.width()]].concat();
+                    let other = if curve == Curve::P256 { Curve::P384 } else { Curve::P256 };
+                    let other = p.ecdh_generate(other, &mut rng(9)).1;
+                    vec![vec![0], [&[4][..], &vec![0; 2 * curve.width()]].concat(), off, compressed, other]
+                }
+            };
+            for point in bad_points {
+                let init = [&init[..kem.public_len()], &point].concat();
+                let reply = [&reply[..kem.ciphertext_len()], &point].concat();
+                refused_by_both(method, PublicValue::String(init), PublicValue::String(reply), p);
+            }
+            let longer = |v: &[u8]| PublicValue::String([v, &[1]].concat());
+            refused_by_both(method, longer(&init), longer(&reply), p);
+            for cut in [1, 31, 32, 33, 1000, reply.len()] {
+                let cut = |v: &[u8]| PublicValue::String(v[..v.len().saturating_sub(cut)].to_vec());
+                refused_by_both(method, cut(&init), cut(&reply), p);
+            }
         }
     }
 }
@@ -138,20 +190,22 @@ fn k17_the_hybrid_refuses_low_order_points_and_other_lengths() {
 #[test]
 fn k19_an_encapsulation_key_with_a_coefficient_of_q_is_refused() {
     for p in providers() {
-        let good = p.mlkem768_public(&[3; 64]);
-        assert!(p.mlkem768_encapsulate(&good, &[4; 32]).is_ok());
-        for at in (0..1152).step_by(3) {
-            // The first of the two 12-bit coefficients in these three bytes becomes q = 3329.
-            let mut bad = good.clone();
-            bad[at] = 0x01;
-            bad[at + 1] = (bad[at + 1] & 0xf0) | 0x0d;
-            assert!(p.mlkem768_encapsulate(&bad, &[4; 32]).is_err(), "byte {at}");
-        }
-        for len in [0, 1, 1183, 1185] {
-            assert!(p.mlkem768_encapsulate(&vec![0; len], &[4; 32]).is_err());
-        }
-        for len in [0, 1, 1087, 1089] {
-            assert!(p.mlkem768_decapsulate(&[3; 64], &vec![0; len]).is_err());
+        for (kem, polynomials) in [(Kem::MlKem768, 1152), (Kem::MlKem1024, 1536)] {
+            let (private, good) = p.kem_generate(kem, &[3; 64]).unwrap();
+            assert!(p.kem_encapsulate(kem, &good, &[4; 32]).is_ok());
+            for at in (0..polynomials).step_by(3) {
+                // The first of the two 12-bit coefficients in these three bytes becomes q = 3329.
+                let mut bad = good.clone();
+                bad[at] = 0x01;
+                bad[at + 1] = (bad[at + 1] & 0xf0) | 0x0d;
+                assert!(p.kem_encapsulate(kem, &bad, &[4; 32]).is_err(), "byte {at}");
+            }
+            for len in [0, 1, kem.public_len() - 1, kem.public_len() + 1] {
+                assert!(p.kem_encapsulate(kem, &vec![0; len], &[4; 32]).is_err());
+            }
+            for len in [0, 1, kem.ciphertext_len() - 1, kem.ciphertext_len() + 1] {
+                assert!(p.kem_decapsulate(kem, &private, &vec![0; len]).is_err());
+            }
         }
     }
 }

@@ -80,8 +80,8 @@ fn curves_draw_and_agree_the_same() {
 
 #[test]
 fn whole_key_exchanges_are_the_same_bytes() {
-    for &method in Kex::ALL {
-        if method.group_exchange() || method == Kex::Group18Sha512 {
+    for method in methods(rustcrypto()) {
+        if method.group_exchange() || matches!(method, Kex::Group17Sha512 | Kex::Group18Sha512) {
             continue;
         }
         let run = |client: &dyn Provider, server: &dyn Provider| {

@@ -1,7 +1,7 @@
 //! Public values and groups of a key exchange from hostile peers. Each test carries its row of the
 //! security facts.
 
-use konko_core::crypto::{Curve, Kex, groups};
+use konko_core::crypto::{Curve, Kem, Kex, groups};
 use konko_core::error::Fault;
 use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::Role;
@@ -102,8 +102,8 @@ fn k16_k17_x25519_takes_32_bytes_and_no_point_of_low_order_alone_or_in_the_hybri
     points.extend([0, 1, 31, 33, 64].map(|n| vec![9; n]));
     for kex in [Kex::Curve25519Sha256, Kex::Curve25519Sha256Libssh, Kex::MlKem768X25519Sha256] {
         let (quantum, cipher) = if kex.post_quantum() {
-            let public = provider().mlkem768_public(&[3; 64]);
-            let (cipher, _) = provider().mlkem768_encapsulate(&public, &[4; 32]).unwrap();
+            let public = provider().kem_generate(Kem::MlKem768, &[3; 64]).unwrap().1;
+            let (cipher, _) = provider().kem_encapsulate(Kem::MlKem768, &public, &[4; 32]).unwrap();
             (public, cipher)
         } else {
             (vec![], vec![])
@@ -166,7 +166,7 @@ fn k18_points_of_nist_curves_are_uncompressed_on_the_curve_and_of_the_right_one(
 
 #[test]
 fn k19_ml_kem_values_have_their_length_and_reduced_coefficients() {
-    let public = provider().mlkem768_public(&[3; 64]);
+    let public = provider().kem_generate(Kem::MlKem768, &[3; 64]).unwrap().1;
     let point = [9; 32];
     let mut unreduced = public.clone();
     unreduced[..3].copy_from_slice(&[0xff; 3]);

@@ -71,15 +71,28 @@ impl Provider for Telling {
     fn ecdh(&self, curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue> {
         inner().ecdh(curve, secret, peer).map(told)
     }
-    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8> {
+    fn kems(&self) -> &'static [Kem] {
+        inner().kems()
+    }
+    fn kem_generate(&self, kem: Kem, seed: &[u8; 64]) -> Result<(Secret, Vec<u8>), BadPublicValue> {
         look_for_too(seed);
-        inner().mlkem768_public(seed)
+        inner().kem_generate(kem, seed).map(|(private, public)| (told(private), public))
     }
-    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue> {
-        inner().mlkem768_encapsulate(public, m).map(|(c, k)| (c, told(k)))
+    fn kem_encapsulate(
+        &self,
+        kem: Kem,
+        public: &[u8],
+        m: &[u8; 32],
+    ) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+        inner().kem_encapsulate(kem, public, m).map(|(c, k)| (c, told(k)))
     }
-    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
-        inner().mlkem768_decapsulate(seed, ciphertext).map(told)
+    fn kem_decapsulate(
+        &self,
+        kem: Kem,
+        private: &Secret,
+        ciphertext: &[u8],
+    ) -> Result<Secret, BadPublicValue> {
+        inner().kem_decapsulate(kem, private, ciphertext).map(told)
     }
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {
         inner().modexp(p, base, exponent)

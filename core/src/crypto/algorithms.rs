@@ -37,6 +37,14 @@ algorithms! {
     Kex {
         /// ML-KEM-768 with X25519 (OpenSSH 9.9+).
         MlKem768X25519Sha256 = "mlkem768x25519-sha256",
+        /// Streamlined NTRU Prime with X25519 (draft-ietf-sshm-ntruprime-ssh); only on a provider that has it.
+        Sntrup761X25519Sha512 = "sntrup761x25519-sha512",
+        /// The same under its first name (OpenSSH 8.5 to 9.8 know no other).
+        Sntrup761X25519Sha512Openssh = "sntrup761x25519-sha512@openssh.com",
+        /// ML-KEM-768 with NIST's P-256 (draft-ietf-sshm-mlkem-hybrid-kex).
+        MlKem768Nistp256Sha256 = "mlkem768nistp256-sha256",
+        /// ML-KEM-1024 with NIST's P-384 (draft-ietf-sshm-mlkem-hybrid-kex).
+        MlKem1024Nistp384Sha384 = "mlkem1024nistp384-sha384",
         /// RFC 8731.
         Curve25519Sha256 = "curve25519-sha256",
         /// The same under its first name.
@@ -50,7 +58,11 @@ algorithms! {
         /// RFC 8268.
         Group14Sha256 = "diffie-hellman-group14-sha256",
         /// RFC 8268.
+        Group15Sha512 = "diffie-hellman-group15-sha512",
+        /// RFC 8268.
         Group16Sha512 = "diffie-hellman-group16-sha512",
+        /// RFC 8268.
+        Group17Sha512 = "diffie-hellman-group17-sha512",
         /// RFC 8268.
         Group18Sha512 = "diffie-hellman-group18-sha512",
         /// RFC 4419.
@@ -61,6 +73,18 @@ algorithms! {
         Group1Sha1 = "diffie-hellman-group1-sha1",
         /// RFC 4419; policy `LegacyDevice`.
         GroupExchangeSha1 = "diffie-hellman-group-exchange-sha1",
+    }
+}
+
+algorithms! {
+    /// Key encapsulation mechanisms, one half of the hybrid key exchange methods.
+    Kem {
+        /// FIPS 203.
+        MlKem768 = "mlkem768",
+        /// FIPS 203.
+        MlKem1024 = "mlkem1024",
+        /// Streamlined NTRU Prime; only with the feature `sntrup761`.
+        Sntrup761 = "sntrup761",
     }
 }
 
@@ -217,20 +241,47 @@ impl Kex {
     pub const fn hash(self) -> HashAlgorithm {
         match self {
             Self::MlKem768X25519Sha256
+            | Self::MlKem768Nistp256Sha256
             | Self::Curve25519Sha256
             | Self::Curve25519Sha256Libssh
             | Self::EcdhNistp256
             | Self::Group14Sha256
             | Self::GroupExchangeSha256 => HashAlgorithm::Sha256,
-            Self::EcdhNistp384 => HashAlgorithm::Sha384,
-            Self::EcdhNistp521 | Self::Group16Sha512 | Self::Group18Sha512 => HashAlgorithm::Sha512,
+            Self::EcdhNistp384 | Self::MlKem1024Nistp384Sha384 => HashAlgorithm::Sha384,
+            Self::Sntrup761X25519Sha512
+            | Self::Sntrup761X25519Sha512Openssh
+            | Self::EcdhNistp521
+            | Self::Group15Sha512
+            | Self::Group16Sha512
+            | Self::Group17Sha512
+            | Self::Group18Sha512 => HashAlgorithm::Sha512,
             Self::Group14Sha1 | Self::Group1Sha1 | Self::GroupExchangeSha1 => HashAlgorithm::Sha1,
         }
     }
 
     /// Whether a future quantum computer cannot read today's recorded session.
     pub const fn post_quantum(self) -> bool {
-        matches!(self, Self::MlKem768X25519Sha256)
+        self.kem().is_some()
+    }
+
+    /// The key encapsulation mechanism of a hybrid method.
+    pub const fn kem(self) -> Option<Kem> {
+        match self {
+            Self::MlKem768X25519Sha256 | Self::MlKem768Nistp256Sha256 => Some(Kem::MlKem768),
+            Self::MlKem1024Nistp384Sha384 => Some(Kem::MlKem1024),
+            Self::Sntrup761X25519Sha512 | Self::Sntrup761X25519Sha512Openssh => Some(Kem::Sntrup761),
+            _ => None,
+        }
+    }
+
+    /// The NIST curve of the method, alone or as one half of a hybrid. `None`: Curve25519, or none at all.
+    pub const fn curve(self) -> Option<Curve> {
+        match self {
+            Self::EcdhNistp256 | Self::MlKem768Nistp256Sha256 => Some(Curve::P256),
+            Self::EcdhNistp384 | Self::MlKem1024Nistp384Sha384 => Some(Curve::P384),
+            Self::EcdhNistp521 => Some(Curve::P521),
+            _ => None,
+        }
     }
 
     /// Whether it is Diffie-Hellman over a finite field (RFC 4253 §8, RFC 4419), in a group of either
@@ -240,7 +291,9 @@ impl Kex {
             || matches!(
                 self,
                 Kex::Group14Sha256
+                    | Kex::Group15Sha512
                     | Kex::Group16Sha512
+                    | Kex::Group17Sha512
                     | Kex::Group18Sha512
                     | Kex::Group14Sha1
                     | Kex::Group1Sha1
@@ -250,6 +303,26 @@ impl Kex {
     /// Whether the client first asks for a group (RFC 4419).
     pub const fn group_exchange(self) -> bool {
         matches!(self, Self::GroupExchangeSha256 | Self::GroupExchangeSha1)
+    }
+}
+
+impl Kem {
+    /// Bytes of an encapsulation key, the client's public value.
+    pub const fn public_len(self) -> usize {
+        match self {
+            Self::MlKem768 => 1184,
+            Self::MlKem1024 => 1568,
+            Self::Sntrup761 => 1158,
+        }
+    }
+
+    /// Bytes of a ciphertext, the server's answer.
+    pub const fn ciphertext_len(self) -> usize {
+        match self {
+            Self::MlKem768 => 1088,
+            Self::MlKem1024 => 1568,
+            Self::Sntrup761 => 1039,
+        }
     }
 }
 

@@ -2,13 +2,9 @@
 
 use alloc::vec::Vec;
 
-use super::{BadPublicValue, Curve, Kex, Provider, Secret, SharedSecret, groups};
+use super::{BadPublicValue, Curve, Digest, HashAlgorithm, Kem, Kex, Provider, Secret, SharedSecret, groups};
 use crate::rng::Rng;
 use crate::wire::minimal;
-
-/// Bytes of an ML-KEM-768 encapsulation key and ciphertext (FIPS 203).
-const MLKEM_PUBLIC: usize = 1184;
-const MLKEM_CIPHERTEXT: usize = 1088;
 
 /// Bytes of exponent for finite-field Diffie-Hellman: twice the strength the hash can carry,
 /// never below 512 bits (OpenSSH `dh_gen_key`).
@@ -18,10 +14,35 @@ const EXPONENT: usize = 64;
 pub struct Ephemeral(Inner);
 
 enum Inner {
-    X25519(Secret),
-    Ecdh(Curve, Secret),
-    Hybrid { kem: Secret, x25519: Secret },
+    Classic(Classic),
+    Hybrid { kem: Kem, private: Secret, classic: Classic, hash: HashAlgorithm },
     Dh { p: Vec<u8>, x: Secret },
+}
+
+/// A secret of elliptic curve Diffie-Hellman, alone or as one half of a hybrid.
+enum Classic {
+    X25519(Secret),
+    Nist(Curve, Secret),
+}
+
+impl Classic {
+    fn generate(kex: Kex, rng: &mut Rng, provider: &dyn Provider) -> Result<(Self, Vec<u8>), BadPublicValue> {
+        if let Some(curve) = kex.curve() {
+            let (secret, public) = provider.ecdh_generate(curve, rng);
+            return Ok((Self::Nist(curve, secret), public));
+        }
+        let x = Secret::copy_of(&zeroize::Zeroizing::new(rng.array::<32>())[..]);
+        let public = provider.x25519_public(scalar(&x)?).to_vec();
+        Ok((Self::X25519(x), public))
+    }
+
+    /// The coordinate that both sides share, as wide as the curve.
+    fn agree(&self, peer: &[u8], provider: &dyn Provider) -> Result<Secret, BadPublicValue> {
+        match self {
+            Self::X25519(x) => provider.x25519(scalar(x)?, &fixed(peer)?),
+            Self::Nist(curve, secret) => provider.ecdh(*curve, secret, peer),
+        }
+    }
 }
 
 impl core::fmt::Debug for Ephemeral {
@@ -63,23 +84,16 @@ impl Ephemeral {
         if let Some(group) = groups::fixed(kex) {
             return Self::dh(group.p, group.g, rng, provider);
         }
-        match kex {
-            Kex::MlKem768X25519Sha256 => {
-                let kem = Secret::copy_of(&zeroize::Zeroizing::new(rng.array::<64>())[..]);
-                let x = Secret::copy_of(&zeroize::Zeroizing::new(rng.array::<32>())[..]);
-                let mut public = provider.mlkem768_public(seed(&kem)?);
-                public.extend_from_slice(&provider.x25519_public(scalar(&x)?));
-                Ok((Ephemeral(Inner::Hybrid { kem, x25519: x }), PublicValue::String(public)))
-            }
-            Kex::EcdhNistp256 => Ok(Self::ecdh(Curve::P256, rng, provider)),
-            Kex::EcdhNistp384 => Ok(Self::ecdh(Curve::P384, rng, provider)),
-            Kex::EcdhNistp521 => Ok(Self::ecdh(Curve::P521, rng, provider)),
-            _ => {
-                let x = Secret::copy_of(&zeroize::Zeroizing::new(rng.array::<32>())[..]);
-                let public = provider.x25519_public(scalar(&x)?).to_vec();
-                Ok((Ephemeral(Inner::X25519(x)), PublicValue::String(public)))
-            }
-        }
+        let Some(kem) = kex.kem() else {
+            let (classic, public) = Classic::generate(kex, rng, provider)?;
+            return Ok((Ephemeral(Inner::Classic(classic)), PublicValue::String(public)));
+        };
+        let (private, mut public) =
+            provider.kem_generate(kem, &zeroize::Zeroizing::new(rng.array::<64>()))?;
+        let (classic, point) = Classic::generate(kex, rng, provider)?;
+        public.extend_from_slice(&point);
+        let inner = Inner::Hybrid { kem, private, classic, hash: kex.hash() };
+        Ok((Ephemeral(inner), PublicValue::String(public)))
     }
 
     /// Starts one side of finite-field Diffie-Hellman in a given group.
@@ -104,11 +118,6 @@ impl Ephemeral {
         Ok((Ephemeral(inner), PublicValue::Mpint(minimal(public.expose()).to_vec())))
     }
 
-    fn ecdh(curve: Curve, rng: &mut Rng, provider: &dyn Provider) -> (Self, PublicValue) {
-        let (secret, public) = provider.ecdh_generate(curve, rng);
-        (Ephemeral(Inner::Ecdh(curve, secret)), PublicValue::String(public))
-    }
-
     /// Completes the exchange with the peer's public value.
     ///
     /// # Errors
@@ -117,18 +126,15 @@ impl Ephemeral {
     /// gives a shared secret which is no secret.
     pub fn finish(self, peer: &PublicValue, provider: &dyn Provider) -> Result<SharedSecret, BadPublicValue> {
         match (self.0, peer) {
-            (Inner::X25519(x), PublicValue::String(point)) => {
-                let k = provider.x25519(scalar(&x)?, &fixed(point)?)?;
-                Ok(SharedSecret::mpint(&k))
+            (Inner::Classic(classic), PublicValue::String(point)) => {
+                Ok(SharedSecret::mpint(&classic.agree(point, provider)?))
             }
-            (Inner::Ecdh(curve, secret), PublicValue::String(point)) => {
-                Ok(SharedSecret::mpint(&provider.ecdh(curve, &secret, point)?))
-            }
-            (Inner::Hybrid { kem, x25519 }, PublicValue::String(reply)) => {
-                let (ciphertext, point) = reply.split_at_checked(MLKEM_CIPHERTEXT).ok_or(BadPublicValue)?;
-                let classic = provider.x25519(scalar(&x25519)?, &fixed(point)?)?;
-                let quantum = provider.mlkem768_decapsulate(seed(&kem)?, ciphertext)?;
-                Ok(hybrid_secret(provider, &quantum, &classic))
+            (Inner::Hybrid { kem, private, classic, hash }, PublicValue::String(reply)) => {
+                let (ciphertext, point) =
+                    reply.split_at_checked(kem.ciphertext_len()).ok_or(BadPublicValue)?;
+                let classic = classic.agree(point, provider)?;
+                let quantum = provider.kem_decapsulate(kem, &private, ciphertext)?;
+                Ok(hybrid_secret(provider, hash, &quantum, &classic))
             }
             (Inner::Dh { p, x }, PublicValue::Mpint(value)) => {
                 check_dh_public(&p, value)?;
@@ -155,15 +161,15 @@ pub fn respond(
     rng: &mut Rng,
     provider: &dyn Provider,
 ) -> Result<(PublicValue, SharedSecret), BadPublicValue> {
-    if kex == Kex::MlKem768X25519Sha256 {
+    if let Some(kem) = kex.kem() {
         let PublicValue::String(init) = client else { return Err(BadPublicValue) };
-        let (public, point) = init.split_at_checked(MLKEM_PUBLIC).ok_or(BadPublicValue)?;
-        let x = Secret::copy_of(&zeroize::Zeroizing::new(rng.array::<32>())[..]);
-        let classic = provider.x25519(scalar(&x)?, &fixed(point)?)?;
+        let (public, point) = init.split_at_checked(kem.public_len()).ok_or(BadPublicValue)?;
+        let (own, own_point) = Classic::generate(kex, rng, provider)?;
+        let classic = own.agree(point, provider)?;
         let m = zeroize::Zeroizing::new(rng.array::<32>());
-        let (mut reply, quantum) = provider.mlkem768_encapsulate(public, &m)?;
-        reply.extend_from_slice(&provider.x25519_public(scalar(&x)?));
-        return Ok((PublicValue::String(reply), hybrid_secret(provider, &quantum, &classic)));
+        let (mut reply, quantum) = provider.kem_encapsulate(kem, public, &m)?;
+        reply.extend_from_slice(&own_point);
+        return Ok((PublicValue::String(reply), hybrid_secret(provider, kex.hash(), &quantum, &classic)));
     }
     if let (Some(group), PublicValue::Mpint(value)) = (groups::fixed(kex), client) {
         // Before any exponentiation of ours is spent on it.
@@ -173,11 +179,17 @@ pub fn respond(
     Ok((public, own.finish(client, provider)?))
 }
 
-/// `K = HASH(K_PQ || K_CL)`, used as a string (draft-ietf-sshm-mlkem-hybrid-kex §2.4).
-fn hybrid_secret(provider: &dyn Provider, quantum: &Secret, classic: &Secret) -> SharedSecret {
-    let hash = super::HashAlgorithm::Sha256;
-    let k = super::Digest::of(provider, hash, &[quantum.expose(), classic.expose()]);
-    SharedSecret::string(k.as_bytes())
+/// `K = HASH(K_PQ || K_CL)`, used as a string (draft-ietf-sshm-mlkem-hybrid-kex §2.4, draft-ietf-sshm-ntruprime-ssh §3).
+fn hybrid_secret(
+    provider: &dyn Provider,
+    hash: HashAlgorithm,
+    quantum: &Secret,
+    classic: &Secret,
+) -> SharedSecret {
+    let mut k = Digest::of(provider, hash, &[quantum.expose(), classic.expose()]);
+    let shared = SharedSecret::string(k.as_bytes());
+    k.wipe();
+    shared
 }
 
 /// RFC 4253 §8 asks for 1 <= e <= p-1; like OpenSSH we refuse 1 and p-1 too, and values with fewer
@@ -205,9 +217,5 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], BadPublicValue> {
 }
 
 fn scalar(secret: &Secret) -> Result<&[u8; 32], BadPublicValue> {
-    secret.expose().try_into().map_err(|_| BadPublicValue)
-}
-
-fn seed(secret: &Secret) -> Result<&[u8; 64], BadPublicValue> {
     secret.expose().try_into().map_err(|_| BadPublicValue)
 }

@@ -15,7 +15,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-pub use algorithms::{Cipher, Compression, Curve, HashAlgorithm, Kex, Mac};
+pub use algorithms::{Cipher, Compression, Curve, HashAlgorithm, Kem, Kex, Mac};
 pub use policy::Policy;
 pub(crate) use secret::{Scrubbed, exact, grow};
 pub use secret::{Secret, SharedSecret};
@@ -304,24 +304,44 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// [`BadPublicValue`] for a point that is compressed, not on the curve, or infinity.
     fn ecdh(&self, curve: Curve, secret: &Secret, peer: &[u8]) -> Result<Secret, BadPublicValue>;
 
-    /// ML-KEM-768 key generation from the 64-byte seed `d || z` (FIPS 203): the 1184-byte
-    /// encapsulation key. The seed itself is the decapsulation key.
-    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8>;
+    /// The key encapsulation mechanisms that it has. A hybrid method with another one is left out of what is
+    /// offered, whatever the configuration lists.
+    fn kems(&self) -> &'static [Kem];
 
-    /// ML-KEM-768 encapsulation with the 32 random bytes `m`: 1088-byte ciphertext and 32-byte
-    /// secret. The key's length and coefficients are checked.
+    /// Makes a key pair from a random seed: what [`kem_decapsulate`](Self::kem_decapsulate) takes, and the encapsulation
+    /// key. ML-KEM takes the whole seed, `d || z` (FIPS 203), which is its decapsulation key too; sntrup761 takes the
+    /// first 32 bytes.
     ///
     /// # Errors
     ///
-    /// [`BadPublicValue`] for a key of the wrong length, or with coefficients out of range.
-    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue>;
+    /// [`BadPublicValue`] for a mechanism that the provider lacks.
+    fn kem_generate(&self, kem: Kem, seed: &[u8; 64]) -> Result<(Secret, Vec<u8>), BadPublicValue>;
 
-    /// ML-KEM-768 decapsulation (implicit rejection; only a wrong length is an error).
+    /// Encapsulates with the random bytes `m`: the ciphertext and the 32-byte secret. The length of the key, and for
+    /// ML-KEM its coefficients, are checked.
     ///
     /// # Errors
     ///
-    /// [`BadPublicValue`] for a ciphertext of the wrong length.
-    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue>;
+    /// [`BadPublicValue`] for a key of the wrong length or with coefficients out of range, and for a mechanism that the
+    /// provider lacks.
+    fn kem_encapsulate(
+        &self,
+        kem: Kem,
+        public: &[u8],
+        m: &[u8; 32],
+    ) -> Result<(Vec<u8>, Secret), BadPublicValue>;
+
+    /// Decapsulates (implicit rejection; only a wrong length is an error).
+    ///
+    /// # Errors
+    ///
+    /// [`BadPublicValue`] for a private key or ciphertext of the wrong length, and for a mechanism that the provider lacks.
+    fn kem_decapsulate(
+        &self,
+        kem: Kem,
+        private: &Secret,
+        ciphertext: &[u8],
+    ) -> Result<Secret, BadPublicValue>;
 
     /// `base ^ exponent mod p`, constant time in the exponent, as a minimal big-endian magnitude.
     /// `p` is odd and at most 8192 bits; `base < p`.

@@ -25,7 +25,7 @@ use super::rustcrypto::{
 use super::signer::{RawSigner, checked};
 use crate::crypto::fields::{RsaPrivate, RsaPublic};
 use crate::crypto::{
-    BadKey, BadPublicValue, BadSignature, BadTag, Cipher, Curve, DirectionKeys, Hash, HashAlgorithm,
+    BadKey, BadPublicValue, BadSignature, BadTag, Cipher, Curve, DirectionKeys, Hash, HashAlgorithm, Kem,
     PacketOpener, PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
 use crate::rng::Rng;
@@ -104,16 +104,30 @@ impl Provider for AwsLc {
         agree(ecdh_algorithm(curve), secret.expose(), peer)
     }
 
-    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8> {
-        RUSTCRYPTO.mlkem768_public(seed)
+    fn kems(&self) -> &'static [Kem] {
+        RUSTCRYPTO.kems()
     }
 
-    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue> {
-        RUSTCRYPTO.mlkem768_encapsulate(public, m)
+    fn kem_generate(&self, kem: Kem, seed: &[u8; 64]) -> Result<(Secret, Vec<u8>), BadPublicValue> {
+        RUSTCRYPTO.kem_generate(kem, seed)
     }
 
-    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
-        RUSTCRYPTO.mlkem768_decapsulate(seed, ciphertext)
+    fn kem_encapsulate(
+        &self,
+        kem: Kem,
+        public: &[u8],
+        m: &[u8; 32],
+    ) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+        RUSTCRYPTO.kem_encapsulate(kem, public, m)
+    }
+
+    fn kem_decapsulate(
+        &self,
+        kem: Kem,
+        private: &Secret,
+        ciphertext: &[u8],
+    ) -> Result<Secret, BadPublicValue> {
+        RUSTCRYPTO.kem_decapsulate(kem, private, ciphertext)
     }
 
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {

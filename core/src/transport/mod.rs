@@ -61,12 +61,16 @@ impl Transport {
     /// The identification line is in `tx` at once. `host_keys` are a server's.
     pub(crate) fn new(
         role: Role,
-        config: Arc<TransportConfig>,
+        mut config: Arc<TransportConfig>,
         host_keys: Vec<Arc<KeyPair>>,
         offload: bool,
         seed: &Seed,
         now: Time,
     ) -> Self {
+        if !config.algorithms.fits_provider(config.provider) {
+            let config = Arc::make_mut(&mut config);
+            config.algorithms.for_provider(config.provider);
+        }
         let (mut sender, mut receiver) = (Sender::new(seed.fork(b"padding")), Receiver::new());
         let mut liveness = Liveness::new(Arc::clone(&config), now);
         let mut ground = Ground {

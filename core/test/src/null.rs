@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use konko_core::crypto::{
-    BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlgorithm, PacketOpener,
-    PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
+    BadKey, BadPublicValue, BadSignature, BadTag, Curve, DirectionKeys, Hash, HashAlgorithm, Kem,
+    PacketOpener, PacketSealer, Protection, Provider, Scheme, Secret, Shape, Signer,
 };
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::{Rng, Seed, provider};
@@ -108,20 +108,28 @@ impl Provider for Null {
         if peer.len() == 1 + 2 * curve.width() { Ok(secret()) } else { Err(BadPublicValue) }
     }
 
-    fn mlkem768_public(&self, _seed: &[u8; 64]) -> Vec<u8> {
-        vec![1; 1184]
+    fn kems(&self) -> &'static [Kem] {
+        Kem::ALL
     }
 
-    fn mlkem768_encapsulate(
+    fn kem_generate(&self, kem: Kem, _seed: &[u8; 64]) -> Result<(Secret, Vec<u8>), BadPublicValue> {
+        Ok((secret(), vec![1; kem.public_len()]))
+    }
+
+    fn kem_encapsulate(
         &self,
+        kem: Kem,
         public: &[u8],
         _m: &[u8; 32],
     ) -> Result<(Vec<u8>, Secret), BadPublicValue> {
-        if public.len() == 1184 { Ok((vec![2; 1088], secret())) } else { Err(BadPublicValue) }
+        if public.len() != kem.public_len() {
+            return Err(BadPublicValue);
+        }
+        Ok((vec![2; kem.ciphertext_len()], secret()))
     }
 
-    fn mlkem768_decapsulate(&self, _seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
-        if ciphertext.len() == 1088 { Ok(secret()) } else { Err(BadPublicValue) }
+    fn kem_decapsulate(&self, kem: Kem, _: &Secret, ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
+        if ciphertext.len() == kem.ciphertext_len() { Ok(secret()) } else { Err(BadPublicValue) }
     }
 
     fn modexp(&self, _p: &[u8], _base: &[u8], _exponent: &Secret) -> Result<Secret, BadPublicValue> {

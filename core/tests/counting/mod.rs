@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use konko_core::Rng;
 use konko_core::crypto::{
-    BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlgorithm, PacketOpener,
+    BadKey, BadPublicValue, BadSignature, Curve, DirectionKeys, Hash, HashAlgorithm, Kem, PacketOpener,
     PacketSealer, Protection, Provider, Scheme, Secret,
 };
 
@@ -59,17 +59,30 @@ impl Provider for Broken {
         raised();
         provider().ecdh(curve, secret, peer)
     }
-    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8> {
-        raised();
-        provider().mlkem768_public(seed)
+    fn kems(&self) -> &'static [Kem] {
+        provider().kems()
     }
-    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+    fn kem_generate(&self, kem: Kem, seed: &[u8; 64]) -> Result<(Secret, Vec<u8>), BadPublicValue> {
         raised();
-        provider().mlkem768_encapsulate(public, m)
+        provider().kem_generate(kem, seed)
     }
-    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
+    fn kem_encapsulate(
+        &self,
+        kem: Kem,
+        public: &[u8],
+        m: &[u8; 32],
+    ) -> Result<(Vec<u8>, Secret), BadPublicValue> {
         raised();
-        provider().mlkem768_decapsulate(seed, ciphertext)
+        provider().kem_encapsulate(kem, public, m)
+    }
+    fn kem_decapsulate(
+        &self,
+        kem: Kem,
+        private: &Secret,
+        ciphertext: &[u8],
+    ) -> Result<Secret, BadPublicValue> {
+        raised();
+        provider().kem_decapsulate(kem, private, ciphertext)
     }
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {
         raised();

@@ -1,7 +1,7 @@
 //! What the tests of the crypto seam share.
 #![allow(dead_code)]
 
-use konko_core::crypto::{Cipher, DirectionKeys, Mac, Protection, Provider, Secret, Shape};
+use konko_core::crypto::{Cipher, DirectionKeys, Kex, Mac, Policy, Protection, Provider, Secret, Shape};
 use konko_core::{Rng, Seed};
 
 #[path = "../key_fields/mod.rs"]
@@ -14,6 +14,13 @@ pub fn providers() -> Vec<&'static dyn Provider> {
     return vec![konko_core::provider::rustcrypto(), konko_core::provider::aws_lc()];
     #[cfg(not(feature = "aws-lc"))]
     vec![konko_core::provider::rustcrypto()]
+}
+
+/// Every key exchange method that a provider can compute.
+pub fn methods(provider: &dyn Provider) -> Vec<Kex> {
+    let mut algorithms = Policy::Modern.algorithms(true);
+    algorithms.kex = Kex::ALL.to_vec();
+    algorithms.for_provider(provider).kex.clone()
 }
 
 /// Every combination of cipher and MAC that can be negotiated.

@@ -6,7 +6,7 @@ mod curves;
 mod ecdsa;
 mod ed25519;
 mod hash;
-mod mlkem;
+mod kem;
 mod modexp;
 mod rsa;
 
@@ -15,8 +15,8 @@ use alloc::vec::Vec;
 
 use super::framing::{Blocks, WithMac};
 use crate::crypto::{
-    BadKey, BadPublicValue, Cipher, Curve, DirectionKeys, Hash, HashAlgorithm, PacketOpener, PacketSealer,
-    Protection, Provider, Scheme, Secret,
+    BadKey, BadPublicValue, Cipher, Curve, DirectionKeys, Hash, HashAlgorithm, Kem, PacketOpener,
+    PacketSealer, Protection, Provider, Scheme, Secret,
 };
 use crate::rng::Rng;
 
@@ -124,16 +124,30 @@ impl Provider for RustCrypto {
         curves::agree(curve, secret, peer)
     }
 
-    fn mlkem768_public(&self, seed: &[u8; 64]) -> Vec<u8> {
-        mlkem::public(seed)
+    fn kems(&self) -> &'static [Kem] {
+        kem::ALL
     }
 
-    fn mlkem768_encapsulate(&self, public: &[u8], m: &[u8; 32]) -> Result<(Vec<u8>, Secret), BadPublicValue> {
-        mlkem::encapsulate(public, m)
+    fn kem_generate(&self, kem: Kem, seed: &[u8; 64]) -> Result<(Secret, Vec<u8>), BadPublicValue> {
+        kem::generate(kem, seed)
     }
 
-    fn mlkem768_decapsulate(&self, seed: &[u8; 64], ciphertext: &[u8]) -> Result<Secret, BadPublicValue> {
-        mlkem::decapsulate(seed, ciphertext)
+    fn kem_encapsulate(
+        &self,
+        kem: Kem,
+        public: &[u8],
+        m: &[u8; 32],
+    ) -> Result<(Vec<u8>, Secret), BadPublicValue> {
+        kem::encapsulate(kem, public, m)
+    }
+
+    fn kem_decapsulate(
+        &self,
+        kem: Kem,
+        private: &Secret,
+        ciphertext: &[u8],
+    ) -> Result<Secret, BadPublicValue> {
+        kem::decapsulate(kem, private, ciphertext)
     }
 
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {

@@ -31,13 +31,13 @@ pub(super) fn check(p: &[u8], g: &[u8], request: [u32; 3]) -> Result<(), Failure
 /// The server's choice for a group exchange: the smallest fixed group that is at least as large as
 /// wanted, else the largest allowed one.
 pub(super) fn choose(request: [u32; 3], allowed: (u32, u32)) -> Option<Group> {
-    use crate::crypto::groups::{GROUP14, GROUP15, GROUP16, GROUP18};
+    use crate::crypto::groups::{GROUP14, GROUP15, GROUP16, GROUP17, GROUP18};
     let [min, n, max] = request;
     if min > max || n < min || n > max {
         return None;
     }
     let (min, max) = (min.max(allowed.0), max.min(allowed.1));
-    let groups = [(2048, GROUP14), (3072, GROUP15), (4096, GROUP16), (8192, GROUP18)];
+    let groups = [(2048, GROUP14), (3072, GROUP15), (4096, GROUP16), (6144, GROUP17), (8192, GROUP18)];
     let mut fitting = groups.into_iter().filter(|(bits, _)| (min..=max).contains(bits));
     let chosen = fitting.clone().find(|(bits, _)| *bits >= n).or_else(|| fitting.next_back());
     chosen.map(|(_, g)| Group { request, p: g.p.to_vec(), g: g.g.to_vec() })

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 pub use crate::crypto::Policy;
-use crate::crypto::{Cipher, Compression, HashAlgorithm, Kex, Mac, Protection};
+use crate::crypto::{Cipher, Compression, HashAlgorithm, Kex, Mac, Protection, Provider};
 pub use crate::error::{AlgorithmCategory, Mismatch, NegotiationFailure};
 use crate::error::{Failure, Fault};
 use crate::keys::SignatureAlgorithm;
@@ -36,6 +36,10 @@ impl Policy {
     pub fn algorithms(self, fast_aes: bool) -> Algorithms {
         let mut kex = alloc::vec![
             Kex::MlKem768X25519Sha256,
+            Kex::Sntrup761X25519Sha512,
+            Kex::Sntrup761X25519Sha512Openssh,
+            Kex::MlKem768Nistp256Sha256,
+            Kex::MlKem1024Nistp384Sha384,
             Kex::Curve25519Sha256,
             Kex::Curve25519Sha256Libssh,
             Kex::EcdhNistp256,
@@ -44,6 +48,8 @@ impl Policy {
             Kex::GroupExchangeSha256,
             Kex::Group16Sha512,
             Kex::Group18Sha512,
+            Kex::Group17Sha512,
+            Kex::Group15Sha512,
             Kex::Group14Sha256,
         ];
         let host_key: Vec<SignatureAlgorithm> =
@@ -131,6 +137,18 @@ impl Algorithms {
         self
     }
 
+    /// Takes out what `provider` cannot compute: sntrup761, in a build without that feature. A connection does it
+    /// with its own configuration when it begins.
+    pub fn for_provider(&mut self, provider: &dyn Provider) -> &mut Self {
+        self.kex.retain(|kex| computes(provider, *kex));
+        self
+    }
+
+    /// Whether `provider` can compute all of it.
+    pub(crate) fn fits_provider(&self, provider: &dyn Provider) -> bool {
+        self.kex.iter().all(|kex| computes(provider, *kex))
+    }
+
     /// Moves the signature algorithms of `known` to the front of the host key list without
     /// narrowing it, so that a server with a known key shows that one first.
     pub fn prefer_host_keys(&mut self, known: &[SignatureAlgorithm]) -> &mut Self {
@@ -165,6 +183,10 @@ impl Algorithms {
         crate::msg::Message::put(&message, &mut out);
         out
     }
+}
+
+fn computes(provider: &dyn Provider, kex: Kex) -> bool {
+    kex.kem().is_none_or(|kem| provider.kems().contains(&kem))
 }
 
 /// A list of our own names, which are short and printable: it always parses.
