@@ -271,7 +271,7 @@ fn session(call: &Call, store: &Arc<ObjectStore>, workers: &Workers, database: &
     let rules = if may_write { rules.allow(own, OperationSet::ALL) } else { rules };
     let quota = Arc::new(Quota::new().max_written(max_written as u64));
     let (audited, to) = (user.clone(), database.clone());
-    let audit = Audit::new(user.clone(), move |line| to.audit(&audited, line));
+    let audit = Audit::new(user.clone(), konko::clock(), move |line| to.audit(&audited, line));
     let mut files = Pooled::new(Arc::clone(store), workers)
         .layer(Arc::new(rules))
         .layer(Arc::clone(&quota) as Arc<_>)

@@ -3,9 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use konko_core::Time;
 use konko_core::dial::{Dial, Step};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -25,8 +24,7 @@ pub(crate) fn connect(
     deadline: Deadline,
     notice: &dyn Fn(Notice),
 ) -> io::Result<TcpStream> {
-    let start = Instant::now();
-    let now = || Time::ZERO + start.elapsed();
+    let now = crate::clock();
     let mut dial = Dial::new(addresses, timeout);
     let mut attempts = Attempts { open: Vec::new(), failed: Vec::new(), notice };
     loop {
@@ -167,7 +165,7 @@ mod tests {
         timeout: u64,
         deadline: u64,
     ) -> (io::Result<SocketAddr>, Vec<String>, Duration) {
-        let start = Instant::now();
+        let start = std::time::Instant::now();
         let said = Mutex::new(Vec::new());
         let notice = |notice: Notice| said.lock().unwrap().push(notice.to_string());
         let deadline = Deadline::after(Some(Duration::from_millis(deadline)));

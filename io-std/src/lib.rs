@@ -94,6 +94,17 @@ pub fn seed_from_os() -> std::io::Result<core::Seed> {
     Ok(core::Seed::new(bytes))
 }
 
+/// A clock that begins now: what a machine of the core, or an [`Audit`](core::sftp::Audit), is told for the time.
+pub fn clock() -> impl Fn() -> core::Time + Copy + Send + Sync {
+    let start = std::time::Instant::now();
+    move || core::Time::ZERO + start.elapsed()
+}
+
+/// What a mutex holds; a thread that panicked left it as it was.
+pub(crate) fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 /// The examples of the front page are compiled.
 #[cfg(all(doctest, feature = "server"))]
 #[doc = include_str!("../../README.md")]

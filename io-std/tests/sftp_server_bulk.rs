@@ -9,7 +9,8 @@ use std::fs;
 use std::path::Path;
 
 use konko::core::crypto::{Digest, HashAlgorithm};
-use konko::sftp::*;
+use konko::core::sftp::*;
+use konko::sftp::Root;
 use proptest::prelude::*;
 use sftp_rig::{Got, Rig};
 

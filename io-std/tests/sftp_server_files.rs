@@ -9,7 +9,8 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::sync::{Arc, Mutex};
 
 use konko::core::crypto::HashAlgorithm;
-use konko::sftp::*;
+use konko::core::sftp::*;
+use konko::sftp::Root;
 use sftp_rig::{Got, Rig};
 
 const OK: StatusCode = StatusCode::OK;

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use konko::sftp::*;
+use konko::core::sftp::*;
+use konko::sftp::Root;
 use sftp_rig::{Got, Rig};
 
 const SECRET: &[u8] = b"nobody in the jail may know this";

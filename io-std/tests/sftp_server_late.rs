@@ -15,10 +15,11 @@ use konko::core::channel::WindowConfig;
 use konko::core::keys::{KeyType, PrivateKey};
 use konko::core::provider;
 use konko::core::sftp::MAX_DATA;
+use konko::core::sftp::*;
 use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server as SshServer, ServerOptions, Service};
-use konko::sftp::*;
+use konko::sftp::{Pooled, Replies, Sftp, SftpOptions, Workers, serve, serve_streams};
 use konko::{Auth, Cancel, Client, ClientOptions, Exit, FdStream, HostKeys};
 use object_store::{AT_ONCE, Body, Database, ObjectStore};
 

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use konko::core::authorized_keys::AuthorizedKeys;
 use konko::core::keys::{KeyPair, KeyType, PrivateKey};
 use konko::core::provider::best;
+use konko::core::sftp::{
+    ClientConfig, Event, Handle, MsgBuf, Reply, RequestId, SftpClient as Machine, UsageError,
+};
 use konko::core::{Rng, Seed};
 use konko::server::users::{User, Users};
 use konko::server::{Programs, Server, ServerOptions, Service};
-use konko::sftp::{
-    Attrs, ClientConfig, Event, Handle, MsgBuf, OpenFlags, Reply, RequestId, Root, SftpClient as Machine,
-    StatusCode, UsageError, serve_streams,
-};
+use konko::sftp::{Attrs, OpenFlags, Root, StatusCode, serve_streams};
 use konko::{Auth, Channel, Client, ClientOptions, HostKeys};
 
 /// A client of one request at a time.

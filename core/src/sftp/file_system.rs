@@ -5,6 +5,7 @@
 //! keeps in the order that the protocol wants.
 
 mod layer;
+mod layers;
 mod order;
 mod session;
 mod task;
@@ -19,6 +20,7 @@ use super::extension::{CheckFile, FileHash, StatVfs};
 use super::status::{Status, StatusCode};
 
 pub use layer::{Access, Done, Layer, Rules};
+pub use layers::{Audit, AuditLine, Judge, Quota, Witness};
 pub use order::Queue;
 pub use session::{OpenFiles, Session};
 pub use task::{Finished, Task};

@@ -7,6 +7,7 @@
 //! File data is not copied on the way in: a READ's reply and a WRITE arrive as parts that borrow from
 //! the input, whatever their size. On the way out it is read straight into `tx`.
 
+mod arguments;
 mod attrs;
 mod client;
 mod error;
@@ -24,6 +25,7 @@ pub mod session;
 mod status;
 pub mod transfer;
 
+pub use arguments::{Arguments, BadArguments};
 pub use attrs::{Attrs, FileType, ModeText, Owner, Times};
 pub use client::{ClientConfig, Entry, Event, Handle, Names, OpenFlags, Reply, RequestId, SftpClient};
 pub use error::{Error, Fault, UsageError};
@@ -31,8 +33,8 @@ pub use extension::{
     CheckFile, FileHash, HashList, Ids, Limits, StatVfs, UsersGroups, hash_from_name, hash_name,
 };
 pub use file_system::{
-    Access, CopyRange, DirItem, Done, FileSystem, Finished, Layer, OpenFiles, Queue, Rules, Session, Target,
-    Task, normalize,
+    Access, Audit, AuditLine, CopyRange, DirItem, Done, FileSystem, Finished, Judge, Layer, OpenFiles, Queue,
+    Quota, Rules, Session, Target, Task, Witness, normalize,
 };
 pub use longname::LongName;
 pub use memory::MemoryFs;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use konko_core::Time;
@@ -19,6 +19,7 @@ use super::options::{ServerNotice, ServerOptions};
 use super::serve::{APPLICATION_FAILED, Serving, Setup};
 use super::threads::Threads;
 use crate::error::{Error, ErrorKind};
+use crate::lock;
 use crate::notice::Notice;
 use crate::sparing::{Say, Sparing};
 use crate::stream::{FdStream, Stream, poll};
@@ -112,7 +113,7 @@ impl Server {
 
     /// The connections there are now.
     pub fn connections(&self) -> Vec<Connection> {
-        self.inner.lock_connections().values().cloned().collect()
+        lock(&self.inner.connections).values().cloned().collect()
     }
 
     /// Accepts no more connections, ends those without a channel, and lets the others finish. What is
@@ -170,18 +171,10 @@ impl Inner {
         Time::ZERO + self.start.elapsed()
     }
 
-    fn lock_connections(&self) -> std::sync::MutexGuard<'_, BTreeMap<u64, Connection>> {
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_admission(&self) -> std::sync::MutexGuard<'_, Admission> {
-        self.admission.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Tells that somebody was not let in. Anybody can cause that as often as they like.
     fn refused(&self, peer: &str, why: impl fmt::Display) {
         let Some(observer) = &self.setup.options.on_notice else { return };
-        let say = self.refusals.lock().unwrap_or_else(PoisonError::into_inner).next(self.start.elapsed());
+        let say = lock(&self.refusals).next(self.start.elapsed());
         let notice = match say {
             Say::It => Notice::Refused(why.to_string()),
             Say::Enough => Notice::Quiet,
@@ -221,7 +214,7 @@ impl Inner {
         F: Fn(&Connection) -> H + Send + Sync + 'static,
     {
         let name = peer.to_string();
-        let admitted = self.lock_admission().admit(Some(peer.ip()), self.now());
+        let admitted = lock(&self.admission).admit(Some(peer.ip()), self.now());
         let admitted = match admitted {
             Ok(admitted) => Entry { inner: Arc::clone(self), admitted: Some(admitted), connection: None },
             Err(refused) => return self.refused(&name, refused),
@@ -253,7 +246,7 @@ impl Inner {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let connection = self.setup.connection(id, Box::new(stream), addresses, self.threads.clone())?;
         entry.connection = Some(connection.clone());
-        self.lock_connections().insert(id, connection.clone());
+        lock(&self.connections).insert(id, connection.clone());
         if self.stopping.load(Ordering::Acquire) {
             // It may have come too late for `stop` to see it.
             connection.disconnect(STOPPING);
@@ -281,7 +274,7 @@ struct Entry {
 impl Entry {
     fn authenticated(&mut self) {
         if let Some(admitted) = &mut self.admitted {
-            self.inner.lock_admission().authenticated(admitted);
+            lock(&self.inner.admission).authenticated(admitted);
         }
     }
 }
@@ -290,10 +283,10 @@ impl Drop for Entry {
     fn drop(&mut self) {
         // Dropped without the lock.
         let id = self.connection.as_ref().map(Connection::id);
-        let _connection = id.and_then(|id| self.inner.lock_connections().remove(&id));
+        let _connection = id.and_then(|id| lock(&self.inner.connections).remove(&id));
         if let Some(admitted) = self.admitted.take() {
             let penalty = self.connection.as_ref().and_then(Connection::penalty);
-            self.inner.lock_admission().ended(admitted, penalty, self.inner.now());
+            lock(&self.inner.admission).ended(admitted, penalty, self.inner.now());
         }
     }
 }

@@ -2,7 +2,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use rustix::process::{
 use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::channel::Exit;
+use crate::lock;
 use crate::stream::poll;
 
 /// How long programs have to end after they were told that the line hung up.
@@ -176,7 +177,7 @@ impl Running {
         self.stdin = None;
         self.stdout = None;
         self.stderr = None;
-        self.process.pty().take().is_some()
+        lock(&self.process.pty).take().is_some()
     }
 
     /// How the program ended; `None` while it runs.
@@ -196,7 +197,7 @@ impl Handle {
     /// What the system says.
     pub fn resize(&self, columns: u32, rows: u32, width: u32, height: u32) -> io::Result<()> {
         let Some(process) = self.0.upgrade() else { return Ok(()) };
-        let pty = process.pty();
+        let pty = lock(&process.pty);
         let Some(pty) = pty.as_ref() else { return Ok(()) };
         resize(pty, columns, rows, width, height)
     }
@@ -245,7 +246,7 @@ impl AsFd for Output {
 
 impl fmt::Debug for Running {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pty = if self.process.pty().is_some() { " on a pseudo-terminal" } else { "" };
+        let pty = if lock(&self.process.pty).is_some() { " on a pseudo-terminal" } else { "" };
         write!(f, "Running(process {}{pty})", self.id())
     }
 }
@@ -285,14 +286,6 @@ impl Drop for Running {
 }
 
 impl Process {
-    fn pty(&self) -> MutexGuard<'_, Option<OwnedFd>> {
-        self.pty.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn reaped(&self) -> MutexGuard<'_, bool> {
-        self.reaped.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// How the leader ended. It stays there as a zombie, so that its number stays its own.
     fn ended(&self, options: WaitIdOptions) -> io::Result<Option<Exit>> {
         let options = options | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
@@ -309,7 +302,7 @@ impl Process {
 
     /// Sends a signal to the group; none when its number may mean another by now.
     fn kill(&self, signal: Signal) -> io::Result<()> {
-        let reaped = self.reaped();
+        let reaped = lock(&self.reaped);
         if *reaped {
             return Ok(());
         }
@@ -327,7 +320,7 @@ impl Process {
 
     /// The same for the leader alone: whatever it put into the background is none of ours.
     fn hang_up_leader(&self) {
-        let reaped = self.reaped();
+        let reaped = lock(&self.reaped);
         if !*reaped {
             let _ = kill_process(self.leader, Signal::HUP);
             let _ = kill_process(self.leader, Signal::CONT);
@@ -355,7 +348,7 @@ impl Process {
 
     /// Takes the zombie away; it has ended.
     fn reap(&self) {
-        let mut reaped = self.reaped();
+        let mut reaped = lock(&self.reaped);
         if !*reaped {
             let _ = waitid(WaitId::Pid(self.leader), WaitIdOptions::EXITED);
             *reaped = true;

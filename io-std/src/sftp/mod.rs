@@ -3,40 +3,14 @@
 //! [`Sftp`] is the client, [`File`] an open file on the server. On the other side, [`Root`] is a directory that clients cannot leave, or the whole system; [`serve()`] serves it, or any
 //! other [`FileSystem`], on a channel: in a [`Session`], which answers at once, or [`Pooled`]. The protocol itself is [`konko_core::sftp`].
 
-#[cfg(feature = "server")]
-mod arguments;
-#[cfg(feature = "server")]
-mod attrs;
-#[cfg(feature = "server")]
-mod bulk;
 mod client;
 mod client_link;
 mod client_session;
-#[cfg(feature = "server")]
-mod errno;
 mod file;
-#[cfg(feature = "server")]
-mod layers;
-#[cfg(feature = "server")]
-mod listing;
 pub mod local;
-#[cfg(feature = "server")]
-mod names;
-#[cfg(feature = "server")]
-mod object;
 mod observe;
 #[cfg(feature = "server")]
-mod pool;
-#[cfg(feature = "server")]
-mod program;
-#[cfg(feature = "server")]
-mod resolve;
-#[cfg(feature = "server")]
-mod root;
-#[cfg(feature = "server")]
-mod rooted;
-#[cfg(feature = "server")]
-mod serve;
+mod server;
 
 pub use client::{ReadDir, Sftp, SftpOptions, Walk};
 pub use file::File;
@@ -45,20 +19,19 @@ pub use konko_core::sftp::session::{
     RemotePath, TreeReport, glob,
 };
 pub use konko_core::sftp::transfer::{Summary, Verify};
-pub use konko_core::sftp::*;
 #[cfg(feature = "server")]
-pub use layers::{Audit, AuditLine, Quota};
-#[cfg(feature = "server")]
-pub use listing::Listing;
+pub use konko_core::sftp::{
+    Access, Audit, AuditLine, CopyRange, DirItem, Done, FileSystem, Finished, Layer, MemoryFs, Operation,
+    OperationSet, Queue, Quota, Rules, ServerConfig, Session, Target, Task, normalize,
+};
+pub use konko_core::sftp::{
+    Attrs, CheckFile, Extension, ExtensionSet, FileHash, FileType, HashList, Ids, LongName, ModeText,
+    NameRules, OpenFlags, Owner, StatVfs, Status, StatusCode, Times, UnsafeName, UsersGroups, hash_from_name,
+    hash_name, is_safe_name, last_name,
+};
 pub use observe::OnProgress;
 pub(crate) use observe::io_kind;
 #[cfg(feature = "server")]
-pub use pool::{Pooled, Replies, Workers};
+pub(crate) use server::run;
 #[cfg(feature = "server")]
-pub(crate) use program::run;
-#[cfg(feature = "server")]
-pub use root::Root;
-#[cfg(feature = "server")]
-pub use rooted::{RootedFile, RootedFs};
-#[cfg(feature = "server")]
-pub use serve::{serve, serve_streams};
+pub use server::{Listing, Pooled, Replies, Root, RootedFile, RootedFs, Workers, serve, serve_streams};

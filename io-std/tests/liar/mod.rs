@@ -5,9 +5,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
 use konko::core::Seed;
-use konko::sftp::{
-    Answer, Attrs, Backend, HandleId, MsgBuf, Op, Request, ServerConfig, SftpOptions, SftpServer, StatusCode,
-};
+use konko::core::sftp::{Answer, Backend, HandleId, MsgBuf, Op, Request, SftpServer};
+use konko::sftp::{Attrs, ServerConfig, SftpOptions, StatusCode};
 use konko::{FdStream, Sftp};
 
 /// `tree` holds entries of the given names and `ok`; each a file with `evil` in it, or a folder with a file `f`.

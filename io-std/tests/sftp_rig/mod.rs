@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use konko::core::Seed;
-use konko::sftp::*;
+use konko::core::sftp::*;
+use konko::sftp::{Root, RootedFs};
 
 /// What came back, kept.
 #[derive(Clone, Debug, PartialEq)]

@@ -7,9 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use konko::core::Seed;
-use konko::sftp::{
-    Backend, HandleId, MsgBuf, Op, Request, Root, RootedFs, Session, SftpOptions, SftpServer, StatusCode,
-};
+use konko::core::sftp::{Backend, HandleId, MsgBuf, Op, Request, SftpServer};
+use konko::sftp::{Root, RootedFs, Session, SftpOptions, StatusCode};
 use konko::{FdStream, Sftp};
 
 /// What is not told.

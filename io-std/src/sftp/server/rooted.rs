@@ -1,6 +1,6 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use konko_core::provider;
@@ -18,6 +18,7 @@ use super::names::{self, Names};
 use super::object::{self, Object};
 use super::resolve::{Place, Tree, id, kind};
 use super::root::{Root, Rules};
+use crate::lock;
 
 type Told<T> = std::result::Result<T, Status>;
 
@@ -47,19 +48,11 @@ impl RootedFs {
 
     /// Bytes written so far.
     pub fn written(&self) -> u64 {
-        self.budget().written()
-    }
-
-    fn budget(&self) -> MutexGuard<'_, Budget> {
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn names(&self) -> MutexGuard<'_, Names> {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.budget).written()
     }
 
     fn fits(&self, size: u64) -> Result<()> {
-        self.budget().fits(size)
+        lock(&self.budget).fits(size)
     }
 
     fn is_over(&self) -> bool {
@@ -117,7 +110,7 @@ impl RootedFs {
             true => attrs_of(&rustix::fs::fstat(&file.fd)?).size().unwrap_or(0),
             false => offset,
         };
-        self.budget().spend(&self.tree, start.saturating_add(total), total)?;
+        lock(&self.budget).spend(&self.tree, start.saturating_add(total), total)?;
         let mut at = offset;
         while !data.is_empty() {
             let n = rustix::io::retry_on_intr(|| match file.append {
@@ -381,7 +374,7 @@ impl FileSystem for RootedFs {
     }
 
     fn copy_data(&self, from: &RootedFile, to: &RootedFile, range: CopyRange) -> Told<u64> {
-        let spend = |end, n| self.budget().spend(&self.tree, end, n);
+        let spend = |end, n| lock(&self.budget).spend(&self.tree, end, n);
         told(|| bulk::copy(&from.fd, &to.fd, to.append, range, &|| self.is_over(), spend))
     }
 
@@ -398,11 +391,11 @@ impl FileSystem for RootedFs {
     }
 
     fn user_name(&self, uid: u32) -> Option<Vec<u8>> {
-        Some(self.names().user(uid).as_bytes().to_vec()).filter(|name| !name.is_empty())
+        Some(lock(&self.names).user(uid).as_bytes().to_vec()).filter(|name| !name.is_empty())
     }
 
     fn group_name(&self, gid: u32) -> Option<Vec<u8>> {
-        Some(self.names().group(gid).as_bytes().to_vec()).filter(|name| !name.is_empty())
+        Some(lock(&self.names).group(gid).as_bytes().to_vec()).filter(|name| !name.is_empty())
     }
 }
 

@@ -1,15 +1,19 @@
 //! Layers that need a clock or counters: an audit, allowances, and closures.
 
-use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use konko_core::Time;
-use konko_core::sftp::{Access, Done, Layer, Operation, Status, StatusCode};
-use konko_core::wire::SshStr;
+use super::layer::{Access, Done, Layer};
+use crate::sftp::operation::Operation;
+use crate::sftp::status::{Status, StatusCode};
+use crate::time::Time;
+use crate::wire::SshStr;
 
 /// A closure that says whether something may be done.
-pub(super) struct Judge<J>(pub(super) J);
+#[derive(Clone, Copy)]
+pub struct Judge<J>(pub J);
 
 impl<J: Fn(&Access<'_>) -> bool + Send + Sync> Layer for Judge<J> {
     fn judge(&self, access: &Access<'_>) -> Result<(), Status> {
@@ -18,7 +22,8 @@ impl<J: Fn(&Access<'_>) -> bool + Send + Sync> Layer for Judge<J> {
 }
 
 /// A closure that hears of what was done, but not of each piece of data.
-pub(super) struct Witness<W>(pub(super) W);
+#[derive(Clone, Copy)]
+pub struct Witness<W>(pub W);
 
 impl<W: Fn(&Done<'_>) + Send + Sync> Layer for Witness<W> {
     fn judges(&self) -> bool {
@@ -57,20 +62,21 @@ impl fmt::Display for AuditLine<'_> {
 }
 
 /// Tells of every operation of a user, with how long it took: a [`Layer`].
-pub struct Audit<T> {
+pub struct Audit<C, T> {
     user: String,
+    clock: C,
     tell: T,
-    since: Instant,
 }
 
-impl<T: Fn(&AuditLine<'_>) + Send + Sync> Audit<T> {
-    /// `tell` is called on the thread that serves, which waits for it.
-    pub fn new(user: impl Into<String>, tell: T) -> Self {
-        Audit { user: user.into(), tell, since: Instant::now() }
+impl<C: Fn() -> Time + Send + Sync, T: Fn(&AuditLine<'_>) + Send + Sync> Audit<C, T> {
+    /// `tell` is called on the thread that serves, which waits for it. `clock` says what time it is, from any
+    /// beginning.
+    pub fn new(user: impl Into<String>, clock: C, tell: T) -> Self {
+        Audit { user: user.into(), clock, tell }
     }
 }
 
-impl<T: Fn(&AuditLine<'_>) + Send + Sync> Layer for Audit<T> {
+impl<C: Fn() -> Time + Send + Sync, T: Fn(&AuditLine<'_>) + Send + Sync> Layer for Audit<C, T> {
     fn judges(&self) -> bool {
         false
     }
@@ -80,11 +86,11 @@ impl<T: Fn(&AuditLine<'_>) + Send + Sync> Layer for Audit<T> {
     }
 
     fn now(&self) -> Option<Time> {
-        Some(Time::ZERO + self.since.elapsed())
+        Some((self.clock)())
     }
 }
 
-impl<T> fmt::Debug for Audit<T> {
+impl<C, T> fmt::Debug for Audit<C, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Audit({:?})", self.user)
     }

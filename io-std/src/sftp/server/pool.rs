@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use konko_core::sftp::{
@@ -11,12 +11,10 @@ use konko_core::sftp::{
     Ticket,
 };
 
+use crate::lock;
+
 /// A thread with nothing to do ends after this time.
 const IDLE: Duration = Duration::from_secs(10);
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Replies on their way to a session, from whatever thread: for a [`Backend`] that keeps tickets and answers later.
 ///

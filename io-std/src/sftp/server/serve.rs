@@ -1,11 +1,12 @@
 use std::io::{self, Read, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
 use konko_core::sftp::{Backend, MsgBuf, ServerConfig, SftpServer};
 use zeroize::Zeroizing;
 
 use crate::channel::{Await, Channel, Exchange};
+use crate::lock;
 
 /// Replies are sent when there are so many bytes of them, or nothing more to do.
 const SEND: usize = 128 << 10;
@@ -167,10 +168,6 @@ impl<B: Backend + ?Sized, W: Write> Turn<'_, '_, B, W> {
             }
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Serving<'f, B: ?Sized> {

@@ -4,11 +4,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use konko_core::sftp::{Access, Done, Extension, ExtensionSet, Layer, ServerConfig, Session};
+use konko_core::sftp::{Access, Done, Extension, ExtensionSet, Judge, Layer, ServerConfig, Session, Witness};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::layers::{Judge, Witness};
 use super::resolve::{How, Tree};
 use super::rooted::RootedFs;
 
