@@ -21,7 +21,7 @@ use super::rooted::RootedFs;
 /// directory's descriptor to the next. Only regular files, directories and links can be used: opening a
 /// named pipe or a device fails at once. Two things are the administrator's: no process outside should
 /// move directories out of the root while they are served, and programs that are not in the jail follow
-/// the links that clients make ([`ServerConfig::deny`] with [`Operation::Symlink`](super::Operation::Symlink) forbids making them).
+/// the links that clients make ([`ServerConfig::deny`] with [`Operation::Symlink`](konko_core::sftp::Operation::Symlink) forbids making them).
 ///
 /// [`Root::host`] is the whole system with the rights of this process, as OpenSSH's `sftp-server`.
 ///
