@@ -6,7 +6,7 @@ use core::fmt;
 
 use crate::auth::client::Userauth;
 pub use crate::auth::client::{
-    AuthRequest, ClientAuth, HostKeyTicket, Password, PromptTicket, SignRequest, SignTicket,
+    AuthRequest, ClientAuth, HostKeyTicket, Password, PromptTicket, SessionBinding, SignRequest, SignTicket,
 };
 use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;
@@ -180,6 +180,22 @@ impl Connection<ClientSide> {
         self.core.usable()?;
         let now = self.core.now;
         self.side.auth.answer_prompts(&mut self.core.transport, now, &ticket, &answers)
+    }
+
+    /// What binds an agent to this session, once a host key was accepted.
+    pub fn session_binding(&self) -> Option<SessionBinding<'_>> {
+        let handshake = self.core.transport.handshake();
+        Some(SessionBinding {
+            host_key: handshake.first_host_key()?,
+            session_id: handshake.session_id()?.as_bytes(),
+            signature: handshake.proof()?,
+        })
+    }
+
+    /// The names of the signature algorithms that the server says it takes (`server-sig-algs`, RFC 8308 §3.1), joined
+    /// by commas; from the peer. `None` when it has not said.
+    pub fn server_signature_algorithms(&self) -> Option<&str> {
+        self.side.auth.server_names()
     }
 
     /// How to sign with `key` here, best first: what it can do, the policy allows and the server

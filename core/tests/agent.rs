@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use konko_core::agent::{
     AgentError, AssociatedCertificates, Client, Constraints, Destination, Hop, HopKey, Keyring, MAX_MESSAGE,
-    Purpose, Reply, Server,
+    Place, Purpose, Reply, Server, places,
 };
 use konko_core::keys::{KeyType, PrivateKey, PublicKey, SignatureAlgorithm, signature};
 use konko_core::wire::Sink;
@@ -607,6 +607,34 @@ fn f22_no_module_is_loaded_because_somebody_names_it() {
     assert!(request.ends_with(&end));
     assert_eq!(rig.raw(&request[4..]), [5]);
     assert_eq!(rig.raw(&[21, 0, 0, 0, 1, b'm', 0, 0, 0, 0]), [5]);
+}
+
+#[test]
+fn s21_where_the_agent_is_looked_for() {
+    let socket = |path: &str| Place::Socket(path.as_bytes().to_vec());
+    let pipe = socket(r"\\.\pipe\openssh-ssh-agent");
+    let env = |set: Option<&'static str>| {
+        move |name: &[u8]| match name {
+            b"SSH_AUTH_SOCK" => set.map(|path| path.as_bytes().to_vec()),
+            b"OTHER" => Some(b"/other".to_vec()),
+            _ => None,
+        }
+    };
+    for windows in [false, true] {
+        let none = if windows { vec![Place::Pageant, pipe.clone()] } else { vec![] };
+        for (option, set, expected) in [
+            (None, Some("/sock"), vec![socket("/sock")]),
+            (None, None, none.clone()),
+            (None, Some(""), none.clone()),
+            (Some("SSH_AUTH_SOCK"), Some("/sock"), vec![socket("/sock")]),
+            (Some("none"), Some("/sock"), vec![]),
+            (Some("/agent"), Some("/sock"), vec![socket("/agent")]),
+            (Some("$OTHER"), Some("/sock"), vec![socket("/other")]),
+            (Some("$UNSET"), Some("/sock"), vec![]),
+        ] {
+            assert_eq!(places(option.map(str::as_bytes), env(set), windows), expected, "{option:?} {set:?}");
+        }
+    }
 }
 
 #[test]

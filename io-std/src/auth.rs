@@ -10,6 +10,7 @@ use konko_core::keys::{KeyPair, MAX_FILE, PublicKey};
 use konko_core::login::{Answer, Asked, LoggedIn, Login, LoginMethod, Question, Questions};
 use konko_core::wire::SshStr;
 
+use crate::agent::{Agent, AgentSocket};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::notice::Notice;
@@ -54,6 +55,8 @@ type Sign<'a> = Box<dyn FnMut(&SignRequest<'_>) -> Option<Vec<u8>> + 'a>;
 #[derive(Default)]
 pub struct Auth<'a> {
     ways: Vec<(LoginMethod, Asking<'a>)>,
+    identities_only: bool,
+    attempt_limit: Option<Option<u32>>,
 }
 
 /// Who answers what a way asks.
@@ -61,6 +64,8 @@ enum Asking<'a> {
     Nobody,
     File(PathBuf, Ask<'a>),
     Signer(Sign<'a>),
+    /// The connection is made when it is needed, once.
+    Agent(AgentSocket, Option<Agent>),
     Password(Ask<'a>),
     Prompts(Respond<'a>),
 }
@@ -123,6 +128,42 @@ impl<'a> Auth<'a> {
         self.with(LoginMethod::File { name }, Asking::File(path, Box::new(ask)))
     }
 
+    /// The keys in an agent, certificates among them. Put it in front of the key files: keys of the agent that files
+    /// name come first, and such a file need not be unlocked. See [`konko_core::login`] for the order.
+    ///
+    /// ```no_run
+    /// use konko::{AgentSocket, Auth};
+    ///
+    /// let mut auth = Auth::new();
+    /// if let Some(agent) = AgentSocket::from_env() {
+    ///     auth = auth.agent(agent);
+    /// }
+    /// let auth = auth.key_file("/home/alice/.ssh/id_ed25519");
+    /// # drop(auth);
+    /// ```
+    #[must_use]
+    pub fn agent(self, agent: impl Into<AgentSocket>) -> Self {
+        let agent = agent.into();
+        let name = agent.path().display().to_string();
+        self.with(LoginMethod::Agent { name }, Asking::Agent(agent, None))
+    }
+
+    /// Of the keys in an agent, only those that key files name as well are used (`IdentitiesOnly`). A file may then be
+    /// the public key, `id_ed25519.pub`, alone.
+    #[must_use]
+    pub fn identities_only(mut self) -> Self {
+        self.identities_only = true;
+        self
+    }
+
+    /// How many failures the server takes before it ends the connection: 6, as OpenSSH's `MaxAuthTries`. See
+    /// [`Login::attempt_limit`].
+    #[must_use]
+    pub fn attempt_limit(mut self, failures: Option<u32>) -> Self {
+        self.attempt_limit = Some(failures);
+        self
+    }
+
     /// A key that is elsewhere. The server is asked first whether it would take it; then `sign`
     /// returns an SSH signature blob, or `None` to give up.
     #[must_use]
@@ -150,7 +191,14 @@ impl<'a> Auth<'a> {
     pub fn login(self, user: impl Into<Vec<u8>>, provider: &'static dyn Provider) -> (Login, Answers<'a>) {
         let (ways, askings): (Vec<_>, Vec<_>) = self.ways.into_iter().unzip();
         let user = user.into();
-        (Login::new(user.clone(), ways), Answers { user, provider, askings })
+        let mut login = Login::new(user.clone(), ways);
+        if self.identities_only {
+            login = login.identities_only();
+        }
+        if let Some(failures) = self.attempt_limit {
+            login = login.attempt_limit(failures);
+        }
+        (login, Answers { user, provider, askings })
     }
 }
 
@@ -167,6 +215,14 @@ impl Answers<'_> {
         let (user, Some(asking)) = (&self.user, self.askings.get_mut(way)) else { return Answer::No };
         let answer = match (question, asking) {
             (Question::KeyFile, Asking::File(path, _)) => Some(Answer::File(read_key(path))),
+            (Question::PublicKeyFile, Asking::File(path, _)) => {
+                let mut beside = path.clone().into_os_string();
+                beside.push(".pub");
+                Some(Answer::File(read_key(beside.as_ref())))
+            }
+            (Question::Agent { send }, Asking::Agent(socket, agent)) => {
+                Some(Answer::Agent(exchange(socket, agent, &send).map_err(|e| e.to_string())))
+            }
             (Question::Passphrase { key, attempt }, Asking::File(file, ask)) => {
                 ask(PasswordPrompt::Passphrase { file, attempt })
                     .map(|passphrase| Answer::Unlocked(key.unlock(&passphrase, self.provider)))
@@ -277,6 +333,13 @@ impl Client {
         if let Some(show) = &self.on_banner {
             banners.iter().for_each(|text| show(SshStr::new(text)));
         }
+    }
+}
+
+fn exchange(socket: &AgentSocket, agent: &mut Option<Agent>, send: &[u8]) -> std::io::Result<Vec<u8>> {
+    match agent {
+        Some(agent) => agent.exchange(send),
+        None => agent.insert(Agent::connect(socket)?).exchange(send),
     }
 }
 

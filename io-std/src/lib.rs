@@ -32,6 +32,7 @@
 // Allowed in one place, `server/child.rs`.
 #![deny(unsafe_code)]
 
+mod agent;
 mod auth;
 mod blocking;
 mod cancel;
@@ -56,6 +57,7 @@ mod state;
 mod stream;
 mod watch;
 
+pub use agent::{Agent, AgentFailure, AgentSocket};
 pub use auth::{Answers, Auth, PasswordPrompt};
 pub use blocking::BlockingFd;
 pub use cancel::Cancel;

@@ -293,3 +293,31 @@ fn c9_the_same_bad_password_for_ever_has_an_end() {
     let error = connect(support::serve()).login("erin", auth).unwrap_err();
     assert!(error.to_string().contains("the new password was refused: 5 are too few"), "{error}");
 }
+
+#[test]
+fn s26_s32_a_server_that_does_not_say_what_it_takes_gets_the_first_of_ours_and_a_notice() {
+    let key = rsa_key();
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&notices);
+    let options = ClientOptions::new()
+        .host_keys(HostKeys::insecure_accept_any())
+        .on_notice(move |notice| seen.lock().unwrap().push(notice.to_string()));
+    let client = Client::connect(serve(rejects_all_but("none", "publickey")), options).unwrap();
+    let error = client.login("alice", Auth::new().key(key)).unwrap_err();
+    let ErrorKind::Auth(failure) = error.kind() else { panic!("{error}") };
+    assert_eq!(failure.attempts[0].algorithm, Some(SignatureAlgorithm::RSA_SHA512));
+    assert!(failure.attempts[0].guessed);
+    let said = notices.lock().unwrap().join("\n");
+    assert!(
+        said.contains("(rsa-sha2-512, a guess: the server does not say what it takes): rejected"),
+        "{said}"
+    );
+    // Who wants SHA-1 for such servers says so by the list, and has nothing else then.
+    let mut algorithms = konko::Policy::Compat.algorithms(false);
+    algorithms.user_key = vec![SignatureAlgorithm::RSA_SHA1];
+    let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any()).algorithms(algorithms);
+    let client = Client::connect(serve(rejects_all_but("none", "publickey")), options).unwrap();
+    let error = client.login("alice", Auth::new().key(rsa_key())).unwrap_err();
+    let ErrorKind::Auth(failure) = error.kind() else { panic!("{error}") };
+    assert_eq!(failure.attempts[0].algorithm, Some(SignatureAlgorithm::RSA_SHA1));
+}

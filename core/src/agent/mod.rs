@@ -31,6 +31,7 @@ mod error;
 mod keyring;
 mod message;
 mod permit;
+mod place;
 mod server;
 
 use alloc::vec::Vec;
@@ -40,6 +41,7 @@ pub use constraint::{AssociatedCertificates, Constraints};
 pub use destination::{Destination, Hop, HopKey};
 pub use error::AgentError;
 pub use keyring::Keyring;
+pub use place::{Place, places};
 pub use server::{Confirm, Server};
 
 use crate::keys::PublicKey;

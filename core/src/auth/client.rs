@@ -8,10 +8,11 @@
 //! Idle -> Signing (external signer) -> Sent(publickey)
 //! ```
 
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{CONNECTION_SERVICE, Method, Told};
+use super::{CONNECTION_SERVICE, HOSTBOUND_METHOD, Method, Told};
 use crate::error::{Failure, Fault, UsageError};
 use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm, signature};
 use crate::msg::{
@@ -20,7 +21,7 @@ use crate::msg::{
 };
 use crate::rng::Rng;
 use crate::time::Time;
-use crate::transport::{Stage, Transport, parse};
+use crate::transport::{HOSTBOUND, Stage, Transport, parse};
 use crate::wire::{NameList, Part, Sink, SshStr};
 
 /// Payloads with a password or answers are padded to this, so that short secrets look alike.
@@ -227,7 +228,9 @@ pub(crate) struct Userauth {
     /// Some proof was really asked for: a signature, a password, an answered prompt.
     proof: bool,
     method: Method,
-    pub(crate) server_sig_algs: Option<Vec<SignatureAlgorithm>>,
+    pub(crate) server_sig_algs: Option<ServerAlgorithms>,
+    /// The server takes requests that are bound to its host key.
+    hostbound: bool,
     rng: Rng,
 }
 
@@ -243,6 +246,7 @@ impl Userauth {
             proof: false,
             method: Method::None,
             server_sig_algs: None,
+            hostbound: false,
             rng,
         }
     }
@@ -318,7 +322,7 @@ impl Userauth {
                 let message = self.to_sign(transport, key.public(), *algorithm);
                 let signature =
                     key.sign(*algorithm, &message, &mut self.rng).map_err(|_| UsageError::KeyMismatch)?;
-                put_key(&mut fields, true, *algorithm, key.public());
+                self.put_signed(&mut fields, transport, *algorithm, key.public());
                 fields.put_string(&signature);
                 self.proof = true;
                 (Method::PublicKey, Sent::PublicKey, 0)
@@ -340,7 +344,8 @@ impl Userauth {
             }
         };
         crate::channel::bounded(&fields)?;
-        self.send(transport, now, name, &fields, pad)?;
+        let wire_name = self.wire_name(name, &sent);
+        self.send(transport, now, (name, wire_name), &fields, pad)?;
         self.waiting = Waiting::Sent(sent);
         Ok(None)
     }
@@ -349,13 +354,13 @@ impl Userauth {
         &mut self,
         transport: &mut Transport,
         now: Time,
-        method: Method,
+        (method, name): (Method, &str),
         fields: &[u8],
         pad: usize,
     ) -> Result<(), UsageError> {
-        let (service, name) = (CONNECTION_SERVICE.as_bytes(), method.name().as_bytes());
-        let request =
-            UserauthRequest::new(SshStr::new(&self.user), SshStr::new(service), SshStr::new(name), fields);
+        let [user, service, name] =
+            [&self.user, CONNECTION_SERVICE.as_bytes(), name.as_bytes()].map(SshStr::new);
+        let request = UserauthRequest::new(user, service, name, fields);
         transport.post_padded(&request, pad)?;
         self.attempts = self.attempts.saturating_add(1);
         self.method = method;
@@ -370,9 +375,28 @@ impl Userauth {
         out.put_u8(UserauthRequest::NUMBER);
         out.put_string(&self.user);
         out.put_string(CONNECTION_SERVICE.as_bytes());
-        out.put_string(Method::PublicKey.name().as_bytes());
-        put_key(&mut out, true, algorithm, key);
+        out.put_string(self.wire_name(Method::PublicKey, &Sent::PublicKey).as_bytes());
+        self.put_signed(&mut out, transport, algorithm, key);
         out
+    }
+
+    /// What a request is called. A question whether a key would do is not bound, as in OpenSSH.
+    fn wire_name(&self, method: Method, sent: &Sent) -> &'static str {
+        if self.hostbound && matches!(sent, Sent::PublicKey) { HOSTBOUND_METHOD } else { method.name() }
+    }
+
+    /// The fields of a signed request before the signature, with the host key it is bound to.
+    fn put_signed(
+        &self,
+        out: &mut Vec<u8>,
+        transport: &Transport,
+        algorithm: SignatureAlgorithm,
+        key: &PublicKey,
+    ) {
+        put_key(out, true, algorithm, key);
+        if let Some(host_key) = transport.handshake().first_host_key().filter(|_| self.hostbound) {
+            out.put_string(&host_key.to_blob());
+        }
     }
 
     pub(crate) fn sign_request(&self, ticket: &SignTicket) -> Option<SignRequest<'_>> {
@@ -395,7 +419,7 @@ impl Userauth {
         let provider = transport.config().provider;
         let request = self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
         let mut fields = Vec::new();
-        put_key(&mut fields, true, request.algorithm, request.key);
+        self.put_signed(&mut fields, transport, request.algorithm, request.key);
         let genuine = signature::verify(provider, request.key, request.algorithm, request.message, signature);
         // Servers are stricter than we are about zeros that a signer put in front of ECDSA's numbers.
         let exact = signature::decode(signature, request.algorithm)
@@ -404,7 +428,8 @@ impl Userauth {
         // The question is answered either way; a signature that is none never leaves (AC-09).
         self.waiting = Waiting::Idle;
         genuine.map_err(|_| UsageError::KeyMismatch)?;
-        self.send(transport, now, Method::PublicKey, &fields, 0)?;
+        let name = self.wire_name(Method::PublicKey, &Sent::PublicKey);
+        self.send(transport, now, (Method::PublicKey, name), &fields, 0)?;
         self.proof = true;
         self.waiting = Waiting::Sent(Sent::PublicKey);
         Ok(())
@@ -527,8 +552,12 @@ impl Userauth {
         let value = info.iter().find(|(name, _)| *name == b"server-sig-algs").map(|(_, value)| value);
         let list = value.and_then(|v| NameList::parse(v).ok());
         let ours = transport.config().algorithms.user_key.iter().copied();
-        self.server_sig_algs =
-            list.map(|theirs| ours.filter(|algorithm| theirs.contains(algorithm.name())).collect());
+        self.server_sig_algs = list.map(|theirs| ServerAlgorithms {
+            common: ours.filter(|algorithm| theirs.contains(algorithm.name())).collect(),
+            names: theirs.to_string(),
+        });
+        // Its value is the version; there is one.
+        self.hostbound = info.iter().any(|(name, value)| name == HOSTBOUND.as_bytes() && value == b"0");
     }
 
     /// How to sign with `key` here: what the policy allows and the server takes, best first. A
@@ -540,13 +569,43 @@ impl Userauth {
     ) -> Vec<SignatureAlgorithm> {
         let allowed = transport.config().algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
         match &self.server_sig_algs {
-            // OpenSSH 7.4 leaves its list incomplete; if nothing matches, it is not believed.
-            Some(theirs) if allowed.clone().any(|a| theirs.contains(&a)) => {
-                allowed.filter(|a| theirs.contains(a)).collect()
+            // OpenSSH 7.4 leaves RSA with SHA-2 out of its list, and takes it (OpenSSH compat.c `SSH_BUG_SIGTYPE74`).
+            Some(theirs) => {
+                let incomplete = transport.handshake().peer_ident().starts_with(b"SSH-2.0-OpenSSH_7.4");
+                let left_out = |a: &SignatureAlgorithm| {
+                    incomplete && matches!(a.signature_name(), "rsa-sha2-256" | "rsa-sha2-512")
+                };
+                allowed.filter(|a| theirs.common.contains(a) || left_out(a)).collect()
             }
-            _ => allowed.collect(),
+            None => allowed.collect(),
         }
     }
+
+    /// The names that the server listed in server-sig-algs.
+    pub(crate) fn server_names(&self) -> Option<&str> {
+        self.server_sig_algs.as_ref().map(|theirs| theirs.names.as_str())
+    }
+}
+
+/// What a server says it takes (RFC 8308 §3.1).
+#[derive(Debug)]
+pub(crate) struct ServerAlgorithms {
+    /// Those of ours that it lists.
+    common: Vec<SignatureAlgorithm>,
+    /// All, for a report.
+    names: String,
+}
+
+/// What an agent needs to be bound to a session, see [`bind_session`](crate::agent::Client::bind_session): the host key
+/// of the first key exchange, the session identifier, and the server's signature over it.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionBinding<'c> {
+    /// The host key.
+    pub host_key: &'c PublicKey,
+    /// The session identifier.
+    pub session_id: &'c [u8],
+    /// The signature blob.
+    pub signature: &'c [u8],
 }
 
 fn fit(transport: &Transport, key: &PublicKey, algorithm: SignatureAlgorithm) -> Result<(), UsageError> {

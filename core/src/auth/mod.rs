@@ -16,6 +16,10 @@ use crate::wire::NameListBuilder;
 pub(crate) const CONNECTION_SERVICE: &str = "ssh-connection";
 pub(crate) const USERAUTH_SERVICE: &str = "ssh-userauth";
 
+/// Public keys with the server's host key in what is signed, so that no other server can use it (OpenSSH PROTOCOL
+/// §3.1). The method is `publickey` under another name, and never listed.
+pub(crate) const HOSTBOUND_METHOD: &str = "publickey-hostbound-v00@openssh.com";
+
 /// Authentication methods that konko knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

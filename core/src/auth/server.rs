@@ -31,7 +31,7 @@ use self::delay::Delay;
 pub(crate) use self::delay::secret_of;
 use self::fields::{KeyFields, PasswordFields};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
-use super::{CONNECTION_SERVICE, Method, MethodSet, Told, USERAUTH_SERVICE};
+use super::{CONNECTION_SERVICE, HOSTBOUND_METHOD, Method, MethodSet, Told, USERAUTH_SERVICE};
 use crate::error::{Failure, Fault, UsageError};
 use crate::keys::{PublicKey, SignatureAlgorithm};
 use crate::msg::{
@@ -271,9 +271,11 @@ impl Userauth {
         }
         self.user = Some(m.user.as_bytes().to_vec());
         self.service = Some(m.service.as_bytes().to_vec());
-        self.offer = Offer { method: m.method.as_bytes().to_vec(), ..Offer::default() };
+        let hostbound = m.method.as_bytes() == HOSTBOUND_METHOD.as_bytes();
+        let name = if hostbound { SshStr::new(Method::PublicKey.name().as_bytes()) } else { m.method };
+        self.offer = Offer { method: name.as_bytes().to_vec(), ..Offer::default() };
         let sane = m.user.to_str().is_some_and(|u| !u.contains('\0'));
-        let method = m.method.to_str().and_then(Method::from_name).filter(|method| {
+        let method = name.to_str().and_then(Method::from_name).filter(|method| {
             (*method == Method::None || self.methods.contains(*method))
                 && m.service.as_bytes() == CONNECTION_SERVICE.as_bytes()
                 && sane
@@ -299,7 +301,7 @@ impl Userauth {
                 let credential = Credential::KeyboardInteractive { submethods };
                 Ok(Some(self.attempt(Kind::Interactive, m.user, credential)))
             }
-            Some(Method::PublicKey) => self.on_public_key(open, payload, &m),
+            Some(Method::PublicKey) => self.on_public_key(open, payload, &m, hostbound),
         }
     }
 
@@ -309,13 +311,19 @@ impl Userauth {
         open: &mut Open<'_>,
         payload: &[u8],
         request: &UserauthRequest<'p>,
+        hostbound: bool,
     ) -> Result<Option<ServerAuth<'p>>, Failure> {
         let (user, fields) = (request.user, request.fields);
-        let m = KeyFields::parse(fields).map_err(malformed)?;
+        let m = KeyFields::parse(fields, hostbound).map_err(malformed)?;
         if m.algorithm.as_bytes().len() > MAX_NAME {
             return Err(malformed(DecodeError::Invalid));
         }
         self.offer.algorithm = m.algorithm.as_bytes().to_vec();
+        // Somebody was told to sign for another host (OpenSSH auth2-pubkey.c `userauth_pubkey`).
+        let ours = open.first_host_key();
+        if m.host_key.is_some_and(|blob| ours.is_none_or(|ours| blob != ours.to_blob())) {
+            return self.refuse(open, AuthRejection::HostKey);
+        }
         // The policy decides before any key parser sees the blob (AS-08).
         let named = |algorithm: &&SignatureAlgorithm| algorithm.name().as_bytes() == m.algorithm.as_bytes();
         let algorithm = open.config().algorithms.user_key.iter().find(named).copied();

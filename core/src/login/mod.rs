@@ -31,6 +31,11 @@
 //! `none` learns the methods (RFC 4252 §5.2), and a key whose private half is locked or elsewhere is
 //! offered first (§7). After a partial success the rest goes on, so a chain such as key and then password
 //! is just both of them.
+//!
+//! An agent is asked by the login itself: whoever drives it carries the bytes ([`Question::Agent`]). Its keys come in
+//! OpenSSH's order (sshconnect2.c `pubkey_prepare`): where the agent stands in the list, first those of its keys that
+//! key files of the list name as well, then its others; a key file whose key the agent has is not used itself. What
+//! an agent refuses is reported, and the next key is tried.
 
 mod plan;
 mod report;
@@ -51,6 +56,8 @@ use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey, SignatureAlgorithm};
 
 /// Passphrases that are asked for, a file: OpenSSH `NumberOfPasswordPrompts`.
 const PASSPHRASES: u32 = 3;
+/// Failures after which most servers end the connection: OpenSSH `MaxAuthTries`.
+const ATTEMPT_LIMIT: u32 = 6;
 /// New passwords that a server may refuse. A person gives up before; a program that always says the same
 /// must not run into the limit of requests.
 const NEW_PASSWORDS: u32 = 16;
@@ -75,6 +82,11 @@ pub enum LoginMethod {
         /// Where it is; it stands in the report.
         origin: String,
     },
+    /// The keys in an agent ([`Question::Agent`]), certificates among them. Put it before the key files.
+    Agent {
+        /// Where it is; it stands in the report.
+        name: String,
+    },
     /// A password, and a new one if it has expired. It also answers a keyboard-interactive server that
     /// asks one hidden question.
     Password {
@@ -93,9 +105,10 @@ impl LoginMethod {
     pub const fn method(&self) -> Method {
         match self {
             LoginMethod::None => Method::None,
-            LoginMethod::Key(_) | LoginMethod::File { .. } | LoginMethod::External { .. } => {
-                Method::PublicKey
-            }
+            LoginMethod::Key(_)
+            | LoginMethod::File { .. }
+            | LoginMethod::External { .. }
+            | LoginMethod::Agent { .. } => Method::PublicKey,
             LoginMethod::Password { .. } => Method::Password,
             LoginMethod::Interactive { .. } => Method::KeyboardInteractive,
         }
@@ -123,6 +136,16 @@ pub struct Asked {
 pub enum Question {
     /// The bytes of a key file: [`Answer::File`].
     KeyFile,
+    /// The bytes of the public key beside a key file, in the file of the same name with `.pub`: [`Answer::File`]. It is
+    /// asked for when the key file does not tell its public half, to find the key in an agent.
+    PublicKeyFile,
+    /// Send these bytes to the agent, which may be none, then read what it says, some or all of it:
+    /// [`Answer::Agent`]. All questions of a login are for the same connection to the agent, which is made with the
+    /// first and ends with the login.
+    Agent {
+        /// What to send.
+        send: Vec<u8>,
+    },
     /// The passphrase of a key that the server would take. Unlock it, which takes as much time as the file's author
     /// chose, 100 to 200 ms as a rule, and give what comes of it: [`Answer::Unlocked`].
     Passphrase {
@@ -189,6 +212,8 @@ pub enum Answer {
     Secret(Password),
     /// A key file: its bytes, or why there are none, for the report.
     File(Result<Vec<u8>, String>),
+    /// What the agent said, at least one byte; or why there is none, for the report.
+    Agent(Result<Vec<u8>, String>),
     /// What came of [`LockedKey::unlock`].
     Unlocked(Result<Arc<KeyPair>, KeyError>),
     /// A signature as SSH encodes it (RFC 4253 §6.6).
@@ -203,6 +228,7 @@ impl fmt::Debug for Answer {
             Answer::No => "No",
             Answer::Secret(_) => "Secret(..)",
             Answer::File(_) => "File(..)",
+            Answer::Agent(_) => "Agent(..)",
             Answer::Unlocked(_) => "Unlocked(..)",
             Answer::Signature(_) => "Signature(..)",
             Answer::Texts(_) => "Texts(..)",

@@ -1,5 +1,6 @@
 //! The order of things: what is tried next, and what an answer of the server means for it.
 
+mod agent;
 mod keys;
 mod secrets;
 
@@ -10,7 +11,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::mem;
 
-use super::{Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, LoginMethod, Outcome, Question};
+use super::{
+    ATTEMPT_LIMIT, Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, LoginMethod, Outcome, Question,
+};
 use crate::auth::Method;
 use crate::auth::client::{AuthRequest, Password, PromptTicket, SignTicket};
 use crate::client::{ClientAuth, ClientConnection, ClientEvent};
@@ -30,14 +33,40 @@ pub struct Login {
     question: Option<Asked>,
     attempts: Vec<Attempt>,
     sign_elsewhere: bool,
+    /// Only what the list names is taken from an agent.
+    identities_only: bool,
+    /// Failures after which the server ends the connection.
+    attempt_limit: Option<u32>,
+    agent: agent::Connection,
     result: Option<Result<(Method, bool), Option<UsageError>>>,
 }
 
 #[derive(Debug)]
 struct Candidate {
-    way: LoginMethod,
+    /// Which of the application's ways it comes from.
+    place: usize,
+    way: Way,
     used: u32,
     done: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    /// As the application has it.
+    Given(LoginMethod),
+    /// A key file that was read before its turn, to see whether an agent has its key.
+    Read(agent::KeyFile),
+    /// A key that an agent has.
+    AgentKey(agent::AgentKey),
+}
+
+impl Way {
+    fn method(&self) -> Method {
+        match self {
+            Way::Given(way) => way.method(),
+            Way::Read(_) | Way::AgentKey(_) => Method::PublicKey,
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -77,6 +106,10 @@ struct Offered {
     algorithm: SignatureAlgorithm,
     /// What is tried if the server does not take that.
     rest: VecDeque<SignatureAlgorithm>,
+    /// The key's blob as the agent has it, if it is in one.
+    in_agent: Option<Vec<u8>>,
+    /// The algorithm is a guess.
+    guessed: bool,
     /// The key file that is to be unlocked once the server has said that it would take the key.
     locked: Option<LockedKey>,
 }
@@ -110,6 +143,10 @@ enum Doing {
     Interactive(Conversation),
     // What the application has to answer.
     File(usize),
+    /// Binding, or a list, of an agent.
+    Agent(usize, agent::Talk),
+    /// A key file, before its turn; the agent has these keys.
+    Identify(usize, agent::Identifying),
     Passphrase {
         offered: Offered,
         attempt: u32,
@@ -148,7 +185,8 @@ impl Login {
     /// A login of `user`, by these ways in this order. [`begin`](Self::begin) it when the connection is
     /// ready, or give it the first [`Needed`](ClientAuth::Needed).
     pub fn new(user: impl Into<Vec<u8>>, ways: impl IntoIterator<Item = LoginMethod>) -> Self {
-        let candidates = ways.into_iter().map(|way| Candidate { way, used: 0, done: false }).collect();
+        let ways = ways.into_iter().map(Way::Given).enumerate();
+        let candidates = ways.map(|(place, way)| Candidate { place, way, used: 0, done: false }).collect();
         Login {
             user: user.into(),
             candidates,
@@ -157,8 +195,27 @@ impl Login {
             question: None,
             attempts: Vec::new(),
             sign_elsewhere: false,
+            identities_only: false,
+            attempt_limit: Some(ATTEMPT_LIMIT),
+            agent: agent::Connection::default(),
             result: None,
         }
+    }
+
+    /// Of the keys in an agent, only those that key files of the list name as well are used (`IdentitiesOnly`).
+    #[must_use]
+    pub fn identities_only(mut self) -> Self {
+        self.identities_only = true;
+        self
+    }
+
+    /// How many failures the server takes before it ends the connection: 6, as OpenSSH's `MaxAuthTries`. Keys of an
+    /// agent that nobody named must leave enough of them for key files and for what a person types; those that do not
+    /// come last then. `None`: the order of the list, whatever the server does.
+    #[must_use]
+    pub fn attempt_limit(mut self, failures: Option<u32>) -> Self {
+        self.attempt_limit = failures;
+        self
     }
 
     /// Asks the application for signatures by keys that are here too, [`Question::Sign`], so that a
@@ -196,10 +253,7 @@ impl Login {
                 return Some(ClientEvent::Authenticated { method, trivial });
             }
             ClientEvent::Auth(ClientAuth::KeyAccepted) => self.on_key_accepted(conn),
-            ClientEvent::Auth(ClientAuth::Sign(ticket)) => {
-                self.on_sign(conn, ticket);
-                Ok(())
-            }
+            ClientEvent::Auth(ClientAuth::Sign(ticket)) => self.on_sign(conn, ticket),
             ClientEvent::Auth(ClientAuth::PasswordExpired { prompt }) => {
                 self.on_password_expired(conn, prompt);
                 Ok(())
@@ -228,6 +282,8 @@ impl Login {
     pub fn answer(&mut self, conn: &mut ClientConnection, answer: Answer) -> Result<(), UsageError> {
         let done = match mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::File(way) => self.on_file(conn, way, answer),
+            Doing::Agent(way, talk) => self.on_agent(conn, way, talk, answer),
+            Doing::Identify(way, identifying) => self.on_identified(conn, way, identifying, answer),
             Doing::Passphrase { offered, attempt } => self.on_unlocked(conn, offered, attempt, answer),
             Doing::Signing { offered, ticket: Some(ticket) } => {
                 self.on_signature(conn, offered, ticket, answer)
@@ -287,10 +343,10 @@ impl Login {
         self.usage(done);
     }
 
-    fn allowed(&self, way: &LoginMethod) -> bool {
+    fn allowed(&self, way: &Way) -> bool {
         match way {
-            LoginMethod::None => self.offer == Offer::Unasked,
-            LoginMethod::Password { .. } => {
+            Way::Given(LoginMethod::None) => self.offer == Offer::Unasked,
+            Way::Given(LoginMethod::Password { .. }) => {
                 self.offer.has(Method::Password) || self.offer.has(Method::KeyboardInteractive)
             }
             other => self.offer.has(other.method()),
@@ -299,12 +355,11 @@ impl Login {
 
     fn choose(&mut self, conn: &mut ClientConnection) -> Result<(), UsageError> {
         self.doing = Doing::Nothing;
-        loop {
-            let next = self.candidates.iter().position(|c| !c.done && self.allowed(&c.way));
-            let Some((way, candidate)) = next.and_then(|n| Some((n, self.candidates.get_mut(n)?))) else {
-                break;
-            };
-            if self.offer == Offer::Unasked && candidate.way.takes_a_person() {
+        while let Some(way) = self.next() {
+            let Some(candidate) = self.candidates.get_mut(way) else { break };
+            if self.offer == Offer::Unasked
+                && matches!(&candidate.way, Way::Given(way) if way.takes_a_person())
+            {
                 // Nobody should type what the server does not want.
                 self.send(conn, AuthRequest::None)?;
                 self.doing = Doing::Learning;
@@ -313,35 +368,54 @@ impl Login {
             candidate.used = candidate.used.saturating_add(1);
             let (used, chosen) = (candidate.used, candidate.way.clone());
             candidate.done = match chosen {
-                LoginMethod::Password { tries } | LoginMethod::Interactive { tries } => used >= tries,
+                Way::Given(LoginMethod::Password { tries } | LoginMethod::Interactive { tries }) => {
+                    used >= tries
+                }
                 _ => true,
             };
             match chosen {
-                LoginMethod::None => {
-                    self.send(conn, AuthRequest::None)?;
-                    self.doing = Doing::Unproven;
-                }
-                LoginMethod::Key(pair) => self.offer_pair(conn, way, pair, None)?,
-                LoginMethod::File { .. } => {
-                    self.doing = Doing::File(way);
-                    self.ask(way, Question::KeyFile);
-                }
-                LoginMethod::External { key, origin } => self.probe(conn, way, key, origin, None)?,
-                LoginMethod::Password { .. } => {
-                    self.doing = Doing::AskPassword(way);
-                    self.ask(way, Question::Password { attempt: used });
-                }
-                LoginMethod::Interactive { .. } => self.converse(conn, way, None)?,
+                Way::Given(given) => self.try_given(conn, way, used, given)?,
+                Way::Read(file) => self.on_key_file(conn, way, file)?,
+                Way::AgentKey(key) => self.try_agent_key(conn, way, key)?,
             }
-            if !matches!(self.doing, Doing::Nothing) {
+            if !matches!(self.doing, Doing::Nothing) || self.result.is_some() {
                 return Ok(());
             }
         }
-        let left = self.candidates.iter().filter(|c| !c.done).map(|c| c.way.method()).collect::<Vec<_>>();
+        let left = self.candidates.iter().filter(|c| !c.done && !matches!(c.way, Way::AgentKey(_)));
+        let left = left.map(|c| c.way.method()).collect::<Vec<_>>();
         for method in left {
             self.record(method, None, Outcome::Skipped("the server does not offer it".to_owned()));
         }
         self.result.get_or_insert(Err(None));
+        Ok(())
+    }
+
+    fn try_given(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        used: u32,
+        given: LoginMethod,
+    ) -> Result<(), UsageError> {
+        match given {
+            LoginMethod::None => {
+                self.send(conn, AuthRequest::None)?;
+                self.doing = Doing::Unproven;
+            }
+            LoginMethod::Key(pair) => self.offer_pair(conn, way, pair, None)?,
+            LoginMethod::File { .. } => {
+                self.doing = Doing::File(way);
+                self.ask(way, Question::KeyFile);
+            }
+            LoginMethod::External { key, origin } => self.probe(conn, way, key, origin, None)?,
+            LoginMethod::Agent { .. } => self.begin_agent(conn, way),
+            LoginMethod::Password { .. } => {
+                self.doing = Doing::AskPassword(way);
+                self.ask(way, Question::Password { attempt: used });
+            }
+            LoginMethod::Interactive { .. } => self.converse(conn, way, None)?,
+        }
         Ok(())
     }
 
@@ -350,6 +424,7 @@ impl Login {
     }
 
     fn ask(&mut self, way: usize, question: Question) {
+        let way = self.candidates.get(way).map_or(way, |candidate| candidate.place);
         self.question = Some(Asked { way, question });
     }
 
@@ -385,8 +460,10 @@ impl Login {
             Doing::Signed(offered) => return self.next_algorithm(conn, offered, false, outcome),
             Doing::Password { way, password } => {
                 self.record(Method::Password, None, outcome);
-                let answered =
-                    self.candidates.iter().any(|c| matches!(c.way, LoginMethod::Interactive { .. }));
+                let answered = self
+                    .candidates
+                    .iter()
+                    .any(|c| matches!(c.way, Way::Given(LoginMethod::Interactive { .. })));
                 if !partial && self.offer == Offer::Any && !answered {
                     // It may take the password in this way only, and does not say so.
                     return self.converse(conn, way, Some(password));
@@ -411,13 +488,7 @@ impl Login {
     fn on_success(&mut self, method: Method, trivial: bool) {
         match mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Unproven => self.record(Method::None, None, Outcome::Accepted),
-            Doing::Signed(Offered { key, origin, algorithm, .. }) => {
-                self.record(
-                    Method::PublicKey,
-                    Some((Some(&key), origin, Some(algorithm))),
-                    Outcome::Accepted,
-                );
-            }
+            Doing::Signed(offered) => self.record_offered(&offered, Outcome::Accepted),
             Doing::Password { way, .. }
             | Doing::Change { way, .. }
             | Doing::Interactive(Conversation { way, .. }) => {
@@ -426,6 +497,15 @@ impl Login {
             _ => {}
         }
         self.result = Some(Ok((method, trivial)));
+    }
+
+    /// A line in the report about a key that was on its way.
+    fn record_offered(&mut self, offered: &Offered, outcome: Outcome) {
+        let key = (Some(&offered.key), offered.origin.clone(), Some(offered.algorithm));
+        self.record(Method::PublicKey, Some(key), outcome);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.guessed = offered.guessed;
+        }
     }
 
     fn record(
@@ -441,6 +521,7 @@ impl Login {
             key: key.map(|k| k.fingerprint(HashAlgorithm::Sha256)),
             origin,
             algorithm,
+            guessed: false,
             outcome,
             remaining: if sent { self.offer.named() } else { Vec::new() },
         });

@@ -21,6 +21,8 @@ pub struct Attempt {
     pub origin: Option<String>,
     /// How it was to sign, for publickey.
     pub algorithm: Option<SignatureAlgorithm>,
+    /// The algorithm was a guess among several: the server did not say which it takes (RFC 8308 §3.1).
+    pub guessed: bool,
     /// What came of it.
     pub outcome: Outcome,
     /// The methods that can go on, as the server said afterwards.
@@ -39,6 +41,13 @@ pub enum Outcome {
     Rejected,
     /// Nothing was sent, for the reason given.
     Skipped(String),
+    /// Nothing was sent: the server says which algorithms it takes (RFC 8308 §3.1), and the key has none of them.
+    NoCommonAlgorithm {
+        /// What the key can do and the policy allows.
+        ours: Vec<SignatureAlgorithm>,
+        /// What the server takes, joined by commas; from the peer.
+        theirs: String,
+    },
 }
 
 impl fmt::Display for Attempt {
@@ -51,13 +60,19 @@ impl fmt::Display for Attempt {
             write!(f, " {key}")?;
         }
         if let Some(algorithm) = &self.algorithm {
-            write!(f, " ({algorithm})")?;
+            let guessed = if self.guessed { ", a guess: the server does not say what it takes" } else { "" };
+            write!(f, " ({algorithm}{guessed})")?;
         }
         match &self.outcome {
             Outcome::Accepted => f.write_str(": accepted")?,
             Outcome::Partial => f.write_str(": accepted, and more is needed")?,
             Outcome::Rejected => f.write_str(": rejected by the server")?,
             Outcome::Skipped(why) => write!(f, ": not sent, {why}")?,
+            Outcome::NoCommonAlgorithm { ours, theirs } => {
+                let ours = ours.iter().map(|a| a.name()).collect::<Vec<_>>().join(",");
+                let theirs = SshStr::new(theirs.as_bytes()).excerpt(500);
+                write!(f, ": not sent, it can sign by {ours}, and the server takes {theirs}")?;
+            }
         }
         if !self.remaining.is_empty() {
             write!(f, "; it goes on with {}", self.remaining.join(","))?;

@@ -23,6 +23,9 @@ pub use self::packets::{RxBuf, TxBuf};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+/// The extension by which a server says that it takes requests that are bound to its host key (OpenSSH PROTOCOL §3.1).
+pub(crate) const HOSTBOUND: &str = "publickey-hostbound@openssh.com";
+
 use self::handshake::{Ground, Handshake};
 use self::legal::Legality;
 use self::limits::MAX_PACKETS_PER_KEY;

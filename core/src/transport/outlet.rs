@@ -7,6 +7,7 @@ use super::liveness::Liveness;
 use super::{Stage, Transport, TransportConfig};
 use crate::crypto::{Digest, Scrubbed};
 use crate::error::UsageError;
+use crate::keys::PublicKey;
 use crate::msg::Message;
 use crate::time::Time;
 use crate::wire::{Reader, Sink};
@@ -134,6 +135,11 @@ impl Open<'_> {
     /// The session identifier, to be signed.
     pub(crate) fn session_id(&self) -> Option<&Digest> {
         self.0.handshake.session_id()
+    }
+
+    /// The host key of the first exchange.
+    pub(crate) fn first_host_key(&self) -> Option<&PublicKey> {
+        self.0.handshake.first_host_key()
     }
 
     /// Timers, keepalive and round trips.

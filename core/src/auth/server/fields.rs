@@ -36,17 +36,20 @@ impl<'a> PasswordFields<'a> {
 pub(super) struct KeyFields<'a> {
     pub(super) algorithm: SshStr<'a>,
     pub(super) blob: &'a [u8],
+    /// The host key that the request is bound to.
+    pub(super) host_key: Option<&'a [u8]>,
     pub(super) signature: Option<&'a [u8]>,
 }
 
 impl<'a> KeyFields<'a> {
-    pub(super) fn parse(fields: &'a [u8]) -> Result<Self, DecodeError> {
+    pub(super) fn parse(fields: &'a [u8], hostbound: bool) -> Result<Self, DecodeError> {
         let mut r = Reader::new(fields);
         let signed = r.bool()?;
         let (algorithm, blob) = (r.text()?, r.string()?);
+        let host_key = if hostbound { Some(r.string()?) } else { None };
         let signature = if signed { Some(r.string()?) } else { None };
         r.end()?;
-        Ok(KeyFields { algorithm, blob, signature })
+        Ok(KeyFields { algorithm, blob, host_key, signature })
     }
 }
 

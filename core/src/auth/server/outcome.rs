@@ -69,6 +69,8 @@ pub enum AuthRejection {
     /// The key cannot be read, is too short or too large, does not fit the algorithm, or has served as
     /// a factor.
     Key,
+    /// The request is bound to another host key than this server's (`publickey-hostbound-v00@openssh.com`).
+    HostKey,
     /// The application would have the key, and the signature is not one of this key over this session.
     Signature,
     /// The number of answers is not the number of prompts (RFC 4256 §3.4).
@@ -84,6 +86,7 @@ impl fmt::Display for AuthRejection {
             AuthRejection::PasswordLength => "the password is too long",
             AuthRejection::Algorithm => "the signature algorithm is not accepted (PubkeyAcceptedAlgorithms)",
             AuthRejection::Key => "the key is unusable, too short, too large, or was used before",
+            AuthRejection::HostKey => "the request is bound to the host key of another server",
             AuthRejection::Signature => "the signature is wrong",
             AuthRejection::AnswerCount => "the number of answers is wrong",
         })

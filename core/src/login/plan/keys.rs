@@ -4,6 +4,7 @@ use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use crate::auth::Method;
@@ -14,7 +15,8 @@ use crate::error::UsageError;
 use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
 use crate::login::{Answer, LockedKey, LoginMethod, Outcome, PASSPHRASES, Question};
 
-use super::{Doing, Login, Offered};
+use super::agent::KeyFile;
+use super::{Doing, Login, Offered, Way};
 
 impl Login {
     /// The best algorithm for the key; and RSA with SHA-1, if the policy has it, for servers that do
@@ -27,14 +29,25 @@ impl Login {
         origin: Option<String>,
     ) -> Option<Offered> {
         let mut all = conn.signature_algorithms(&key).into_iter();
+        let theirs = conn.server_signature_algorithms();
         let Some(algorithm) = all.next() else {
-            let why = "neither side's policy has an algorithm for it (PubkeyAcceptedAlgorithms)";
-            let key = (Some(&key), origin, None);
-            self.record(Method::PublicKey, Some(key), Outcome::Skipped(why.to_owned()));
+            let policy = &conn.config().algorithms.user_key;
+            let ours: Vec<_> = policy.iter().copied().filter(|algorithm| key.fits(*algorithm)).collect();
+            let outcome = match theirs {
+                Some(theirs) if !ours.is_empty() => {
+                    Outcome::NoCommonAlgorithm { ours, theirs: theirs.to_owned() }
+                }
+                _ => {
+                    let why = "the policy has no algorithm for it (PubkeyAcceptedAlgorithms)";
+                    Outcome::Skipped(why.to_owned())
+                }
+            };
+            self.record(Method::PublicKey, Some((Some(&key), origin, None)), outcome);
             return None;
         };
+        let guessed = theirs.is_none() && key.signature_algorithms().len() > 1;
         let rest = all.filter(|a| a.hash() == Some(HashAlgorithm::Sha1)).collect();
-        Some(Offered { way, key, pair: None, origin, algorithm, rest, locked: None })
+        Some(Offered { way, key, pair: None, origin, algorithm, rest, in_agent: None, guessed, locked: None })
     }
 
     pub(super) fn offer_pair(
@@ -87,35 +100,44 @@ impl Login {
         way: usize,
         answer: Answer,
     ) -> Result<(), UsageError> {
-        let name = match self.candidates.get(way).map(|c| &c.way) {
-            Some(LoginMethod::File { name }) => name.clone(),
+        let file = KeyFile::new(self.name_of(way), answer);
+        self.on_key_file(conn, way, file)?;
+        self.unless_waiting(conn)
+    }
+
+    /// What the application calls a key file.
+    pub(super) fn name_of(&self, way: usize) -> String {
+        match self.candidates.get(way).map(|c| &c.way) {
+            Some(Way::Given(LoginMethod::File { name } | LoginMethod::Agent { name })) => name.clone(),
             _ => String::new(),
-        };
-        let why = match answer {
-            Answer::File(Ok(bytes)) => {
-                let bytes = zeroize::Zeroizing::new(bytes);
-                match self.load(conn, &bytes) {
-                    Ok(pair) => {
-                        self.offer_pair(conn, way, pair, Some(name))?;
-                        return self.unless_waiting(conn);
+        }
+    }
+
+    /// Offers the key of a file, if there is one.
+    pub(super) fn on_key_file(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        file: KeyFile,
+    ) -> Result<(), UsageError> {
+        let name = file.name;
+        let why = match file.bytes {
+            Ok(bytes) => match self.load(conn, &bytes) {
+                Ok(pair) => return self.offer_pair(conn, way, pair, Some(name)),
+                Err(KeyError::Encrypted) => match PrivateKey::public_of(&bytes) {
+                    // No passphrase for a key that the server would not take.
+                    Ok(public) => {
+                        let locked = LockedKey { bytes, public: public.clone() };
+                        return self.probe(conn, way, public, name, Some(locked));
                     }
-                    Err(KeyError::Encrypted) => match PrivateKey::public_of(&bytes) {
-                        // No passphrase for a key that the server would not take.
-                        Ok(public) => {
-                            let locked = LockedKey { bytes, public: public.clone() };
-                            self.probe(conn, way, public, name, Some(locked))?;
-                            return self.unless_waiting(conn);
-                        }
-                        Err(error) => format!("{error}"),
-                    },
                     Err(error) => format!("{error}"),
-                }
-            }
-            Answer::File(Err(why)) => why,
-            _ => "it was not read".to_owned(),
+                },
+                Err(error) => format!("{error}"),
+            },
+            Err(why) => why,
         };
         self.record(Method::PublicKey, Some((None, Some(name), None)), Outcome::Skipped(why));
-        self.choose(conn)
+        Ok(())
     }
 
     pub(super) fn load(&self, conn: &ClientConnection, bytes: &[u8]) -> Result<Arc<KeyPair>, KeyError> {
@@ -175,13 +197,29 @@ impl Login {
         self.choose(conn)
     }
 
-    pub(super) fn on_sign(&mut self, conn: &ClientConnection, new: SignTicket) {
-        let Doing::Signing { offered, ticket } = &mut self.doing else { return };
-        let Some(request) = conn.sign_request(&new) else { return };
+    pub(super) fn on_sign(&mut self, conn: &mut ClientConnection, new: SignTicket) -> Result<(), UsageError> {
+        let Doing::Signing { offered, ticket } = &mut self.doing else { return Ok(()) };
+        let Some(request) = conn.sign_request(&new) else { return Ok(()) };
         let (key, algorithm, message) = (request.key.clone(), request.algorithm, request.message.to_vec());
         let (way, pair) = (offered.way, offered.pair.clone());
-        *ticket = Some(new);
-        self.ask(way, Question::Sign { key, pair, algorithm, message });
+        let question = match &offered.in_agent {
+            Some(blob) => self.agent.sign(blob, algorithm, &message),
+            None => Ok(Question::Sign { key, pair, algorithm, message }),
+        };
+        match question {
+            Ok(question) => {
+                *ticket = Some(new);
+                self.ask(way, question);
+                Ok(())
+            }
+            Err(why) => {
+                conn.cancel_signature(new)?;
+                if let Doing::Signing { offered, .. } = mem::replace(&mut self.doing, Doing::Nothing) {
+                    self.record_offered(&offered, Outcome::Skipped(why));
+                }
+                self.choose(conn)
+            }
+        }
     }
 
     pub(super) fn on_signature(
@@ -191,19 +229,35 @@ impl Login {
         ticket: SignTicket,
         answer: Answer,
     ) -> Result<(), UsageError> {
-        let Answer::Signature(signature) = answer else {
-            conn.cancel_signature(ticket)?;
-            let why = Outcome::Skipped("the signer gave up".to_owned());
-            self.record(
-                Method::PublicKey,
-                Some((Some(&offered.key), offered.origin, Some(offered.algorithm))),
-                why,
-            );
-            return self.choose(conn);
+        let signature = match answer {
+            Answer::Signature(signature) => Ok(signature),
+            answer if offered.in_agent.is_some() => match self.agent.signature(answer) {
+                Some(signature) => signature,
+                None => {
+                    self.ask(offered.way, Question::Agent { send: Vec::new() });
+                    self.doing = Doing::Signing { offered, ticket: Some(ticket) };
+                    return Ok(());
+                }
+            },
+            _ => Err("the signer gave up".to_owned()),
         };
-        conn.provide_signature(ticket, &signature)?;
-        self.doing = Doing::Signed(offered);
-        Ok(())
+        let why = match signature {
+            Ok(signature) => match conn.provide_signature(ticket, &signature) {
+                Ok(()) => {
+                    self.doing = Doing::Signed(offered);
+                    return Ok(());
+                }
+                // Nothing was sent; other keys may do better (AC-09).
+                Err(UsageError::KeyMismatch) => "what signed made no signature by this key".to_owned(),
+                Err(other) => return Err(other),
+            },
+            Err(why) => {
+                conn.cancel_signature(ticket)?;
+                why
+            }
+        };
+        self.record_offered(&offered, Outcome::Skipped(why));
+        self.choose(conn)
     }
 
     /// The server said no to a key: the same with another algorithm, or the next way.
@@ -215,8 +269,7 @@ impl Login {
         outcome: Outcome,
     ) -> Result<(), UsageError> {
         let rejected = outcome == Outcome::Rejected;
-        let key = (Some(&offered.key), offered.origin.clone(), Some(offered.algorithm));
-        self.record(Method::PublicKey, Some(key), outcome);
+        self.record_offered(&offered, outcome);
         let mut offered = offered;
         let Some(algorithm) = offered.rest.pop_front().filter(|_| rejected) else { return self.choose(conn) };
         offered.algorithm = algorithm;

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use super::group::{self, Group};
 use super::negotiate::{Negotiated, Role};
@@ -31,7 +32,7 @@ pub(super) enum Step {
     /// Client: our public value is out.
     Reply { hash: Box<dyn Hash>, ephemeral: Ephemeral, public: PublicValue, group: Option<Group> },
     /// Client: the signature is right; is it the right key?
-    Decision { outcome: Outcome, key: PublicKey },
+    Decision { outcome: Outcome, key: PublicKey, signature: Vec<u8> },
     /// Server: a group is to be chosen.
     GexRequest { hash: Box<dyn Hash> },
     /// Server: the client's public value is next.
@@ -195,7 +196,7 @@ impl Handshake {
             }
             PublicValue::Mpint(f) => ground.sender.send(&DhReply::new(&blob, f, &reply.signature)),
         }
-        self.send_new_keys(ground, &algorithms, &reply.outcome, key, session)?;
+        self.send_new_keys(ground, &algorithms, &reply.outcome, (key, Vec::new()), session)?;
         ground.liveness.expect_reply(ground.now);
         Ok(true)
     }
@@ -206,10 +207,10 @@ impl Handshake {
             return Ok(());
         }
         let State::Method { exchange, session } = self.take() else { return Ok(()) };
-        let Exchange { algorithms, step: Step::Decision { outcome, key }, .. } = exchange else {
+        let Exchange { algorithms, step: Step::Decision { outcome, key, signature }, .. } = exchange else {
             return Ok(());
         };
-        self.send_new_keys(ground, &algorithms, &outcome, key, session)
+        self.send_new_keys(ground, &algorithms, &outcome, (key, signature), session)
     }
 }
 
@@ -261,7 +262,8 @@ fn client_step(
             if known.is_some_and(|known| *known != key) {
                 return Err(Fault::HostKeyChanged.into());
             }
-            Ok((Step::Decision { outcome: Outcome { shared, hash }, key }, Some(Milestone::HostKey)))
+            let (outcome, signature) = (Outcome { shared, hash }, signature.to_vec());
+            Ok((Step::Decision { outcome, key, signature }, Some(Milestone::HostKey)))
         }
         _ => Err(unexpected(payload)),
     }

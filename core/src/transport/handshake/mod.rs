@@ -104,6 +104,10 @@ impl Stage {
 struct Session {
     /// The first exchange hash, for good.
     id: Digest,
+    /// The host key of the first exchange, for good.
+    first_key: PublicKey,
+    /// Client: the server's signature over the first exchange hash.
+    proof: Vec<u8>,
     /// On a client the accepted one, on a server the one in use.
     host_key: PublicKey,
     stage: Stage,
@@ -322,6 +326,16 @@ impl Handshake {
     /// The server's key: on a client the accepted one, on a server the one in use.
     pub(crate) fn host_key(&self) -> Option<&PublicKey> {
         self.session().map(|session| &session.host_key)
+    }
+
+    /// The host key of the first exchange, which requests and agents are bound to.
+    pub(crate) fn first_host_key(&self) -> Option<&PublicKey> {
+        self.session().map(|session| &session.first_key)
+    }
+
+    /// Client: what the server signed the first exchange hash with.
+    pub(crate) fn proof(&self) -> Option<&[u8]> {
+        self.session().map(|session| session.proof.as_slice())
     }
 
     /// The algorithms in use, once negotiated.

@@ -10,6 +10,7 @@ use crate::crypto::{Compression, Digest, DirectionKeys, HashAlgorithm, Protectio
 use crate::error::{Failure, Fault};
 use crate::keys::PublicKey;
 use crate::msg::{ExtInfo, Message, NewKeys};
+use crate::transport::HOSTBOUND;
 use crate::transport::packets::{Receiver, Sender, parse};
 use crate::wire::{NameListBuilder, Sink};
 
@@ -20,7 +21,7 @@ impl Handshake {
         ground: &mut Ground<'_>,
         algorithms: &Negotiated,
         outcome: &Outcome,
-        host_key: PublicKey,
+        (host_key, proof): (PublicKey, Vec<u8>),
         session: Option<Box<Session>>,
     ) -> Result<(), Failure> {
         let first = session.is_none();
@@ -29,7 +30,10 @@ impl Handshake {
                 session.host_key = host_key;
                 session
             }
-            None => Box::new(Session { id: outcome.hash, host_key, stage: Stage::Service }),
+            None => {
+                let first_key = host_key.clone();
+                Box::new(Session { id: outcome.hash, first_key, proof, host_key, stage: Stage::Service })
+            }
         };
         let (algorithm, provider) = (algorithms.kex.hash(), ground.config.provider);
         let [cs, sc] = algorithms.protection;
@@ -118,11 +122,14 @@ impl Handshake {
         }
         let names: NameListBuilder = ground.config.algorithms.user_key.iter().map(|a| a.name()).collect();
         let mut pairs = Vec::new();
-        for (name, value) in [("server-sig-algs", names.finish().as_str()), ("ping@openssh.com", "0")] {
+        let names = names.finish();
+        for (name, value) in
+            [("server-sig-algs", names.as_str()), (HOSTBOUND, "0"), ("ping@openssh.com", "0")]
+        {
             pairs.put_string(name.as_bytes());
             pairs.put_string(value.as_bytes());
         }
-        ground.sender.send(&ExtInfo::new(2, &pairs));
+        ground.sender.send(&ExtInfo::new(3, &pairs));
     }
 
     /// RFC 8308 §2.4: a client sends at most one, a server at most two.

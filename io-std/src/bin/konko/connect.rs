@@ -14,8 +14,8 @@ use konko::core::transport::Keepalive;
 use konko::core::transport::limits::Limits;
 use konko::core::wire::SshStr;
 use konko::{
-    AddressFamily, Answer, Auth, Client, ClientOptions, Error, ErrorKind, HostKeys, KnownHostsFiles, Notice,
-    PasswordPrompt, Questions, UnknownHost,
+    AddressFamily, AgentSocket, Answer, Auth, Client, ClientOptions, Error, ErrorKind, HostKeys,
+    KnownHostsFiles, Notice, PasswordPrompt, Questions, UnknownHost,
 };
 
 use crate::settings::{Settings, Strict};
@@ -159,10 +159,7 @@ impl Login {
         for method in s.methods.as_ref().unwrap_or(&default) {
             let person = !self.batch && !host_key_changed && prompts > 0;
             auth = match method.as_str() {
-                "publickey" if s.publickey != Some(false) => self
-                    .identities()
-                    .into_iter()
-                    .fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt))),
+                "publickey" if s.publickey != Some(false) => self.keys(auth),
                 "keyboard-interactive" if person && s.interactive != Some(false) => {
                     auth.interactive(prompts, |q| self.answer(q))
                 }
@@ -175,35 +172,26 @@ impl Login {
         auth
     }
 
+    /// The agent, then the key files (OpenSSH sshconnect2.c `pubkey_prepare`).
+    fn keys<'s>(&'s self, mut auth: Auth<'s>) -> Auth<'s> {
+        let named = self.settings.identity_agent.as_ref().map(|agent| agent.as_os_str());
+        if let Some(agent) = AgentSocket::named(named) {
+            auth = auth.agent(agent);
+        }
+        if self.settings.identities_only == Some(true) {
+            auth = auth.identities_only();
+        }
+        let files = self.identities().into_iter();
+        files.fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt)))
+    }
+
     fn identities(&self) -> Vec<PathBuf> {
         let mut files = self.settings.identities.clone();
         if files.is_empty() {
             let default = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
             files.extend(default.iter().map(expand).filter(|path| path.exists()));
         }
-        files
-            .into_iter()
-            .filter_map(|path| self.private_of(path))
-            .filter(|path| self.is_private(path))
-            .collect()
-    }
-
-    /// For a public key, the private key beside it: a private key is what signs.
-    fn private_of(&self, path: PathBuf) -> Option<PathBuf> {
-        let mut start = Vec::new();
-        let read = std::fs::File::open(&path).and_then(|file| file.take(16 << 10).read_to_end(&mut start));
-        if read.is_err() || PublicKey::from_openssh_line(start.trim_ascii()).is_err() {
-            return Some(path);
-        }
-        let private = path.with_extension("");
-        if path.extension().is_some_and(|extension| extension == "pub") && private.exists() {
-            return Some(private);
-        }
-        if self.verbosity > -3 {
-            let path = path.display();
-            say(&format!("konko: {path}: this is a public key; -i takes the private key that belongs to it"));
-        }
-        None
+        files.into_iter().map(private_of).filter(|path| self.is_private(path)).collect()
     }
 
     /// What would be used, a setting a line, as `ssh -G` prints it.
@@ -242,6 +230,9 @@ impl Login {
     /// A key of ours that others can read is not used, as with OpenSSH.
     fn is_private(&self, path: &Path) -> bool {
         use std::os::unix::fs::MetadataExt;
+        if is_public(path) {
+            return true;
+        }
         let Ok(meta) = path.metadata() else { return true };
         let open = meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0;
         if open && self.verbosity > -3 {
@@ -300,6 +291,20 @@ impl Login {
         };
         questions.questions.iter().map(ask).collect()
     }
+}
+
+/// Whether it is a public key, which stands for the private one that an agent has.
+fn is_public(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(16 << 10).read_to_end(&mut start));
+    read.is_ok() && PublicKey::from_openssh_line(start.trim_ascii()).is_ok()
+}
+
+/// For a public key, the private key beside it, if there is one.
+fn private_of(path: PathBuf) -> PathBuf {
+    let private = path.with_extension("");
+    let named = path.extension().is_some_and(|extension| extension == "pub");
+    if named && private.exists() && is_public(&path) { private } else { path }
 }
 
 /// The option that allows what was refused, for those who have no other way to reach an old device.

@@ -61,7 +61,6 @@ const RULES: &[(&str, Rule)] = &[
     ("HostbasedAcceptedAlgorithms", Any),
     ("HostbasedAuthentication", NO),
     ("HostbasedKeyTypes", Any),
-    ("IdentityAgent", NONE),
     ("Include", Never),
     ("IPQoS", NONE),
     ("KbdInteractiveDevices", Never),

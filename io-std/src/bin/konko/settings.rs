@@ -52,6 +52,8 @@ pub struct Settings {
     pub strict: Option<Strict>,
     pub identities_only: Option<bool>,
     pub identities: Vec<PathBuf>,
+    /// A path, `$` and a variable, `SSH_AUTH_SOCK`, or `none`.
+    pub identity_agent: Option<PathBuf>,
     pub methods: Option<Vec<String>>,
     pub compression: Option<bool>,
     pub rekey: Option<RekeyLimit>,
@@ -127,6 +129,7 @@ impl Settings {
             Ok(())
         };
         self.identities.iter_mut().try_for_each(path).map_err(wrong("IdentityFile"))?;
+        self.identity_agent.iter_mut().try_for_each(path).map_err(wrong("IdentityAgent"))?;
         self.user_files.iter_mut().flatten().try_for_each(path).map_err(wrong("UserKnownHostsFile"))?;
         if let Some(Some(command)) = &mut self.remote_command {
             *command = tokens.expand(command, false).map_err(wrong("RemoteCommand"))?;
@@ -149,6 +152,7 @@ impl Settings {
             "userknownhostsfile" => first(&mut self.user_files, files(line)),
             "globalknownhostsfile" => first(&mut self.global_files, files(line)),
             "identityfile" => self.identities.push(expand_bytes(values::one(line)?)),
+            "identityagent" => first(&mut self.identity_agent, expand_bytes(values::one(line)?)),
             "remotecommand" => {
                 let none = line.rest.eq_ignore_ascii_case(b"none");
                 first(&mut self.remote_command, Some(line.rest.clone()).filter(|_| !none));
