@@ -108,7 +108,7 @@ impl Server {
         let mut transport = TransportConfig::new(provider);
         // Some of what clients have is open to Terrapin if they lack strict key exchange.
         transport.allow_terrapin = true;
-        transport.rekey = RekeyLimit { bytes: 256 << 10, ..RekeyLimit::default() };
+        transport.rekey = RekeyLimit::new().bytes(256 << 10);
         let algorithms = &mut transport.algorithms;
         algorithms.kex = Kex::ALL.to_vec();
         algorithms.host_key = SignatureAlgorithm::all().collect();
@@ -126,7 +126,7 @@ impl Server {
         let mut config = ServerConfig::with_transport(transport, host_keys.collect());
         config.offload = true;
         // Nobody can be done with sending before the first rekey.
-        config.window = WindowConfig { initial: 128 << 10, max: 128 << 10, ..config.window };
+        config.window = config.window.initial(128 << 10).max(128 << 10);
         let settings = Settings::new().workers(workers.clone());
         let mut server = Loop::new(settings).unwrap();
         let listener = konko_mio::bind("127.0.0.1:0".parse().unwrap(), konko_mio::Sharing::Alone).unwrap();

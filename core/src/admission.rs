@@ -16,6 +16,7 @@ use self::penalties::{Outside, Table};
 pub use self::penalties::{Overflow, Penalties};
 pub use crate::auth::Penalty;
 use crate::authorized_keys::Sources;
+use crate::options::options;
 use crate::rng::{Rng, Seed};
 use crate::time::Time;
 
@@ -36,44 +37,30 @@ impl Addresses {
     }
 }
 
-/// How many connections may be there. Defaults are those of OpenSSH where it has the limit.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdmissionLimits {
-    /// With so many unauthenticated connections, some new ones are dropped (`MaxStartups`: 10).
-    pub startups_begin: usize,
-    /// Percentage dropped at `startups_begin`; it grows in a straight line to all of them at
-    /// `startups_full` (`MaxStartups`: 30).
-    pub startups_rate: u8,
-    /// With so many unauthenticated connections, every new one is dropped (`MaxStartups`: 100).
-    pub startups_full: usize,
-    /// Unauthenticated connections of one source (`PerSourceMaxStartups`, there unlimited). Ours is
-    /// less than `startups_begin`, so that one source cannot make others be dropped.
-    pub per_source: usize,
-    /// Bits of an IPv4 address that are one source (`PerSourceNetBlockSize`: 32).
-    pub ipv4_bits: u8,
-    /// Bits of an IPv6 address that are one source. A home gets 64 (OpenSSH says 128).
-    pub ipv6_bits: u8,
-    /// All connections, authenticated ones included; ours.
-    pub connections: usize,
-    /// How long misbehaviour keeps a source outside (`PerSourcePenalties`); `None`: not at all.
-    pub penalties: Option<Penalties>,
-    /// Whom penalties do not concern (`PerSourcePenaltyExemptList`).
-    pub exempt: Option<Addresses>,
-}
-
-impl Default for AdmissionLimits {
-    fn default() -> Self {
-        AdmissionLimits {
-            startups_begin: 10,
-            startups_rate: 30,
-            startups_full: 100,
-            per_source: 8,
-            ipv4_bits: 32,
-            ipv6_bits: 64,
-            connections: 10_000,
-            penalties: Some(Penalties::default()),
-            exempt: None,
-        }
+options! {
+    /// How many connections may be there. Defaults are those of OpenSSH where it has the limit.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct AdmissionLimits {
+        /// With so many unauthenticated connections, some new ones are dropped (`MaxStartups`: 10).
+        startups_begin: usize = 10,
+        /// Percentage dropped at `startups_begin`; it grows in a straight line to all of them at
+        /// `startups_full` (`MaxStartups`: 30).
+        startups_rate: u8 = 30,
+        /// With so many unauthenticated connections, every new one is dropped (`MaxStartups`: 100).
+        startups_full: usize = 100,
+        /// Unauthenticated connections of one source (`PerSourceMaxStartups`, there unlimited). Ours is
+        /// less than `startups_begin`, so that one source cannot make others be dropped.
+        per_source: usize = 8,
+        /// Bits of an IPv4 address that are one source (`PerSourceNetBlockSize`: 32).
+        ipv4_bits: u8 = 32,
+        /// Bits of an IPv6 address that are one source. A home gets 64 (OpenSSH says 128).
+        ipv6_bits: u8 = 64,
+        /// All connections, authenticated ones included; ours.
+        connections: usize = 10_000,
+        /// How long misbehaviour keeps a source outside (`PerSourcePenalties`); `None`: not at all.
+        penalties: Option<Penalties> = Some(Penalties::default()),
+        /// Whom penalties do not concern (`PerSourcePenaltyExemptList`).
+        exempt: Option<Addresses> = None,
     }
 }
 

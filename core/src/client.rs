@@ -24,6 +24,7 @@ use crate::wire::SshStr;
 
 /// What a client configures.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ClientConfig {
     /// Algorithms, limits, rekeying.
     pub transport: Arc<TransportConfig>,

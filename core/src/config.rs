@@ -14,6 +14,7 @@ pub const MAX_LINE: usize = 128 * 1024;
 
 /// One line, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Line {
     /// In lower case: keywords have none.
     pub keyword: String,

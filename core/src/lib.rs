@@ -130,6 +130,7 @@ pub mod hosts;
 pub mod keys;
 pub mod login;
 pub mod msg;
+mod options;
 pub mod provider;
 mod record;
 pub mod replay;

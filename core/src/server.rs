@@ -27,6 +27,7 @@ use crate::wire::{Part, SshStr};
 
 /// What a server configures.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct ServerConfig {
     /// Algorithms, limits, rekeying. Host key algorithms without a key are not offered.
     pub transport: Arc<TransportConfig>,

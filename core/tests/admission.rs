@@ -79,7 +79,7 @@ fn r_04_the_share_that_is_dropped_grows_with_those_who_wait() {
 
 #[test]
 fn one_source_cannot_take_the_places_of_all() {
-    let mut door = admission(AdmissionLimits { per_source: 2, ..AdmissionLimits::default() });
+    let mut door = admission(AdmissionLimits::new().per_source(2));
     let mut first = door.admit(address("192.0.2.1"), T0).unwrap();
     let second = door.admit(address("::ffff:192.0.2.1"), T0).unwrap();
     assert_eq!(door.admit(address("192.0.2.1"), T0).unwrap_err(), Refused::Source);
@@ -179,7 +179,7 @@ fn a6_r05_penalties_add_up_to_the_maximum_and_go_by_source() {
 #[test]
 fn a6_r05_who_has_authenticated_or_is_exempt_is_not_penalised() {
     let exempt = Addresses::parse(b"127.0.0.0/8,::1,!127.0.0.9");
-    let mut door = admission(AdmissionLimits { exempt, ..AdmissionLimits::default() });
+    let mut door = admission(AdmissionLimits::new().exempt(exempt));
     for _ in 0..100 {
         assert_eq!(visit(&mut door, "127.0.0.1", Some(Penalty::Crash), T0), Ok(()));
         assert_eq!(visit(&mut door, "::1", Some(Penalty::Crash), T0), Ok(()));
@@ -191,7 +191,7 @@ fn a6_r05_who_has_authenticated_or_is_exempt_is_not_penalised() {
     }
     assert_eq!(visit(&mut door, "127.0.0.9", Some(Penalty::Crash), T0), Ok(()));
     assert_eq!(visit(&mut door, "127.0.0.9", None, T0), Err(Refused::Penalty(Penalty::Crash)));
-    let mut open = admission(AdmissionLimits { penalties: None, ..AdmissionLimits::default() });
+    let mut open = admission(AdmissionLimits::new().penalties(None));
     for _ in 0..100 {
         assert_eq!(visit(&mut open, "192.0.2.1", Some(Penalty::Crash), T0), Ok(()));
     }
@@ -215,8 +215,8 @@ fn a6_r05_what_is_remembered_is_bounded() {
     assert_eq!(door.penalised_sources(), 65_537);
     // Or nobody comes in.
     let overflow = [Overflow::DenyAll, Overflow::Permissive];
-    let penalties = Some(Penalties { sources: [2, 2], overflow, ..Penalties::default() });
-    let mut door = admission(AdmissionLimits { penalties, ..AdmissionLimits::default() });
+    let penalties = Some(Penalties::new().sources([2, 2]).overflow(overflow));
+    let mut door = admission(AdmissionLimits::new().penalties(penalties));
     for n in 0..2 {
         assert_eq!(visit(&mut door, &v4(n), Some(Penalty::NoAuth), T0), Ok(()));
     }
@@ -227,7 +227,7 @@ fn a6_r05_what_is_remembered_is_bounded() {
 
 #[test]
 fn all_connections_have_a_limit_and_pipes_have_no_source() {
-    let mut door = admission(AdmissionLimits { per_source: 1, ..AdmissionLimits::unlimited(3) });
+    let mut door = admission(AdmissionLimits::unlimited(3).per_source(1));
     let inside: Vec<Admitted> = (0..3).map(|_| door.admit(None, T0).unwrap()).collect();
     assert_eq!(door.admit(None, T0).unwrap_err(), Refused::Connections);
     inside.into_iter().for_each(|admitted| door.ended(admitted, None, T0));
@@ -241,7 +241,7 @@ proptest! {
     /// Whatever happens in whatever order, what is counted is what is there.
     #[test]
     fn counts_are_true(steps in proptest::collection::vec((0u8..4, any::<u8>()), 1..400)) {
-        let limits = AdmissionLimits { per_source: 3, connections: 40, ..AdmissionLimits::default() };
+        let limits = AdmissionLimits::new().per_source(3).connections(40);
         let mut door = admission(limits);
         let mut inside: Vec<(Admitted, bool)> = Vec::new();
         for (what, which) in steps {

@@ -364,7 +364,7 @@ fn a8_as20_the_delay_of_a_user_is_the_same_in_every_connection_of_a_server() {
     // Another host key is another secret; keys of each kind give one, and one that lasts.
     let with = |key: &std::sync::Arc<KeyPair>| {
         let transport = transport(Policy::Modern);
-        ServerConfig { methods: first.methods, ..ServerConfig::new(transport, vec![key.clone()]) }
+        ServerConfig::new(transport, vec![key.clone()]).methods(first.methods)
     };
     let secret = |config: &ServerConfig| ask(config, 2, "alice");
     let mut seen = vec![secret(&first)];
@@ -374,9 +374,9 @@ fn a8_as20_the_delay_of_a_user_is_the_same_in_every_connection_of_a_server() {
         let secret_of_key = config.delay_secret.clone();
         let again = with(&key).delay_secret;
         // The rig speaks with an Ed25519 host key.
-        config = ServerConfig { delay_secret: secret_of_key, ..first.clone() };
+        config = first.clone().delay_secret(secret_of_key);
         let delay = secret(&config);
-        assert_eq!(secret(&ServerConfig { delay_secret: again, ..first.clone() }), delay);
+        assert_eq!(secret(&first.clone().delay_secret(again)), delay);
         assert!(!seen.contains(&delay));
         seen.push(delay);
     }

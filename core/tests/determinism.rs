@@ -193,7 +193,7 @@ fn chunking_holds(change: impl Fn(&mut TransportConfig)) {
     let mut transport = transport_config();
     change(&mut transport);
     let mut server = ServerConfig::with_transport(transport.clone(), vec![host_key()]);
-    server.window = WindowConfig { initial: 20_000, max: 20_000, packet: 2_000 };
+    server.window = WindowConfig::new().initial(20_000).max(20_000).packet(2_000);
     let server = Arc::new(server);
     let input = record_client(&ClientConfig::new(transport), &server);
     let whole = feed(&server, &input, Cut::Whole);

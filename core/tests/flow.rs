@@ -145,7 +145,7 @@ fn b4_a_peer_without_pings_fills_the_link_and_is_never_let_far_ahead() {
 #[test]
 fn b4_a_window_that_does_not_grow_is_used_almost_whole() {
     for up in [false, true] {
-        let fixed = WindowConfig { initial: 2 << 20, max: 2 << 20, packet: 32 << 10 };
+        let fixed = WindowConfig::new().initial(2 << 20).max(2 << 20).packet(32 << 10);
         let mut client = ClientConfig::new(transport_config());
         let mut server = ServerConfig::new(transport_config(), vec![host_key()]);
         (client.window, server.window) = (fixed, fixed);
@@ -334,7 +334,7 @@ fn u12_a_peer_that_never_reads_costs_the_window_and_no_more() {
 #[test]
 fn a_window_of_one_packet_of_one_byte_works() {
     let mut client = ClientConfig::new(transport_config());
-    client.window = WindowConfig { initial: 1, max: 1, packet: 1 };
+    client.window = WindowConfig::new().initial(1).max(1).packet(1);
     let mut server = ServerConfig::new(transport_config(), vec![host_key()]);
     server.methods = all_methods();
     server.window = client.window;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of `core/src`, floor by floor, the lowest first.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "time", "date", "rng", "slab"],
+    &["wire", "time", "date", "rng", "slab", "options"],
     &["crypto", "provider", "text"],
     &["msg", "keys", "error"],
     &["transport"],

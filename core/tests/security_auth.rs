@@ -295,10 +295,7 @@ fn as16_answers_come_once_and_in_the_number_that_was_asked() {
 
 #[test]
 fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
-    let config = ServerConfig {
-        methods: MethodSet::EMPTY.with(Method::PublicKey),
-        ..server_config(transport(Policy::Modern))
-    };
+    let config = server_config(transport(Policy::Modern)).methods(MethodSet::EMPTY.with(Method::PublicKey));
     let mut rig = Rig::server(config);
     rig.service();
     rig.refused(&Rig::password_request("alice", PASSWORD));

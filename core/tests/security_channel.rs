@@ -657,7 +657,7 @@ proptest! {
     #[test]
     fn c09_credit_follows_consumption(steps in prop::collection::vec((1usize..3000, 0usize..4000), 1..60)) {
         let mut config = ClientConfig::new(transport(Policy::Modern));
-        config.window = konko_core::channel::WindowConfig { initial: 8000, max: 8000, packet: 3000 };
+        config.window = WindowConfig::new().initial(8000).max(8000).packet(3000);
         let mut rig = Rig::client(config);
         rig.login();
         let (id, number) = rig.opened(1, 0, 1);

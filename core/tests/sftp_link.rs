@@ -75,7 +75,7 @@ fn u_01_get_and_put_fill_a_long_fat_link() {
 fn u_01_a_peer_with_a_fixed_window_or_fixed_requests_gives_what_they_allow() {
     for up in [false, true] {
         // The receiver holds back up to 1 MiB of credit before it adjusts.
-        let fixed = WindowConfig { initial: 16 << 20, max: 16 << 20, packet: 32 << 10 };
+        let fixed = WindowConfig::new().initial(16 << 20).max(16 << 20).packet(32 << 10);
         let mut pair = connect(TransferConfig::default(), |c, s| (c.window, s.window) = (fixed, fixed));
         pair.link.latency = Duration::from_millis(200);
         let share = rate(&mut pair, up, 200 << 20) * 0.4 / f64::from(16 << 20);
@@ -126,7 +126,7 @@ fn u_01_a_tree_of_small_files_costs_few_round_trips() {
 #[test]
 fn pipelined_reads_through_a_tiny_window_do_not_lock_up() {
     // The requests and the replies each are more than the window holds.
-    let tiny = WindowConfig { initial: 1024, max: 1024, packet: 1024 };
+    let tiny = WindowConfig::new().initial(1024).max(1024).packet(1024);
     let config = TransferConfig::new().start_requests(64).request_len(Some(32 << 10));
     for up in [false, true] {
         let mut pair = connect(config, |c, s| (c.window, s.window) = (tiny, tiny));

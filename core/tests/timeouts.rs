@@ -177,7 +177,7 @@ fn u04_a_person_may_look_at_a_host_key_and_at_prompts_as_long_as_it_takes() {
 
 #[test]
 fn u04_a_job_that_never_comes_back_is_a_timeout_too() {
-    let config = ServerConfig { offload: true, ..server_config(transport(Policy::Modern)) };
+    let config = server_config(transport(Policy::Modern)).offload(true);
     let mut rig = Rig::server(config);
     rig.kexinit();
     rig.peer.send_kex_init();
@@ -307,7 +307,7 @@ fn u14_no_keepalive_no_timer() {
     rig.login();
     rig.wait(Duration::from_secs(1_000_000));
     rig.assert_alive();
-    assert_eq!(Keepalive::default(), Keepalive { interval: Duration::from_secs(30), count: 3 });
+    assert_eq!(Keepalive::default(), Keepalive::new().interval(Duration::from_secs(30)).count(3));
 }
 
 #[test]

@@ -245,9 +245,9 @@ fn call(conn: &mut Connection<dyn Side>, face: &mut Face, input: &mut Input<'_>)
 
 fn window(arg: u8) -> WindowConfig {
     match arg % 4 {
-        0 => WindowConfig { initial: 10, max: 40, packet: 7 },
-        1 => WindowConfig { initial: 0, max: 0, packet: 1 },
-        2 => WindowConfig { initial: 70_000, max: 200_000, packet: 32_768 },
+        0 => WindowConfig::new().initial(10).max(40).packet(7),
+        1 => WindowConfig::new().initial(0).max(0).packet(1),
+        2 => WindowConfig::new().initial(70_000).max(200_000).packet(32_768),
         _ => WindowConfig::default(),
     }
 }

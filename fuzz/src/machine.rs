@@ -189,9 +189,9 @@ fn transport(flags: u8) -> TransportConfig {
 fn window(flags: u8) -> WindowConfig {
     match flags >> 6 {
         0 => WindowConfig::default(),
-        1 => WindowConfig { initial: 100, max: 100, packet: 10 },
-        2 => WindowConfig { initial: 5000, max: 50_000, packet: 1000 },
-        _ => WindowConfig { initial: 0, max: u32::MAX, packet: u32::MAX },
+        1 => WindowConfig::new().initial(100).max(100).packet(10),
+        2 => WindowConfig::new().initial(5000).max(50_000).packet(1000),
+        _ => WindowConfig::new().initial(0).max(u32::MAX).packet(u32::MAX),
     }
 }
 
@@ -327,7 +327,9 @@ struct Client {
 
 impl Client {
     fn new(flags: u8, recorded: bool) -> Self {
-        let config = Arc::new(ClientConfig { transport: Arc::new(transport(flags)), window: window(flags) });
+        let mut config = ClientConfig::new(transport(flags));
+        config.window = window(flags);
+        let config = Arc::new(config);
         let seed = Seed::new([1; 32]);
         let make = if recorded { ClientConnection::recorded } else { ClientConnection::new };
         Client {

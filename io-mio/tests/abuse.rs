@@ -150,7 +150,7 @@ fn r09_a_cut_link_ends_when_probes_are_not_answered() {
     let _alone = support::alone();
     let mut config = server_config();
     let interval = Duration::from_millis(200);
-    Arc::make_mut(&mut config.transport).keepalive = Some(transport::Keepalive { interval, count: 3 });
+    Arc::make_mut(&mut config.transport).keepalive = Some(Keepalive::new().interval(interval).count(3));
     let server = Server::start(config);
     // To the server it looks the same: bytes are taken, and nobody answers.
     let silent = go(server.addr, Until::Login);
@@ -222,7 +222,7 @@ fn r17_a_panic_of_the_application_ends_one_connection() {
 #[test]
 fn r04_starts_are_limited_and_those_who_log_in_make_room() {
     let _alone = support::alone();
-    let limits = AdmissionLimits { per_source: 3, ..AdmissionLimits::default() };
+    let limits = AdmissionLimits::new().per_source(3);
     let server = Server::with(server_config(), limits, support::settings());
     let users: Vec<Client> = (0..6).map(|_| login(server.addr)).collect();
     let silent: Vec<TcpStream> = (0..3).map(|_| TcpStream::connect(server.addr).unwrap()).collect();

@@ -109,7 +109,8 @@ fn c10_a_start_directory_is_bytes_and_a_subsystem_too() {
     let sftp = Sftp::spawn(call, SftpOptions::default()).unwrap();
     let start = sftp.canonicalize("").unwrap();
     assert!(start.ends_with(b"/caf\xe9"), "{}", start.escape_ascii());
-    let options = SftpOptions { subsystem: b"sf\xfftp".to_vec(), ..SftpOptions::default() };
+    let mut options = SftpOptions::default();
+    options.subsystem = b"sf\xfftp".to_vec();
     let server = server();
     let client = connect(&server);
     client.login("alice", Auth::new().password(SECRET)).unwrap();

@@ -98,7 +98,7 @@ fn unread_data_does_not_keep_what_fits_the_window_from_being_read_later() {
 
 #[test]
 fn both_ways_at_once_through_key_renewals() {
-    let rekey = RekeyLimit { bytes: 256 * 1024, ..RekeyLimit::default() };
+    let rekey = RekeyLimit::new().bytes(256 * 1024);
     let client = client(serve(), options().rekey(rekey));
     let channel = client.session().unwrap();
     channel.exec("echo").unwrap();

@@ -295,7 +295,7 @@ fn r_03_a_silent_peer_keeps_nobody_out() {
 
 #[test]
 fn r_04_too_many_who_do_not_authenticate_are_turned_away() {
-    let admission = AdmissionLimits { per_source: 2, ..AdmissionLimits::default() };
+    let admission = AdmissionLimits::new().per_source(2);
     let server = listen(options().admission(admission));
     let user = alice(&server);
     let silent: Vec<TcpStream> = (0..2).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
@@ -356,13 +356,11 @@ fn c23_one_place_sees_every_attempt_and_what_came_of_it() {
 
 #[test]
 fn a6_a_source_that_fails_stays_outside_and_who_logs_in_does_not() {
-    let penalties = Penalties {
-        auth_fail: Duration::from_secs(60),
-        no_auth: Duration::from_secs(60),
-        min: Duration::from_secs(100),
-        ..Penalties::default()
-    };
-    let with = |exempt| AdmissionLimits { penalties: Some(penalties), exempt, ..AdmissionLimits::default() };
+    let penalties = Penalties::new()
+        .auth_fail(Duration::from_secs(60))
+        .no_auth(Duration::from_secs(60))
+        .min(Duration::from_secs(100));
+    let with = |exempt| AdmissionLimits::new().penalties(Some(penalties)).exempt(exempt);
     let serve = |exempt| {
         let (refused, told) = mpsc::channel();
         let options = options().admission(with(exempt)).on_notice(move |notice| {
@@ -416,8 +414,8 @@ fn a6_a_source_that_fails_stays_outside_and_who_logs_in_does_not() {
 
 #[test]
 fn a6_a_panic_before_login_keeps_its_source_outside() {
-    let penalties = Some(Penalties { min: Duration::ZERO, ..Penalties::default() });
-    let server = listen(options().admission(AdmissionLimits { penalties, ..AdmissionLimits::default() }));
+    let penalties = Some(Penalties::new().min(Duration::ZERO));
+    let server = listen(options().admission(AdmissionLimits::new().penalties(penalties)));
     let client = connect(server.local_addr());
     assert!(client.login("panic", Auth::new().password("x")).is_err());
     drop(client);

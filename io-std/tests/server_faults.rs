@@ -295,7 +295,7 @@ fn exits_survive_key_exchanges_at_any_moment() {
 #[test]
 fn r_13_nobody_can_flood_the_log() {
     let (options, lines) = logged();
-    let admission = AdmissionLimits { per_source: 2, ..AdmissionLimits::default() };
+    let admission = AdmissionLimits::new().per_source(2);
     let server = listen(options.admission(admission), App::default);
     let client = alice(&server);
     for _ in 0..1000 {

@@ -25,7 +25,7 @@ use object_store::{AT_ONCE, Body, Database, ObjectStore};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What the server's end of a channel takes before it is read.
-const SMALL: WindowConfig = WindowConfig { initial: 64 << 10, max: 64 << 10, packet: 32 << 10 };
+const SMALL: WindowConfig = WindowConfig::new().initial(64 << 10).max(64 << 10).packet(32 << 10);
 
 /// Tickets go to the test, which answers when it likes.
 struct Kept {

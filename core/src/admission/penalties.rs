@@ -5,6 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::time::Duration;
 
 use crate::auth::Penalty;
+use crate::options::options;
 use crate::time::Time;
 
 /// What happens when as many sources are penalised as are remembered.
@@ -17,45 +18,30 @@ pub enum Overflow {
     DenyAll,
 }
 
-/// How long each misbehaviour keeps its source outside. Defaults are those of OpenSSH 10.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Penalties {
-    /// For [`Penalty::Crash`]: 90 s.
-    pub crash: Duration,
-    /// For [`Penalty::AuthFail`]: 5 s.
-    pub auth_fail: Duration,
-    /// For [`Penalty::InvalidUser`]: 5 s.
-    pub invalid_user: Duration,
-    /// For [`Penalty::NoAuth`]: 1 s.
-    pub no_auth: Duration,
-    /// For [`Penalty::GraceExceeded`]: 10 s.
-    pub grace_exceeded: Duration,
-    /// For [`Penalty::RefuseConnection`]: 10 s.
-    pub refuse_connection: Duration,
-    /// Penalties add up, and count only when more than this has added up: 15 s.
-    pub min: Duration,
-    /// More than this does not add up: 600 s.
-    pub max: Duration,
-    /// Sources that are remembered, IPv4 and IPv6: 65,536 each.
-    pub sources: [usize; 2],
-    /// What happens with one more, IPv4 and IPv6.
-    pub overflow: [Overflow; 2],
-}
-
-impl Default for Penalties {
-    fn default() -> Self {
-        Penalties {
-            crash: Duration::from_secs(90),
-            auth_fail: Duration::from_secs(5),
-            invalid_user: Duration::from_secs(5),
-            no_auth: Duration::from_secs(1),
-            grace_exceeded: Duration::from_secs(10),
-            refuse_connection: Duration::from_secs(10),
-            min: Duration::from_secs(15),
-            max: Duration::from_secs(600),
-            sources: [65_536; 2],
-            overflow: [Overflow::Permissive; 2],
-        }
+options! {
+    /// How long each misbehaviour keeps its source outside. Defaults are those of OpenSSH 10.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Penalties {
+        /// For [`Penalty::Crash`]: 90 s.
+        crash: Duration = Duration::from_secs(90),
+        /// For [`Penalty::AuthFail`]: 5 s.
+        auth_fail: Duration = Duration::from_secs(5),
+        /// For [`Penalty::InvalidUser`]: 5 s.
+        invalid_user: Duration = Duration::from_secs(5),
+        /// For [`Penalty::NoAuth`]: 1 s.
+        no_auth: Duration = Duration::from_secs(1),
+        /// For [`Penalty::GraceExceeded`]: 10 s.
+        grace_exceeded: Duration = Duration::from_secs(10),
+        /// For [`Penalty::RefuseConnection`]: 10 s.
+        refuse_connection: Duration = Duration::from_secs(10),
+        /// Penalties add up, and count only when more than this has added up: 15 s.
+        min: Duration = Duration::from_secs(15),
+        /// More than this does not add up: 600 s.
+        max: Duration = Duration::from_secs(600),
+        /// Sources that are remembered, IPv4 and IPv6: 65,536 each.
+        sources: [usize; 2] = [65_536; 2],
+        /// What happens with one more, IPv4 and IPv6.
+        overflow: [Overflow; 2] = [Overflow::Permissive; 2],
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) use table::Channels;
 
 use core::fmt;
 
+use crate::options::options;
 use crate::slab::Key;
 use crate::wire::{Part, SshStr};
 
@@ -65,21 +66,17 @@ pub enum DataStream {
     Stderr,
 }
 
-/// How much a peer may send on a channel before the application has consumed it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WindowConfig {
-    /// Bytes at first (OpenSSH `CHAN_SES_WINDOW_DEFAULT`: 2 MiB).
-    pub initial: u32,
-    /// Bytes it may grow to on a link with a long round trip; equal to `initial`: never grows.
-    pub max: u32,
-    /// Largest packet of data (OpenSSH `CHAN_SES_PACKET_DEFAULT`: 32 KiB); at most 128 KiB, so that
-    /// it fits into a packet of the transport.
-    pub packet: u32,
-}
-
-impl Default for WindowConfig {
-    fn default() -> Self {
-        WindowConfig { initial: 2 << 20, max: 32 << 20, packet: 32 * 1024 }
+options! {
+    /// How much a peer may send on a channel before the application has consumed it.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct WindowConfig {
+        /// Bytes at first (OpenSSH `CHAN_SES_WINDOW_DEFAULT`: 2 MiB).
+        initial: u32 = 2 << 20,
+        /// Bytes it may grow to on a link with a long round trip; equal to `initial`: never grows.
+        max: u32 = 32 << 20,
+        /// Largest packet of data (OpenSSH `CHAN_SES_PACKET_DEFAULT`: 32 KiB); at most 128 KiB, so that
+        /// it fits into a packet of the transport.
+        packet: u32 = 32 * 1024,
     }
 }
 

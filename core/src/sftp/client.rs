@@ -16,7 +16,7 @@ use super::error::{Error, Fault, quote};
 use super::extension::Limits;
 use super::message::{FrameKind, Framer, MAX_MESSAGE, MsgBuf, Plan, number, send};
 use super::operation::{Extension, ExtensionSet, Operation};
-use super::options::options;
+use crate::options::options;
 
 pub use reply::{Entry, Event, Names, Reply};
 pub use request::OpenFlags;

@@ -18,7 +18,6 @@ mod memory;
 mod message;
 mod names;
 mod operation;
-mod options;
 mod peers;
 mod server;
 pub mod session;

@@ -21,8 +21,8 @@ use super::error::{Error, Fault};
 use super::extension::{CheckFile, Ids, Limits};
 use super::message::{FrameKind, Framer, MAX_DATA, MAX_MESSAGE, MsgBuf};
 use super::operation::{Extension, ExtensionSet, Operation, OperationSet};
-use super::options::options;
 use super::status::{Status, StatusCode};
+use crate::options::options;
 
 pub use handles::HandleId;
 use handles::Handles;

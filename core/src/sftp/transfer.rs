@@ -39,8 +39,8 @@ use super::attrs::Attrs;
 use super::client::{Event, OpenFlags};
 use super::error::Error;
 use super::operation::Operation;
-use super::options::options;
 use super::status::Status;
+use crate::options::options;
 
 pub use engine::Transfers;
 

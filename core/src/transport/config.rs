@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::handshake::negotiate::{Algorithms, Policy};
 use super::limits::{Limits, RekeyLimit};
 use crate::crypto::Provider;
+use crate::options::options;
 
 /// What both roles configure about the transport.
 #[derive(Clone)]
@@ -30,19 +31,14 @@ pub struct TransportConfig {
     pub allow_terrapin: bool,
 }
 
-/// Probing of a silent peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keepalive {
-    /// Silence before each probe.
-    pub interval: core::time::Duration,
-    /// Unanswered probes after which the connection ends.
-    pub count: u32,
-}
-
-impl Default for Keepalive {
-    /// Every 30 seconds, three times.
-    fn default() -> Self {
-        Keepalive { interval: core::time::Duration::from_secs(30), count: 3 }
+options! {
+    /// Probing of a silent peer.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Keepalive {
+        /// Silence before each probe.
+        interval: core::time::Duration = core::time::Duration::from_secs(30),
+        /// Unanswered probes after which the connection ends.
+        count: u32 = 3,
     }
 }
 

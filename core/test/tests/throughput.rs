@@ -53,7 +53,7 @@ impl Case {
         client.transport = Arc::new(TransportConfig::new(null()));
         *server = ServerConfig::with_transport(TransportConfig::new(null()), vec![null_key()]);
         if let Some(bytes) = self.window {
-            let window = WindowConfig { initial: bytes, max: bytes, packet: 32 << 10 };
+            let window = WindowConfig::new().initial(bytes).max(bytes).packet(32 << 10);
             (client.window, server.window) = (window, window);
         }
     }

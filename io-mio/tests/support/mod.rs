@@ -207,12 +207,12 @@ pub fn client_config() -> ClientConfig {
 
 /// Windows that let a thousand busy channels fit into a test's memory.
 pub fn small_windows() -> WindowConfig {
-    WindowConfig { initial: 64 * 1024, max: 64 * 1024, ..WindowConfig::default() }
+    WindowConfig::new().initial(64 * 1024).max(64 * 1024)
 }
 
 pub fn keepalive(transport: &mut Arc<TransportConfig>, seconds: u64) {
     let interval = Duration::from_secs(seconds);
-    Arc::make_mut(transport).keepalive = Some(Keepalive { interval, count: 3 });
+    Arc::make_mut(transport).keepalive = Some(Keepalive::new().interval(interval).count(3));
 }
 
 /// The name of a server's thread.

@@ -27,6 +27,7 @@ use crate::stream::{FdStream, Stream};
 
 /// How a session begins and transfers run. The defaults suit every server that is known.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct SftpOptions {
     /// The protocol: quirks of servers.
     pub config: ClientConfig,

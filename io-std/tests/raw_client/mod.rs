@@ -48,7 +48,7 @@ impl Raw {
     pub fn new(socket: TcpStream, seed: u64, command: &'static str) -> Self {
         let mut config = ClientConfig::new(TransportConfig::new(best()));
         // The server may send as much as it likes.
-        config.window = WindowConfig { initial: 64 << 20, max: 64 << 20, packet: 32 << 10 };
+        config.window = WindowConfig::new().initial(64 << 20).max(64 << 20).packet(32 << 10);
         let mut bytes = [0; 32];
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         let conn = ClientConnection::new(Arc::new(config), Seed::new(bytes), Time::ZERO);

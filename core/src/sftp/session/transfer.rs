@@ -12,7 +12,7 @@ use super::file::{Cursor, MAX_AHEAD, OpenOptions};
 use super::local::{Answer, Place, Question, Source, Target, Teller, here};
 use super::path::{join, split};
 use super::remote::{Remote, unexpected};
-use crate::sftp::options::options;
+use crate::options::options;
 use crate::sftp::transfer::{self, Summary, TransferError, Verify};
 use crate::sftp::{Attrs, Extension, FileType};
 

@@ -111,7 +111,7 @@ impl Login {
         if let Some(timeout) = s.connect_timeout {
             options = options.connect_timeout(timeout).handshake_timeout(timeout);
             if let Some(t) = timeout {
-                let limits = Limits { ident_timeout: t, kex_timeout: t, ..Limits::default() };
+                let limits = Limits::new().ident_timeout(t).kex_timeout(t);
                 options = options.limits(limits);
             }
         }
@@ -125,7 +125,8 @@ impl Login {
             let default = Keepalive::default();
             let interval = s.alive_interval.unwrap_or(Some(default.interval));
             let count = s.alive_count.unwrap_or(default.count);
-            options = options.keepalive(interval.map(|interval| Keepalive { interval, count }));
+            options =
+                options.keepalive(interval.map(|interval| Keepalive::new().interval(interval).count(count)));
         }
         Ok(options)
     }

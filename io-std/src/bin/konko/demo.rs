@@ -102,7 +102,7 @@ fn pattern_to_output(call: &Call) -> io::Result<()> {
 
 fn connect(addr: SocketAddr, host_key: &KeyPair) -> Result<Client, konko::Error> {
     let pinned = HostKeys::pinned_keys([host_key.public().clone()]);
-    let rekey = RekeyLimit { bytes: REKEY, ..RekeyLimit::default() };
+    let rekey = RekeyLimit::new().bytes(REKEY);
     Client::connect(addr, ClientOptions::new().host_keys(pinned).rekey(rekey))
 }
 

@@ -124,7 +124,8 @@ impl Settings {
             let default = Keepalive::default();
             let interval = self.alive_interval.unwrap_or(Some(default.interval));
             let count = self.alive_count.unwrap_or(default.count);
-            options = options.keepalive(interval.map(|interval| Keepalive { interval, count }));
+            options =
+                options.keepalive(interval.map(|interval| Keepalive::new().interval(interval).count(count)));
         }
         options = options.admission(self.admission());
         if let Some(sessions) = self.max_sessions {

@@ -34,4 +34,4 @@ macro_rules! options {
     };
 }
 
-pub(super) use options;
+pub(crate) use options;
