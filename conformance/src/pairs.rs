@@ -26,10 +26,7 @@ impl Pair for WithSshd<'_> {
     fn run(&self, cell: &Cell, load: Load) -> Result<Passed, String> {
         let server_limit = openssh_limit(cell, load);
         let client_limit = if self.program.is_openssh() { server_limit } else { load.rekey };
-        let sshd = Sshd::start(
-            self.openssh,
-            &["LogLevel DEBUG1", &format!("RekeyLimit::new().server_limit(server_limit)")],
-        );
+        let sshd = Sshd::start(self.openssh, &["LogLevel DEBUG1", &format!("RekeyLimit {server_limit}")]);
         let up = Pattern { seed: 1, len: load.len };
         let down = Pattern { seed: 2, len: load.len };
         let file = sshd.file("down");

@@ -41,7 +41,7 @@ fn keys(rng: &mut Rng) -> Vec<PublicKey> {
 fn probe(port: u16, keys: &[PublicKey]) -> Vec<bool> {
     let many = u32::MAX;
     let mut transport = TransportConfig::new(provider::rustcrypto());
-    transport.limits = Limits { client_attempts: many, ..Limits::default() };
+    transport.limits = Limits::new().client_attempts(many);
     let config = Arc::new(ClientConfig::new(transport));
     let start = Instant::now();
     let mut conn = ClientConnection::new(config, Seed::new([78; 32]), Time::ZERO);

@@ -7,7 +7,7 @@ use konko_conformance::log::say;
 use konko_conformance::matrix::at_once;
 use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
 use konko_core::admission::AdmissionLimits;
-use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream, WindowConfig};
+use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream};
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
 use konko_core::keys::{PrivateKey, PublicKey, SignatureAlgorithm};
 use konko_core::server::AuthDecision;

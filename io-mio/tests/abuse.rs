@@ -150,7 +150,8 @@ fn r09_a_cut_link_ends_when_probes_are_not_answered() {
     let _alone = support::alone();
     let mut config = server_config();
     let interval = Duration::from_millis(200);
-    Arc::make_mut(&mut config.transport).keepalive = Some(Keepalive::new().interval(interval).count(3));
+    Arc::make_mut(&mut config.transport).keepalive =
+        Some(transport::Keepalive::new().interval(interval).count(3));
     let server = Server::start(config);
     // To the server it looks the same: bytes are taken, and nobody answers.
     let silent = go(server.addr, Until::Login);

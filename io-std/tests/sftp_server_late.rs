@@ -25,7 +25,9 @@ use object_store::{AT_ONCE, Body, Database, ObjectStore};
 
 const LIMIT: Duration = Duration::from_secs(60);
 /// What the server's end of a channel takes before it is read.
-const SMALL: WindowConfig = WindowConfig::new().initial(64 << 10).max(64 << 10).packet(32 << 10);
+fn small() -> WindowConfig {
+    WindowConfig::new().initial(64 << 10).max(64 << 10).packet(32 << 10)
+}
 
 /// Tickets go to the test, which answers when it likes.
 struct Kept {
@@ -69,7 +71,7 @@ fn over_ssh(programs: Programs) -> (SshServer, Client) {
     let mut users = Users::new();
     users.add("alice", User::new().password("wonderland")).unwrap();
     let service = Service::new(Arc::new(users), Arc::new(programs));
-    let options = ServerOptions::with_new_key().unwrap().methods(service.users().methods()).window(SMALL);
+    let options = ServerOptions::with_new_key().unwrap().methods(service.users().methods()).window(small());
     let server = SshServer::listen("127.0.0.1:0", options, move |_| service.clone()).unwrap();
     let options = ClientOptions::new().host_keys(HostKeys::insecure_accept_any());
     let client = Client::connect(server.local_addr(), options).unwrap();
