@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["wire", "time", "date", "rng", "slab", "options"],
     &["crypto", "provider", "text"],
     &["msg", "keys", "error"],
-    &["transport"],
+    &["transport", "krl", "sshsig"],
     &["channel", "auth"],
     &["record"],
     &["connection", "client", "server"],

@@ -6,7 +6,6 @@
 mod line;
 mod options;
 mod source;
-mod time;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -5,8 +5,8 @@ use core::fmt;
 use core::net::IpAddr;
 
 use super::source::Sources;
-use super::time;
-use crate::text::{pattern, unquote};
+
+use crate::text::{moment, pattern, unquote};
 use crate::wire::SshStr;
 
 /// What somebody may do who came in with a key. The default is everything.
@@ -305,7 +305,7 @@ impl Parsed {
             "permitopen" => permit(&mut options.open, Permit::parse(&value, false).ok_or(wrong)?),
             "permitlisten" => permit(&mut options.listen, Permit::parse(&value, true).ok_or(wrong)?),
             "expiry-time" => {
-                let expires = time::parse(&value).ok_or(wrong)?;
+                let expires = moment::parse(&value).ok_or(wrong)?;
                 options.expires = Some(options.expires.map_or(expires, |known| known.min(expires)));
             }
             // Nobody is given a tunnel.

@@ -10,6 +10,7 @@
 pub(crate) mod address;
 mod line;
 mod location;
+pub(crate) mod moment;
 pub mod pattern;
 mod quote;
 

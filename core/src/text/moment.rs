@@ -2,13 +2,15 @@ use crate::date::Date;
 
 /// What the zones of the world are ahead of UTC at most, in seconds.
 const EASTMOST: u64 = 14 * 3600;
+/// From the earliest to the latest moment that a time without its zone may mean: zones are up to 12 hours behind.
+pub(crate) const WIDEST: u64 = EASTMOST + 12 * 3600;
 
 /// Reads `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, with `Z` or `UTC` behind it, as seconds since
 /// 1970 UTC.
 ///
 /// Without the zone, sshd means that of its machine. There is none here, so the earliest moment is
 /// taken that any zone could mean: a key rather expires 14 hours early than late.
-pub(super) fn parse(text: &[u8]) -> Option<u64> {
+pub(crate) fn parse(text: &[u8]) -> Option<u64> {
     let utc = text.strip_suffix(b"Z").or_else(|| text.strip_suffix(b"UTC"));
     let digits = utc.unwrap_or(text);
     if !digits.iter().all(u8::is_ascii_digit) || !matches!(digits.len(), 8 | 12 | 14) {
