@@ -13,6 +13,7 @@ mod write;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -21,6 +22,7 @@ pub use revoked::{NotReadable, RevokedKeys};
 pub use spec::{Authority, SpecProblem};
 
 use crate::crypto::HashAlgorithm;
+use crate::date::Date;
 use crate::keys::PublicKey;
 use serials::Serials;
 
@@ -144,6 +146,14 @@ impl Krl {
         self.generated = seconds;
     }
 
+    /// The same as `YYYYMMDDTHHMMSSZ`.
+    pub fn generated_text(&self) -> String {
+        let (days, second) = (self.generated / 86_400, self.generated % 86_400);
+        let Date { year, month, day } = Date::from_days(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        alloc::format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+    }
+
     /// What its author says about it.
     pub fn comment(&self) -> &[u8] {
         &self.comment
@@ -154,7 +164,7 @@ impl Krl {
         self.comment = comment.into();
     }
 
-    /// By what a plain key is revoked; `None` if it is not.
+    /// By what a key is revoked; `None` if it is not.
     pub fn check_key(&self, key: &PublicKey) -> Option<RevokedBy> {
         self.check_blob(&key.to_blob())
     }

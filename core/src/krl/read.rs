@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::{Krl, KrlError, MAX_FILE};
 use crate::keys::PublicKey;
@@ -47,9 +48,17 @@ impl Krl {
             let data = Reader::new(r.string()?);
             match kind {
                 section::CERTIFICATES => krl.read_certificates(data)?,
-                section::KEYS => read_strings(data, |blob| Ok(krl.revoke_key(&canonical(blob))))?,
-                section::SHA1 => read_strings(data, |hash| Ok(krl.revoke_sha1(array(hash)?)))?,
-                section::SHA256 => read_strings(data, |hash| Ok(krl.revoke_sha256(array(hash)?)))?,
+                section::KEYS => strings(data)?.iter().for_each(|blob| krl.revoke_key(&canonical(blob))),
+                section::SHA1 => {
+                    for hash in strings(data)? {
+                        krl.revoke_sha1(array(hash)?);
+                    }
+                }
+                section::SHA256 => {
+                    for hash in strings(data)? {
+                        krl.revoke_sha256(array(hash)?);
+                    }
+                }
                 section::EXTENSION => extension(data)?,
                 section::SIGNATURE => return Err(KrlError::Signed),
                 other => return Err(KrlError::Section(other)),
@@ -83,7 +92,7 @@ impl Krl {
                     data.end()?;
                     self.read_bitmap(authority, offset, bitmap)?;
                 }
-                section::KEY_ID => read_strings(data, |id| Ok(self.revoke_key_id(authority, id)))?,
+                section::KEY_ID => strings(data)?.iter().for_each(|id| self.revoke_key_id(authority, id)),
                 section::CERTIFICATE_EXTENSION => extension(data)?,
                 other => return Err(KrlError::Section(other)),
             }
@@ -118,14 +127,12 @@ impl Krl {
     }
 }
 
-fn read_strings(
-    mut r: Reader<'_>,
-    mut each: impl FnMut(&[u8]) -> Result<(), KrlError>,
-) -> Result<(), KrlError> {
+fn strings(mut r: Reader<'_>) -> Result<Vec<&[u8]>, KrlError> {
+    let mut all = Vec::new();
     while !r.is_empty() {
-        each(r.string()?)?;
+        all.push(r.string()?);
     }
-    Ok(())
+    Ok(all)
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> Result<[u8; N], KrlError> {

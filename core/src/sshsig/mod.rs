@@ -39,6 +39,7 @@ pub use signers::{AllowedSigners, NotAllowed};
 use crate::crypto::{HashAlgorithm, Provider};
 use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm, signature};
 use crate::rng::Rng;
+use crate::text::moment;
 use crate::wire::{Reader, Sink};
 
 const MAGIC: &[u8] = b"SSHSIG";
@@ -305,6 +306,13 @@ impl SshSig {
             .map_err(|_| SshSigError::Bad)?;
         Ok(&self.key)
     }
+}
+
+/// Reads `YYYYMMDD[HHMM[SS]]`, with `Z` behind it or not, as seconds since 1970 UTC: the time at which a signature is to
+/// be judged. OpenSSH takes one without `Z` for local time, which is not known here; `None` for what is no time.
+pub fn time_from_text(text: &[u8]) -> Option<u64> {
+    let utc = text.strip_suffix(b"Z").unwrap_or(text);
+    moment::parse(&[utc, b"Z"].concat())
 }
 
 /// RSA keys sign with SHA-2 here, never with SHA-1 (PROTOCOL.sshsig §2).

@@ -210,20 +210,13 @@ pub const KEYGEN: Grammar = Grammar {
         (b'A', "host keys of every type"),
         (b'B', "the bubble babble of a key"),
         (b'D', "keys of a PKCS#11 token"),
-        (b'F', "known hosts"),
-        (b'H', "known hosts"),
-        (b'I', "certificates"),
         (b'K', "resident keys of a token"),
         (b'L', "certificates"),
         (b'M', "moduli"),
-        (b'O', "options"),
         (b'P', "the old passphrase"),
-        (b'Q', "revocation lists"),
-        (b'R', "known hosts"),
         (b'U', "certificates by an agent"),
         (b'V', "certificates"),
         (b'X', "protocol version 1"),
-        (b'Y', "signatures of files"),
         (b'Z', "the cipher of a key file"),
         (b'a', "the rounds of a key file"),
         (b'c', "new comments"),
@@ -232,17 +225,19 @@ pub const KEYGEN: Grammar = Grammar {
         (b'h', "certificates"),
         (b'i', "other formats"),
         (b'j', "moduli"),
-        (b'k', "revocation lists"),
         (b'm', "other formats"),
-        (b'n', "certificates"),
         (b'p', "new passphrases"),
-        (b'r', "names in DNS"),
-        (b's', "certificates"),
-        (b'u', "revocation lists"),
         (b'w', "keys of a token"),
-        (b'z', "certificates"),
     ],
     ignored: b"o",
+    command: false,
+};
+
+/// ssh-keyscan(1).
+pub const KEYSCAN: Grammar = Grammar {
+    letters: "46cDHqvO:f:p:T:t:",
+    unsupported: &[(b'D', "names in DNS"), (b'O', "hashes of names in DNS")],
+    ignored: b"",
     command: false,
 };
 
@@ -334,6 +329,7 @@ pub fn words() -> Result<Vec<OsString>, (OsString, String)> {
         Some(b"sftp") => &SFTP,
         Some(b"scp") => &SCP,
         Some(b"keygen") => &KEYGEN,
+        Some(b"keyscan") => &KEYSCAN,
         _ => {
             all.extend(words);
             return Ok(all);

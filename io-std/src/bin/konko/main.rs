@@ -8,6 +8,7 @@ mod destination;
 mod escape;
 mod flags;
 mod keygen;
+mod keyscan;
 mod known;
 mod progress;
 mod scp;
@@ -46,6 +47,8 @@ enum Command {
     Keygen(Box<keygen::Args>),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
+    /// Ask hosts for their keys
+    Keyscan(Box<keyscan::Args>),
     /// Serve files on standard input and output, as the subsystem sftp of a server
     SftpServer(sftp_server::Args),
 }
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Command::Scp(args) => scp::run(&args),
         Command::Keygen(args) => keygen::run(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Keyscan(args) => keyscan::run(&args),
         Command::SftpServer(args) => sftp_server::run(args),
     }
 }

@@ -3,7 +3,10 @@
 
 mod ask;
 mod generate;
+mod hosts;
+mod revocation;
 mod show;
+mod signature;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -33,6 +36,21 @@ pub struct Args {
     /// The hash of fingerprints: sha256, or md5 to compare with what old devices show
     #[arg(short = 'E', value_name = "HASH", value_parser = hash, default_value = "sha256", hide_default_value = true)]
     hash: HashAlgorithm,
+    /// The key of a certificate authority, or none for all of them; with -Y, the signature file
+    #[arg(short = 's', value_name = "FILE")]
+    with: Option<PathBuf>,
+    /// What a signature is for, its namespace
+    #[arg(short = 'n', value_name = "NAMES")]
+    names: Option<OsString>,
+    /// The principal, or key id
+    #[arg(short = 'I', value_name = "IDENTITY")]
+    identity: Option<OsString>,
+    /// A serial number, or the version of a key revocation list
+    #[arg(short = 'z', value_name = "NUMBER")]
+    number: Option<String>,
+    /// Options of the task; for signatures hashalg=, verify-time= and print-pubkey
+    #[arg(short = 'O', value_name = "OPTION")]
+    options: Vec<String>,
     /// Say nothing
     #[arg(short)]
     quiet: bool,
@@ -43,6 +61,12 @@ pub struct Args {
     generate: generate::Flags,
     #[command(flatten)]
     show: show::Flags,
+    #[command(flatten)]
+    hosts: hosts::Flags,
+    #[command(flatten)]
+    revocation: revocation::Flags,
+    #[command(flatten)]
+    signature: signature::Flags,
     /// What a task takes beside its flags
     #[arg(value_name = "WORD")]
     words: Vec<OsString>,
@@ -86,10 +110,24 @@ pub fn run(args: &Args) -> ExitCode {
 /// What the flags ask for; where they ask for several things, the first one here counts.
 fn task(args: &Args) -> fn(&Args) -> Result<(), Failure> {
     match () {
+        () if args.signature.task.is_some() => signature::run,
+        () if args.revocation.make => revocation::make,
+        () if args.revocation.query => revocation::query,
+        () if args.hosts.find.is_some() => hosts::find,
+        () if args.hosts.remove.is_some() => hosts::remove,
+        () if args.hosts.hash_names => hosts::hash,
+        () if args.with.is_some() || args.signature.revoked.is_some() => unsupported,
         () if args.show.fingerprint => show::fingerprints,
         () if args.show.public => show::public,
         () => generate::run,
     }
+}
+
+/// Flags that mean something to another task only.
+fn unsupported(_: &Args) -> Result<(), Failure> {
+    Err(Failure::one(
+        "not supported yet: -s without -k or -Y (certificates), -r without -Y verify (names in DNS)",
+    ))
 }
 
 impl Args {
