@@ -1,6 +1,7 @@
 //! The server's face.
 
 use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -14,6 +15,7 @@ pub use crate::auth::server::{
 use crate::auth::server::{Userauth, secret_of};
 use crate::auth::{Method, MethodSet, Told};
 use crate::channel::WindowConfig;
+use crate::channel::host_keys::HostKeys;
 use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Error, Failure, UsageError};
 use crate::keys::KeyPair;
@@ -46,6 +48,9 @@ pub struct ServerConfig {
     /// connection's: who asks twice for one name gets one answer. Made of a host key's private half, as
     /// by OpenSSH, so that it is the same after a restart; without a host key each connection has its own.
     pub delay_secret: Option<Arc<Seed>>,
+    /// Once a user is in, tells the client all host keys, and proves each of them once, so that the client can learn
+    /// those it does not know (OpenSSH PROTOCOL 2.5, `UpdateHostKeys` of ssh_config(5)). Certificates are not told.
+    pub announce_host_keys: bool,
 }
 
 impl ServerConfig {
@@ -68,6 +73,7 @@ impl ServerConfig {
             methods: MethodSet::EMPTY.with(Method::PublicKey).with(Method::Password),
             banner: None,
             offload: false,
+            announce_host_keys: false,
         }
     }
 }
@@ -100,8 +106,12 @@ impl Connection<ServerSide> {
         transport.liveness().login_begins(now);
         let own = || Arc::new(Seed::new(seed.fork(b"delay").array()));
         let delay_secret = config.delay_secret.clone().unwrap_or_else(own);
+        let mut core = Machine::new(transport, config.window, now);
+        if config.announce_host_keys {
+            core.channels.globals.host_keys = Some(Box::new(HostKeys::new(seed.fork(b"host keys"))));
+        }
         Connection {
-            core: Machine::new(transport, config.window, now),
+            core,
             side: ServerSide {
                 auth: Userauth::new(config.methods, config.banner.clone(), delay_secret),
                 penalty: None,
@@ -209,7 +219,12 @@ impl Logic for ServerSide {
     #[inline]
     fn pending(&mut self, core: &mut Machine) -> Result<Option<Told<ServerAuth<'static>>>, Failure> {
         let now = core.now;
-        self.auth.news(core.transport.liveness(), now)
+        let news = self.auth.news(core.transport.liveness(), now)?;
+        if matches!(news, Some(Told::Authenticated { .. })) && core.channels.globals.host_keys.is_some() {
+            // Without room for it now the client is told nothing, and asks for nothing.
+            let _ = HostKeys::announce(&mut core.transport);
+        }
+        Ok(news)
     }
 
     fn awaits_decision(&self) -> bool {

@@ -220,7 +220,8 @@ fn a4_files_are_asked_for_and_one_without_an_answer_refuses() {
         let mut reading = Reading::new(&trust);
         let case = format!("{contents:.60?}");
         for (contents, name) in contents.into_iter().zip(names) {
-            assert_eq!(konko_core::wire::SshStr::new(reading.file().unwrap()).to_string(), name);
+            let Some(Question::Read { path, .. }) = reading.question() else { panic!() };
+            assert_eq!(konko_core::wire::SshStr::new(path).to_string(), name);
             reading.answer(contents);
         }
         let check = HostKeyCheck::new("host", 22, trust.clone(), Arc::new(reading.finish()));
@@ -234,9 +235,119 @@ fn a4_files_are_asked_for_and_one_without_an_answer_refuses() {
     }
     // Nobody is asked for files that do not count.
     assert!(
-        Reading::new(&Trust::Any).file().is_none() && Reading::new(&Trust::Pinned(vec![])).file().is_none()
+        Reading::new(&Trust::Any).question().is_none()
+            && Reading::new(&Trust::Pinned(vec![])).question().is_none()
     );
     let mut reading = Reading::new(&Trust::Any);
     reading.answer(Contents::Unreadable("nobody asked".into()));
     assert_eq!(word(&check("new", Unknown::AcceptNew, false, reading.finish()).decide(&shown)), "remember");
+}
+
+/// What comes of a file of revoked keys, in a word.
+fn with_revoked(contents: Contents) -> &'static str {
+    let shown = key(KeyType::ED25519, 1);
+    let mut checking = Checking::default();
+    checking.user_files = vec![b"user".to_vec()];
+    checking.revoked_host_keys = vec![b"revoked".to_vec()];
+    let trust = Trust::KnownHosts(checking);
+    let mut reading = Reading::new(&trust);
+    while let Some(Question::Read { path, .. }) = reading.question() {
+        let contents = match path {
+            b"revoked" => contents.clone(),
+            _ => Contents::Bytes((learn_line("host", 22, &shown, None).unwrap() + "\n").into()),
+        };
+        reading.answer(contents);
+    }
+    word(&HostKeyCheck::new("host", 22, trust, Arc::new(reading.finish())).decide(&shown))
+}
+
+#[test]
+fn f06_revoked_host_keys_are_refused_and_so_is_everything_where_nobody_can_tell() {
+    let (shown, other) = (key(KeyType::ED25519, 1), key(KeyType::ED25519, 2));
+    let list = |key: &PublicKey| Contents::Bytes((key.to_openssh_line("") + "\n").into());
+    assert_eq!(with_revoked(list(&other)), "accept");
+    assert_eq!(with_revoked(list(&shown)), "refuse");
+    let mut krl = konko_core::krl::Krl::new();
+    krl.revoke_sha256(
+        shown.fingerprint(konko_core::crypto::HashAlgorithm::Sha256).as_bytes().try_into().unwrap(),
+    );
+    let bytes = krl.to_bytes();
+    assert_eq!(with_revoked(Contents::Bytes(bytes[..bytes.len() - 1].into())), "refuse", "damaged");
+    assert_eq!(with_revoked(Contents::Bytes(bytes)), "refuse");
+    assert_eq!(with_revoked(Contents::Missing), "refuse");
+    assert_eq!(with_revoked(Contents::Unreadable("no".into())), "refuse");
+}
+
+#[test]
+fn a_program_that_prints_known_hosts_is_asked_about_the_host_and_about_its_key() {
+    let shown = key(KeyType::ED25519, 1);
+    let mut checking = Checking::default();
+    let words = ["/bin/ask", "%I", "%H", "%t", "%f", "%K", "100%%"];
+    checking.known_hosts_command = Some(words.iter().map(|word| word.as_bytes().to_vec()).collect());
+    let asked = |reading: &Reading| match reading.question() {
+        Some(Question::Run(words)) => {
+            words.iter().map(|w| String::from_utf8(w.clone()).unwrap()).collect::<Vec<_>>()
+        }
+        other => panic!("{other:?}"),
+    };
+    let trust = Trust::KnownHosts(checking.clone());
+    let reading = Reading::new(&trust).host("Host.", 2222);
+    assert_eq!(asked(&reading), ["/bin/ask", "ORDER", "[host]:2222", "NONE", "NONE", "NONE", "100%"]);
+    let mut reading = Reading::new(&trust).host_with("host", 22, &shown);
+    let (line, print) =
+        (shown.to_openssh_line(""), shown.fingerprint(konko_core::crypto::HashAlgorithm::Sha256));
+    let expected = ["/bin/ask", "HOSTNAME", "host", "ssh-ed25519", &print.to_string(), &line[12..], "100%"];
+    assert_eq!(asked(&reading), expected);
+    reading.answer(Contents::Bytes(format!("host {line}\n").into()));
+    let check = |known: KnownHosts| {
+        word(&HostKeyCheck::new("host", 22, trust.clone(), Arc::new(known)).decide(&shown))
+    };
+    assert_eq!(check(reading.finish()), "accept");
+
+    // A program that fails, was not run, or has a token that nobody knows, refuses.
+    let mut reading = Reading::new(&trust).host_with("host", 22, &shown);
+    reading.answer(Contents::Unreadable("it failed: exit status: 1".into()));
+    assert_eq!(check(reading.finish()), "refuse");
+    assert_eq!(check(Reading::new(&trust).finish()), "refuse");
+    checking.known_hosts_command = Some(vec![b"/bin/ask".to_vec(), b"%x".to_vec()]);
+    let reading = Reading::new(&Trust::KnownHosts(checking)).host_with("host", 22, &shown);
+    assert_eq!(check(reading.finish()), "refuse");
+}
+
+#[test]
+fn an_address_is_checked_and_remembered_where_that_is_wanted() {
+    let (shown, other) = (key(KeyType::ED25519, 1), key(KeyType::ED25519, 2));
+    let line = |host: &str, key: &PublicKey| learn_line(host, 22, key, None).unwrap() + "\n";
+    let decide = |host: &str, text: &str, address: &str, wanted: bool| {
+        let mut checking = Checking::default();
+        checking.unknown = Unknown::AcceptNew;
+        checking.user_files = vec![b"user".to_vec()];
+        checking.check_host_ip = wanted;
+        let known = Arc::new(KnownHosts::parse("user", text.as_bytes()).unwrap());
+        let check =
+            HostKeyCheck::new(host, 22, Trust::KnownHosts(checking), known).address(address.parse().unwrap());
+        match check.decide(&shown) {
+            Checked::Settled(Settled::Accept { remember: Some(new), .. }) => {
+                String::from_utf8(new.text(0, None, [0; 20]).unwrap()).unwrap()
+            }
+            decision => word(&decision).to_owned(),
+        }
+    };
+    let ip = "192.0.2.1";
+    let both = line("host", &shown) + &line(ip, &shown);
+    assert_eq!(decide("host", "", ip, true), both);
+    assert_eq!(decide("host", "", ip, false), line("host", &shown));
+    assert_eq!(decide("host", &line("host", &shown), ip, true), line(ip, &shown));
+    assert_eq!(decide("host", &line("host", &shown), ip, false), "accept");
+    assert_eq!(decide("host", &both, ip, true), "accept");
+    let moved = line("host", &shown) + &line(ip, &other);
+    assert_eq!(
+        (decide("host", &moved, ip, true), decide("host", &moved, ip, false)),
+        ("refuse".into(), "accept".into())
+    );
+    assert_eq!(decide("host", &line(ip, &other), ip, true), "refuse", "a new host at an address of another");
+    // This machine's own addresses, and what was typed, say nothing more.
+    for (host, address) in [("host", "127.0.0.1"), ("host", "::1"), (ip, ip), (ip, "::ffff:192.0.2.1")] {
+        assert_eq!(decide(host, "", address, true), line(host, &shown), "{host} {address}");
+    }
 }

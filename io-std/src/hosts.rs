@@ -1,11 +1,12 @@
 use std::fmt;
+use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use konko_core::hosts::{
     Answer, Checked, Checking, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust, Unknown,
-    UnknownHost,
+    UnknownHost, UpdateHostKeys,
 };
 use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::wire::SshStr;
@@ -54,9 +55,10 @@ impl HostKeys {
 
     /// Looks up what is known about a host, by its name and port, as it is connected to.
     pub fn lookup(&self, host: &str, port: u16) -> HostLookup<'_> {
-        let known = Arc::new(known_hosts::load(&self.trust));
-        let check = HostKeyCheck::new(zone::named(host), port, self.trust.clone(), known);
-        HostLookup { check, ask: self.ask.as_ref() }
+        let host = zone::named(host);
+        let known = Arc::new(known_hosts::load_for(&self.trust, &host, port, None));
+        let check = HostKeyCheck::new(&*host, port, self.trust.clone(), known);
+        HostLookup { check, ask: self.ask.as_ref(), trust: &self.trust, host: host.into_owned(), port }
     }
 }
 
@@ -93,6 +95,7 @@ impl KnownHostsFiles {
     #[must_use]
     pub fn user_files(mut self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
         self.checking.user_files = files.into_iter().map(bytes).collect();
+        self.checking.update_host_keys = UpdateHostKeys::No;
         self
     }
 
@@ -126,6 +129,38 @@ impl KnownHostsFiles {
         self
     }
 
+    /// Files of keys that are revoked whatever host shows them (`RevokedHostKeys`): key revocation lists, or one key a
+    /// line. One that is missing or cannot be read refuses every host.
+    #[must_use]
+    pub fn revoked_host_keys(mut self, files: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.checking.revoked_host_keys = files.into_iter().map(bytes).collect();
+        self
+    }
+
+    /// A program, by its path, that prints lines of known hosts, and its arguments (`KnownHostsCommand`). In them `%H`,
+    /// `%I`, `%t`, `%f`, `%K` and `%%` stand for what they do in ssh_config(5), TOKENS. It is run before the connection
+    /// is made, and once more for the key that the host shows. If it fails, every host is refused.
+    #[must_use]
+    pub fn known_hosts_command(mut self, words: impl IntoIterator<Item = impl Into<PathBuf>>) -> Self {
+        self.checking.known_hosts_command = Some(words.into_iter().map(bytes).collect());
+        self
+    }
+
+    /// The host's address is checked and remembered too (`CheckHostIP`).
+    #[must_use]
+    pub fn check_host_ip(mut self, check: bool) -> Self {
+        self.checking.check_host_ip = check;
+        self
+    }
+
+    /// What is done when the host tells which keys it has (`UpdateHostKeys`): with the user's usual files they are
+    /// updated, with others they are not, unless it is said here.
+    #[must_use]
+    pub fn update_host_keys(mut self, update: UpdateHostKeys) -> Self {
+        self.checking.update_host_keys = update;
+        self
+    }
+
     /// Adds new hosts under a hash of their name (`HashKnownHosts`).
     #[must_use]
     pub fn hash_names(mut self, hash: bool) -> Self {
@@ -155,6 +190,9 @@ impl fmt::Debug for KnownHostsFiles {
 pub struct HostLookup<'h> {
     check: HostKeyCheck,
     ask: Option<&'h Ask>,
+    trust: &'h Trust,
+    host: String,
+    port: u16,
 }
 
 impl fmt::Debug for HostLookup<'_> {
@@ -170,13 +208,26 @@ impl HostLookup<'_> {
         self.check.algorithms()
     }
 
+    /// The numeric address that was connected to, for [`check_host_ip`](KnownHostsFiles::check_host_ip): not that of a
+    /// proxy.
+    #[must_use]
+    pub fn address(mut self, address: IpAddr) -> Self {
+        self.check = self.check.address(address);
+        self
+    }
+
     /// Decides about the key that the host shows, asks a person if that is wanted, and remembers a new host.
     ///
     /// # Errors
     /// Why it is not the right one.
     pub fn check(&self, key: &PublicKey, notice: &mut dyn FnMut(Notice)) -> Result<(), Box<HostKeyProblem>> {
         self.check.warnings().into_iter().for_each(|warning| notice(Notice::Warning(warning)));
-        let settled = match self.check.decide(key) {
+        let mut check = self.check.clone();
+        if matches!(self.trust, Trust::KnownHosts(checking) if checking.known_hosts_command.is_some()) {
+            let known = known_hosts::load_for(self.trust, &self.host, self.port, Some(key));
+            check = check.known(Arc::new(known));
+        }
+        let settled = match check.decide(key) {
             Checked::Settled(settled) => settled,
             Checked::Ask(unknown) => {
                 let answer = self.ask.map_or(Answer::Reject, |ask| ask(&unknown));

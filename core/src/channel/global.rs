@@ -1,7 +1,10 @@
 //! Global requests (RFC 4254 §4): answered strictly in the order in which they came.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
+use super::host_keys::HostKeys;
 use crate::error::{Failure, Fault, UsageError};
 use crate::msg::{GlobalRequest, RequestFailure, RequestSuccess};
 use crate::transport::{Open, Transport};
@@ -30,12 +33,13 @@ impl<'a> GlobalRequestRef<'a> {
     }
 }
 
-/// A reply on its way: undecided, or decided. A success may carry four bytes (the port of
+/// A reply on its way: undecided, or decided. A success carries what the request's definition says (such as the port of
 /// tcpip-forward).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Slot {
     Undecided,
-    Decided(bool, Option<u32>),
+    Granted(Vec<u8>),
+    Refused,
 }
 
 /// What we asked and still wait for.
@@ -52,6 +56,8 @@ pub(crate) struct Globals {
     replies: VecDeque<Slot>,
     first: u64,
     asked: VecDeque<Asked>,
+    /// What a server proves to its client, if it told it about its keys.
+    pub(crate) host_keys: Option<Box<HostKeys>>,
 }
 
 /// Our own requests that may wait for an answer.
@@ -73,10 +79,16 @@ impl Globals {
 
     /// Decides one request.
     pub(crate) fn decide(&mut self, number: u64, ok: bool, port: Option<u32>) -> Result<(), UsageError> {
+        let fields = || port.map(|port| port.to_be_bytes().to_vec()).unwrap_or_default();
+        self.answer(number, ok.then(fields))
+    }
+
+    /// Grants one request with these fields, or refuses it.
+    pub(super) fn answer(&mut self, number: u64, granted: Option<Vec<u8>>) -> Result<(), UsageError> {
         let index = number.checked_sub(self.first).and_then(|i| usize::try_from(i).ok());
         match index.and_then(|i| self.replies.get_mut(i)) {
             Some(slot @ Slot::Undecided) => {
-                *slot = Slot::Decided(ok, port);
+                *slot = granted.map_or(Slot::Refused, Slot::Granted);
                 Ok(())
             }
             _ => Err(UsageError::StaleTicket),
@@ -91,18 +103,16 @@ impl Globals {
     /// Whether it is the turn of a reply.
     #[inline]
     pub(crate) fn is_due(&self) -> bool {
-        matches!(self.replies.front(), Some(Slot::Decided(..)))
+        matches!(self.replies.front(), Some(Slot::Granted(_) | Slot::Refused))
     }
 
     /// Sends the replies whose turn it is.
     pub(crate) fn flush(&mut self, open: &mut Open<'_>) {
-        while let Some(Slot::Decided(ok, port)) = self.replies.front().copied() {
-            self.replies.pop_front();
+        while self.is_due() {
             self.first = self.first.saturating_add(1);
-            match (ok, port) {
-                (true, Some(port)) => open.send(&RequestSuccess::new(&port.to_be_bytes())),
-                (true, None) => open.send(&RequestSuccess::new(&[])),
-                (false, _) => open.send(&RequestFailure::new()),
+            match self.replies.pop_front() {
+                Some(Slot::Granted(fields)) => open.send(&RequestSuccess::new(&fields)),
+                _ => open.send(&RequestFailure::new()),
             }
         }
     }

@@ -8,6 +8,7 @@ mod calls;
 mod due;
 mod global;
 mod heard;
+pub(crate) mod host_keys;
 mod open;
 mod receive;
 mod request;

@@ -2,6 +2,7 @@
 
 use super::calls::STDERR;
 use super::global::Asked;
+use super::host_keys::PROOF;
 use super::screen::{Screen, refusal};
 use super::table::{Asks, Channels, Phase, Reply, Undecided, bad_channel};
 use super::{
@@ -281,6 +282,13 @@ impl Channels {
         let number = self.globals.incoming(transport.config().limits.global_requests)?;
         if m.name.as_bytes() == b"keepalive@openssh.com" {
             let _ = self.globals.decide(number, false, None);
+            return Ok(None);
+        }
+        if m.name.as_bytes() == PROOF.as_bytes()
+            && let Some(keys) = &mut self.globals.host_keys
+        {
+            let proofs = keys.prove(transport, m.fields);
+            let _ = self.globals.answer(number, proofs);
             return Ok(None);
         }
         self.must_decide(transport, now, Undecided::Global(number));

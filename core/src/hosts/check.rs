@@ -39,6 +39,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
+use super::update::UpdateHostKeys;
 use super::{Hints, HostKeyProblem, HostKeyStatus, Known, KnownHosts, NewHost, Problem, canonical};
 use crate::crypto::HashAlgorithm;
 use crate::keys::{Fingerprint, PublicKey, SignatureAlgorithm};
@@ -90,6 +91,17 @@ pub struct Checking {
     pub user_files: Vec<Vec<u8>>,
     /// Paths of the system's files.
     pub global_files: Vec<Vec<u8>>,
+    /// Paths of files of keys that are revoked whatever host shows them (`RevokedHostKeys`): key revocation lists, or
+    /// one key a line. One that is missing or cannot be read refuses every host.
+    pub revoked_host_keys: Vec<Vec<u8>>,
+    /// A program that prints lines of known hosts, and its arguments (`KnownHostsCommand`), in which `%H`, `%I`, `%t`,
+    /// `%f`, `%K` and `%%` stand for what they do in ssh_config(5), TOKENS; others are replaced already. It is run
+    /// before the connection is made, and for the key that the host shows. If it fails, every host is refused.
+    pub known_hosts_command: Option<Vec<Vec<u8>>>,
+    /// The host's address is checked and remembered too (`CheckHostIP`), if it is [told](HostKeyCheck::address).
+    pub check_host_ip: bool,
+    /// What is done when the host tells which keys it has (`UpdateHostKeys`).
+    pub update_host_keys: UpdateHostKeys,
 }
 
 impl Checking {
@@ -100,6 +112,7 @@ impl Checking {
         Checking {
             user_files: user.map(|name| [home, name].concat()).into(),
             global_files: global.map(Vec::from).into(),
+            update_host_keys: UpdateHostKeys::Yes,
             ..Checking::default()
         }
     }
@@ -183,8 +196,8 @@ impl UnknownHost {
     pub fn answer(self, answer: Answer) -> Settled {
         match answer {
             Answer::Reject => Settled::Reject(self.problem),
-            Answer::Once => accept(Accepted::New),
-            Answer::Remember => Settled::Accept { why: Accepted::New, remember: self.new },
+            Answer::Once => accept(Accepted::Confirmed),
+            Answer::Remember => Settled::Accept { why: Accepted::Confirmed, remember: self.new },
         }
     }
 }
@@ -237,6 +250,8 @@ pub enum Accepted {
     Pinned,
     /// The host is new.
     New,
+    /// The host is new, and a person said yes.
+    Confirmed,
     /// Any key is.
     Any,
 }
@@ -246,7 +261,7 @@ impl fmt::Display for Accepted {
         match self {
             Accepted::Known(at) => write!(f, "known at {at}"),
             Accepted::Pinned => f.write_str("it is pinned"),
-            Accepted::New => f.write_str("the host is new"),
+            Accepted::New | Accepted::Confirmed => f.write_str("the host is new"),
             Accepted::Any => f.write_str("any key is"),
         }
     }
@@ -255,17 +270,37 @@ impl fmt::Display for Accepted {
 /// The decision about one host.
 #[derive(Clone, Debug)]
 pub struct HostKeyCheck {
-    host: String,
-    port: u16,
-    trust: Trust,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) trust: Trust,
     known: Arc<KnownHosts>,
+    /// The address that was connected to, where it counts.
+    address: Option<String>,
 }
 
 impl HostKeyCheck {
     /// For a host by the name that the user typed, or its alias, with what the files say (see
     /// [`Reading`](super::Reading)).
     pub fn new(host: impl Into<String>, port: u16, trust: Trust, known: Arc<KnownHosts>) -> Self {
-        HostKeyCheck { host: host.into(), port, trust, known }
+        HostKeyCheck { host: host.into(), port, trust, known, address: None }
+    }
+
+    /// The numeric address that was connected to, which counts with [`check_host_ip`](Checking::check_host_ip) unless
+    /// it is this machine's own or what the user typed. Do not tell it where a proxy was connected to.
+    #[must_use]
+    pub fn address(mut self, address: core::net::IpAddr) -> Self {
+        let wanted = matches!(&self.trust, Trust::KnownHosts(checking) if checking.check_host_ip);
+        let text = address.to_canonical().to_string();
+        let same = canonical(&text, self.port) == canonical(&self.host, self.port);
+        self.address = (wanted && !same && !address.to_canonical().is_loopback()).then_some(text);
+        self
+    }
+
+    /// What known_hosts files say, anew: after a program was asked about the key that the host has shown.
+    #[must_use]
+    pub fn known(mut self, known: Arc<KnownHosts>) -> Self {
+        self.known = known;
+        self
     }
 
     /// The algorithms of the keys that are known, to be asked for first.
@@ -312,9 +347,12 @@ impl HostKeyCheck {
             }
             Trust::KnownHosts(checking) => checking,
         };
-        let status = self.known.lookup(&self.host, self.port, None, key);
+        let status = self.status(key);
         Checked::Settled(match &status {
-            HostKeyStatus::Match { at } => accept(Accepted::Known(at.clone())),
+            HostKeyStatus::Match { at } => {
+                let new = self.new_address(key).and_then(|ip| NewHost::new(checking, ip, self.port, key));
+                Settled::Accept { why: Accepted::Known(at.clone()), remember: new.map(Box::new) }
+            }
             HostKeyStatus::Changed { .. } if checking.tolerate_changed => {
                 Settled::Tolerate(self.problem(key, Some(status)))
             }
@@ -327,11 +365,41 @@ impl HostKeyCheck {
         })
     }
 
+    /// What is known about the key, by name and, where that counts, by address: one that is known with another key is
+    /// as bad for a host that is not known as for one that is.
+    fn status(&self, key: &PublicKey) -> HostKeyStatus {
+        let address = self.address.as_deref();
+        let status = self.known.lookup(&self.host, self.port, address, key);
+        let new = matches!(status, HostKeyStatus::Unknown(_) | HostKeyStatus::OtherTypeKnown { .. });
+        match address.filter(|_| new).map(|ip| self.known.lookup(ip, self.port, None, key)) {
+            Some(changed @ HostKeyStatus::Changed { .. }) => changed,
+            _ => status,
+        }
+    }
+
+    /// Whether nothing says that the key is revoked.
+    pub(super) fn may_be_known(&self, key: &PublicKey) -> bool {
+        let status = self.known.lookup(&self.host, self.port, None, key);
+        !matches!(status, HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. })
+    }
+
+    /// The address, if nothing is known about it.
+    fn new_address(&self, key: &PublicKey) -> Option<&str> {
+        let unknown = |ip: &&str| match self.known.lookup(ip, self.port, None, key) {
+            HostKeyStatus::Unknown(hints) => hints.unreadable.is_empty(),
+            _ => false,
+        };
+        self.address.as_deref().filter(unknown)
+    }
+
     fn unknown(&self, checking: &Checking, key: &PublicKey, status: HostKeyStatus) -> Checked {
         // A host of which other keys are known is not new.
         let is_new = matches!(&status, HostKeyStatus::Unknown(hints) if hints.unreadable.is_empty());
         let mut problem = self.problem(key, Some(status));
-        let new = || NewHost::new(checking, &self.host, self.port, key).map(Box::new);
+        let new = || {
+            let new = NewHost::new(checking, &self.host, self.port, key)?;
+            Some(Box::new(new.with_address(self.new_address(key))))
+        };
         Checked::Settled(match checking.unknown {
             Unknown::AcceptNew if is_new => Settled::Accept { why: Accepted::New, remember: new() },
             Unknown::AcceptNew if checking.tolerate_changed => accept(Accepted::New),

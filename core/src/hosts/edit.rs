@@ -76,6 +76,16 @@ pub enum Means {
     Authority,
 }
 
+/// A key in a file, for an update of what is known about a host.
+pub(super) enum KeyAt {
+    /// It is the host's.
+    Host(PublicKey),
+    /// It is that of another host, or under another name.
+    Other(PublicKey),
+    /// The line is for the host, and a change of it would mean more than the host.
+    Complex,
+}
+
 /// What [`KnownHostsFile::hash_names`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -213,6 +223,23 @@ impl KnownHostsFile {
         self.lines = lines;
         self.touched(report.hashed > 0);
         report
+    }
+
+    /// The keys that are known, whether for the host of this canonical name or for another. Lines that are not
+    /// understood, and keys that are not known, say nothing.
+    pub(super) fn keys_for(&self, name: &[u8]) -> impl Iterator<Item = KeyAt> {
+        self.lines.iter().filter_map(|line| {
+            let line = said(&line.bytes)?.ok()?;
+            if !are_for(line.names, name) {
+                return Some(KeyAt::Other(line.public_key().ok()?));
+            }
+            let plain = !line.names.contains(&b'*') && !line.names.contains(&b'?');
+            let few = line.names.split(|b| *b == b',').nth(2).is_none();
+            if line.marker != Marker::None || !plain || !few {
+                return Some(KeyAt::Complex);
+            }
+            Some(KeyAt::Host(line.public_key().ok()?))
+        })
     }
 
     fn touched(&mut self, changed: bool) {

@@ -12,6 +12,7 @@ mod line;
 mod name;
 mod problem;
 mod status;
+mod update;
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
@@ -25,14 +26,18 @@ pub use check::{
     Accepted, Answer, Checked, Checking, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
 };
 pub use edit::{Entry, KnownHostsFile, Means, NamesHashed};
-pub use files::{CannotRemember, Contents, NewHost, Reading};
+pub use files::{CannotRemember, Contents, NewHost, Question, Reading};
 pub use line::Problem;
 pub use name::{BadHostName, canonical, split};
 pub use problem::HostKeyProblem;
 pub use status::{Damage, Hints, HostKeyStatus, Known, Unreadable, Warning};
+pub use update::{
+    ANNOUNCEMENT, HostKeyChanges, HostKeysUpdate, NextOfUpdate, PROOF, Unchanged, UpdateHostKeys,
+};
 
 use crate::crypto::HashAlgorithm;
 use crate::keys::{PublicKey, SignatureAlgorithm};
+use crate::krl::{NotReadable, RevokedKeys};
 use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
 use broken::{Broken, Remains};
 use line::{Line, Marker, is_pattern};
@@ -71,6 +76,8 @@ pub struct KnownHosts {
     harmless: usize,
     /// Files that cannot be read: any key may be revoked in them.
     unreadable: Vec<Unreadable>,
+    /// Files of keys that are revoked for every host.
+    revoked: Vec<(Location, RevokedKeys)>,
 }
 
 struct File {
@@ -134,6 +141,18 @@ impl KnownHosts {
         Ok(())
     }
 
+    /// Adds a file of keys that are revoked whatever host shows them (`RevokedHostKeys`): a key revocation list, or one
+    /// key a line.
+    ///
+    /// # Errors
+    /// As [`RevokedKeys::parse`]; the file counts as [unreadable](Self::add_unreadable) then.
+    pub fn add_revoked(&mut self, name: impl AsRef<[u8]>, bytes: &[u8]) -> Result<(), NotReadable> {
+        let name = name.as_ref();
+        let keys = RevokedKeys::parse(bytes).inspect_err(|e| self.add_unreadable(name, &e.to_string()))?;
+        self.revoked.push((Location::new(name, 0), keys));
+        Ok(())
+    }
+
     /// Says that a file is there and cannot be read whole: `why` completes `name:`. Since any key may
     /// be revoked in it, every [`lookup`](Self::lookup) is [`HostKeyStatus::Unreadable`] from now on, unless
     /// another file revokes the key. A file that is not there needs no word.
@@ -166,6 +185,9 @@ impl KnownHosts {
     pub fn lookup(&self, host: &str, port: u16, ip: Option<&str>, key: &PublicKey) -> HostKeyStatus {
         let by_name = self.classify(&canonical(host, port), key, false);
         let by_address = ip.map(|ip| self.classify(&canonical(ip, port), key, true)).unwrap_or_default();
+        if let Some((at, _)) = self.revoked.iter().find(|(_, keys)| keys.check_key(key).is_some()) {
+            return HostKeyStatus::Revoked { at: at.clone() };
+        }
         if let Some(at) = by_name.revoked.or(by_address.revoked) {
             return HostKeyStatus::Revoked { at };
         }

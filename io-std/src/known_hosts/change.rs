@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use konko_core::hosts::KnownHostsFile;
+use konko_core::hosts::{KnownHostsFile, LIMITS};
 use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
@@ -41,7 +41,7 @@ pub fn change<T>(
 ) -> io::Result<Change<T>> {
     let path = &target(path.as_ref());
     let lock = lock_beside(path)?;
-    let there = match super::bytes(path) {
+    let there = match super::bytes(path, LIMITS.file) {
         Ok(Some(bytes)) => Some(bytes),
         // Nothing can be kept there.
         Ok(None) => return Ok(Change { result: edit(&mut parse(b"")?), old: None }),

@@ -9,25 +9,53 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
-use konko_core::hosts::{Contents, KnownHosts, LIMITS, NewHost, Reading, Trust};
+use konko_core::hosts::{Contents, KnownHosts, LIMITS, NewHost, Question, Reading, Trust};
+use konko_core::keys::PublicKey;
 use rustix::fs::OFlags;
 
 pub use change::{Change, change};
 
-/// What the files say that count for whom a client believes.
+/// What the files say that count for whom a client believes. `KnownHostsCommand` is not asked, and refuses every host if
+/// there is one: see [`load_for`].
 pub fn load(trust: &Trust) -> KnownHosts {
-    let mut reading = Reading::new(trust);
-    while let Some(path) = reading.file() {
-        let contents = read(path);
+    answered(Reading::new(trust))
+}
+
+/// The same about one host, by its name and port as it is looked up, and about the key that it has shown, if it has:
+/// `KnownHostsCommand` is run too, with the rights of this process.
+pub fn load_for(trust: &Trust, host: &str, port: u16, key: Option<&PublicKey>) -> KnownHosts {
+    let reading = Reading::new(trust);
+    answered(match key {
+        Some(key) => reading.host_with(host, port, key),
+        None => reading.host(host, port),
+    })
+}
+
+fn answered(mut reading: Reading) -> KnownHosts {
+    while let Some(question) = reading.question() {
+        let contents = answer(question);
         reading.answer(contents);
     }
     reading.finish()
 }
 
+/// The answer to a question of [`Reading`] or [`HostKeysUpdate`](konko_core::hosts::HostKeysUpdate).
+pub fn answer(question: Question<'_>) -> Contents {
+    match question {
+        Question::Read { path, max } => read_up_to(path, max),
+        Question::Run(words) => run(words),
+    }
+}
+
 /// What is found in the place of a file.
 pub fn read(path: &[u8]) -> Contents {
-    match bytes(Path::new(OsStr::from_bytes(path))) {
+    read_up_to(path, LIMITS.file)
+}
+
+fn read_up_to(path: &[u8], max: usize) -> Contents {
+    match bytes(Path::new(OsStr::from_bytes(path)), max) {
         Ok(bytes) => bytes.map_or(Contents::Missing, Contents::Bytes),
         // ENOTDIR: a file stands where a folder would have to be.
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -37,7 +65,26 @@ pub fn read(path: &[u8]) -> Contents {
     }
 }
 
-fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// What a program prints, without a shell and without input.
+fn run(words: &[Vec<u8>]) -> Contents {
+    let mut words = words.iter().map(|word| OsStr::from_bytes(word));
+    let Some(program) = words.next() else { return Contents::Missing };
+    let output = || -> io::Result<Vec<u8>> {
+        let mut child =
+            Command::new(program).args(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
+        let mut bytes = Vec::new();
+        let read = match child.stdout.take() {
+            Some(stdout) => stdout.take(LIMITS.file as u64 + 1).read_to_end(&mut bytes),
+            None => Ok(0),
+        };
+        let status = child.wait()?;
+        read?;
+        if status.success() { Ok(bytes) } else { Err(io::Error::other(format!("it failed: {status}"))) }
+    };
+    output().map_or_else(|e| Contents::Unreadable(e.to_string()), Contents::Bytes)
+}
+
+fn bytes(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
     // Looked at before it is opened, since opening a device can do something, and afterwards, since
     // it may be another one by then.
     if is_null(&path.metadata()?)? {
@@ -48,7 +95,7 @@ fn bytes(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Ok(None);
     }
     let mut bytes = Vec::new();
-    file.take(LIMITS.file as u64 + 1).read_to_end(&mut bytes)?;
+    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 

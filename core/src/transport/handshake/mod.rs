@@ -318,6 +318,11 @@ impl Handshake {
 
     // ---- what came of it ----
 
+    /// A server's host keys.
+    pub(crate) fn host_keys(&self) -> &[Arc<KeyPair>] {
+        &self.host_keys
+    }
+
     /// The session identifier, once the first exchange hash is known.
     pub(crate) fn session_id(&self) -> Option<&Digest> {
         self.session().map(|session| &session.id)
