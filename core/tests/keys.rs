@@ -6,7 +6,7 @@ mod property;
 
 use key_fields::*;
 use konko_core::crypto::{BadSignature, Curve, HashAlgorithm};
-use konko_core::keys::{KeyError, KeyType, PrivateKey, PublicKey, SignatureAlgorithm, signature};
+use konko_core::keys::{KdfLimits, KeyError, KeyType, PrivateKey, PublicKey, SignatureAlgorithm, signature};
 use konko_core::provider::rustcrypto;
 use konko_core::wire::{Reader, Sink};
 use konko_core::{Rng, Seed};
@@ -28,7 +28,7 @@ fn good() -> Vec<String> {
         .filter_map(|entry| {
             entry.unwrap().file_name().into_string().unwrap().strip_suffix(".pub").map(str::to_owned)
         })
-        .filter(|name| !name.starts_with("bad-") && name != "enc-3des-cbc")
+        .filter(|name| !name.starts_with("bad-"))
         .collect();
     names.sort();
     assert!(names.len() > 20, "the corpus is there");
@@ -43,6 +43,10 @@ fn public(name: &str) -> (PublicKey, String) {
 
 fn rng(n: u8) -> Rng {
     Rng::from_seed(&Seed::new([n; 32]))
+}
+
+fn cost(asked: u32) -> KeyError {
+    KeyError::KdfCost { what: "bcrypt rounds", asked }
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -96,17 +100,11 @@ fn u24_what_is_no_usable_private_key_is_named() {
         load(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
         KeyError::CertificateGiven
     );
-    assert!(unsupported(load(&data("bad-legacy-dek"))));
-    assert!(unsupported(load(&data("bad-encrypted-pkcs8"))));
-    assert!(unsupported(load(b"PuTTY-User-Key-File-3: ssh-ed25519\r\nEncryption: none\r\n")));
-    assert!(unsupported(load(b"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----\n")));
     assert!(unsupported(load(b"\xff\xfe-\0-\0")));
-    assert_eq!(load(&data("enc-3des-cbc")), KeyError::UnsupportedCipher("3des-cbc".into()));
     for name in ["bad-x25519", "bad-secp256k1", "bad-dsa"] {
         assert!(matches!(load(&data(name)), KeyError::UnsupportedKeyType(_)), "{name}");
     }
-    assert!(matches!(load(&data("bad-explicit-curve")), KeyError::Malformed(_)));
-    assert_eq!(load(b""), KeyError::NotAKey);
+    assert_eq!(load(b""), KeyError::Empty);
     assert_eq!(load(b"hello"), KeyError::NotAKey);
     assert_eq!(load(&data("enc-aes256-ctr")), KeyError::Encrypted);
     for name in good().iter().filter(|name| name.starts_with("enc-")) {
@@ -121,6 +119,7 @@ fn u24_what_is_no_usable_private_key_is_named() {
 #[test]
 fn u24_each_message_says_what_to_do() {
     let all = [
+        KeyError::Empty,
         KeyError::NotAKey,
         KeyError::PublicKeyGiven,
         KeyError::CertificateGiven,
@@ -131,7 +130,7 @@ fn u24_each_message_says_what_to_do() {
         KeyError::UnsupportedFormat("x"),
         KeyError::UnsupportedKeyType("x".into()),
         KeyError::TooLarge,
-        KeyError::KdfRounds(0),
+        KeyError::KdfCost { what: "x", asked: 0 },
         KeyError::RsaSize { bits: 1 },
         KeyError::TypeMismatch { declared: "a".into(), found: "b".into() },
         KeyError::Malformed("x"),
@@ -334,14 +333,17 @@ fn f07_bcrypt_rounds_and_salt_are_bounded() {
     };
     let start = std::time::Instant::now();
     for rounds in [0, 2049, u32::MAX] {
-        assert_eq!(with(&[1; 16], rounds), KeyError::KdfRounds(rounds));
+        assert_eq!(with(&[1; 16], rounds), cost(rounds));
     }
     assert!(matches!(with(&[], 1), KeyError::Malformed(_)));
     assert!(matches!(with(&[1; 65], 1), KeyError::Malformed(_)));
     assert!(start.elapsed().as_millis() < 500, "refused before any work");
     assert_eq!(with(&[1; 64], 1), KeyError::WrongPassphrase);
     let text = data("enc-aes256-ctr");
-    assert_eq!(PrivateKey::load_limited(&text, Some(PASS), 1).unwrap_err(), KeyError::KdfRounds(2));
+    assert_eq!(
+        PrivateKey::load_limited(&text, Some(PASS), &KdfLimits::default().bcrypt_rounds(1)).unwrap_err(),
+        cost(2)
+    );
 }
 
 #[test]
@@ -478,7 +480,7 @@ fn keys_are_written_as_they_are_read() {
             assert_eq!(*again, *key.to_openssh(None, &mut rng(3)).unwrap(), "{name}: the same numbers");
         }
         assert_eq!(key.to_openssh(Some((b"", 16)), &mut rng(3)).unwrap_err(), KeyError::Encrypted);
-        assert_eq!(key.to_openssh(Some((b"x", 0)), &mut rng(3)).unwrap_err(), KeyError::KdfRounds(0));
+        assert_eq!(key.to_openssh(Some((b"x", 0)), &mut rng(3)).unwrap_err(), cost(0));
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use konko_core::authorized_keys::AuthorizedKeys;
 use konko_core::hosts::{HostKeyStatus, KnownHosts};
-use konko_core::keys::{PrivateKey, PublicKey};
+use konko_core::keys::{KdfLimits, PrivateKey, PublicKey};
 use konko_core::msg::*;
 use konko_core::replay::{SecretTranscript, Setup, replay};
 use konko_core::transport::negotiate::Role;
@@ -90,13 +90,12 @@ pub fn msgs(data: &[u8]) {
     }
 }
 
-/// Rounds of the key derivation of an encrypted key file that a fuzzer may spend.
-const ROUNDS: u32 = 2;
-
 /// The target `private_key`.
 pub fn private_key(data: &[u8]) {
+    // What a fuzzer may spend on the key derivation of an encrypted file.
+    let limits = KdfLimits::default().bcrypt_rounds(2).pbkdf2_iterations(16).memory(64).passes(2);
     for passphrase in [None, Some(&b"secret"[..])] {
-        if let Ok(key) = PrivateKey::load_limited(data, passphrase, ROUNDS) {
+        if let Ok(key) = PrivateKey::load_limited(data, passphrase, &limits) {
             let blob = key.public().to_blob();
             assert_eq!(PublicKey::from_blob(&blob).as_ref(), Ok(key.public()));
         }
@@ -113,6 +112,11 @@ pub fn public_key(data: &[u8]) {
         let spelt_otherwise = key.key_type().name() == "ssh-rsa" && own.len() < data.len();
         assert!(own == data || spelt_otherwise, "a blob that is not canonical was taken");
         line_of(&key);
+    }
+    if let Ok((key, comment)) = PublicKey::load(data) {
+        let text = key.to_rfc4716(&String::from_utf8_lossy(&comment));
+        let (again, _) = PublicKey::load(text.as_bytes()).expect("what we write reads");
+        assert_eq!(again, key);
     }
     if let Ok((key, comment)) = PublicKey::from_openssh_line(data) {
         let _ = comment.to_string();

@@ -164,7 +164,7 @@ const KINDS: [KeyType; 4] =
     [KeyType::ED25519, KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521];
 
 /// Key files that the tests of the core have, the small ones.
-const FILES: [&[u8]; 8] = [
+const FILES: [&[u8]; 19] = [
     include_bytes!("../../core/tests/data/keys/ed25519"),
     include_bytes!("../../core/tests/data/keys/ecdsa256"),
     include_bytes!("../../core/tests/data/keys/ecdsa256-pem"),
@@ -172,7 +172,18 @@ const FILES: [&[u8]; 8] = [
     include_bytes!("../../core/tests/data/keys/enc-aes256-ctr"),
     include_bytes!("../../core/tests/data/keys/enc-chacha20-poly1305"),
     include_bytes!("../../core/tests/data/keys/bad-dsa"),
-    include_bytes!("../../core/tests/data/keys/bad-explicit-curve"),
+    include_bytes!("../../core/tests/data/key_files/dek_aes128-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/dek_des3-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/explicit-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/explicit_pkcs8-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/pbes2_aes-256-cbc-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/scrypt-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/pkcs8-openssl"),
+    include_bytes!("../../core/tests/data/key_files/ppk2_encrypted-ed25519"),
+    include_bytes!("../../core/tests/data/key_files/ppk3-ecdsa"),
+    include_bytes!("../../core/tests/data/key_files/ppk3_encrypted-ed25519"),
+    include_bytes!("../../core/tests/data/key_files/sshcom-rsa"),
+    include_bytes!("../../core/tests/data/key_files/openssh_3des-cbc-ed25519"),
 ];
 
 fn private_keys() -> Vec<Vec<u8>> {
@@ -187,6 +198,11 @@ fn public_keys() -> Vec<Vec<u8>> {
         out.push(key.to_blob());
     }
     out.push(include_bytes!("../../core/tests/data/keys/bad-cert.pub").to_vec());
+    for kind in KINDS {
+        let key = key(kind).public().clone();
+        out.push(key.to_rfc4716("user@host").into_bytes());
+        out.push(key.to_spki_pem().expect("a type that X.509 has").into_bytes());
+    }
     let line = include_bytes!("../../core/tests/data/keys/rsa.pub");
     let (rsa, _) = PublicKey::from_openssh_line(line).expect("a key of the tests");
     out.push(rsa.to_blob());

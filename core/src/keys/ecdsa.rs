@@ -1,14 +1,15 @@
 use alloc::vec::Vec;
 
+use ::der::asn1::{AnyRef, BitStringRef, ContextSpecific, ObjectIdentifier, OctetStringRef};
+use ::der::{Decode, Reader as _, TagMode, TagNumber};
 use p256::elliptic_curve::Generate;
 use p256::elliptic_curve::sec1::ToSec1Point;
-use sec1::EcPrivateKey;
-use sec1::der::Decode;
 use zeroize::Zeroizing;
 
-use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, signature};
+use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm};
+use super::{der, ec_parameters, signature};
 use crate::crypto::fields::{EcdsaPrivate, EcdsaPublic};
-use crate::crypto::{BadSignature, Curve};
+use crate::crypto::{BadSignature, Curve, Secret};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink, minimal};
 
@@ -52,22 +53,35 @@ impl Ecdsa {
         }
     }
 
-    /// The public point, uncompressed; the scalar must be in 1..n (F-10).
-    fn point_of(&self, d: &[u8]) -> Result<Vec<u8>, KeyError> {
+    /// As wide as the curve is.
+    fn padded(&self, d: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let d = minimal(d);
         let mut padded = Zeroizing::new(alloc::vec![0; self.0.width()]);
         let at = padded.len().checked_sub(d.len()).ok_or(SCALAR)?;
         padded.get_mut(at..).ok_or(SCALAR)?.copy_from_slice(d);
-        let point =
-            match self.0 {
-                Curve::P256 => p256::SecretKey::from_slice(&padded)
-                    .map(|d| d.public_key().to_sec1_point(false).to_bytes()),
-                Curve::P384 => p384::SecretKey::from_slice(&padded)
-                    .map(|d| d.public_key().to_sec1_point(false).to_bytes()),
-                Curve::P521 => p521::SecretKey::from_slice(&padded)
-                    .map(|d| d.public_key().to_sec1_point(false).to_bytes()),
-            };
-        point.map(Into::into).map_err(|_| SCALAR)
+        Ok(padded)
+    }
+
+    fn curve_oid(&self) -> &'static str {
+        match self.0 {
+            Curve::P256 => "1.2.840.10045.3.1.7",
+            Curve::P384 => "1.3.132.0.34",
+            Curve::P521 => "1.3.132.0.35",
+        }
+    }
+
+    /// The public point, uncompressed; the scalar must be in 1..n (F-10).
+    fn point_of(&self, d: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let padded = self.padded(d)?;
+        let point = match self.0 {
+            Curve::P256 => p256::SecretKey::from_slice(&padded)
+                .map(|d| d.public_key().to_sec1_point(false).as_bytes().to_vec()),
+            Curve::P384 => p384::SecretKey::from_slice(&padded)
+                .map(|d| d.public_key().to_sec1_point(false).as_bytes().to_vec()),
+            Curve::P521 => p521::SecretKey::from_slice(&padded)
+                .map(|d| d.public_key().to_sec1_point(false).as_bytes().to_vec()),
+        };
+        point.map_err(|_| SCALAR)
     }
 
     fn halves(&self, d: &[u8], point: &[u8]) -> Halves {
@@ -129,29 +143,55 @@ impl KeyFormat for Ecdsa {
     }
 
     fn object_identifiers(&self) -> Option<(&'static str, Option<&'static str>)> {
-        let curve = match self.0 {
-            Curve::P256 => "1.2.840.10045.3.1.7",
-            Curve::P384 => "1.3.132.0.34",
-            Curve::P521 => "1.3.132.0.35",
-        };
-        Some((EC, Some(curve)))
+        Some((EC, Some(self.curve_oid())))
     }
 
     /// SEC1 (RFC 5915). The curve stands around it, or inside, or both alike (§3).
     fn read_der(&self, private: &[u8], public: Option<&[u8]>) -> Result<Halves, KeyError> {
-        let ec = EcPrivateKey::from_der(private).map_err(|_| KeyError::Malformed("SEC1"))?;
-        let inner = ec.parameters.and_then(|p| p.named_curve());
-        let (_, own) = self.object_identifiers().unzip();
-        if inner.is_some_and(|inner| Some(inner) != own.flatten().and_then(|own| own.parse().ok())) {
+        let ec = Sec1::parse(private)?;
+        if ec.curve.is_some_and(|inner| ObjectIdentifier::new(self.curve_oid()) != Ok(inner)) {
             return Err(KeyError::Inconsistent("the EC key names two curves"));
         }
-        let point = self.point_of(ec.private_key)?;
-        let inside = ec.public_key.is_none_or(|public| public == point || public == compressed(&point));
+        let point = self.point_of(ec.d)?;
+        let inside = ec.public.is_none_or(|public| public == point || public == compressed(&point));
         if inside && public.is_none_or(|public| public == point) {
-            Ok(self.halves(ec.private_key, &point))
+            Ok(self.halves(ec.d, &point))
         } else {
             Err(FOREIGN)
         }
+    }
+
+    fn write_der(&self, key: &[u8], alone: bool) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let fields = EcdsaPrivate::parse(key).ok_or(SCALAR)?;
+        let d = self.padded(fields.d)?;
+        let curve = if alone {
+            der::value(0xa0, &[&der::identifier(self.curve_oid())])
+        } else {
+            Zeroizing::default()
+        };
+        let point = der::value(0xa1, &[&der::value(der::BIT_STRING, &[&[0], fields.point])]);
+        let parts: [&[u8]; 4] = [&der::integer(&[1]), &der::value(der::OCTET_STRING, &[&d]), &curve, &point];
+        Ok(der::value(der::SEQUENCE, &parts))
+    }
+
+    /// RFC 5480 §2.2: the point.
+    fn read_public_der(&self, key: &[u8], out: &mut dyn Sink) -> Result<(), KeyError> {
+        EcdsaPublic { curve: self.0.name().as_bytes(), point: key }.put(out);
+        Ok(())
+    }
+
+    fn write_public_der(&self, key: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(EcdsaPublic::parse(key).ok_or(SCALAR)?.point.to_vec())
+    }
+
+    fn read_putty(&self, _public: &[u8], r: &mut Reader<'_>) -> Result<Halves, KeyError> {
+        let d = r.mpint()?;
+        Ok(self.halves(d, &self.point_of(d)?))
+    }
+
+    fn write_putty(&self, key: &[u8]) -> Result<Secret, KeyError> {
+        let d = EcdsaPrivate::parse(key).ok_or(SCALAR)?.d;
+        Ok(Secret::written(|out| out.put_mpint(d)))
     }
 
     /// RFC 5656 §3.1.2: two mpints; raw, both are as long as a coordinate.
@@ -179,8 +219,38 @@ impl KeyFormat for Ecdsa {
     }
 }
 
+/// `ECPrivateKey` (RFC 5915 §3), whose curve may be written out.
+pub(super) struct Sec1<'a> {
+    d: &'a [u8],
+    pub(super) curve: Option<ObjectIdentifier>,
+    public: Option<&'a [u8]>,
+}
+
+impl<'a> Sec1<'a> {
+    pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, KeyError> {
+        const MALFORMED: KeyError = KeyError::Malformed("SEC1");
+        let parsed = AnyRef::from_der(bytes).and_then(|ec| {
+            ec.sequence(|r| {
+                let version: u8 = r.decode()?;
+                let d = r.decode::<&OctetStringRef>()?.as_bytes();
+                let parameters = ContextSpecific::<AnyRef<'a>>::decode_explicit(r, TagNumber(0))?
+                    .map(|tagged| tagged.value);
+                let public: Option<BitStringRef<'a>> = r.context_specific(TagNumber(1), TagMode::Explicit)?;
+                Ok::<_, ::der::Error>((version, d, parameters, public))
+            })
+        });
+        let (version, d, parameters, public) = parsed.map_err(|_| MALFORMED)?;
+        if version != 1 {
+            return Err(MALFORMED);
+        }
+        let curve = parameters.map(ec_parameters::curve).transpose()?;
+        let public = public.map(|public| public.as_bytes().ok_or(MALFORMED)).transpose()?;
+        Ok(Sec1 { d, curve, public })
+    }
+}
+
 /// The compressed form of an uncompressed point (SEC1 §2.3.3), which some tools write.
-fn compressed(point: &[u8]) -> Vec<u8> {
+pub(super) fn compressed(point: &[u8]) -> Vec<u8> {
     let y_is_odd = point.last().is_some_and(|b| b & 1 == 1);
     let x = point.get(1..=point.len() / 2).unwrap_or_default();
     [&[2 | u8::from(y_is_odd)], x].concat()

@@ -2,9 +2,9 @@ use alloc::vec::Vec;
 
 use zeroize::Zeroizing;
 
-use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, signature};
-use crate::crypto::BadSignature;
+use super::{Algorithm, FOREIGN, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, der, signature};
 use crate::crypto::fields::{Ed25519Private, Ed25519Public};
+use crate::crypto::{BadSignature, Secret};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
 
@@ -33,6 +33,11 @@ fn halves(seed: &[u8; 32], key: &[u8; 32]) -> Halves {
         |out| Ed25519Public { key }.put(out),
         |out| Ed25519Private { key, secret: &secret }.put(out),
     )
+}
+
+/// The first half of the private fields' secret.
+fn seed_of(key: &[u8]) -> Result<&[u8], KeyError> {
+    Ed25519Private::parse(key).and_then(|fields| fields.secret.get(..32)).ok_or(LENGTH)
 }
 
 impl KeyFormat for Ed25519 {
@@ -87,6 +92,30 @@ impl KeyFormat for Ed25519 {
             return Err(FOREIGN);
         }
         Ok(halves(seed, &own))
+    }
+
+    fn write_der(&self, key: &[u8], _alone: bool) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Ok(der::value(der::OCTET_STRING, &[seed_of(key)?]))
+    }
+
+    /// RFC 8410 §4.
+    fn read_public_der(&self, key: &[u8], out: &mut dyn Sink) -> Result<(), KeyError> {
+        Ed25519Public { key }.put(out);
+        Ok(())
+    }
+
+    fn write_public_der(&self, key: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(Ed25519Public::parse(key).ok_or(LENGTH)?.key.to_vec())
+    }
+
+    fn read_putty(&self, _public: &[u8], r: &mut Reader<'_>) -> Result<Halves, KeyError> {
+        let seed: &[u8; 32] = r.string()?.try_into().map_err(|_| LENGTH)?;
+        Ok(halves(seed, &public_of(seed)))
+    }
+
+    fn write_putty(&self, key: &[u8]) -> Result<Secret, KeyError> {
+        let seed = seed_of(key)?;
+        Ok(Secret::written(|out| out.put_string(seed)))
     }
 
     /// RFC 8709 §6.

@@ -8,6 +8,8 @@ use crate::wire::{DecodeError, SshStr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// There is nothing, or nothing but blanks.
+    Empty,
     /// Nothing in the input looks like a key.
     NotAKey,
     /// A private key was asked for, a public key came.
@@ -28,8 +30,13 @@ pub enum KeyError {
     UnsupportedKeyType(String),
     /// More bytes than any key needs.
     TooLarge,
-    /// The key file asks for this many bcrypt rounds, which is none or more than the limit.
-    KdfRounds(u32),
+    /// The key derivation of the file asks for more than is allowed, or for nothing.
+    KdfCost {
+        /// Of what, such as `bcrypt rounds`.
+        what: &'static str,
+        /// How much.
+        asked: u32,
+    },
     /// An RSA modulus of this many bits, outside of what we read or make.
     RsaSize {
         /// Bits of the modulus.
@@ -62,6 +69,7 @@ fn shown(text: &str) -> SshStr<'_> {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Empty => f.write_str("this is empty; is it the right file?"),
             Self::NotAKey => f.write_str("this is not a key in any format we know; is it the right file?"),
             Self::PublicKeyGiven => f.write_str(
                 "this is a public key; give the private key, which is the file of the same name without .pub",
@@ -94,10 +102,10 @@ impl fmt::Display for KeyError {
                 shown(name)
             ),
             Self::TooLarge => f.write_str("the input is larger than any key; is it the right file?"),
-            Self::KdfRounds(rounds) => write!(
+            Self::KdfCost { what, asked } => write!(
                 f,
-                "the private key asks for {rounds} bcrypt rounds, outside of what is allowed; \
-                 re-encrypt it with `ssh-keygen -p -a 24 -f <file>`"
+                "the private key asks for {asked} {what} to be opened, outside of what is allowed; \
+                 re-encrypt it with `ssh-keygen -p -a 24 -f <file>`, or what made it"
             ),
             Self::RsaSize { bits } => {
                 write!(

@@ -5,6 +5,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use zeroize::Zeroizing;
+
 use super::{KeyError, SignatureAlgorithm};
 use crate::crypto::{BadKey, BadSignature, Provider, Secret, Signer};
 use crate::rng::Rng;
@@ -70,6 +72,49 @@ pub trait KeyFormat: Sync {
     /// # Errors
     /// What is wrong with them.
     fn read_der(&self, _private: &[u8], _public: Option<&[u8]>) -> Result<Halves, KeyError> {
+        Err(KeyError::unsupported_type(self.name().as_bytes()))
+    }
+
+    /// Writes the private key within PKCS#8, which [`read_der`](Self::read_der) reads; `alone` where nothing around it
+    /// will say of which curve it is.
+    ///
+    /// # Errors
+    /// [`KeyError::UnsupportedKeyType`] for a type that is not in PKCS#8.
+    fn write_der(&self, _key: &[u8], _alone: bool) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        Err(KeyError::unsupported_type(self.name().as_bytes()))
+    }
+
+    /// Reads the key within `SubjectPublicKeyInfo` (RFC 5280 §4.1.2.7) and writes its fields, which are checked as those
+    /// of a blob then.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn read_public_der(&self, _key: &[u8], _out: &mut dyn Sink) -> Result<(), KeyError> {
+        Err(KeyError::unsupported_type(self.name().as_bytes()))
+    }
+
+    /// Writes what [`read_public_der`](Self::read_public_der) reads.
+    ///
+    /// # Errors
+    /// [`KeyError::UnsupportedKeyType`] for a type that has no such form.
+    fn write_public_der(&self, _key: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Err(KeyError::unsupported_type(self.name().as_bytes()))
+    }
+
+    /// Reads the private fields of a `.ppk` file beside the public ones, and checks that they belong together. What
+    /// follows them is padding.
+    ///
+    /// # Errors
+    /// What is wrong with them; [`KeyError::UnsupportedKeyType`] for a type that PuTTY has not.
+    fn read_putty(&self, _public: &[u8], _r: &mut Reader<'_>) -> Result<Halves, KeyError> {
+        Err(KeyError::unsupported_type(self.name().as_bytes()))
+    }
+
+    /// Writes what [`read_putty`](Self::read_putty) reads.
+    ///
+    /// # Errors
+    /// [`KeyError::UnsupportedKeyType`] for a type that PuTTY has not.
+    fn write_putty(&self, _key: &[u8]) -> Result<Secret, KeyError> {
         Err(KeyError::unsupported_type(self.name().as_bytes()))
     }
 

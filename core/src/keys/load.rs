@@ -1,88 +1,96 @@
 //! Finding out what a key file is.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use base64ct::{Base64, Encoding};
-use zeroize::Zeroizing;
-
-use super::{KeyError, PrivateKey, PublicKey, der, openssh};
+use super::pem::Block;
+use super::{KdfLimits, KeyError, PrivateKey, PublicKey, der, openssh, putty, ssh2};
 use crate::text::{Limits, lines, next_field, without_mark};
 
 /// The largest key file that is read, in bytes (F-12).
 pub const MAX_FILE: usize = 1024 * 1024;
 
-/// The most bcrypt rounds that an encrypted key may ask for (F-07): about 15 seconds of work.
-/// OpenSSH writes 16 or 24.
-pub const MAX_KDF_ROUNDS: u32 = 2048;
+/// Where a private key is in a file.
+enum Found<'a> {
+    Block(Block<'a>),
+    /// From here on.
+    Putty(&'a [u8]),
+    Ssh2(&'a [u8]),
+}
 
 impl PrivateKey {
-    /// Reads a private key file: OpenSSH's own format (plain or encrypted), unencrypted PKCS#8
-    /// (RFC 5208, RFC 8410), PKCS#1 (RSA) and SEC1 (EC).
+    /// Reads a private key file, whatever its format: OpenSSH's own, PKCS#8 (RFC 5208, RFC 5958, RFC 8410; encrypted with
+    /// PBES2 under PBKDF2 or scrypt), PKCS#1 (RSA) and SEC1 (EC) with or without `DEK-Info`, PuTTY's `.ppk` of versions
+    /// 2 and 3, and ssh.com's.
     ///
     /// Text before the key, CRLF, a byte order mark and a missing last line feed do no harm. The
     /// passphrase is only used when the key is encrypted; ask for it after [`KeyError::Encrypted`].
-    /// Checking one costs as much time as the file's author chose (100 to 200 ms is usual).
+    /// Checking one costs as much time as the file's author chose (100 to 200 ms is usual), within [`KdfLimits`].
     ///
     /// # Errors
     /// Each says what was found and what to do: see [`KeyError`]. Input over [`MAX_FILE`] is refused.
     pub fn load(bytes: &[u8], passphrase: Option<&[u8]>) -> Result<Self, KeyError> {
-        Self::load_limited(bytes, passphrase, MAX_KDF_ROUNDS)
+        Self::load_limited(bytes, passphrase, &KdfLimits::default())
     }
 
-    /// Like [`load`](Self::load), with another limit than [`MAX_KDF_ROUNDS`].
-    pub fn load_limited(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> Result<Self, KeyError> {
-        let block = private_block(bytes)?;
+    /// Like [`load`](Self::load), with limits of your own.
+    ///
+    /// # Errors
+    /// As there; [`KeyError::KdfCost`] for what is over a limit.
+    pub fn load_limited(
+        bytes: &[u8],
+        passphrase: Option<&[u8]>,
+        limits: &KdfLimits,
+    ) -> Result<Self, KeyError> {
+        let block = match private_key(bytes)? {
+            Found::Block(block) => block,
+            Found::Putty(text) => return putty::read(text, passphrase, limits),
+            Found::Ssh2(text) => return ssh2::read(text, passphrase),
+        };
         match block.label {
-            b"OPENSSH PRIVATE KEY" => openssh::read(&block.decode()?, passphrase, max_rounds),
+            b"OPENSSH PRIVATE KEY" => openssh::read(&block.decode()?, passphrase, limits),
             b"PRIVATE KEY" => der::pkcs8(&block.decode()?),
-            b"RSA PRIVATE KEY" => der::pkcs1(&block.decode()?),
-            b"EC PRIVATE KEY" => der::sec1(&block.decode()?),
+            b"ENCRYPTED PRIVATE KEY" => der::encrypted_pkcs8(&block.decode()?, passphrase, limits),
+            b"RSA PRIVATE KEY" => old(&block, passphrase, der::pkcs1),
+            b"EC PRIVATE KEY" => old(&block, passphrase, der::sec1),
             b"DSA PRIVATE KEY" => Err(KeyError::unsupported_type(b"ssh-dss")),
-            b"ENCRYPTED PRIVATE KEY" => Err(KeyError::UnsupportedFormat("ENCRYPTED PRIVATE KEY (PKCS#8)")),
             _ => Err(KeyError::UnsupportedFormat("of an unknown label")),
         }
     }
 
     /// The public half of a private key file without its passphrase, for asking a server whether
-    /// it would take the key. Works for every format that [`load`](Self::load) reads.
+    /// it would take the key. OpenSSH's and PuTTY's files have it in clear.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load); [`KeyError::Encrypted`] for the other formats when they are.
     pub fn public_of(bytes: &[u8]) -> Result<PublicKey, KeyError> {
-        let block = private_block(bytes)?;
-        if block.label == openssh::LABEL.as_bytes() {
-            return openssh::public(&block.decode()?);
+        match private_key(bytes)? {
+            Found::Block(block) if block.label == openssh::LABEL.as_bytes() => {
+                openssh::public(&block.decode()?)
+            }
+            Found::Putty(text) => putty::public(text),
+            _ => Self::load(bytes, None).map(|key| key.public().clone()),
         }
-        Self::load(bytes, None).map(|key| key.public().clone())
     }
 }
 
-/// A block between BEGIN and END lines.
-struct Block<'a> {
-    label: &'a [u8],
-    body: &'a [u8],
-}
-
-impl Block<'_> {
-    /// The bytes that the body's base64 stands for.
-    fn decode(&self) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        // RFC 1421 headers: encryption of OpenSSL's old kind.
-        if self
-            .body
-            .split(|b| *b == b'\n')
-            .any(|line| line.starts_with(b"DEK-Info:") || line.starts_with(b"Proc-Type:"))
-        {
-            return Err(KeyError::UnsupportedFormat("encrypted PEM (DEK-Info)"));
+/// A block that OpenSSL may have encrypted.
+fn old(
+    block: &Block<'_>,
+    passphrase: Option<&[u8]>,
+    read: impl FnOnce(&[u8]) -> Result<PrivateKey, KeyError>,
+) -> Result<PrivateKey, KeyError> {
+    let (dek, mut bytes) = block.decode_with_headers()?;
+    match dek {
+        None => read(&bytes),
+        Some(dek) => {
+            dek.decrypt(passphrase, &mut bytes)?;
+            read(&bytes).map_err(der::wrong)
         }
-        let mut text = Zeroizing::new(Vec::with_capacity(self.body.len()));
-        text.extend(self.body.iter().filter(|b| !b.is_ascii_whitespace()));
-        let mut bytes = Zeroizing::new(vec![0u8; text.len()]);
-        let length = Base64::decode(&text[..], &mut bytes).map_err(|_| KeyError::Malformed("base64"))?.len();
-        bytes.truncate(length);
-        Ok(bytes)
     }
 }
 
 /// The first private key among the blocks of a file; otherwise an error that tells what it is.
-fn private_block(bytes: &[u8]) -> Result<Block<'_>, KeyError> {
+fn private_key(bytes: &[u8]) -> Result<Found<'_>, KeyError> {
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(KeyError::UnsupportedFormat("of UTF-16 text"));
     }
@@ -93,10 +101,17 @@ fn private_block(bytes: &[u8]) -> Result<Block<'_>, KeyError> {
     for line in lines(bytes, limits).map_err(|_| KeyError::TooLarge)? {
         let text = line.text();
         match open {
+            None if text.starts_with(putty::START) => {
+                return Ok(Found::Putty(bytes.get(line.start()..).unwrap_or_default()));
+            }
+            None if text == ssh2::PRIVATE_BEGIN => {
+                return Ok(Found::Ssh2(bytes.get(line.start()..).unwrap_or_default()));
+            }
             None => open = boundary(text, b"-----BEGIN ").map(|label| (label, line.end())),
             Some((label, start)) if boundary(text, b"-----END ") == Some(label) => {
                 if label.ends_with(b"PRIVATE KEY") {
-                    return Ok(Block { label, body: bytes.get(start..line.start()).unwrap_or_default() });
+                    let body = bytes.get(start..line.start()).unwrap_or_default();
+                    return Ok(Found::Block(Block { label, body }));
                 }
                 other = other.or(Some(label));
                 open = None;
@@ -108,6 +123,42 @@ fn private_block(bytes: &[u8]) -> Result<Block<'_>, KeyError> {
         return Err(KeyError::Malformed("there is no END line"));
     }
     Err(what_else(without_mark(bytes), other))
+}
+
+impl PublicKey {
+    /// Reads the first key of a file of public keys, whatever its format, and its comment: a line of OpenSSH's, RFC 4716,
+    /// or PEM of X.509 (RFC 5280 §4.1.2.7) or of PKCS#1.
+    ///
+    /// # Errors
+    /// As [`from_blob`](Self::from_blob); [`KeyError::Empty`], [`KeyError::NotAKey`].
+    pub fn load(bytes: &[u8]) -> Result<(Self, Vec<u8>), KeyError> {
+        let limits = Limits { file: MAX_FILE, line: MAX_FILE };
+        let mut open: Option<(&[u8], usize)> = None;
+        let mut first = None;
+        for line in lines(bytes, limits).map_err(|_| KeyError::TooLarge)? {
+            let text = line.text();
+            first = first.or(Some(text));
+            match open {
+                None if text == ssh2::PUBLIC_BEGIN => return Self::from_rfc4716(bytes),
+                None => open = boundary(text, b"-----BEGIN ").map(|label| (label, line.end())),
+                Some((label, start)) if boundary(text, b"-----END ") == Some(label) => {
+                    let body = bytes.get(start..line.start()).unwrap_or_default();
+                    let block = Block { label, body };
+                    match label {
+                        b"PUBLIC KEY" => return Ok((der::public(&block.decode()?)?, Vec::new())),
+                        b"RSA PUBLIC KEY" => return Ok((der::pkcs1_public(&block.decode()?)?, Vec::new())),
+                        _ => open = None,
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        if open.is_some() {
+            return Err(KeyError::Malformed("there is no END line"));
+        }
+        let (key, comment) = Self::from_openssh_line(first.ok_or(KeyError::Empty)?)?;
+        Ok((key, comment.as_bytes().to_vec()))
+    }
 }
 
 /// The label of a BEGIN or END line. It may be indented.
@@ -124,14 +175,11 @@ fn what_else(bytes: &[u8], label: Option<&[u8]>) -> KeyError {
         _ => {}
     }
     let text = bytes.trim_ascii_start();
-    if text.starts_with(b"PuTTY-User-Key-File-") {
-        return KeyError::UnsupportedFormat("of PuTTY (.ppk)");
+    if text.is_empty() {
+        return KeyError::Empty;
     }
-    if contains(b"---- BEGIN SSH2 PUBLIC KEY") {
+    if contains(ssh2::PUBLIC_BEGIN) {
         return KeyError::PublicKeyGiven;
-    }
-    if contains(b"---- BEGIN SSH2 ENCRYPTED PRIVATE KEY") {
-        return KeyError::UnsupportedFormat("of ssh.com");
     }
     if text.starts_with(b"SSH PRIVATE KEY FILE FORMAT 1.1") {
         return KeyError::UnsupportedFormat("of SSH version 1");

@@ -7,29 +7,38 @@
 
 mod algorithm;
 mod der;
+mod ec_parameters;
 mod ecdsa;
 mod ed25519;
 mod error;
 mod file_cipher;
 mod fingerprint;
+mod kdf;
 mod key_type;
 mod load;
 mod openssh;
 mod pair;
+mod pbes2;
+mod pem;
 mod private;
 mod public;
+mod putty;
 mod randomart;
 mod rsa;
 pub mod signature;
+mod ssh2;
 
 pub use algorithm::{Algorithm, SignatureAlgorithm};
 pub use error::KeyError;
+pub use file_cipher::FileCipher;
 pub use fingerprint::Fingerprint;
+pub use kdf::KdfLimits;
 pub use key_type::{Halves, KeyFormat, KeyType};
-pub use load::{MAX_FILE, MAX_KDF_ROUNDS};
+pub use load::MAX_FILE;
 pub use pair::KeyPair;
 pub use private::PrivateKey;
 pub use public::{DEFAULT_MIN_RSA_BITS, PublicKey};
+pub use putty::PuttyVersion;
 
 /// Of files in every format.
 const FOREIGN: KeyError = KeyError::Inconsistent("the public half is not the private one's");

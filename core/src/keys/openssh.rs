@@ -1,15 +1,13 @@
 //! The container `openssh-key-v1` (OpenSSH PROTOCOL.key): reading and writing.
 
 use alloc::string::String;
-use alloc::vec;
 use alloc::vec::Vec;
 
-use pem_rfc7468::{Encoder, LineEnding, encapsulated_len_wrapped};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::file_cipher::FileCipher;
-use super::{FOREIGN, KeyError, PrivateKey, PublicKey};
+use super::{FOREIGN, KdfLimits, KeyError, PrivateKey, PublicKey, kdf, pem};
 use crate::crypto::exact;
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
@@ -40,12 +38,16 @@ pub(super) fn public(bytes: &[u8]) -> Result<PublicKey, KeyError> {
     Container::parse(bytes).map(|c| c.public)
 }
 
-/// Reads a container (without PEM around it). At most `max_rounds` of bcrypt are run.
-pub(super) fn read(bytes: &[u8], passphrase: Option<&[u8]>, max_rounds: u32) -> Result<PrivateKey, KeyError> {
+/// Reads a container (without PEM around it).
+pub(super) fn read(
+    bytes: &[u8],
+    passphrase: Option<&[u8]>,
+    limits: &KdfLimits,
+) -> Result<PrivateKey, KeyError> {
     let container = Container::parse(bytes)?;
     let mut private = Zeroizing::new(container.private.to_vec());
     if let Some(kdf) = &container.kdf {
-        let material = kdf.derive(passphrase, container.cipher, max_rounds)?;
+        let material = kdf.derive(passphrase, container.cipher, limits)?;
         container.cipher.decrypt(&material, &mut private, container.tag)?;
     }
     let mut r = Reader::new(&private);
@@ -80,8 +82,13 @@ impl<'a> Container<'a> {
         let public = PublicKey::from_blob(r.string()?)?;
         let private = r.string()?;
         let text = |name: &[u8]| String::from_utf8_lossy(name.get(..64).unwrap_or(name)).into_owned();
-        let cipher = FileCipher::from_name(cipher_name)
-            .ok_or_else(|| KeyError::UnsupportedCipher(text(cipher_name)))?;
+        let known = core::str::from_utf8(cipher_name).ok();
+        let cipher = match known {
+            Some("none") => FileCipher::NONE,
+            _ => known
+                .and_then(FileCipher::from_name)
+                .ok_or_else(|| KeyError::UnsupportedCipher(text(cipher_name)))?,
+        };
         let tag = r.bytes(cipher.tag())?;
         r.end()?;
         let kdf = match (kdf_name, cipher.encrypts()) {
@@ -113,16 +120,11 @@ impl<'a> Bcrypt<'a> {
         &self,
         passphrase: Option<&[u8]>,
         cipher: FileCipher,
-        max_rounds: u32,
+        limits: &KdfLimits,
     ) -> Result<Zeroizing<Vec<u8>>, KeyError> {
-        if self.rounds == 0 || self.rounds > max_rounds {
-            return Err(KeyError::KdfRounds(self.rounds));
-        }
+        limits.check_bcrypt(self.rounds)?;
         let passphrase = passphrase.filter(|p| !p.is_empty()).ok_or(KeyError::Encrypted)?;
-        let mut material = Zeroizing::new(vec![0; cipher.key.saturating_add(cipher.iv())]);
-        bcrypt_pbkdf::bcrypt_pbkdf(passphrase, self.salt, self.rounds, &mut material)
-            .map_err(|_| KeyError::Malformed("key derivation"))?;
-        Ok(material)
+        kdf::bcrypt(passphrase, self.salt, self.rounds, cipher.key().saturating_add(cipher.iv()))
     }
 }
 
@@ -141,34 +143,49 @@ impl PrivateKey {
     /// Write it to a file that nobody else can read *from the moment it exists* (F-16).
     ///
     /// # Errors
-    /// [`KeyError::KdfRounds`] for rounds that [`load`](Self::load) would refuse, and
+    /// [`KeyError::KdfCost`] for rounds that [`load`](Self::load) would refuse, and
     /// [`KeyError::Encrypted`] for an empty passphrase: say `None` to write it unencrypted.
     pub fn to_openssh(
         &self,
         passphrase: Option<(&[u8], u32)>,
         rng: &mut Rng,
     ) -> Result<Zeroizing<String>, KeyError> {
-        let cipher = if passphrase.is_some() { FileCipher::WRITE } else { FileCipher::NONE };
+        self.to_openssh_with_cipher(passphrase, FileCipher::AES256_CTR, rng)
+    }
+
+    /// As [`to_openssh`](Self::to_openssh), encrypted with `cipher` if there is a passphrase.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn to_openssh_with_cipher(
+        &self,
+        passphrase: Option<(&[u8], u32)>,
+        cipher: FileCipher,
+        rng: &mut Rng,
+    ) -> Result<Zeroizing<String>, KeyError> {
+        let cipher = if passphrase.is_some() { cipher } else { FileCipher::NONE };
         let mut private = self.private_section(cipher, rng);
-        let mut kdf_options = Vec::new();
+        let (mut kdf_options, mut tag) = (Vec::new(), Vec::new());
         if let Some((passphrase, rounds)) = passphrase {
             let salt = rng.array::<16>();
             kdf_options.put_string(&salt);
             kdf_options.put_u32(rounds);
             let kdf = Bcrypt { salt: &salt, rounds };
-            let material = kdf.derive(Some(passphrase), cipher, super::MAX_KDF_ROUNDS)?;
-            FileCipher::encrypt(&material, &mut private)?;
+            let material = kdf.derive(Some(passphrase), cipher, &KdfLimits::default())?;
+            tag = cipher.encrypt(&material, &mut private)?;
         }
-        let names = if passphrase.is_some() { (FileCipher::WRITE_NAME, "bcrypt") } else { ("none", "none") };
-        to_pem(&exact(|out| {
+        let kdf = if passphrase.is_some() { "bcrypt" } else { "none" };
+        let container = exact(|out| {
             out.put(MAGIC);
-            out.put_string(names.0.as_bytes());
-            out.put_string(names.1.as_bytes());
+            out.put_string(cipher.name().as_bytes());
+            out.put_string(kdf.as_bytes());
             out.put_string(&kdf_options);
             out.put_u32(1);
             out.put_string(&self.public().to_blob());
             out.put_string(&private);
-        }))
+            out.put(&tag);
+        });
+        pem::write(LABEL, LINE_WIDTH, &container)
     }
 
     fn private_section(&self, cipher: FileCipher, rng: &mut Rng) -> Zeroizing<Vec<u8>> {
@@ -186,17 +203,4 @@ impl PrivateKey {
             (1u8..).take(padding).for_each(|byte| out.put_u8(byte));
         })
     }
-}
-
-fn to_pem(container: &[u8]) -> Result<Zeroizing<String>, KeyError> {
-    const TOO_LONG: KeyError = KeyError::TooLarge;
-    let length = encapsulated_len_wrapped(LABEL, LINE_WIDTH, LineEnding::LF, container.len());
-    let mut text = Zeroizing::new(vec![0u8; length.map_err(|_| TOO_LONG)?]);
-    let mut encoder =
-        Encoder::new_wrapped(LABEL, LINE_WIDTH, LineEnding::LF, &mut text).map_err(|_| TOO_LONG)?;
-    encoder.encode(container).map_err(|_| TOO_LONG)?;
-    let written = encoder.finish().map_err(|_| TOO_LONG)?;
-    text.truncate(written);
-    // Moves the bytes into the string; they are ASCII.
-    String::from_utf8(core::mem::take(&mut *text)).map(Zeroizing::new).map_err(|_| TOO_LONG)
 }

@@ -1,6 +1,8 @@
 use alloc::vec::Vec;
 use core::fmt;
 
+use subtle::ConstantTimeEq;
+
 use super::key_type::Halves;
 use super::{KeyError, KeyPair, KeyType, PublicKey};
 use crate::crypto::{BadKey, Provider, Secret};
@@ -99,6 +101,16 @@ impl PrivateKey {
         Ok(KeyPair::from_signer(self.public.clone(), signer))
     }
 }
+
+/// Of the same type with the same numbers, compared in constant time; comments do not count (S42).
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &Self) -> bool {
+        let fields = self.fields.expose().ct_eq(other.fields.expose());
+        self.public == other.public && bool::from(fields)
+    }
+}
+
+impl Eq for PrivateKey {}
 
 /// Prints the public half only.
 impl fmt::Debug for PrivateKey {

@@ -8,9 +8,9 @@ use pkcs1::der::Decode;
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use zeroize::Zeroizing;
 
-use super::{Algorithm, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, signature};
+use super::{Algorithm, Halves, KeyError, KeyFormat, KeyType, SignatureAlgorithm, der, signature};
 use crate::crypto::fields::{RsaPrivate, RsaPublic};
-use crate::crypto::{BadSignature, HashAlgorithm, Policy};
+use crate::crypto::{BadSignature, HashAlgorithm, Policy, Secret};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink, minimal};
 
@@ -121,6 +121,42 @@ impl KeyFormat for Rsa {
         })
     }
 
+    fn write_der(&self, key: &[u8], _alone: bool) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let key = RsaPrivate::parse(key).ok_or(PRODUCT)?;
+        let d = integer(key.d);
+        let [dp, dq] = [key.p, key.q].map(|prime| {
+            let order = Zeroizing::new(integer(prime).wrapping_sub(BoxedUint::one()));
+            remainder(&d, &order).map(|rest| Zeroizing::new(rest.to_be_bytes().into_vec()))
+        });
+        let (dp, dq) = (dp.ok_or(PRIME)?, dq.ok_or(PRIME)?);
+        let numbers = [&[], key.n, key.e, key.d, key.p, key.q, &dp, &dq, key.iqmp].map(der::integer);
+        let parts = numbers.each_ref().map(|number| &number[..]);
+        Ok(der::value(der::SEQUENCE, &parts))
+    }
+
+    /// PKCS#1 (RFC 8017 §A.1.1).
+    fn read_public_der(&self, key: &[u8], out: &mut dyn Sink) -> Result<(), KeyError> {
+        let rsa = pkcs1::RsaPublicKeyRef::from_der(key).map_err(|_| KeyError::Malformed("PKCS#1"))?;
+        RsaPublic { e: rsa.public_exponent.as_bytes(), n: rsa.modulus.as_bytes() }.put(out);
+        Ok(())
+    }
+
+    fn write_public_der(&self, key: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let key = RsaPublic::parse(key).ok_or(PRODUCT)?;
+        Ok(der::value(der::SEQUENCE, &[&der::integer(key.n), &der::integer(key.e)]).to_vec())
+    }
+
+    fn read_putty(&self, public: &[u8], r: &mut Reader<'_>) -> Result<Halves, KeyError> {
+        let RsaPublic { e, n } = RsaPublic::parse(public).ok_or(PRODUCT)?;
+        let [d, p, q, iqmp] = [r.mpint()?, r.mpint()?, r.mpint()?, r.mpint()?];
+        halves(&RsaPrivate { n, e, d, iqmp, p, q })
+    }
+
+    fn write_putty(&self, key: &[u8]) -> Result<Secret, KeyError> {
+        let key = RsaPrivate::parse(key).ok_or(PRODUCT)?;
+        Ok(Secret::written(|out| [key.d, key.p, key.q, key.iqmp].iter().for_each(|x| out.put_mpint(x))))
+    }
+
     /// RFC 8332 §3: the number. One shorter than the modulus is padded in front when it is verified, as
     /// OpenSSH does, since some peers strip leading zeros (AS-11).
     fn read_signature(&self, r: &mut Reader<'_>) -> Result<Vec<u8>, BadSignature> {
@@ -196,10 +232,15 @@ fn integer(magnitude: &[u8]) -> Integer {
 /// Whether `a * b mod m` is 1.
 fn product_is_one(a: &Integer, b: &Integer, m: &Integer) -> bool {
     let product = Zeroizing::new(a.concatenating_mul(&**b));
+    remainder(&product, m).is_some_and(|remainder| remainder.is_one().into())
+}
+
+/// `a mod m`.
+fn remainder(a: &Integer, m: &Integer) -> Option<Integer> {
     let modulus: Option<NonZero<BoxedUint>> = NonZero::new((**m).clone()).into();
-    let Some(modulus) = modulus.map(Zeroizing::new) else { return false };
+    let modulus = modulus.map(Zeroizing::new)?;
     // `rem` alone would leave the quotient in freed memory.
-    let (quotient, remainder) = product.div_rem(&*modulus);
+    let (quotient, remainder) = a.div_rem(&*modulus);
     let (_quotient, remainder) = (Zeroizing::new(quotient), Zeroizing::new(remainder));
-    remainder.is_one().into()
+    Some(remainder)
 }

@@ -54,13 +54,13 @@ pub fn ecdsa_private(curve: Curve, d: &[u8]) -> Key {
     let point: Option<Vec<u8>> = match curve {
         Curve::P256 => p256::SecretKey::from_slice(&scalar)
             .ok()
-            .map(|d| d.public_key().to_sec1_point(false).to_bytes().into()),
+            .map(|d| d.public_key().to_sec1_point(false).as_bytes().to_vec()),
         Curve::P384 => p384::SecretKey::from_slice(&scalar)
             .ok()
-            .map(|d| d.public_key().to_sec1_point(false).to_bytes().into()),
+            .map(|d| d.public_key().to_sec1_point(false).as_bytes().to_vec()),
         Curve::P521 => p521::SecretKey::from_slice(&scalar)
             .ok()
-            .map(|d| d.public_key().to_sec1_point(false).to_bytes().into()),
+            .map(|d| d.public_key().to_sec1_point(false).as_bytes().to_vec()),
     };
     let mut key = ecdsa(curve, &point.unwrap_or_default());
     key.fields.put_mpint(d);

@@ -13,7 +13,7 @@ done
 ssh-keygen -q -N "" -C "rsa comment" -t rsa -b 2048 -f rsa
 ssh-keygen -q -N "" -C "" -t rsa -b 1024 -f rsa1024
 
-# Every cipher of OpenSSH's key files (3des-cbc is one that we refuse).
+# Every cipher of OpenSSH's key files.
 for cipher in aes128-ctr aes192-ctr aes256-ctr aes128-cbc aes192-cbc aes256-cbc aes128-gcm@openssh.com \
     aes256-gcm@openssh.com chacha20-poly1305@openssh.com 3des-cbc; do
     name=enc-${cipher%%@*}
@@ -42,11 +42,8 @@ openssl ec -in ecdsa256-pem -conv_form compressed -out openssl-compressed 2>/dev
 cp ecdsa256.pub openssl-compressed.pub
 
 # What is refused, each with its own message.
-openssl rsa -in rsa-pem -aes128 -traditional -passout "pass:$pass" -out bad-legacy-dek 2>/dev/null
-openssl pkcs8 -topk8 -in rsa-pem -passout "pass:$pass" -out bad-encrypted-pkcs8
 openssl genpkey -algorithm x25519 -out bad-x25519
 openssl ecparam -name secp256k1 -genkey -noout -out bad-secp256k1
-openssl ecparam -name prime256v1 -param_enc explicit -genkey -noout -out bad-explicit-curve
 openssl dsaparam -out /tmp/dsaparam.$$ 2048 2>/dev/null && openssl gendsa -out bad-dsa /tmp/dsaparam.$$ 2>/dev/null
 rm -f /tmp/dsaparam.$$
 openssl rsa -in rsa-pem -pubout -out bad-spki-public 2>/dev/null
