@@ -103,7 +103,7 @@ impl PublicKey {
             text.push_str(core::str::from_utf8(line).unwrap_or_default());
             text.push('\n');
         }
-        text.push_str(&String::from_utf8_lossy(PUBLIC_END).into_owned());
+        text.push_str(&String::from_utf8_lossy(PUBLIC_END));
         text.push('\n');
         text
     }
