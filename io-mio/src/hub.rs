@@ -434,8 +434,8 @@ impl<M: Send + 'static> Hub<M> {
         dialing.advance(self.now, &self.registry, self.token(id))
     }
 
-    /// Does the server's share of a key exchange where it disturbs least.
-    pub(crate) fn run_job(&self, id: ConnId, conn: &mut ServerConnection, job: Box<Job>) {
+    /// Does what takes long in a key exchange where it disturbs least.
+    pub(crate) fn run_job(&self, id: ConnId, conn: &mut Connection<dyn Side>, job: Box<Job>) {
         if self.settings.workers.is_none() {
             let _ = conn.finish_job(job.run());
             return;

@@ -325,6 +325,7 @@ impl Link {
             },
             Conn::Client(conn) => match conn.poll(now, rx)? {
                 Step::Blocked(why) => return Ok(Some(why)),
+                Step::Event(Event::Job(job)) => hub.run_job(id, conn, job),
                 Step::Event(event) => app.on_client_event(id, conn, event, hub),
             },
             Conn::Ended(_) => return Ok(Some(Blocked::Closed)),

@@ -48,6 +48,7 @@ pub mod known_hosts;
 pub mod modes;
 mod notice;
 mod options;
+mod screening;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod sftp;

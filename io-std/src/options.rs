@@ -6,9 +6,9 @@ use std::time::Duration;
 use konko_core::TransportConfig;
 use konko_core::channel::WindowConfig;
 use konko_core::crypto::Provider;
-use konko_core::transport::Keepalive;
 use konko_core::transport::limits::{Limits, RekeyLimit};
 use konko_core::transport::negotiate::{Algorithms, Policy};
+use konko_core::transport::{Keepalive, Moduli};
 use konko_core::wire::SshStr;
 
 use crate::hosts::HostKeys;
@@ -194,6 +194,32 @@ impl ClientOptions {
     #[must_use]
     pub fn rekey(mut self, limit: RekeyLimit) -> Self {
         self.transport.rekey = limit;
+        self
+    }
+
+    /// The size of the group that a group exchange asks for, in bits: 3072 (RFC 4419 §3), held within the limits. The
+    /// server gives the smallest of at least that size, or its largest.
+    #[must_use]
+    pub fn preferred_group_size(mut self, bits: u32) -> Self {
+        self.transport.preferred_group_bits = bits;
+        self
+    }
+
+    /// Tests groups that a server chooses and nobody knows: whether they are of a safe prime. Known are those of RFC 3526,
+    /// and `known`, such as what `/etc/ssh/moduli` holds ([`Moduli::parse`]). A test takes 0.1 seconds for 3072 bits and 2
+    /// for 8192, on the connection's own thread, and once a group in a process. Without the feature `screening` no test can
+    /// be made, and a server with an unknown group is refused.
+    #[must_use]
+    pub fn screen_groups(mut self, known: Moduli) -> Self {
+        self.transport.screen_groups = true;
+        self.transport.moduli = Some(Arc::new(known));
+        self
+    }
+
+    /// How hard zlib tries where compression was agreed on, from 1 (fast) to 9 (small): 6.
+    #[must_use]
+    pub fn compression_level(mut self, level: u8) -> Self {
+        self.transport.compression_level = level;
         self
     }
 

@@ -391,6 +391,12 @@ impl<E: End + ?Sized> Shared<E> {
             match state.step(self.now(), rx) {
                 Stepped::Event => {}
                 Stepped::Blocked => return state,
+                Stepped::Job(job) => {
+                    self.release(state);
+                    let done = crate::screening::run(*job);
+                    state = self.lock();
+                    state.finish_job(done);
+                }
                 Stepped::Write { to, id, stream, data } => {
                     self.release(state);
                     let result = to(data);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, OpenFailure};
 use konko_core::error::Phase;
 use konko_core::msg::DisconnectCode;
+use konko_core::transport::{DoneJob, Job};
 use konko_core::{Blocked, Decision, Event, RxBuf, Step, Time, TxBuf};
 use parking_lot::Condvar;
 use zeroize::Zeroizing;
@@ -127,6 +128,8 @@ pub(crate) enum Stepped<'b> {
     Event,
     /// Nothing goes on.
     Blocked,
+    /// Work to be done without the lock; hand [`State::finish_job`] the result.
+    Job(Box<Job>),
     /// Data to be written without the lock; tell [`State::written`] how much that was.
     Write { to: TryWrite, id: ChannelId, stream: usize, data: &'b [u8] },
 }
@@ -375,6 +378,7 @@ impl<E: End + ?Sized> State<E> {
             match self.step(now, rx) {
                 Stepped::Event => {}
                 Stepped::Blocked => return,
+                Stepped::Job(job) => self.finish_job(crate::screening::run(*job)),
                 Stepped::Write { id, stream, data, .. } => self.written(id, stream, data, Ok(0)),
             }
         }
@@ -400,6 +404,7 @@ impl<E: End + ?Sized> State<E> {
                 self.on_data(id, stream, data);
                 Stepped::Event
             }
+            Ok(Step::Event(Event::Job(job))) => Stepped::Job(job),
             Ok(Step::Event(event)) => {
                 match event {
                     Event::Channel(id, event) => self.on_channel(id, event),
@@ -424,6 +429,11 @@ impl<E: End + ?Sized> State<E> {
                 Stepped::Blocked
             }
         }
+    }
+
+    /// Costly work of a key exchange is done.
+    pub(crate) fn finish_job(&mut self, done: DoneJob) {
+        let _ = self.end.conn_mut().finish_job(done);
     }
 
     /// The reader thread has written `result` bytes of `data`; the rest goes to the inbox.

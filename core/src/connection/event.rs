@@ -45,7 +45,8 @@ pub enum Event<'b, A> {
     /// Keys were renewed.
     Rekeyed,
     /// Costly work of a key exchange; run it anywhere and give the result to
-    /// [`finish_job`](crate::Connection::finish_job). Only of a server that says `offload`.
+    /// [`finish_job`](crate::Connection::finish_job). Only of a server that says `offload`, and of a client that says
+    /// `screen_groups`.
     Job(Box<Job>),
     /// Who is who: the host key on a client, the user on both sides.
     Auth(A),

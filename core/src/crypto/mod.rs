@@ -351,6 +351,13 @@ pub trait Provider: Send + Sync + fmt::Debug {
     /// [`BadPublicValue`] for a modulus that is even or too large, or a base out of range.
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue>;
 
+    /// Whether `p`, which is public, is probably a safe prime: `p` and `(p - 1) / 2` are prime. `None` where the provider
+    /// cannot tell; those of this crate can with the feature `screening`.
+    fn safe_prime(&self, p: &[u8]) -> Option<bool> {
+        let _ = p;
+        None
+    }
+
     /// The kinds of signature that it computes.
     fn schemes(&self) -> &'static [&'static dyn Scheme];
 

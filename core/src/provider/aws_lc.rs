@@ -134,6 +134,10 @@ impl Provider for AwsLc {
         RUSTCRYPTO.modexp(p, base, exponent)
     }
 
+    fn safe_prime(&self, p: &[u8]) -> Option<bool> {
+        RUSTCRYPTO.safe_prime(p)
+    }
+
     fn schemes(&self) -> &'static [&'static dyn Scheme] {
         &[&Ed25519, &Ecdsa(Curve::P256), &Ecdsa(Curve::P384), &Ecdsa(Curve::P521), &Rsa]
     }

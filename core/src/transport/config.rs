@@ -1,10 +1,12 @@
 //! What both roles configure about the transport.
 
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::handshake::negotiate::{Algorithms, Policy};
 use super::limits::{Limits, RekeyLimit};
+use super::moduli::Moduli;
 use crate::crypto::Provider;
 use crate::options::options;
 
@@ -29,6 +31,20 @@ pub struct TransportConfig {
     /// Use ciphers that are open to prefix truncation (Terrapin, CVE-2023-48795) with a peer that
     /// does not support strict key exchange: ChaCha20-Poly1305, and CBC with encrypt-then-MAC.
     pub allow_terrapin: bool,
+    /// A client's wish in a group exchange, in bits: 3072, within what the limits allow (RFC 4419 §3). The server gives
+    /// the smallest group of at least this size, or its largest.
+    pub preferred_group_bits: u32,
+    /// Groups of a server's group exchanges; without any, or with none of a size that fits, the fixed ones of RFC 3526.
+    /// To a client that screens they are known.
+    pub moduli: Option<Arc<Moduli>>,
+    /// On a client: a group that a server proposes, which is neither a fixed one of RFC 3526 nor one of `moduli`, is
+    /// tested. It comes as an [`Event::Job`](crate::Event::Job) before anything is computed with it, and the connection
+    /// ends with [`Fault::BadGroup`](crate::error::Fault::BadGroup) unless it is probably a safe prime, or when the provider
+    /// [cannot tell](Provider::safe_prime). Without this, what OpenSSH's client checks is checked: size, oddness, and the
+    /// range of the generator and of the shared secret.
+    pub screen_groups: bool,
+    /// How hard zlib tries, from 1 (fast) to 9 (small): 6, as in OpenSSH. Others count as the nearest.
+    pub compression_level: u8,
 }
 
 options! {
@@ -64,6 +80,10 @@ impl TransportConfig {
             software: String::from(concat!("konko_", env!("CARGO_PKG_VERSION"))),
             keepalive: Some(Keepalive::default()),
             allow_terrapin: false,
+            preferred_group_bits: 3072,
+            moduli: None,
+            screen_groups: false,
+            compression_level: 6,
         }
     }
 

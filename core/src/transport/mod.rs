@@ -9,6 +9,7 @@ mod handshake;
 pub mod legal;
 pub mod limits;
 mod liveness;
+mod moduli;
 mod outlet;
 mod packets;
 
@@ -16,6 +17,7 @@ pub use self::config::{Keepalive, TransportConfig};
 pub use self::handshake::{DoneJob, Job, negotiate};
 pub(crate) use self::handshake::{Milestone, Stage};
 pub(crate) use self::liveness::{Liveness, RoundTrip, Silence};
+pub use self::moduli::{BadModulus, MODULI_LIMITS, Moduli};
 pub(crate) use self::outlet::Open;
 pub(crate) use self::packets::{Payload, parse};
 pub use self::packets::{RxBuf, TxBuf};
@@ -74,7 +76,8 @@ impl Transport {
             let config = Arc::make_mut(&mut config);
             config.algorithms.for_provider(config.provider);
         }
-        let (mut sender, mut receiver) = (Sender::new(seed.fork(b"padding")), Receiver::new());
+        let mut sender = Sender::new(seed.fork(b"padding"), config.compression_level);
+        let mut receiver = Receiver::new();
         let mut liveness = Liveness::new(Arc::clone(&config), now);
         let mut ground = Ground {
             sender: &mut sender,

@@ -10,9 +10,9 @@ use konko_core::crypto::Provider;
 use konko_core::error::Phase;
 use konko_core::keys::{KeyPair, KeyType, PrivateKey};
 use konko_core::session::SessionRules;
-use konko_core::transport::Keepalive;
 use konko_core::transport::limits::{Limits, RekeyLimit};
 use konko_core::transport::negotiate::{Algorithms, Policy};
+use konko_core::transport::{Keepalive, Moduli};
 use konko_core::{Rng, ServerConfig, TransportConfig};
 
 use crate::error::{Error, ErrorKind};
@@ -122,6 +122,21 @@ impl ServerOptions {
     #[must_use]
     pub fn provider(mut self, provider: &'static dyn Provider) -> Self {
         self.transport.provider = provider;
+        self
+    }
+
+    /// Groups for the group exchange, such as what `/etc/ssh/moduli` holds ([`Moduli::parse`]): one of the smallest that
+    /// are as large as the client wants is chosen at random. Without any, the fixed ones of RFC 3526 serve.
+    #[must_use]
+    pub fn moduli(mut self, moduli: Moduli) -> Self {
+        self.transport.moduli = Some(Arc::new(moduli));
+        self
+    }
+
+    /// How hard zlib tries where compression was agreed on, from 1 (fast) to 9 (small): 6.
+    #[must_use]
+    pub fn compression_level(mut self, level: u8) -> Self {
+        self.transport.compression_level = level;
         self
     }
 

@@ -9,6 +9,8 @@ mod hash;
 mod kem;
 mod modexp;
 mod rsa;
+#[cfg(feature = "screening")]
+mod screening;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -152,6 +154,11 @@ impl Provider for RustCrypto {
 
     fn modexp(&self, p: &[u8], base: &[u8], exponent: &Secret) -> Result<Secret, BadPublicValue> {
         modexp::modexp(p, base, exponent)
+    }
+
+    #[cfg(feature = "screening")]
+    fn safe_prime(&self, p: &[u8]) -> Option<bool> {
+        Some(screening::safe_prime(p))
     }
 
     fn schemes(&self) -> &'static [&'static dyn Scheme] {

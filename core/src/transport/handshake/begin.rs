@@ -206,7 +206,7 @@ impl Handshake {
         match (self.role, kex.group_exchange()) {
             (Role::Client, true) => {
                 let (min, max) = ground.config.limits.group_bits;
-                let request = [min, 3072.clamp(min, max), max];
+                let request = [min, ground.config.preferred_group_bits.max(min).min(max), max];
                 let [min, n, max] = request;
                 ground.sender.send(&GexRequest::new(min, n, max));
                 ground.liveness.expect_reply(ground.now);

@@ -1,4 +1,5 @@
-//! The server's share of a key exchange, which may be computed on another thread.
+//! What takes long in a key exchange, and may be computed on another thread: the server's share, and a client's test of
+//! a group.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -12,12 +13,23 @@ use crate::error::Fault;
 use crate::keys::{KeyPair, SignatureAlgorithm};
 use crate::rng::Rng;
 
-/// The server's share of a key exchange: its ephemeral key, the shared secret and the host key's
-/// signature. Milliseconds of work with RSA or large groups; [`run`](Self::run) may be called on
-/// any thread.
+/// Costly work of a key exchange, milliseconds or more; [`run`](Self::run) may be called on any thread.
+///
+/// On a server it is its share of the exchange: the ephemeral key, the shared secret and the host key's signature. On a
+/// client, with `screen_groups`, whether a group of a server's choice is one of a safe prime.
 pub struct Job {
     pub(super) generation: u32,
     pub(super) provider: &'static dyn Provider,
+    pub(super) work: Work,
+}
+
+pub(super) enum Work {
+    Reply(Box<Share>),
+    Screen { p: Vec<u8> },
+}
+
+/// What the server's share is made of.
+pub(super) struct Share {
     pub(super) kex: Kex,
     pub(super) group: Option<Group>,
     pub(super) client: PublicValue,
@@ -30,7 +42,12 @@ pub struct Job {
 /// A finished [`Job`], to be handed to `finish_job`.
 pub struct DoneJob {
     pub(super) generation: u32,
-    pub(super) result: Result<ServerReply, Fault>,
+    pub(super) result: Result<Done, Fault>,
+}
+
+pub(super) enum Done {
+    Reply(Box<ServerReply>),
+    Screened,
 }
 
 pub(super) struct ServerReply {
@@ -45,23 +62,46 @@ impl Job {
         self.generation
     }
 
-    /// Does the work.
-    pub fn run(self) -> DoneJob {
-        DoneJob { generation: self.generation, result: self.reply() }
+    /// The modulus that a client tests, big-endian: with a table of those that have passed, each is tested once.
+    pub fn modulus(&self) -> Option<&[u8]> {
+        match &self.work {
+            Work::Screen { p } => Some(p),
+            Work::Reply(_) => None,
+        }
     }
 
-    fn reply(mut self) -> Result<ServerReply, Fault> {
+    /// Does the work.
+    pub fn run(self) -> DoneJob {
+        let result = match self.work {
+            Work::Reply(share) => share.reply(self.provider).map(|reply| Done::Reply(Box::new(reply))),
+            Work::Screen { p } => match self.provider.safe_prime(&p) {
+                Some(true) => Ok(Done::Screened),
+                _ => Err(Fault::BadGroup),
+            },
+        };
+        DoneJob { generation: self.generation, result }
+    }
+
+    /// What [`run`](Self::run) gives for a [`modulus`](Self::modulus) that has passed before, without the work. Of any
+    /// other job it is the work.
+    pub fn passed_before(self) -> DoneJob {
+        match self.work {
+            Work::Screen { .. } => DoneJob { generation: self.generation, result: Ok(Done::Screened) },
+            Work::Reply(_) => self.run(),
+        }
+    }
+}
+
+impl Share {
+    fn reply(mut self, provider: &'static dyn Provider) -> Result<ServerReply, Fault> {
         let (public, shared) = match &self.group {
             Some(group) => {
-                let (own, public) = Ephemeral::dh(&group.p, &group.g, &mut self.rng, self.provider)
+                let (own, public) = Ephemeral::dh(&group.p, &group.g, &mut self.rng, provider)
                     .map_err(|BadPublicValue| Fault::BadPublicValue)?;
-                (
-                    public,
-                    own.finish(&self.client, self.provider)
-                        .map_err(|BadPublicValue| Fault::BadPublicValue)?,
-                )
+                let shared = own.finish(&self.client, provider);
+                (public, shared.map_err(|BadPublicValue| Fault::BadPublicValue)?)
             }
-            None => respond(self.kex, &self.client, &mut self.rng, self.provider)
+            None => respond(self.kex, &self.client, &mut self.rng, provider)
                 .map_err(|BadPublicValue| Fault::BadPublicValue)?,
         };
         let hash = exchange_hash(self.kex.hash(), self.hash, &public, &shared);
@@ -83,11 +123,19 @@ impl Eq for Job {}
 
 impl core::fmt::Debug for Job {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Job({}, {})", self.kex, self.algorithm)
+        match &self.work {
+            Work::Reply(share) => write!(f, "Job({}, {})", share.kex, share.algorithm),
+            Work::Screen { p } => write!(f, "Job(a modulus of {} bytes)", p.len()),
+        }
     }
 }
 
 impl DoneJob {
+    /// Whether the work was done well: for a client's table of moduli that have passed.
+    pub fn is_ok(&self) -> bool {
+        self.result.is_ok()
+    }
+
     /// Of which piece of work.
     pub(crate) fn number(&self) -> u32 {
         self.generation

@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::group::{self, Group};
+use super::job::{Done, ServerReply, Share, Work};
 use super::negotiate::{Negotiated, Role};
 use super::{DoneJob, Ground, Handled, Handshake, Job, Milestone, State};
 use crate::crypto::kex::{Ephemeral, PublicValue};
@@ -29,6 +30,8 @@ pub(super) struct Exchange {
 pub(super) enum Step {
     /// Client: GEX_REQUEST is out.
     Group { hash: Box<dyn Hash>, request: [u32; 3] },
+    /// Client: this job is testing the group.
+    Screening { job: u32, hash: Box<dyn Hash>, group: Group },
     /// Client: our public value is out.
     Reply { hash: Box<dyn Hash>, ephemeral: Ephemeral, public: PublicValue, group: Option<Group> },
     /// Client: the signature is right; is it the right key?
@@ -91,9 +94,10 @@ impl Handshake {
         ground.liveness.measure_rtt(ground.now);
         ground.liveness.exchange_goes_on(ground.now);
         let known = session.as_ref().map(|session| &session.host_key);
-        let made = match self.role {
-            Role::Client => client_step(step, &algorithms, known, &mut self.rng, ground, payload),
-            Role::Server => self.server_step(step, &algorithms, ground, payload),
+        let made = match (self.role, step) {
+            (Role::Client, Step::Group { hash, request }) => self.on_group(hash, request, ground, payload),
+            (Role::Client, step) => client_step(step, &algorithms, known, ground, payload),
+            (Role::Server, step) => self.server_step(step, &algorithms, ground, payload),
         };
         let first = session.is_none();
         let (step, milestone) = match made {
@@ -108,7 +112,7 @@ impl Handshake {
         match milestone {
             // In a later exchange the key is known already.
             Some(Milestone::HostKey) if !first => self.accept_host_key(ground).map(|()| None),
-            Some(Milestone::Job(job)) if !self.offload => {
+            Some(Milestone::Job(job)) if !self.offload && self.role == Role::Server => {
                 self.finish_job(ground, job.run())?;
                 Ok(None)
             }
@@ -127,7 +131,12 @@ impl Handshake {
             Step::GexRequest { hash } => {
                 let m = parse::<GexRequest<'_>>(payload)?;
                 let request = [m.min, m.n, m.max];
-                let Some(group) = group::choose(request, ground.config.limits.group_bits) else {
+                let Some(group) = group::choose(
+                    request,
+                    ground.config.limits.group_bits,
+                    ground.config.moduli.as_deref(),
+                    &mut self.rng,
+                ) else {
                     let text = format!("the client asks for {} to {} bits, at best {}", m.min, m.max, m.n);
                     return Err(Failure::text(Fault::BadGroup, text));
                 };
@@ -148,9 +157,7 @@ impl Handshake {
                 let key = Arc::clone(key);
                 self.jobs = self.jobs.wrapping_add(1);
                 hash_up_to_init(&mut *hash, &key.public().to_blob(), group.as_ref(), &client);
-                let job = Box::new(Job {
-                    generation: self.jobs,
-                    provider: ground.config.provider,
+                let share = Share {
                     kex: algorithms.kex,
                     group,
                     client,
@@ -158,30 +165,113 @@ impl Handshake {
                     algorithm: algorithms.host_key,
                     key: Arc::clone(&key),
                     rng: Rng::from_seed(&Seed::new(self.rng.array())),
-                });
+                };
+                let job = self.job(ground, Work::Reply(Box::new(share)));
                 Ok((Step::Working { job: self.jobs, key }, Some(Milestone::Job(job))))
             }
             _ => Err(unexpected(payload)),
         }
     }
 
-    /// Server: goes on with the computed reply. False: no such job is awaited.
+    fn job(&self, ground: &Ground<'_>, work: Work) -> Box<Job> {
+        Box::new(Job { generation: self.jobs, provider: ground.config.provider, work })
+    }
+
+    /// Client: the group that the server chose.
+    fn on_group(
+        &mut self,
+        hash: Box<dyn Hash>,
+        request: [u32; 3],
+        ground: &mut Ground<'_>,
+        payload: &[u8],
+    ) -> Result<(Step, Option<Milestone>), Failure> {
+        let m = parse::<GexGroup<'_>>(payload)?;
+        group::check(m.p, m.g, request)?;
+        let group = Group { request, p: m.p.to_vec(), g: m.g.to_vec() };
+        if ground.config.screen_groups && !group::is_known(m.p, ground.config.moduli.as_deref()) {
+            self.jobs = self.jobs.wrapping_add(1);
+            let job = self.job(ground, Work::Screen { p: group.p.clone() });
+            return Ok((Step::Screening { job: self.jobs, hash, group }, Some(Milestone::Job(job))));
+        }
+        Ok((self.send_gex_init(hash, group, ground)?, None))
+    }
+
+    /// Client: the group is one to compute in.
+    fn send_gex_init(
+        &mut self,
+        hash: Box<dyn Hash>,
+        group: Group,
+        ground: &mut Ground<'_>,
+    ) -> Result<Step, Failure> {
+        let (ephemeral, public) = Ephemeral::dh(&group.p, &group.g, &mut self.rng, ground.config.provider)
+            .map_err(|_| Fault::BadGroup)?;
+        if let PublicValue::Mpint(e) = &public {
+            ground.sender.send(&GexInit::new(e));
+        }
+        ground.liveness.expect_reply(ground.now);
+        Ok(Step::Reply { hash, ephemeral, public, group: Some(group) })
+    }
+
+    /// Client: goes on with a group that was tested.
+    fn screened(&mut self, ground: &mut Ground<'_>, result: Result<(), Fault>) -> Result<(), Failure> {
+        let State::Method { exchange, session } = self.take() else { return Ok(()) };
+        let Exchange { algorithms, skip_guess, step: Step::Screening { hash, group, .. } } = exchange else {
+            return Ok(());
+        };
+        let text = || format!("a modulus of {} bytes that is no safe prime", group.p.len());
+        let made = match result {
+            Ok(()) => self.send_gex_init(hash, group, ground),
+            Err(fault) => Err(Failure::text(fault, text())),
+        };
+        match made {
+            Ok(step) => {
+                let exchange = Exchange { algorithms, skip_guess, step };
+                self.state = State::Method { exchange, session };
+                Ok(())
+            }
+            Err(failure) => {
+                self.state = State::Over { session };
+                Err(failure)
+            }
+        }
+    }
+
+    /// Goes on with the result of a job. False: no such job is awaited.
     pub(in crate::transport) fn finish_job(
         &mut self,
         ground: &mut Ground<'_>,
         done: DoneJob,
     ) -> Result<bool, Failure> {
         let State::Method { exchange, .. } = &self.state else { return Ok(false) };
-        let Step::Working { job, key } = &exchange.step else { return Ok(false) };
-        if *job != done.generation {
-            return Ok(false);
+        match (&exchange.step, done.result) {
+            (Step::Screening { job, .. }, result) if *job == done.generation => {
+                self.screened(ground, result.map(drop))?;
+                Ok(true)
+            }
+            (Step::Working { job, key }, result) if *job == done.generation => {
+                let key = key.public().clone();
+                let reply = result.and_then(|done| match done {
+                    Done::Reply(reply) => Ok(reply),
+                    Done::Screened => Err(Fault::BadHostKey),
+                });
+                self.replied(ground, key, reply)
+            }
+            _ => Ok(false),
         }
-        let key = key.public().clone();
+    }
+
+    /// Server: goes on with the computed reply.
+    fn replied(
+        &mut self,
+        ground: &mut Ground<'_>,
+        key: PublicKey,
+        reply: Result<Box<ServerReply>, Fault>,
+    ) -> Result<bool, Failure> {
         let (algorithms, session) = match self.take() {
             State::Method { exchange, session } => (exchange.algorithms, session),
             _ => return Ok(false),
         };
-        let reply = match done.result {
+        let reply = match reply {
             Ok(reply) => reply,
             Err(fault) => {
                 self.state = State::Over { session };
@@ -218,23 +308,10 @@ fn client_step(
     step: Step,
     algorithms: &Negotiated,
     known: Option<&PublicKey>,
-    rng: &mut Rng,
     ground: &mut Ground<'_>,
     payload: &[u8],
 ) -> Result<(Step, Option<Milestone>), Failure> {
     match step {
-        Step::Group { hash, request } => {
-            let m = parse::<GexGroup<'_>>(payload)?;
-            group::check(m.p, m.g, request)?;
-            let group = Group { request, p: m.p.to_vec(), g: m.g.to_vec() };
-            let (ephemeral, public) = Ephemeral::dh(&group.p, &group.g, rng, ground.config.provider)
-                .map_err(|_| Fault::BadGroup)?;
-            if let PublicValue::Mpint(e) = &public {
-                ground.sender.send(&GexInit::new(e));
-            }
-            ground.liveness.expect_reply(ground.now);
-            Ok((Step::Reply { hash, ephemeral, public, group: Some(group) }, None))
-        }
         Step::Reply { hash, ephemeral, public, group } => {
             let (host_key, server, signature) = match &public {
                 PublicValue::String(_) => {

@@ -10,7 +10,7 @@
 //!                              |                            |                                  |
 //!                              +------------- Idle ---------+ <--------------------------------+
 //!
-//!  steps of a client: [Group] -> Reply -> Decision        of a server: [GexRequest] -> Init -> Working
+//!  steps of a client: [Group -> [Screening]] -> Reply -> Decision     of a server: [GexRequest] -> Init -> Working
 //!  any of them, on a fault or a refused key: -> Over
 //!
 //!  gate:   shut in Ident, Init, Method, Over; open in NewKeys and Idle
@@ -21,7 +21,7 @@
 //! has none is part of the first exchange.
 
 mod begin;
-mod group;
+pub(super) mod group;
 mod ident;
 mod job;
 mod method;
@@ -242,7 +242,7 @@ impl Handshake {
     /// An answer of the application is waited for: a host key, or a job.
     pub(crate) fn awaits_decision(&self) -> bool {
         let State::Method { exchange, .. } = &self.state else { return false };
-        matches!(exchange.step, Step::Decision { .. } | Step::Working { .. })
+        matches!(exchange.step, Step::Decision { .. } | Step::Working { .. } | Step::Screening { .. })
     }
 
     /// What the receiver is waiting for.

@@ -20,8 +20,8 @@ pub(super) struct Deflate(Box<CompressorOxide>);
 const MIN_ROOM: usize = 256;
 
 impl Deflate {
-    pub(super) fn new() -> Self {
-        Deflate(Box::new(CompressorOxide::new(level())))
+    pub(super) fn new(level: u8) -> Self {
+        Deflate(Box::new(CompressorOxide::new(flags(level))))
     }
 
     /// Appends the compressed form of `payload` to `draft`, all of it.
@@ -62,9 +62,9 @@ impl Drop for Deflate {
     }
 }
 
-/// Level 6 and a 15-bit window with a zlib header, as every peer does.
-fn level() -> u32 {
-    create_comp_flags_from_zip_params(6, 15, 0)
+/// A 15-bit window with a zlib header, as every peer does.
+fn flags(level: u8) -> u32 {
+    create_comp_flags_from_zip_params(i32::from(level.clamp(1, 9)), 15, 0)
 }
 
 /// Inflates payloads, never beyond a packet's worth.

@@ -17,6 +17,8 @@ pub(in crate::transport) struct Sender {
     sealer: Option<Box<dyn PacketSealer>>,
     shape: Shape,
     deflate: Option<Deflate>,
+    /// How hard zlib tries.
+    level: u8,
     /// Uncompressed payload, when compression is on.
     scratch: Scrubbed,
     padding: Rng,
@@ -27,12 +29,13 @@ pub(in crate::transport) struct Sender {
 }
 
 impl Sender {
-    pub(in crate::transport) fn new(padding: Rng) -> Self {
+    pub(in crate::transport) fn new(padding: Rng, level: u8) -> Self {
         Sender {
             tx: TxBuf::new(),
             sealer: None,
             shape: Shape::PLAIN,
             deflate: None,
+            level,
             scratch: Scrubbed::default(),
             padding,
             seq: 0,
@@ -52,7 +55,7 @@ impl Sender {
 
     /// Starts a fresh compression stream from the next packet on, or ends compression.
     pub(in crate::transport) fn compress(&mut self, on: bool) {
-        self.deflate = on.then(Deflate::new);
+        self.deflate = on.then(|| Deflate::new(self.level));
     }
 
     /// What the keys in force have seen.

@@ -10,6 +10,7 @@ use konko_core::error::Fault;
 use konko_core::keys::{KeyPair, PublicKey};
 use konko_core::msg::{self, Message};
 use konko_core::server::{AuthDecision, AuthTicket, Challenge, Credential, ProbeTicket, ServerSide};
+use konko_core::transport::Job;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::*;
 
@@ -85,6 +86,8 @@ pub struct App {
     pub prompt_tickets: Vec<PromptTicket>,
     /// and signatures that are asked for.
     pub sign_tickets: Vec<SignTicket>,
+    /// Work of key exchanges.
+    pub jobs: Vec<Job>,
     /// Every channel there was.
     pub channels: Vec<ChannelId>,
     /// Data that came, by channel of the machine.
@@ -167,6 +170,7 @@ impl Default for App {
             global_tickets: Vec::new(),
             prompt_tickets: Vec::new(),
             sign_tickets: Vec::new(),
+            jobs: Vec::new(),
             channels: Vec::new(),
             data: Vec::new(),
         }
@@ -299,6 +303,14 @@ impl Rig {
             Ok(why) => *blocked = Some(why),
             Err(e) => *error = Some(e),
         }
+    }
+
+    /// Does the work that waits.
+    pub fn finish_jobs(&mut self) {
+        for job in std::mem::take(&mut self.app.jobs) {
+            self.conn().finish_job(job.run()).unwrap();
+        }
+        self.run();
     }
 
     /// Lets time pass, polling at every deadline.
@@ -606,6 +618,7 @@ impl App {
                 self.open_tickets.push(ticket);
             }
             Event::Open { ticket, .. } => self.channels.push(conn.accept_channel(ticket).unwrap()),
+            Event::Job(job) => self.jobs.push(*job),
             Event::Opened(id) => self.channels.push(id),
             Event::GlobalRequest { ticket: Some(ticket), .. } if self.hold_globals => {
                 self.global_tickets.push(ticket);

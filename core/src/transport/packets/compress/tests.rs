@@ -112,7 +112,7 @@ fn through_by(
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let mut rng = Rng::from_seed(&Seed::new(bytes));
-    let (mut ours, mut theirs) = (Deflate::new(), zlib_rs::Inflate::new(true, 15));
+    let (mut ours, mut theirs) = (Deflate::new(6), zlib_rs::Inflate::new(true, 15));
     let (mut peer, mut inflate) = (zlib_rs::Deflate::new(level, true, 15), Inflate::new());
     let mut out = Vec::new();
     for (n, (kind, size)) in payloads.iter().enumerate() {
@@ -182,7 +182,7 @@ proptest! {
 
 #[test]
 fn v25_a_decompression_bomb_stops_at_the_packet_limit() {
-    let packed = pack(&mut Deflate::new(), &vec![0; 4 << 20], None);
+    let packed = pack(&mut Deflate::new(6), &vec![0; 4 << 20], None);
     assert!(packed.len() < 8 << 10);
     let mut out = Vec::new();
     assert_eq!(Inflate::new().decompress(&packed, &mut out), Err(Fault::Decompression));

@@ -65,6 +65,9 @@ pub struct Args {
     /// Serve one connection on standard input and output, as a ProxyCommand does
     #[arg(long)]
     inetd: bool,
+    /// Groups for the group exchange, as -o ModuliFile: /etc/ssh/moduli, if there is one
+    #[arg(long, value_name = "FILE")]
+    moduli: Option<std::path::PathBuf>,
     /// An option as in sshd_config; any number of times
     #[arg(short, value_name = "KEY=VALUE")]
     option: Vec<std::ffi::OsString>,
@@ -97,6 +100,7 @@ fn say(text: &str) {
 
 fn start(args: &Args) -> Result<(), String> {
     let mut settings = Settings::default();
+    settings.moduli.clone_from(&args.moduli);
     for option in &args.option {
         settings.set(option)?;
     }

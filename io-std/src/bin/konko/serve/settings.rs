@@ -2,15 +2,15 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodLists, MethodSet};
 use konko::core::config::Line;
 use konko::core::crypto::Compression;
-use konko::core::transport::Keepalive;
 use konko::core::transport::limits::RekeyLimit;
+use konko::core::transport::{Keepalive, Moduli};
 use konko::server::ServerOptions;
 
 use super::penalties;
@@ -26,6 +26,7 @@ pub struct Settings {
     login_grace: Option<Duration>,
     pub methods: Option<MethodLists>,
     banner: Option<PathBuf>,
+    pub moduli: Option<PathBuf>,
     compression: Option<bool>,
     alive_interval: Option<Option<Duration>>,
     alive_count: Option<u32>,
@@ -52,6 +53,7 @@ impl Settings {
         let Some(line) = line else { return Ok(()) };
         let set = match line.keyword.as_str() {
             "banner" => values::one(&line).map(|path| first(&mut self.banner, expand_bytes(path))),
+            "modulifile" => values::one(&line).map(|path| first(&mut self.moduli, expand_bytes(path))),
             keyword => values::text(&line).and_then(|value| self.put(keyword, &value)),
         };
         set.map_err(|why| format!("-o {}: {why}", line.keyword))
@@ -103,6 +105,9 @@ impl Settings {
         if self.compression == Some(false) {
             algorithms.set_compression(&[Compression::None]);
         }
+        if algorithms.kex.iter().any(|kex| kex.group_exchange()) {
+            options = self.groups(options)?;
+        }
         options = options.algorithms(algorithms).methods(self.offered(usable)?);
         if let Some(limit) = self.rekey {
             options = options.rekey(limit);
@@ -144,6 +149,25 @@ impl Settings {
             options = options.unused_timeout(timeout);
         }
         Ok(options)
+    }
+
+    /// The groups of a group exchange: of the file that was named, or of the system's, if there is one.
+    fn groups(&self, options: ServerOptions) -> Result<ServerOptions, String> {
+        let path = self.moduli.as_deref().unwrap_or(Path::new("/etc/ssh/moduli"));
+        let wrong = |why: &dyn std::fmt::Display| format!("ModuliFile {}: {why}", path.display());
+        let file = match std::fs::read(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.moduli.is_none() => {
+                return Ok(options);
+            }
+            Err(e) => return Err(wrong(&e)),
+        };
+        let (moduli, warnings) = Moduli::parse(path.as_os_str().as_bytes(), &file).map_err(|e| wrong(&e))?;
+        if moduli.is_empty() {
+            let first = warnings.first().map(|warning| format!(": {warning}")).unwrap_or_default();
+            return Err(wrong(&format!("no group that can be used{first}")));
+        }
+        Ok(options.moduli(moduli))
     }
 
     fn admission(&self) -> AdmissionLimits {
@@ -226,6 +250,19 @@ mod tests {
         for wrong in ["Nonsense=1", "MaxStartups=1:2", "MaxStartups=9:30:1", "MaxStartups=1:0:2", "Port=22"] {
             assert!(s.set(wrong.as_ref()).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_file_of_moduli_that_was_named_must_be_one() {
+        let groups = |path: &str| {
+            let mut s = Settings::default();
+            s.set(format!("ModuliFile={path}").as_ref()).unwrap();
+            s.groups(ServerOptions::with_new_key().unwrap()).map(drop)
+        };
+        for wrong in ["/dev/null", "/nonexistent", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")] {
+            assert!(groups(wrong).unwrap_err().starts_with(&format!("ModuliFile {wrong}: ")), "{wrong}");
+        }
+        assert_eq!(groups(concat!(env!("CARGO_MANIFEST_DIR"), "/../core/tests/data/moduli")), Ok(()));
     }
 
     #[test]
