@@ -206,7 +206,7 @@ impl ClientOptions {
     }
 
     /// Tests groups that a server chooses and nobody knows: whether they are of a safe prime. Known are those of RFC 3526,
-    /// and `known`, such as what `/etc/ssh/moduli` holds ([`Moduli::parse`]). A test takes 0.1 seconds for 3072 bits and 2
+    /// and `known`, such as what `/etc/ssh/moduli` holds ([`Moduli::parse`]). A test takes some 0.2 seconds for 3072 bits and 3
     /// for 8192, on the connection's own thread, and once a group in a process. Without the feature `screening` no test can
     /// be made, and a server with an unknown group is refused.
     #[must_use]

@@ -140,6 +140,15 @@ fn through_by(
 }
 
 #[test]
+fn a_higher_level_makes_less_of_the_same() {
+    let text: Vec<u8> = (0..40_000u32).flat_map(|i| (i * i % 7919).to_string().into_bytes()).collect();
+    let len = |level| pack(&mut Deflate::new(level), &text, None).len();
+    assert!(len(9) < len(1), "{} {}", len(9), len(1));
+    // Beyond both ends is the end.
+    assert_eq!((len(0), len(200)), (len(1), len(9)));
+}
+
+#[test]
 fn b0_full_packets_of_noise_are_whole() {
     // What a write of SFTP and a READ reply are: 32 KiB and their headers, one after the other.
     for size in [31_780, 32_768 + 30, 32_768 + 38, 62_000, 65_536] {
