@@ -10,6 +10,9 @@ const VERBS: [&str; 5] = ["handled", "refused", "differs", "not implemented", "a
 const LEVELS: [&str; 6] = ["MUST", "MUST NOT", "SHOULD", "SHOULD NOT", "MAY", "text"];
 /// The page of known flaws, whose rows have another form.
 const CATALOGUE: &str = "security.md";
+/// The table of Paramiko's public API, and where its changelog's requirements are met: tables of their own forms.
+const PARAMIKO: &str = "paramiko.md";
+const SEED: &str = "seed.md";
 /// The groups of its rows.
 const GROUPS: [&str; 11] = ["V", "K", "H", "AC", "AS", "C", "S", "F", "R", "T", "M"];
 const SOURCES: [&str; 5] = ["core", "io-std", "io-mio", "conformance", "fuzz"];
@@ -47,7 +50,9 @@ fn pages() -> Vec<(String, Vec<Row>)> {
     for entry in fs::read_dir(root().join("spec-notes")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if !name.ends_with(".md") || ["README.md", "legality.md", CATALOGUE].contains(&name.as_str()) {
+        if !name.ends_with(".md")
+            || ["README.md", "legality.md", CATALOGUE, PARAMIKO, SEED].contains(&name.as_str())
+        {
             continue;
         }
         let text = fs::read_to_string(&path).unwrap();
@@ -242,6 +247,91 @@ fn every_place_on_the_architectures_page_exists() {
         }
     }
     assert!(places > 20, "only {places} functions are named");
+}
+
+/// The names of konko's in the table of Paramiko's public API: items of the public crates.
+#[test]
+fn every_name_beside_paramikos_exists() {
+    let page = fs::read_to_string(root().join("spec-notes").join(PARAMIKO)).unwrap();
+    let mut files = Vec::new();
+    for dir in ["core/src", "io-std/src", "io-mio/src"] {
+        rust_files(&root().join(dir), &mut files);
+    }
+    let files: Vec<(PathBuf, String)> = files
+        .into_iter()
+        .filter(|file| !file.components().any(|part| part.as_os_str() == "bin"))
+        .map(|file| (file.clone(), fs::read_to_string(file).unwrap()))
+        .collect();
+    // Of the standard library.
+    let std =
+        ["Read", "BufRead", "Write", "Seek", "BufReader", "BufWriter", "Vec", "Drop", "Write::write_all"];
+    // `Type::item`: both stand in one file. `module::item`: the file is that module, or within it.
+    let exists = |name: &str| {
+        let mut path = name.rsplit("::");
+        let (item, of) = (path.next().unwrap_or_default(), path.next().unwrap_or_default());
+        files.iter().any(|(file, text)| {
+            let within = || file.with_extension("").components().any(|part| part.as_os_str() == of);
+            text.contains(item) && defines(text, item) && (of.is_empty() || within() || mentions(text, of))
+        })
+    };
+    let (mut entries, mut gone) = (0, Vec::new());
+    for (line, number) in page.lines().zip(1..) {
+        let Some(cells) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else { continue };
+        let (entry, ours) =
+            cells.split_once(" | ").unwrap_or_else(|| panic!("{PARAMIKO}:{number}: two cells"));
+        if entry == "Paramiko" {
+            continue;
+        }
+        entries += 1;
+        let names: Vec<&str> = quoted(ours).into_iter().filter(|name| !std.contains(name)).collect();
+        let not = |name: &&&str| !name.contains('/') && !exists(name);
+        gone.extend(names.iter().filter(not).map(|name| format!("{PARAMIKO}:{number}: {entry}: `{name}`")));
+        assert!(
+            !ours.is_empty() && (ours.len() > 8 || !names.is_empty()),
+            "{PARAMIKO}:{number}: {entry}: what then?"
+        );
+    }
+    assert!(gone.is_empty(), "not there any more:\n{}", gone.join("\n"));
+    assert_eq!(entries, 610, "101 classes, and their methods, functions and exceptions");
+}
+
+/// Whether `word` stands in `text` as a word.
+fn mentions(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == word)
+}
+
+/// Every line of the changelog that konko's requirements began with: a row with a place or a test, each of which exists.
+#[test]
+fn every_seed_requirement_has_a_place_or_a_test() {
+    let page = fs::read_to_string(root().join("spec-notes").join(SEED)).unwrap();
+    let tests = tests();
+    let mut rows = Vec::new();
+    for line in page.lines() {
+        let Some(cells) = line.strip_prefix("| ").and_then(|line| line.strip_suffix(" |")) else { continue };
+        let cells: Vec<&str> = cells.split(" | ").collect();
+        if cells[0] == "row" {
+            continue;
+        }
+        let [row, what, place, proof] = cells[..] else { panic!("{SEED}: {}: four cells", cells[0]) };
+        assert!(!what.is_empty());
+        let (places, names) = (quoted(place), quoted(proof));
+        assert!(!places.is_empty() || !names.is_empty(), "{SEED}: {row}: neither place nor test");
+        for place in places {
+            let (path, item) = place.split_once("::").unwrap_or((place, ""));
+            let file = [root().join("core/src").join(path), root().join(path)];
+            let file = file.iter().find(|f| f.exists());
+            let file = file.unwrap_or_else(|| panic!("{SEED}: {row}: there is no {path} any more"));
+            let here = || defines(&fs::read_to_string(file).unwrap(), item);
+            assert!(item.is_empty() || here(), "{SEED}: {row}: {path} has no `{item}`");
+        }
+        for name in names {
+            assert!(tests.contains(name), "{SEED}: {row}: there is no test `{name}` any more");
+        }
+        rows.push(row.to_owned());
+    }
+    let all: Vec<String> =
+        (1..=5).map(|n| format!("D{n}")).chain((1..=47).map(|n| format!("S{n}"))).collect();
+    assert_eq!(rows, all);
 }
 
 /// With `--nocapture`: how much of each page is proven.

@@ -338,6 +338,34 @@ fn c19_the_error_names_all_addresses_of_a_host() {
     assert!(error.to_string().contains("no IPv6 address"), "{error}");
 }
 
+/// Nobody listens, somebody hangs up at once, somebody says nothing that is SSH.
+#[test]
+fn s2_connects_that_fail_leave_no_descriptor_open() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let rude = TcpListener::bind("127.0.0.1:0").unwrap();
+    let rude_at = rude.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (at, stream) in rude.incoming().enumerate() {
+            if at % 2 == 0 {
+                let _ = std::io::Write::write_all(&mut stream.unwrap(), b"220 mail.example ESMTP\r\n");
+            }
+        }
+    });
+    let name = |entry: std::io::Result<std::fs::DirEntry>| std::fs::read_link(entry.ok()?.path()).ok();
+    let sockets = || {
+        let open = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(name);
+        open.filter(|name| name.to_string_lossy().starts_with("socket:")).collect::<Vec<_>>()
+    };
+    let mut fewest = usize::MAX;
+    for _ in 0..300 {
+        assert!(Client::connect(dead, options()).is_err());
+        assert!(Client::connect(rude_at, options()).is_err());
+        fewest = fewest.min(sockets().len());
+    }
+    // Other tests of this process have some; what these left would be hundreds.
+    assert!(fewest < 150, "{fewest}");
+}
+
 /// What a beginner does in the wrong order, and that the error says what to do instead.
 #[test]
 fn c20_a_call_that_makes_no_sense_says_what_to_do() {

@@ -141,7 +141,8 @@ fn through_by(
 
 #[test]
 fn a_higher_level_makes_less_of_the_same() {
-    let text: Vec<u8> = (0..40_000u32).flat_map(|i| (i * i % 7919).to_string().into_bytes()).collect();
+    let text: Vec<u8> =
+        (0..40_000u32).flat_map(|i| alloc::format!("{}", i * i % 7919).into_bytes()).collect();
     let len = |level| pack(&mut Deflate::new(level), &text, None).len();
     assert!(len(9) < len(1), "{} {}", len(9), len(1));
     // Beyond both ends is the end.
