@@ -281,7 +281,10 @@ impl Client {
             return Err(shared.error(ErrorKind::ChannelClosed));
         };
         match (driven, login.finish()) {
-            (Ok(()), Ok(done)) => Ok(done),
+            (Ok(()), Ok(done)) => {
+                self.begin_update();
+                Ok(done)
+            }
             (Ok(()), Err(failure)) => Err(shared.error(match failure.usage {
                 Some(usage) if failure.attempts.is_empty() => ErrorKind::Usage(usage),
                 _ => ErrorKind::Auth(Box::new(failure)),

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,7 @@ use crate::channel::Channel;
 use crate::dial;
 use crate::end::ClientEnd;
 use crate::error::{Error, ErrorKind};
+use crate::hosts::Updater;
 use crate::notice::Notice;
 use crate::options::{Banner, ClientOptions};
 use crate::shared::{Deadline, Shared};
@@ -111,9 +112,10 @@ impl Client {
             to.host_and_port().map_err(|text| Error::new(ErrorKind::Local(text), &Arc::from("")))?;
         let peer = name(&host, port);
         let socket = connect_tcp(&host, port, &options, deadline, &peer)?;
+        let address = socket.peer_addr().ok().map(|address| address.ip());
         let local = |e| Error::new(ErrorKind::Connect(Arc::new(e)), &peer);
         let stream = FdStream::try_from(socket).map_err(local)?;
-        Self::handshake(Box::new(stream), &host, port, options, deadline)
+        Self::handshake(Box::new(stream), (&host, port), address, options, deadline)
     }
 
     /// Speaks SSH over a stream that stands already: a socket of your own, or a pipe to a proxy.
@@ -123,20 +125,23 @@ impl Client {
     /// As [`connect`](Self::connect), from the host key on; `Io`, with what the stream says.
     pub fn over(stream: impl Stream, host: &str, port: u16, options: ClientOptions) -> Result<Self, Error> {
         let deadline = Deadline::after(options.handshake_timeout);
-        Self::handshake(Box::new(stream), host, port, options, deadline)
+        Self::handshake(Box::new(stream), (host, port), None, options, deadline)
     }
 
     fn handshake(
         stream: Box<dyn Stream>,
-        host: &str,
-        port: u16,
+        (host, port): (&str, u16),
+        address: Option<IpAddr>,
         options: ClientOptions,
         mut deadline: Deadline,
     ) -> Result<Self, Error> {
         let peer = name(host, port);
         // An alias is the whole name: the port is no part of it (ssh_config(5), HostKeyAlias).
         let (host, port) = options.alias.as_deref().map_or((host, port), |alias| (alias, 22));
-        let known = options.host_keys.lookup(host, port);
+        let mut known = options.host_keys.lookup(host, port);
+        if let Some(address) = address {
+            known = known.address(address);
+        }
         let mut transport = options.transport;
         if !options.fixed_host_key_order {
             transport.algorithms.prefer_host_keys(&known.algorithms());
@@ -148,6 +153,8 @@ impl Client {
             transport.limits.ident_timeout = transport.limits.ident_timeout.min(left);
         }
         let seed = crate::seed_from_os().map_err(|e| Error::new(ErrorKind::Local(e.to_string()), &peer))?;
+        let (allowed, min_rsa_bits) = (transport.algorithms.host_key.clone(), transport.limits.rsa_bits);
+        let provider = transport.provider;
         let mut config = ClientConfig::new(transport);
         config.window = options.window;
         let end = |now| ClientEnd::new(ClientConnection::new(Arc::new(config), seed, now));
@@ -170,12 +177,29 @@ impl Client {
         })?;
         let before = Instant::now();
         shared.notice(Notice::HostKey(key.key_type().name(), key.fingerprint(HashAlgorithm::Sha256)));
-        let verdict = known.check(&key, &mut |notice| shared.notice(notice));
+        let verdict = known.settle(&key, &mut |notice| shared.notice(notice));
         deadline.extend(before.elapsed());
+        let updater = verdict.as_ref().ok().and_then(|trusted| {
+            let (check, settled) = trusted.clone();
+            let ask = options.host_keys.ask_changes();
+            check.may_update(&settled).then(|| Updater {
+                check,
+                settled,
+                allowed,
+                min_rsa_bits,
+                provider,
+                ask,
+            })
+        });
         shared
-            .with(|state| state.end.conn.decide_host_key(ticket, Decision::accept_if(verdict.is_ok())))
+            .with(|state| {
+                state.end.updater = updater;
+                state.end.conn.decide_host_key(ticket, Decision::accept_if(verdict.is_ok()))
+            })
             .ok();
-        verdict.map_err(|problem| shared.error(ErrorKind::HostKey(problem)))?;
+        if let Err(problem) = verdict {
+            return Err(shared.error(ErrorKind::HostKey(problem)));
+        }
         shared.wait(deadline, "the authentication service", |state| {
             state.end.conn.may_authenticate().then_some(())
         })?;

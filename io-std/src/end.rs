@@ -2,9 +2,13 @@
 
 use konko_core::channel::{ChannelId, ChannelRequest, RequestTicket};
 use konko_core::client::HostKeyTicket;
+use konko_core::hosts::ANNOUNCEMENT;
 use konko_core::login::Login;
-use konko_core::{ClientAuth, ClientConnection, Connection, Decision, Error, Event, RxBuf, Side, Step, Time};
+use konko_core::{
+    ClientAuth, ClientConnection, ClientEvent, Connection, Decision, Error, Event, RxBuf, Side, Step, Time,
+};
 
+use crate::hosts::Updater;
 #[cfg(feature = "server")]
 pub(crate) use crate::server::ask::Ask;
 
@@ -51,11 +55,49 @@ pub(crate) struct ClientEnd {
     pub(crate) login: Option<Login>,
     /// Texts of the server that the user has not seen.
     pub(crate) banners: Vec<Vec<u8>>,
+    /// What becomes of keys that the server tells, until the user is in.
+    pub(crate) updater: Option<Updater>,
+    /// They are awaited, or something is being done about them.
+    pub(crate) updating: bool,
+    /// The server has told them.
+    pub(crate) told: bool,
+    /// What it told.
+    pub(crate) announced: Option<Vec<u8>>,
+    /// Proofs are awaited; whether they were granted, and what they are.
+    pub(crate) proof: Option<Option<(bool, Vec<u8>)>>,
 }
 
 impl ClientEnd {
     pub(crate) fn new(conn: ClientConnection) -> Self {
-        ClientEnd { conn, host_key: None, login: None, banners: Vec::new() }
+        ClientEnd {
+            conn,
+            host_key: None,
+            login: None,
+            banners: Vec::new(),
+            updater: None,
+            updating: false,
+            told: false,
+            announced: None,
+            proof: None,
+        }
+    }
+
+    /// Keeps what the server tells of its keys, and proves, for the thread that sees to it.
+    fn hear_host_keys(&mut self, event: &ClientEvent<'_>) {
+        match event {
+            Event::GlobalRequest { ticket: None, request }
+                if request.name.as_bytes() == ANNOUNCEMENT.as_bytes() && !self.told =>
+            {
+                // What is told again is of no interest.
+                self.told = true;
+                let wanted = self.updating || self.updater.is_some();
+                self.announced = wanted.then(|| request.fields.to_vec());
+            }
+            Event::GlobalReply { ok, fields } if self.proof == Some(None) => {
+                self.proof = Some(Some((*ok, fields.to_vec())));
+            }
+            _ => {}
+        }
     }
 
     fn keep(&mut self, auth: ClientAuth<'_>) -> Option<Ask> {
@@ -74,6 +116,7 @@ impl End for ClientEnd {
             Step::Event(event) => event,
             Step::Blocked(why) => return Ok(Step::Blocked(why)),
         };
+        self.hear_host_keys(&event);
         let event = match &mut self.login {
             Some(login) => login.event(&mut self.conn, event),
             None => Some(event),

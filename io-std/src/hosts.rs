@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use konko_core::hosts::{
-    Answer, Checked, Checking, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust, Unknown,
-    UnknownHost, UpdateHostKeys,
+    Answer, Checked, Checking, HostKeyChanges, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust,
+    Unknown, UnknownHost, UpdateHostKeys,
 };
 use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::wire::SshStr;
@@ -14,7 +14,10 @@ use konko_core::wire::SshStr;
 use crate::known_hosts;
 use crate::notice::Notice;
 
+mod update;
 mod zone;
+
+pub(crate) use update::{AskChanges, Updater};
 
 /// How a client finds out whether a host key is the right one.
 ///
@@ -24,6 +27,7 @@ mod zone;
 pub struct HostKeys {
     trust: Trust,
     ask: Option<Ask>,
+    ask_changes: Option<AskChanges>,
 }
 
 impl HostKeys {
@@ -50,7 +54,11 @@ impl HostKeys {
     }
 
     fn of(trust: Trust) -> Self {
-        HostKeys { trust, ask: None }
+        HostKeys { trust, ask: None, ask_changes: None }
+    }
+
+    pub(crate) fn ask_changes(&self) -> Option<AskChanges> {
+        self.ask_changes.clone()
     }
 
     /// Looks up what is known about a host, by its name and port, as it is connected to.
@@ -81,12 +89,13 @@ type Ask = Arc<dyn Fn(&UnknownHost) -> Answer + Send + Sync>;
 pub struct KnownHostsFiles {
     checking: Checking,
     ask: Option<Ask>,
+    ask_changes: Option<AskChanges>,
 }
 
 impl Default for KnownHostsFiles {
     fn default() -> Self {
         let home = bytes(std::env::home_dir().unwrap_or_default());
-        KnownHostsFiles { checking: Checking::of_home(&home), ask: None }
+        KnownHostsFiles { checking: Checking::of_home(&home), ask: None, ask_changes: None }
     }
 }
 
@@ -161,6 +170,15 @@ impl KnownHostsFiles {
         self
     }
 
+    /// Somebody is asked before the user's files are changed because the host has other keys now (`UpdateHostKeys
+    /// ask`). Called from a thread of its own, while the connection is in use.
+    #[must_use]
+    pub fn ask_to_update(mut self, ask: impl Fn(&HostKeyChanges) -> bool + Send + Sync + 'static) -> Self {
+        self.checking.update_host_keys = UpdateHostKeys::Ask;
+        self.ask_changes = Some(Arc::new(ask));
+        self
+    }
+
     /// Adds new hosts under a hash of their name (`HashKnownHosts`).
     #[must_use]
     pub fn hash_names(mut self, hash: bool) -> Self {
@@ -175,7 +193,7 @@ fn bytes(path: impl Into<PathBuf>) -> Vec<u8> {
 
 impl From<KnownHostsFiles> for HostKeys {
     fn from(files: KnownHostsFiles) -> Self {
-        HostKeys { trust: Trust::KnownHosts(files.checking), ask: files.ask }
+        HostKeys { trust: Trust::KnownHosts(files.checking), ask: files.ask, ask_changes: files.ask_changes }
     }
 }
 
@@ -221,6 +239,15 @@ impl HostLookup<'_> {
     /// # Errors
     /// Why it is not the right one.
     pub fn check(&self, key: &PublicKey, notice: &mut dyn FnMut(Notice)) -> Result<(), Box<HostKeyProblem>> {
+        self.settle(key, notice).map(|_| ())
+    }
+
+    /// The same, and what an update of the host's keys needs.
+    pub(crate) fn settle(
+        &self,
+        key: &PublicKey,
+        notice: &mut dyn FnMut(Notice),
+    ) -> Result<(HostKeyCheck, Settled), Box<HostKeyProblem>> {
         self.check.warnings().into_iter().for_each(|warning| notice(Notice::Warning(warning)));
         let mut check = self.check.clone();
         if matches!(self.trust, Trust::KnownHosts(checking) if checking.known_hosts_command.is_some()) {
@@ -234,20 +261,17 @@ impl HostLookup<'_> {
                 unknown.answer(answer)
             }
         };
-        match settled {
+        match &settled {
             Settled::Accept { why, remember } => {
                 notice(Notice::HostKeyAccepted(why.to_string()));
                 if let Some(new) = remember {
-                    notice(Notice::Warning(learn(&new)));
+                    notice(Notice::Warning(learn(new)));
                 }
-                Ok(())
             }
-            Settled::Tolerate(problem) => {
-                notice(Notice::HostKeyTolerated(problem));
-                Ok(())
-            }
-            Settled::Reject(problem) => Err(problem),
+            Settled::Tolerate(problem) => notice(Notice::HostKeyTolerated(problem.clone())),
+            Settled::Reject(problem) => return Err(problem.clone()),
         }
+        Ok((check, settled))
     }
 }
 

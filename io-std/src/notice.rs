@@ -31,6 +31,10 @@ pub enum Notice {
     HostKey(&'static str, Fingerprint),
     /// The key was accepted, for this reason.
     HostKeyAccepted(String),
+    /// The server told which keys it has, and proved those that were not known; what was done about them.
+    HostKeysUpdated(String),
+    /// The server told which keys it has, and nothing was done; why.
+    HostKeysKept(String),
     /// The key is not the known one, and the options say to go on nevertheless.
     HostKeyTolerated(Box<HostKeyProblem>),
     /// Something about host keys that the user should know.
@@ -100,6 +104,8 @@ impl fmt::Display for Notice {
             }
             Self::HostKey(kind, fingerprint) => write!(f, "host key {kind} {fingerprint}"),
             Self::HostKeyAccepted(why) => write!(f, "host key accepted: {why}"),
+            Self::HostKeysUpdated(what) => write!(f, "{what}"),
+            Self::HostKeysKept(why) => write!(f, "host keys are not updated: {why}"),
             Self::HostKeyTolerated(problem) => write!(f, "warning: {problem}"),
             Self::Warning(text) => write!(f, "warning: {text}"),
             Self::Auth(attempt) => write!(f, "auth {attempt}"),

@@ -111,6 +111,20 @@ pub struct HostKeyChanges {
 }
 
 impl HostKeyCheck {
+    /// Whether the host may say which keys it has, when `settled` is how its key was accepted.
+    pub fn may_update(&self, settled: &Settled) -> bool {
+        let Trust::KnownHosts(checking) = &self.trust else { return false };
+        let trusted = match settled {
+            Settled::Accept { why: Accepted::Known(at), .. } => {
+                checking.user_files.iter().any(|file| **file == *at.file)
+            }
+            // What is accepted because it is new was not confirmed by anybody.
+            Settled::Accept { why: Accepted::Confirmed, remember } => remember.is_some(),
+            _ => false,
+        };
+        trusted && checking.update_host_keys != UpdateHostKeys::No
+    }
+
     /// What the host says about its keys, when its connection is authenticated and `settled` is how its key was
     /// accepted: `fields` are those of its global request [`ANNOUNCEMENT`]. Keys of other algorithms than the `allowed`
     /// ones (what the client offered) are passed over, and RSA keys below `min_rsa_bits`.
@@ -126,15 +140,7 @@ impl HostKeyCheck {
         min_rsa_bits: usize,
     ) -> Result<HostKeysUpdate, Unchanged> {
         let Trust::KnownHosts(checking) = &self.trust else { return Err(Unchanged::NotTrusted) };
-        let trusted = match settled {
-            Settled::Accept { why: Accepted::Known(at), .. } => {
-                checking.user_files.iter().any(|file| **file == *at.file)
-            }
-            // What is accepted because it is new was not confirmed by anybody.
-            Settled::Accept { why: Accepted::Confirmed, remember } => remember.is_some(),
-            _ => false,
-        };
-        if !trusted || checking.update_host_keys == UpdateHostKeys::No {
+        if !self.may_update(settled) {
             return Err(Unchanged::NotTrusted);
         }
         let usable = |key: &PublicKey| {

@@ -31,6 +31,8 @@ pub struct ServerOptions {
     pub(super) unused_timeout: Option<Duration>,
     pub(super) stall_timeout: Option<Duration>,
     pub(super) on_notice: Option<ServerObserver>,
+    /// Clients are not told which keys there are.
+    pub(super) keeps_host_keys: bool,
 }
 
 pub(super) type ServerObserver = Arc<dyn Fn(&ServerNotice<'_>) + Send + Sync>;
@@ -73,6 +75,7 @@ impl ServerOptions {
             unused_timeout: Some(Duration::from_secs(600)),
             stall_timeout: Some(Duration::from_secs(120)),
             on_notice: None,
+            keeps_host_keys: false,
         }
     }
 
@@ -255,6 +258,14 @@ impl ServerOptions {
         self
     }
 
+    /// Does not tell clients which keys this server has. Otherwise a client that is logged in learns those that it does
+    /// not know (OpenSSH PROTOCOL 2.5), so that keys can be replaced.
+    #[must_use]
+    pub fn keep_host_keys_untold(mut self) -> Self {
+        self.keeps_host_keys = true;
+        self
+    }
+
     /// Gets a notice of each step of each connection. Called from whichever thread makes it; do not
     /// block in it.
     #[must_use]
@@ -269,6 +280,7 @@ impl ServerOptions {
         config.window = self.window;
         config.banner = self.banner.clone();
         config.methods = self.methods.unwrap_or(config.methods);
+        config.announce_host_keys = !self.keeps_host_keys;
         config
     }
 

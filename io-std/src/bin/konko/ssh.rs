@@ -171,6 +171,7 @@ impl Plan {
         }
         let channel = client.session().map_err(text)?;
         let exit = self.session(&client, &channel).map_err(text)?;
+        client.finish_host_keys(Duration::from_secs(2));
         client.disconnect();
         terminal::restore();
         Ok(match exit {
