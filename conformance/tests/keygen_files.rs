@@ -4,9 +4,11 @@
 use konko_conformance::keys::{KINDS, KeyRing};
 use konko_conformance::not_run;
 use konko_conformance::peers::{full, installed, konko};
+use konko_conformance::process::wait_until;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// Both programs, and a folder to work in.
 struct Rig {
@@ -371,6 +373,44 @@ fn signatures_of_either_are_believed_by_both() {
                 assert_eq!(ours, theirs, "{words:?}");
             }
         }
+    }
+}
+
+#[test]
+fn an_agent_signs_as_a_file_does() {
+    let Some(rig) = Rig::new() else { return };
+    let (Some(agent), Some(add)) = (installed("ssh-agent"), installed("ssh-add")) else { return };
+    let message = rig.write("message", "a message\n");
+    let socket = rig.path("agent");
+    let mut agent =
+        Command::new(agent).args(["-D", "-a"]).arg(&socket).stdout(Stdio::null()).spawn().expect("it starts");
+    let there = wait_until(Duration::from_secs(20), || socket.exists().then_some(()));
+    let run = |words: &[&str]| {
+        let stdin = fs::File::open(&message).expect("the file is there");
+        rig.command(true, words).env("SSH_AUTH_SOCK", &socket).stdin(stdin).output().expect("it starts")
+    };
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        there.expect("the agent listens");
+        for kind in ["ed25519", "rsa"] {
+            // The public half alone is there: only the agent has the key.
+            let public = rig.write("key.pub", rig.keys.public_line(&format!("user_{kind}")));
+            let words = ["-Y", "sign", "-q", "-U", "-n", "file", "-f", public.to_str().expect("text")];
+            assert_eq!(run(&words).status.code(), Some(255), "it does not have it yet");
+            let key = rig.keys.private(&format!("user_{kind}"));
+            let added =
+                Command::new(&add).arg(key).env("SSH_AUTH_SOCK", &socket).output().expect("it starts");
+            assert!(added.status.success(), "{added:?}");
+            let signed = run(&words);
+            assert!(signed.status.success(), "{signed:?}");
+            rig.write("signature", &signed.stdout);
+            let words = ["-Y", "check-novalidate", "-n", "file", "-s", "signature"];
+            assert_eq!(rig.run_with(false, &words, &message).status.code(), Some(0));
+        }
+    }));
+    let _ = agent.kill();
+    let _ = agent.wait();
+    if let Err(problem) = outcome {
+        std::panic::resume_unwind(problem);
     }
 }
 

@@ -74,6 +74,21 @@ fn every_verdict_under_every_rule() {
 }
 
 #[test]
+fn h04_a_known_host_with_a_key_of_another_type_is_not_new() {
+    let shown = key(KeyType::ED25519, 1);
+    let check = check("othertype", Unknown::AcceptNew, false, files(&shown));
+    let Checked::Settled(Settled::Reject(problem)) = check.decide(&shown) else {
+        panic!("it is no new host")
+    };
+    let Some(HostKeyStatus::OtherTypeKnown { known }) = &problem.status else { panic!("{problem:?}") };
+    assert_eq!(known[0].key_type, "ecdsa-sha2-nistp256");
+    // And for a person who says yes it is another key of a host that is known.
+    let check = self::check("othertype", Unknown::Ask, false, files(&shown));
+    let Checked::Ask(unknown) = check.decide(&shown) else { panic!("somebody is asked") };
+    assert_eq!(unknown.other().len(), 1);
+}
+
+#[test]
 fn a_person_answers_and_is_told_what_is_known() {
     let shown = key(KeyType::ED25519, 1);
     let check = check("othertype", Unknown::Ask, false, files(&shown));

@@ -252,6 +252,27 @@ fn a5_the_server_is_known_however_its_address_is_spelt() {
 }
 
 #[test]
+fn h17_what_the_user_typed_is_looked_up_and_not_what_a_resolver_makes_of_it() {
+    let rig = Rig::new();
+    let known = rig.path("known_hosts");
+    // No resolver knows the name that is on file; the server is at an address that stands there with another key.
+    let line = |host: &str, key: &PublicKey| format!("{host} {}\n", key.to_openssh_line(""));
+    let [ip, port] = [rig.addr.ip().to_string(), rig.addr.port().to_string()];
+    let wrong = line(&format!("[{ip}]:{port}"), &rig.other) + &line(&format!("{ip},localhost"), &rig.other);
+    fs::write(&known, line("example.invalid", &rig.key) + &wrong).unwrap();
+    let options = || {
+        let files = HostKeys::known_hosts().user_files([&known]).global_files([] as [&str; 0]);
+        ClientOptions::new().host_keys(files)
+    };
+    for name in ["example.invalid", "eXaMple.INVALID", "Example.invalid."] {
+        let stream = konko::FdStream::try_from(std::net::TcpStream::connect(rig.addr).unwrap()).unwrap();
+        Client::over(stream, name, 22, options()).unwrap();
+    }
+    Client::connect(rig.addr, options().host_key_alias("Example.Invalid")).unwrap();
+    assert!(Client::connect(rig.addr, options()).is_err(), "by its address it is known with another key");
+}
+
+#[test]
 fn a4_many_damaged_lines_are_a_few_words() {
     let rig = Rig::new();
     let file = rig.path("kh");

@@ -214,7 +214,6 @@ pub const KEYGEN: Grammar = Grammar {
         (b'L', "certificates"),
         (b'M', "moduli"),
         (b'P', "the old passphrase"),
-        (b'U', "certificates by an agent"),
         (b'V', "certificates"),
         (b'X', "protocol version 1"),
         (b'Z', "the cipher of a key file"),

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use konko::Sftp;
 use konko::core::sftp::{NameRules, last_name};
@@ -143,7 +144,11 @@ impl Copy<'_> {
                 let (user, host, port) = key.clone();
                 let mut login = self.args.common.login(user, host, port)?;
                 login.batch |= self.args.batch;
-                login.connect()?.sftp_with(options).map_err(|e| e.to_string())?
+                let client = login.connect()?;
+                let sftp = client.sftp_with(options).map_err(|e| e.to_string())?;
+                // The program may end at any time from now on.
+                client.finish_host_keys(Duration::from_secs(2));
+                sftp
             }
         };
         self.sessions.insert(key, sftp.clone());

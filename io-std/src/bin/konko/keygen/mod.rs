@@ -51,6 +51,9 @@ pub struct Args {
     /// Options of the task; for signatures hashalg=, verify-time= and print-pubkey
     #[arg(short = 'O', value_name = "OPTION")]
     options: Vec<String>,
+    /// Sign with a key that the agent has, and with no other
+    #[arg(short = 'U')]
+    agent: bool,
     /// Say nothing
     #[arg(short)]
     quiet: bool,

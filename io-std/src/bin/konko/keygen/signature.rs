@@ -13,7 +13,7 @@ use konko::core::provider;
 use konko::core::sshsig::{
     AllowedSigners, HashKind, Hashing, MessageHash, Namespace, SshSig, ToSign, time_from_text,
 };
-use konko::{Rng, SshStr};
+use konko::{Agent, AgentSocket, KeyPair, Rng, SshStr};
 
 use super::ask::{private_key, reason};
 use super::revocation::public_key;
@@ -120,14 +120,9 @@ fn sign(args: &Args) -> Result<(), Failure> {
     }
     let options = Options::of(args, &["hashalg"])?;
     let (public, _) = public_key(path)?;
-    let private = private_key(&private_path(path)?, None)?;
-    if *private.public() != public {
-        return Err(format!("Public key {} doesn't match private", path.display()).into());
-    }
-    let mut rng = Rng::from_seed(&konko::seed_from_os()?);
-    let pair = private.key_pair(provider::best())?;
+    let mut signer = Signer::of(args, path, &public)?;
     let mut signed = |hash: &MessageHash| -> Result<SshSig, Failure> {
-        Ok(ToSign::new(&public, &namespace, hash)?.sign(&pair, &mut rng)?)
+        signer.sign(ToSign::new(&public, &namespace, hash)?)
     };
     if stdin {
         args.note("Signing data on standard input");
@@ -153,6 +148,49 @@ fn sign(args: &Args) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Who signs.
+enum Signer {
+    Agent(Agent),
+    File(KeyPair, Box<Rng>),
+}
+
+impl Signer {
+    /// The agent, if it has the key, else the key file, unless it has to be the agent (-U).
+    fn of(args: &Args, path: &Path, public: &PublicKey) -> Result<Self, Failure> {
+        let agent = AgentSocket::from_env().map(|socket| Agent::connect(&socket));
+        match agent {
+            Some(Ok(mut agent)) => {
+                let blob = public.to_blob();
+                let has = agent.identities().is_ok_and(|all| all.iter().any(|one| one.blob == blob));
+                if has {
+                    return Ok(Signer::Agent(agent));
+                }
+                if args.agent {
+                    return Err("Couldn't find key in agent".into());
+                }
+            }
+            _ if args.agent => return Err("Couldn't get agent socket".into()),
+            _ => {}
+        }
+        let private = private_key(&private_path(path)?, None)?;
+        if private.public() != public {
+            return Err(format!("Public key {} doesn't match private", path.display()).into());
+        }
+        let rng = Rng::from_seed(&konko::seed_from_os()?);
+        Ok(Signer::File(private.key_pair(provider::best())?, Box::new(rng)))
+    }
+
+    fn sign(&mut self, what: ToSign) -> Result<SshSig, Failure> {
+        match self {
+            Signer::Agent(agent) => {
+                let blob = agent.sign(&what.key().to_blob(), what.algorithm(), what.data())?;
+                Ok(what.signed(blob)?)
+            }
+            Signer::File(pair, rng) => Ok(what.sign(pair, rng)?),
+        }
+    }
 }
 
 fn beside(file: &Path) -> PathBuf {

@@ -201,6 +201,8 @@ fn connect(
     login.batch |= args.batch.is_some();
     let client = login.connect()?;
     let sftp = client.sftp_with(options).map_err(|e| e.to_string())?;
+    // The program may end at any time from now on.
+    client.finish_host_keys(std::time::Duration::from_secs(2));
     Ok((sftp, path, login.host))
 }
 
