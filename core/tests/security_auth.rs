@@ -14,7 +14,7 @@ use konko_core::msg;
 use konko_core::server::{AuthDecision, Challenge};
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
-use konko_core::{Blocked, ServerConfig, UsageError};
+use konko_core::{Blocked, UsageError};
 use konko_test::key_of;
 use konko_test::raw::rig::{server_config, transport};
 use konko_test::raw::*;
@@ -295,7 +295,8 @@ fn as16_answers_come_once_and_in_the_number_that_was_asked() {
 
 #[test]
 fn as17_as26_only_an_explicit_yes_to_an_offered_method_lets_anybody_in() {
-    let config = server_config(transport(Policy::Modern)).methods(MethodSet::EMPTY.with(Method::PublicKey));
+    let mut config = server_config(transport(Policy::Modern));
+    config.methods = MethodSet::EMPTY.with(Method::PublicKey);
     let mut rig = Rig::server(config);
     rig.service();
     rig.refused(&Rig::password_request("alice", PASSWORD));

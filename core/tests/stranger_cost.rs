@@ -73,7 +73,8 @@ fn k21_one_exchange_before_authentication_and_two_exponentiations_in_it() {
 
 #[test]
 fn k21_the_next_message_waits_for_the_job_of_a_key_exchange() {
-    let config = server_config(transport(Policy::Modern)).offload(true);
+    let mut config = server_config(transport(Policy::Modern));
+    config.offload = true;
     let mut rig = Rig::server(config);
     rig.peer.offer = rig.peer.offer.clone().kex(Kex::Group14Sha256);
     rig.kexinit();

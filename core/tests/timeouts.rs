@@ -177,7 +177,8 @@ fn u04_a_person_may_look_at_a_host_key_and_at_prompts_as_long_as_it_takes() {
 
 #[test]
 fn u04_a_job_that_never_comes_back_is_a_timeout_too() {
-    let config = server_config(transport(Policy::Modern)).offload(true);
+    let mut config = server_config(transport(Policy::Modern));
+    config.offload = true;
     let mut rig = Rig::server(config);
     rig.kexinit();
     rig.peer.send_kex_init();
