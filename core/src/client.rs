@@ -14,6 +14,7 @@ use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Failure, UsageError};
 use crate::keys::{PublicKey, SignatureAlgorithm};
 use crate::msg::{self, DisconnectCode, ExtInfo, Message, UserauthFailure};
+use crate::options::setters;
 use crate::record::{AuthFields, Call, Rest, Texts};
 use crate::rng::Seed;
 use crate::time::Time;
@@ -36,6 +37,11 @@ impl ClientConfig {
     /// The defaults, on a transport configuration.
     pub fn new(transport: TransportConfig) -> Self {
         ClientConfig { transport: Arc::new(transport), window: WindowConfig::default() }
+    }
+
+    setters! {
+        /// Windows of channels.
+        window: WindowConfig,
     }
 }
 

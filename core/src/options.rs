@@ -24,14 +24,21 @@ macro_rules! options {
                 Self::default()
             }
 
-            $($(#[$doc])*
-            #[must_use]
-            pub fn $field(mut self, $field: $kind) -> Self {
-                self.$field = $field;
-                self
-            })*
+            $crate::options::setters! { $($(#[$doc])* $field: $kind,)* }
         }
     };
 }
 
-pub(crate) use options;
+/// The methods that set fields, for a type that has no defaults of all of them.
+macro_rules! setters {
+    ($($(#[$doc:meta])* $field:ident: $kind:ty,)*) => {
+        $($(#[$doc])*
+        #[must_use]
+        pub fn $field(mut self, $field: $kind) -> Self {
+            self.$field = $field;
+            self
+        })*
+    };
+}
+
+pub(crate) use {options, setters};

@@ -20,6 +20,7 @@ use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Error, Failure, UsageError};
 use crate::keys::KeyPair;
 use crate::msg::{self, ExtInfo, Message};
+use crate::options::setters;
 use crate::record::Call;
 use crate::rng::Seed;
 use crate::time::Time;
@@ -75,6 +76,22 @@ impl ServerConfig {
             offload: false,
             announce_host_keys: false,
         }
+    }
+
+    setters! {
+        /// Windows of channels.
+        window: WindowConfig,
+        /// Authentication methods that a client may start with.
+        methods: MethodSet,
+        /// Text shown before authentication; at most 64 KiB of it.
+        banner: Option<String>,
+        /// Hand the costly part of each key exchange out as `Event::Job`, instead of doing it
+        /// inside `poll`.
+        offload: bool,
+        /// What the delay of a refusal depends on, beside the user's name. It is the server's, not the
+        /// connection's: who asks twice for one name gets one answer. Made of a host key's private half, as
+        /// by OpenSSH, so that it is the same after a restart; without a host key each connection has its own.
+        delay_secret: Option<Arc<Seed>>,
     }
 }
 

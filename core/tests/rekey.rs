@@ -49,7 +49,7 @@ fn session(load: Load, size: usize, adjust: impl Fn(&mut TransportConfig)) -> Pa
 fn narrow(load: Load, size: usize, adjust: impl Fn(&mut TransportConfig)) -> Pair<Shell, Host> {
     let mut config = transport_config();
     adjust(&mut config);
-    let window = WindowConfig::new().initial(32 << 10).max(32 << 10).packet(4096);
+    let window = channel::WindowConfig::new().initial(32 << 10).max(32 << 10).packet(4096);
     let mut server = ServerConfig::with_transport(config.clone(), vec![host_key()]);
     server.methods = all_methods();
     server.window = window;

@@ -7,7 +7,9 @@ mod sessions;
 
 use std::time::Duration;
 
-use konko_core::channel::{ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind, PtyModes};
+use konko_core::channel::{
+    ChannelId, ChannelRequest, DataStream, OpenFailure, OpenKind, PtyModes, WindowConfig,
+};
 use konko_core::error::{Fault, UsageError};
 use konko_core::msg::{self, Message};
 use konko_core::transport::negotiate::{Policy, Role};
