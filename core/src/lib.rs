@@ -140,6 +140,7 @@ pub mod server;
 pub mod session;
 pub mod sftp;
 pub mod slab;
+pub mod ssh_config;
 pub mod sshsig;
 pub mod text;
 pub mod time;

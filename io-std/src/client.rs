@@ -114,7 +114,7 @@ impl Client {
         let socket = connect_tcp(&host, port, &options, deadline, &peer)?;
         let address = socket.peer_addr().ok().map(|address| address.ip());
         let local = |e| Error::new(ErrorKind::Connect(Arc::new(e)), &peer);
-        let stream = FdStream::try_from(socket).map_err(local)?;
+        let stream = FdStream::tcp(socket, options.tcp_keepalive).map_err(local)?;
         Self::handshake(Box::new(stream), (&host, port), address, options, deadline)
     }
 
@@ -321,12 +321,14 @@ fn connect_tcp(
 ) -> Result<TcpStream, Error> {
     let unresolved = |e| Error::new(ErrorKind::Resolve(Arc::new(e)), peer);
     let resolved = (host, port).to_socket_addrs().map_err(unresolved)?;
-    let addresses: Vec<SocketAddr> = resolved.filter(|addr| options.family.takes(addr)).collect();
+    let from = |addr: &SocketAddr| options.bind.is_none_or(|own| own.is_ipv4() == addr.is_ipv4());
+    let addresses: Vec<SocketAddr> =
+        resolved.filter(|addr| options.family.takes(addr) && from(addr)).collect();
     if addresses.is_empty() {
         let none = format!("it has no {}", options.family);
         return Err(unresolved(std::io::Error::new(std::io::ErrorKind::NotFound, none)));
     }
     let notice = |notice| options.on_notice.iter().for_each(|observer| observer(Phase::Ident, &notice));
-    dial::connect(addresses, options.connect_timeout, deadline, &notice)
+    dial::connect(addresses, options.bind, options.connect_timeout, deadline, &notice)
         .map_err(|e| Error::new(ErrorKind::Connect(Arc::new(e)), peer))
 }

@@ -1,7 +1,7 @@
 //! Connecting to whichever address of a host answers first; the core says which to try when.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -17,9 +17,11 @@ use crate::shared::Deadline;
 /// [`ErrorKind::Connect`](crate::ErrorKind::Connect) holds.
 pub type ConnectFailures = konko_core::dial::ConnectFailures<io::Error>;
 
-/// A connection to the first of the addresses that answers. `timeout` is for each of them.
+/// A connection to the first of the addresses that answers, from `bind` if that is said. `timeout` is for each of
+/// them.
 pub(crate) fn connect(
     addresses: Vec<SocketAddr>,
+    bind: Option<IpAddr>,
     timeout: Option<Duration>,
     deadline: Deadline,
     notice: &dyn Fn(Notice),
@@ -31,7 +33,7 @@ pub(crate) fn connect(
         match dial.next(now()) {
             Step::Start(address) => {
                 notice(Notice::Connecting(address));
-                match begin(address) {
+                match begin(address, bind) {
                     Ok(socket) => attempts.open.push((address, socket)),
                     Err(e) => {
                         attempts.fail(address, e);
@@ -116,8 +118,11 @@ impl Attempts<'_> {
 }
 
 /// Begins to connect, without waiting.
-fn begin(address: SocketAddr) -> io::Result<OwnedFd> {
+fn begin(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<OwnedFd> {
     let socket = socket(if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 })?;
+    if let Some(own) = bind {
+        rustix::net::bind(&socket, &SocketAddr::new(own, 0))?;
+    }
     match rustix::net::connect(&socket, &address) {
         // Interrupted, it goes on all the same.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
@@ -152,7 +157,7 @@ mod tests {
         rustix::net::bind(&listener, &SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         rustix::net::listen(&listener, 0).unwrap();
         let address = SocketAddr::try_from(rustix::net::getsockname(&listener).unwrap()).unwrap();
-        let held = (0..8).map(|_| begin(address).unwrap()).collect();
+        let held = (0..8).map(|_| begin(address, None).unwrap()).collect();
         (address, listener, held)
     }
 
@@ -169,7 +174,8 @@ mod tests {
         let said = Mutex::new(Vec::new());
         let notice = |notice: Notice| said.lock().unwrap().push(notice.to_string());
         let deadline = Deadline::after(Some(Duration::from_millis(deadline)));
-        let result = connect(addresses.to_vec(), Some(Duration::from_millis(timeout)), deadline, &notice);
+        let result =
+            connect(addresses.to_vec(), None, Some(Duration::from_millis(timeout)), deadline, &notice);
         let result = result.map(|socket| socket.peer_addr().unwrap());
         (result, said.into_inner().unwrap(), start.elapsed())
     }

@@ -54,6 +54,7 @@ pub mod server;
 pub mod sftp;
 mod shared;
 mod sparing;
+pub mod ssh_config;
 mod state;
 mod stream;
 mod watch;

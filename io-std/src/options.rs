@@ -1,5 +1,5 @@
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ pub struct ClientOptions {
     pub(crate) fixed_host_key_order: bool,
     pub(crate) alias: Option<String>,
     pub(crate) family: AddressFamily,
+    pub(crate) bind: Option<IpAddr>,
+    pub(crate) tcp_keepalive: bool,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) handshake_timeout: Option<Duration>,
     pub(crate) auth_timeout: Option<Duration>,
@@ -79,6 +81,8 @@ impl Default for ClientOptions {
             fixed_host_key_order: false,
             alias: None,
             family: AddressFamily::Any,
+            bind: None,
+            tcp_keepalive: true,
             connect_timeout: Some(Duration::from_secs(30)),
             handshake_timeout: Some(Duration::from_secs(60)),
             auth_timeout: Some(Duration::from_secs(120)),
@@ -143,6 +147,20 @@ impl ClientOptions {
     #[must_use]
     pub fn address_family(mut self, family: AddressFamily) -> Self {
         self.family = family;
+        self
+    }
+
+    /// The address of this machine that is connected from (`BindAddress`). Only addresses of its family are tried.
+    #[must_use]
+    pub fn bind_address(mut self, address: IpAddr) -> Self {
+        self.bind = Some(address);
+        self
+    }
+
+    /// Whether the system finds out by itself, in hours, that the server is gone (SO_KEEPALIVE): it does.
+    #[must_use]
+    pub fn tcp_keepalive(mut self, keepalive: bool) -> Self {
+        self.tcp_keepalive = keepalive;
         self
     }
 

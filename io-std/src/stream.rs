@@ -114,6 +114,13 @@ impl FdStream {
         Self::new(read.into(), Some(write.into()))
     }
 
+    /// Over TCP, with or without its keepalives.
+    pub(crate) fn tcp(socket: TcpStream, keepalive: bool) -> io::Result<Self> {
+        socket.set_nodelay(true)?;
+        rustix::net::sockopt::set_socket_keepalive(&socket, keepalive)?;
+        Self::socket(socket)
+    }
+
     fn new(read: OwnedFd, write: Option<OwnedFd>) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&read, true)?;
         if let Some(write) = &write {
@@ -133,9 +140,7 @@ impl TryFrom<TcpStream> for FdStream {
     /// Turns Nagle's algorithm off and TCP keepalives on: small packets leave at once, and a dead
     /// peer is noticed some day even when SSH's own keepalives are off.
     fn try_from(socket: TcpStream) -> io::Result<Self> {
-        socket.set_nodelay(true)?;
-        rustix::net::sockopt::set_socket_keepalive(&socket, true)?;
-        Self::socket(socket)
+        Self::tcp(socket, true)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Algorithm lists as OpenSSH writes them (ssh_config(5)): `a,b` replaces the default, `+a` appends,
 //! `-a` removes, `^a` puts in front. Names may hold `*` and `?`.
 
-use konko::core::crypto::{Cipher, Kex, Mac};
-use konko::core::keys::SignatureAlgorithm;
+use konko::core::crypto::{Cipher, Compression, Kex, Mac};
+use konko::core::keys::{KeyType, SignatureAlgorithm};
 use konko::core::text::pattern;
 use konko::core::transport::negotiate::{Algorithms, Policy};
 
@@ -75,12 +75,7 @@ impl Lists {
         true
     }
 
-    /// What a client has of the policy `Modern`, changed as the options say.
-    pub fn algorithms(&self, fast_aes: bool) -> Result<Algorithms, String> {
-        self.change(Policy::Modern.algorithms(fast_aes))
-    }
-
-    /// What a server has of it, changed as the options say.
+    /// What a server has of the policy `Modern`, changed as the options say.
     pub fn for_server(&self, fast_aes: bool) -> Result<Algorithms, String> {
         let mut default = Policy::Modern.algorithms(fast_aes);
         default.for_server();
@@ -107,6 +102,57 @@ impl Lists {
         }
         Ok(a)
     }
+}
+
+/// What `ssh -Q` can be asked for, with the names of options that mean the same.
+const QUERIES: &[(&str, &[&str])] = &[
+    ("cipher", &["ciphers"]),
+    ("cipher-auth", &[]),
+    ("compression", &[]),
+    ("kex", &["kexalgorithms"]),
+    ("key", &[]),
+    ("key-cert", &[]),
+    ("key-plain", &[]),
+    (
+        "key-sig",
+        &[
+            "hostkeyalgorithms",
+            "hostbasedacceptedalgorithms",
+            "pubkeyacceptedalgorithms",
+            "pubkeyacceptedkeytypes",
+        ],
+    ),
+    ("mac", &["macs"]),
+    ("protocol-version", &[]),
+    ("sig", &["casignaturealgorithms"]),
+];
+
+/// The names of what konko has of a kind; `None` if there is no such kind.
+pub fn query(what: &str) -> Option<Vec<&'static str>> {
+    let what = what.to_ascii_lowercase();
+    if what == "help" {
+        return Some(QUERIES.iter().map(|(name, _)| *name).collect());
+    }
+    let (name, _) = QUERIES.iter().find(|(name, others)| *name == what || others.contains(&what.as_str()))?;
+    let signatures = || SignatureAlgorithm::all().map(SignatureAlgorithm::name);
+    let types = || KeyType::all().map(|kind| kind.name());
+    let is_cert = |name: &&str| name.contains("-cert-v0");
+    Some(match *name {
+        "cipher" => Cipher::ALL.iter().map(|a| a.name()).collect(),
+        "cipher-auth" => {
+            let auth = |name: &&str| name.contains("gcm@") || name.starts_with("chacha20-poly1305");
+            Cipher::ALL.iter().map(|a| a.name()).filter(auth).collect()
+        }
+        "compression" => Compression::ALL.iter().map(|a| a.name()).collect(),
+        "kex" => Kex::ALL.iter().map(|a| a.name()).collect(),
+        "key" => types().collect(),
+        "key-cert" => types().filter(is_cert).collect(),
+        "key-plain" => types().filter(|name| !is_cert(name)).collect(),
+        "mac" => Mac::ALL.iter().map(|a| a.name()).collect(),
+        "protocol-version" => vec!["2"],
+        "sig" => signatures().filter(|name| !is_cert(name)).collect(),
+        _ => signatures().collect(),
+    })
 }
 
 #[cfg(test)]

@@ -1,55 +1,65 @@
 //! Connecting and logging in, for all commands that do.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Read;
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use konko::core::client::Password;
-use konko::core::crypto::Compression;
 use konko::core::error::Fault;
 use konko::core::keys::PublicKey;
-use konko::core::transport::Keepalive;
-use konko::core::transport::limits::Limits;
 use konko::core::wire::SshStr;
+use konko::ssh_config::{self, Config};
 use konko::{
-    AddressFamily, AgentSocket, Answer, Auth, Client, ClientOptions, Error, ErrorKind, HostKeys,
-    KnownHostsFiles, Notice, PasswordPrompt, Questions, UnknownHost,
+    AgentSocket, Answer, Auth, Client, ClientOptions, Error, ErrorKind, FdStream, Notice, PasswordPrompt,
+    Questions, UnknownHost,
 };
 
-use crate::settings::{Settings, Strict};
+use crate::obeyed;
 use crate::streams::say;
 use crate::terminal;
-use crate::values::expand;
 
 /// Where to, as whom, and how.
 pub struct Login {
     pub user: Vec<u8>,
     pub host: String,
     pub port: u16,
-    pub settings: Settings,
+    pub config: Config,
     pub verbosity: i8,
     pub batch: bool,
-    pub family: AddressFamily,
 }
 
 impl Login {
-    /// For `host`, with what the settings say; `verbosity` counts each `-v`.
-    pub fn new(mut settings: Settings, host: String, quiet: bool, verbose: u8) -> Result<Self, String> {
-        // A flag counts before LogLevel.
-        let level = settings.log_level.filter(|_| verbose == 0).unwrap_or(0);
-        let loud = level.saturating_add(verbose.min(3) as i8);
-        let user = settings.user.clone().map_or_else(local_user, Ok)?;
-        settings.expand(&host, &user)?;
+    /// As a configuration has it. What it asks for in vain is said.
+    ///
+    /// # Errors
+    /// A text, where to go on would be something else than what it asks for.
+    pub fn new(config: Config) -> Result<Self, String> {
+        let verbosity = level(config.words("LogLevel").first().map_or(&b""[..], Vec::as_slice));
+        let said = obeyed::judge(&config);
+        if !said.refused.is_empty() {
+            return Err(said.refused.join("\n"));
+        }
+        if verbosity > -1 {
+            said.warnings.iter().for_each(|text| say(&format!("konko: warning: {text}")));
+        }
+        if verbosity > 0 {
+            obeyed::origins(&config).iter().for_each(|text| say(&format!("konko: configuration: {text}")));
+            said.notes.iter().for_each(|text| say(&format!("konko: {text}")));
+        }
+        let host = String::from_utf8(config.host_name().to_vec());
         Ok(Login {
-            user: settings.user.clone().unwrap_or(user),
-            host: settings.hostname.clone().unwrap_or(host),
-            port: settings.port.unwrap_or(22),
-            verbosity: if quiet { -3 } else { loud },
-            batch: settings.batch == Some(true),
-            family: settings.family.unwrap_or_default(),
-            settings,
+            user: config.user().to_vec(),
+            host: host.map_err(|_| "the host's name is not text")?,
+            port: config.port(),
+            verbosity,
+            batch: config.flag("BatchMode"),
+            config,
         })
     }
 
@@ -58,10 +68,18 @@ impl Login {
         let changed = Arc::new(AtomicBool::new(false));
         let options = self.options(Arc::clone(&changed))?;
         let text = |e: Error| format!("{e}{}", way_out(&e));
-        let mut left = self.settings.attempts.unwrap_or(1);
+        let proxy = self.config.command("ProxyCommand").map_err(|e| format!("ProxyCommand: {e}"))?;
+        let mut left = self.config.number("ConnectionAttempts").unwrap_or(1);
         let client = loop {
             left = left.saturating_sub(1);
-            match Client::connect((&self.host, self.port), options.clone()) {
+            let connected = match &proxy {
+                Some(command) => {
+                    let stream = through(command).map_err(|e| format!("ProxyCommand: {e}"))?;
+                    Client::over(stream, &self.host, self.port, options.clone())
+                }
+                None => Client::connect((&self.host, self.port), options.clone()),
+            };
+            match connected {
                 // A second between two attempts (ssh_config(5), ConnectionAttempts).
                 Err(e) if left > 0 && matches!(e.kind(), ErrorKind::Connect(_)) => {
                     std::thread::sleep(std::time::Duration::from_secs(1));
@@ -76,17 +94,8 @@ impl Login {
     }
 
     fn options(&self, changed: Arc<AtomicBool>) -> Result<ClientOptions, String> {
-        let s = &self.settings;
-        let provider = konko::core::provider::best();
-        let mut algorithms = s.lists.algorithms(provider.fast_aes())?;
-        if s.compression == Some(true) {
-            algorithms.set_compression(&[Compression::ZlibOpenssh, Compression::None]);
-        }
         let verbosity = self.verbosity;
-        let mut options = ClientOptions::new()
-            .algorithms(algorithms)
-            .host_keys(self.host_keys())
-            .address_family(self.family)
+        let options = ssh_config::client_options(&self.config)?
             .on_notice(move |notice| {
                 changed.fetch_or(matches!(notice, Notice::HostKeyTolerated(_)), Ordering::Relaxed);
                 let always = matches!(notice, Notice::Warning(_) | Notice::HostKeyTolerated(_));
@@ -99,72 +108,29 @@ impl Login {
                     say(text.escaped(true).to_string().trim_end());
                 }
             });
-        if s.lists.host_keys.is_some() {
-            options = options.keep_host_key_order();
+        let ask = self.config.words("StrictHostKeyChecking") == [b"ask"];
+        // Without anybody to ask, the error says what can be done.
+        if !ask || self.batch || !terminal::can_ask() {
+            return Ok(options);
         }
-        if let Some(alias) = &s.alias {
-            options = options.host_key_alias(alias);
-        }
-        if let Some(limit) = s.rekey {
-            options = options.rekey(limit);
-        }
-        if let Some(timeout) = s.connect_timeout {
-            options = options.connect_timeout(timeout).handshake_timeout(timeout);
-            if let Some(t) = timeout {
-                let limits = Limits::new().ident_timeout(t).kex_timeout(t);
-                options = options.limits(limits);
-            }
-        }
-        if let Some(bits) = s.rsa_size {
-            options = options.required_rsa_size(bits);
-        }
-        if s.terrapin == Some(true) {
-            options = options.insecure_allow_terrapin();
-        }
-        if s.alive_interval.is_some() || s.alive_count.is_some() {
-            let default = Keepalive::default();
-            let interval = s.alive_interval.unwrap_or(Some(default.interval));
-            let count = s.alive_count.unwrap_or(default.count);
-            options =
-                options.keepalive(interval.map(|interval| Keepalive::new().interval(interval).count(count)));
-        }
-        Ok(options)
-    }
-
-    fn host_keys(&self) -> HostKeys {
-        let s = &self.settings;
-        let mut files: KnownHostsFiles = HostKeys::known_hosts().hash_names(s.hash == Some(true));
-        if let Some(user) = &s.user_files {
-            files = files.user_files(user);
-        }
-        if let Some(global) = &s.global_files {
-            files = files.global_files(global);
-        }
-        match s.strict.unwrap_or(Strict::Ask) {
-            Strict::Yes => files,
-            Strict::AcceptNew => files.accept_new(),
-            Strict::Off => files.accept_new().insecure_accept_changed(),
-            // Without anybody to ask, the error says what can be done.
-            Strict::Ask if self.batch || !terminal::can_ask() => files,
-            Strict::Ask => files.prompt(confirm),
-        }
-        .into()
+        Ok(options.host_keys(ssh_config::known_hosts(&self.config).prompt(confirm)))
     }
 
     fn auth(&self, host_key_changed: bool) -> Auth<'_> {
-        let s = &self.settings;
-        let default = ["publickey", "keyboard-interactive", "password"].map(str::to_owned).to_vec();
-        let prompts = s.prompts.unwrap_or(3);
+        let config = &self.config;
+        let preferred = config.words("PreferredAuthentications").first();
+        let preferred = preferred.map_or(&b"publickey,keyboard-interactive,password"[..], Vec::as_slice);
+        let prompts = config.number("NumberOfPasswordPrompts").and_then(|n| n.try_into().ok()).unwrap_or(3);
         // First nothing at all, as OpenSSH does: the answer tells what the server wants.
         let mut auth = Auth::new().none();
-        for method in s.methods.as_ref().unwrap_or(&default) {
+        for method in preferred.split(|b| *b == b',').map(<[u8]>::trim_ascii) {
             let person = !self.batch && !host_key_changed && prompts > 0;
-            auth = match method.as_str() {
-                "publickey" if s.publickey != Some(false) => self.keys(auth),
-                "keyboard-interactive" if person && s.interactive != Some(false) => {
+            auth = match method {
+                b"publickey" if config.words("PubkeyAuthentication") != [b"false"] => self.keys(auth),
+                b"keyboard-interactive" if person && config.flag("KbdInteractiveAuthentication") => {
                     auth.interactive(prompts, |q| self.answer(q))
                 }
-                "password" if person && s.password != Some(false) => {
+                b"password" if person && config.flag("PasswordAuthentication") => {
                     auth.passwords(prompts, |prompt| self.ask(prompt))
                 }
                 _ => auth,
@@ -175,11 +141,11 @@ impl Login {
 
     /// The agent, then the key files (OpenSSH sshconnect2.c `pubkey_prepare`).
     fn keys<'s>(&'s self, mut auth: Auth<'s>) -> Auth<'s> {
-        let named = self.settings.identity_agent.as_ref().map(|agent| agent.as_os_str());
+        let named = self.config.words("IdentityAgent").first().map(|agent| OsStr::from_bytes(agent));
         if let Some(agent) = AgentSocket::named(named) {
             auth = auth.agent(agent);
         }
-        if self.settings.identities_only == Some(true) {
+        if self.config.flag("IdentitiesOnly") {
             auth = auth.identities_only();
         }
         let files = self.identities().into_iter();
@@ -187,45 +153,14 @@ impl Login {
     }
 
     fn identities(&self) -> Vec<PathBuf> {
-        let mut files = self.settings.identities.clone();
-        if files.is_empty() {
-            let default = ["~/.ssh/id_ed25519", "~/.ssh/id_ecdsa", "~/.ssh/id_rsa"];
-            files.extend(default.iter().map(expand).filter(|path| path.exists()));
-        }
-        files.into_iter().map(private_of).filter(|path| self.is_private(path)).collect()
-    }
-
-    /// What would be used, a setting a line, as `ssh -G` prints it.
-    pub fn summary(&self) -> String {
-        let s = &self.settings;
-        let yes_no = |yes: bool| if yes { "yes" } else { "no" };
-        let mut lines = vec![
-            format!("host {}", self.host),
-            format!("user {}", SshStr::new(&self.user)),
-            format!("hostname {}", self.host),
-            format!("port {}", self.port),
-            format!("batchmode {}", yes_no(self.batch)),
-            format!("compression {}", yes_no(s.compression == Some(true))),
-            format!("identitiesonly {}", yes_no(s.identities_only == Some(true))),
-            format!("passwordauthentication {}", yes_no(s.password != Some(false))),
-            format!("pubkeyauthentication {}", yes_no(s.publickey != Some(false))),
-            format!("kbdinteractiveauthentication {}", yes_no(s.interactive != Some(false))),
-            format!("connectionattempts {}", s.attempts.unwrap_or(1)),
-        ];
-        let family = match self.family {
-            AddressFamily::Inet => "inet",
-            AddressFamily::Inet6 => "inet6",
-            _ => "any",
-        };
-        lines.push(format!("addressfamily {family}"));
-        lines.extend(s.identities.iter().map(|file| format!("identityfile {}", file.display())));
-        lines.extend(
-            s.user_files.iter().flatten().map(|file| format!("userknownhostsfile {}", file.display())),
-        );
-        lines.extend(s.send_env.iter().map(|name| format!("sendenv {}", SshStr::new(name))));
-        let set = s.set_env.iter().flatten();
-        lines.extend(set.map(|(name, value)| format!("setenv {}={}", SshStr::new(name), SshStr::new(value))));
-        lines.join("\n")
+        let said = self.config.is_said("IdentityFile");
+        let files = ssh_config::identity_files(&self.config).unwrap_or_else(|e| {
+            say(&format!("konko: IdentityFile: {e}"));
+            Vec::new()
+        });
+        // Those that are tried by default need not be there.
+        let files = files.into_iter().filter(|path| said || path.exists());
+        files.map(private_of).filter(|path| self.is_private(path)).collect()
     }
 
     /// A key of ours that others can read is not used, as with OpenSSH.
@@ -323,12 +258,29 @@ fn way_out(error: &Error) -> &'static str {
     }
 }
 
-fn local_user() -> Result<Vec<u8>, String> {
-    let name = ["USER", "LOGNAME"].iter().find_map(std::env::var_os).filter(|n| !n.is_empty());
-    if name.is_none() && rustix::process::geteuid().is_root() {
-        return Ok(b"root".to_vec());
+/// A connection through what a shell runs.
+fn through(command: &[u8]) -> std::io::Result<FdStream> {
+    let shell =
+        std::env::var_os("SHELL").filter(|shell| !shell.is_empty()).unwrap_or_else(|| "/bin/sh".into());
+    let (here, there) = UnixStream::pair()?;
+    let script = OsString::from_vec([b"exec ", command].concat());
+    let (input, output) = (OwnedFd::from(there.try_clone()?), OwnedFd::from(there));
+    // It ends when nobody is on the other side any more, and is nobody's to wait for.
+    Command::new(shell).arg("-c").arg(script).stdin(input).stdout(output).spawn()?;
+    FdStream::try_from(here)
+}
+
+/// Verbosity: 0 is INFO, each DEBUG one more, what is quieter is below.
+fn level(name: &[u8]) -> i8 {
+    match name {
+        b"SILENT" => -3,
+        b"FATAL" => -2,
+        b"ERROR" => -1,
+        b"VERBOSE" | b"DEBUG" => 1,
+        b"DEBUG2" => 2,
+        b"DEBUG3" => 3,
+        _ => 0,
     }
-    name.map(OsStringExt::into_vec).ok_or_else(|| "the user name is not known; give it with -l".into())
 }
 
 /// Asks about a host that is not known.

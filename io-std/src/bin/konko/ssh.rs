@@ -8,16 +8,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use konko::core::channel::ChannelRequest;
+use konko::core::text::pattern;
 use konko::core::wire::SshStr;
+use konko::ssh_config::{Request, Setting};
 use konko::{Asked, Channel, Client, Error, ErrorKind, Exit, Pty};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP, SIGWINCH};
 use signal_hook::iterator::Signals;
 
+use crate::algorithms;
 use crate::connect::Login;
 use crate::destination::Destination;
 use crate::escape::{Action, Escapes};
-use crate::flags::Flags;
-use crate::settings::{self, SessionType, Settings, Tty};
+use crate::flags::{Flags, Target, option};
+use crate::obeyed;
 use crate::streams::{self, say};
 use crate::terminal;
 
@@ -67,32 +70,53 @@ pub struct Args {
     /// Print the settings that would be used, and connect to nobody
     #[arg(short = 'G')]
     print: bool,
+    /// Print the names of what there is of a kind: cipher, mac, kex, key, sig, …; help lists them
+    #[arg(short = 'Q', value_name = "QUERY")]
+    query: Option<String>,
     /// [user@]host, or ssh://[user@]host[:port]
-    #[arg(value_name = "DESTINATION")]
-    destination: OsString,
+    #[arg(value_name = "DESTINATION", required_unless_present = "query")]
+    destination: Option<OsString>,
     /// What to run; a shell if nothing is given
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 impl Args {
-    /// What all flags and options say.
-    pub fn settings(&self) -> Result<Settings, String> {
-        let Destination { user, port, .. } = Destination::ssh(self.destination.as_bytes())?;
-        let mut settings = self.flags.settings(user, port)?;
+    /// What is asked of the configuration.
+    pub fn request(&self) -> Result<Request, String> {
+        self.flags.request(self.target()?)
+    }
+
+    fn target(&self) -> Result<Target, String> {
+        let Destination { user, host, port, .. } =
+            Destination::ssh(self.destination.as_deref().unwrap_or_default().as_bytes())?;
+        let mut options = Vec::new();
+        let mut add = |keyword: &str, value: &str| options.push(format!("{keyword}={value}"));
         if let Some(list) = self.macs.last() {
-            settings.lists.macs = Some(list.clone());
+            add("MACs", list);
+        }
+        match (self.no_tty, self.tty) {
+            (true, _) => add("RequestTTY", "no"),
+            (_, 0) => {}
+            (_, 1) => add("RequestTTY", "yes"),
+            _ => add("RequestTTY", "force"),
+        }
+        if self.no_command {
+            add("SessionType", "none");
+            add("RequestTTY", "no");
+        }
+        if self.subsystem {
+            add("SessionType", "subsystem");
+        }
+        if self.null_input {
+            add("StdinNull", "yes");
         }
         if let Some(text) = self.escape.last() {
-            settings.escape = Some(settings::escape(text)?);
+            let line = option(b"EscapeChar", text.as_bytes());
+            options.push(String::from_utf8_lossy(&line).into_owned());
         }
-        settings.tty = match (self.no_tty, self.tty) {
-            (true, _) => Some(Tty::No),
-            (_, 0) => settings.tty,
-            (_, 1) => Some(Tty::Yes),
-            _ => Some(Tty::Force),
-        };
-        Ok(settings)
+        let words: Vec<&[u8]> = self.command.iter().map(|w| w.as_bytes()).collect();
+        Ok(Target { user, host, port, command: words.join(&b' '), options })
     }
 }
 
@@ -101,7 +125,6 @@ struct Plan {
     login: Login,
     null_input: bool,
     no_command: bool,
-    print: bool,
     subsystem: bool,
     command: Vec<u8>,
 }
@@ -109,6 +132,21 @@ struct Plan {
 /// Runs the command.
 pub fn run(args: Args) -> ExitCode {
     let quiet = args.flags.quiet;
+    if let Some(query) = &args.query {
+        return match algorithms::query(query) {
+            Some(names) => {
+                names.iter().for_each(|name| streams::line(format_args!("{name}")));
+                ExitCode::SUCCESS
+            }
+            None => {
+                say(&format!("konko: Unsupported query \"{}\" (-Q help lists all)", query.escape_default()));
+                ExitCode::from(FAILED)
+            }
+        };
+    }
+    if args.print {
+        return print(&args);
+    }
     let code = match Plan::new(args) {
         Ok(plan) => {
             let verbosity = plan.login.verbosity;
@@ -131,40 +169,47 @@ pub fn run(args: Args) -> ExitCode {
     std::process::exit(code.into())
 }
 
+/// `-G`; with `-v`, where each value comes from too, on standard error.
+fn print(args: &Args) -> ExitCode {
+    let config =
+        args.request().and_then(|request| konko::ssh_config::lookup(request).map_err(|e| e.to_string()));
+    match config {
+        Ok(config) => {
+            if args.flags.is_verbose() {
+                obeyed::origins(&config).iter().for_each(|line| say(line));
+            }
+            let text = config.dump();
+            match io::stdout().write_all(&text).and_then(|()| io::stdout().flush()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(_) => ExitCode::from(FAILED),
+            }
+        }
+        Err(text) => {
+            say(&format!("konko: {text}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
 impl Plan {
     fn new(args: Args) -> Result<Self, String> {
-        let Destination { host, .. } = Destination::ssh(args.destination.as_bytes())?;
-        let settings = args.settings()?;
-        let kind = settings.session_type.unwrap_or(SessionType::Default);
-        let login = args.flags.login(settings, host)?;
-        let words: Vec<&[u8]> = args.command.iter().map(|w| w.as_bytes()).collect();
-        let mut command = words.join(&b' ');
-        if let Some(Some(remote)) = &login.settings.remote_command {
-            if !command.is_empty() {
-                return Err("Cannot execute command-line and remote command.".into());
-            }
+        let target = args.target()?;
+        let mut command = target.command.clone();
+        let login = args.flags.login(target)?;
+        if let Some(remote) = login.config.words("RemoteCommand").first() {
             command.clone_from(remote);
         }
-        let subsystem = args.subsystem || kind == SessionType::Subsystem;
+        let is = |kind: &[u8]| login.config.words("SessionType").first().is_some_and(|word| word == kind);
+        let (subsystem, no_command) = (is(b"subsystem"), is(b"none"));
         if subsystem && command.is_empty() {
             return Err("You must specify a subsystem to invoke.".into());
         }
-        Ok(Plan {
-            null_input: args.null_input || login.settings.null_input == Some(true),
-            no_command: args.no_command || kind == SessionType::None,
-            print: args.print,
-            subsystem,
-            command,
-            login,
-        })
+        let null_input = login.config.flag("StdinNull");
+        Ok(Plan { null_input, no_command, subsystem, command, login })
     }
 
     fn run(&self) -> Result<u8, String> {
         let text = |e: Error| e.to_string();
-        if self.print {
-            streams::line(format_args!("{}", self.login.summary()));
-            return Ok(0);
-        }
         let client = self.login.connect()?;
         if self.no_command {
             return Err(client.wait_closed().to_string());
@@ -189,14 +234,14 @@ impl Plan {
     // ---- the session ----
 
     fn session(&self, client: &Client, channel: &Channel) -> Result<Exit, Error> {
-        let s = &self.login.settings;
+        let config = &self.login.config;
         let here = io::stdin().is_terminal() && !self.null_input;
-        let wish = s.tty.unwrap_or(Tty::Auto);
+        let wish = config.words("RequestTTY").first().map_or(&b"auto"[..], Vec::as_slice);
         let tty = match wish {
-            Tty::No => false,
-            Tty::Auto => here && self.command.is_empty(),
-            Tty::Yes => here,
-            Tty::Force => true,
+            b"false" => false,
+            b"true" => here,
+            b"force" => true,
+            _ => here && self.command.is_empty(),
         };
         // All requests at once: a server may never answer one, and what comes is shown all the same.
         let terminal = if tty { Some(self.terminal(channel)?) } else { None };
@@ -212,13 +257,13 @@ impl Plan {
             enter_raw_mode();
         }
         if let Some(terminal) = terminal {
-            let asked_for = wish != Tty::Auto;
+            let asked_for = wish != b"auto";
             let closes = channel.clone();
             let quiet = self.login.verbosity < -1;
             spawn("terminal", move || await_terminal(&terminal, asked_for, quiet, &closes));
         }
         watch_signals(channel.clone(), tty);
-        let escapes = s.escape.unwrap_or(Some(b'~')).filter(|_| raw).map(Escapes::new);
+        let escapes = config.escape_char().filter(|_| raw).map(Escapes::new);
         let (input, end) = (channel.clone(), client.clone());
         let null = self.null_input;
         spawn("stdin", move || pump_input(&end, &input, null, escapes));
@@ -257,13 +302,20 @@ impl Plan {
     }
 
     fn environment(&self, channel: &Channel) -> Result<(), Error> {
-        let s = &self.login.settings;
+        let config = &self.login.config;
+        let sends = |name: &[u8]| {
+            let mut patterns = config.settings("SendEnv").iter().flat_map(Setting::words);
+            patterns.any(|p| pattern::matches(p, name))
+        };
         for (name, value) in std::env::vars_os() {
-            if s.sends(name.as_bytes()) {
+            if sends(name.as_bytes()) {
                 channel.env(name.as_bytes(), value.as_bytes())?;
             }
         }
-        s.set_env.iter().flatten().try_for_each(|(name, value)| channel.env(name, value))
+        config.words("SetEnv").iter().try_for_each(|pair| {
+            let at = pair.iter().position(|b| *b == b'=').unwrap_or(pair.len());
+            channel.env(&pair[..at], pair.get(at + 1..).unwrap_or_default())
+        })
     }
 }
 

@@ -70,73 +70,6 @@ pub fn expand_bytes(path: &[u8]) -> PathBuf {
     }
 }
 
-/// What the tokens of a client's options stand for (ssh_config(5), TOKENS).
-pub struct Tokens<'t> {
-    /// `%h`: the host that is connected to.
-    pub host: &'t str,
-    /// `%n`: the host as it was typed.
-    pub typed: &'t str,
-    /// `%k`: its alias, or else as it was typed.
-    pub alias: &'t str,
-    /// `%p`
-    pub port: u16,
-    /// `%r`: the user there; not known while that is what is expanded.
-    pub user: Option<&'t [u8]>,
-}
-
-impl Tokens<'_> {
-    /// `value` with its tokens, and with `${VARIABLE}` if `variables`, replaced.
-    pub fn expand(&self, value: &[u8], variables: bool) -> Result<Vec<u8>, String> {
-        let mut out = Vec::new();
-        let mut rest = value;
-        while let Some((&b, after)) = rest.split_first() {
-            rest = after;
-            if b == b'$' && variables && rest.starts_with(b"{") {
-                let end = rest.iter().position(|b| *b == b'}').ok_or("a ${ without its }")?;
-                let name = OsStr::from_bytes(&rest[1..end]);
-                let value = std::env::var_os(name);
-                let value = value.ok_or_else(|| format!("the variable {} is not set", name.display()))?;
-                out.extend(value.as_bytes());
-                rest = &rest[end + 1..];
-            } else if b == b'%' {
-                let (&token, after) = rest.split_first().ok_or("a % at the end; %% stands for one")?;
-                rest = after;
-                self.token(token, &mut out)?;
-            } else {
-                out.push(b);
-            }
-        }
-        Ok(out)
-    }
-
-    fn token(&self, token: u8, out: &mut Vec<u8>) -> Result<(), String> {
-        let account = || nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
-        let account = || account().ok_or("this user has no account");
-        let machine = || rustix::system::uname().nodename().to_bytes().to_vec();
-        match token {
-            b'%' => out.push(b'%'),
-            b'h' => out.extend(self.host.bytes()),
-            b'n' => out.extend(self.typed.bytes()),
-            b'k' => out.extend(self.alias.bytes()),
-            b'p' => out.extend(self.port.to_string().bytes()),
-            b'r' if self.user.is_some() => out.extend(self.user.unwrap_or_default()),
-            b'd' => match std::env::home_dir() {
-                Some(home) => out.extend(home.as_os_str().as_bytes()),
-                None => return Err("there is no home directory".into()),
-            },
-            b'u' => out.extend(account()?.name.bytes()),
-            b'i' => out.extend(rustix::process::getuid().as_raw().to_string().bytes()),
-            b'l' => out.extend(machine()),
-            b'L' => out.extend(machine().split(|b| *b == b'.').next().unwrap_or_default()),
-            // What ProxyJump says; there is none.
-            b'j' => {}
-            b'C' => return Err("not supported yet: %C".into()),
-            other => return Err(format!("unknown token %{}; %% stands for %", other.escape_ascii())),
-        }
-        Ok(())
-    }
-}
-
 /// A time as in sshd_config(5), TIME FORMATS: `90`, `5m`, `1h30m`.
 pub fn time(value: &str) -> Result<Duration, String> {
     let wrong = || format!("\"{value}\" is not a time such as 30, 5m or 1h30m");
@@ -200,28 +133,6 @@ pub fn rekey(value: &str) -> Result<RekeyLimit, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn c17_tokens_are_what_ssh_config_says_or_an_error() {
-        let tokens = Tokens { host: "real", typed: "h", alias: "a", port: 2200, user: Some(b"b\xe9") };
-        let home = std::env::home_dir().unwrap().into_os_string().into_encoded_bytes();
-        for (value, expected) in [
-            (&b"/k/%h-%n-%k-%p-%r-%%-%j"[..], Ok([&b"/k/real-h-a-2200-b\xe9-%-"[..]].concat())),
-            (b"%d/x", Ok([&home[..], b"/x"].concat())),
-            (
-                b"${HOME}$HOME",
-                Ok([std::env::var_os("HOME").unwrap_or_default().as_bytes(), b"$HOME"].concat()),
-            ),
-            (b"plain", Ok(b"plain".to_vec())),
-        ] {
-            assert_eq!(tokens.expand(value, true), expected);
-        }
-        for wrong in [&b"%z"[..], b"%C", b"%", b"${konko_has_no_such}", b"${HOME", b"%T"] {
-            assert!(tokens.expand(wrong, true).is_err(), "{}", wrong.escape_ascii());
-        }
-        assert_eq!(tokens.expand(b"${HOME}", false), Ok(b"${HOME}".to_vec()));
-        assert!(Tokens { user: None, ..tokens }.expand(b"%r", true).is_err());
-    }
 
     #[test]
     fn times_and_sizes() {

@@ -17,7 +17,7 @@ use konko::{BlockingFd, Sftp};
 
 use crate::connect::Login;
 use crate::destination::Destination;
-use crate::flags::Flags;
+use crate::flags::{Flags, Target};
 use crate::progress::Meter;
 use crate::streams::{self, say};
 use crate::terminal;
@@ -86,11 +86,17 @@ pub struct Common {
     pub preserve: bool,
 }
 
+/// What holds whatever a configuration says.
+const OPTIONS: [&str; 4] =
+    ["ForwardX11=no", "PermitLocalCommand=no", "ClearAllForwardings=yes", "RemoteCommand=none"];
+
 impl Common {
     /// A login at `host`.
     pub fn login(&self, user: Option<Vec<u8>>, host: String, port: Option<u16>) -> Result<Login, String> {
-        let settings = self.flags.settings(user, port.or(self.port.last().copied()))?;
-        self.flags.login(settings, host)
+        let port = port.or(self.port.last().copied());
+        // As sftp(1) and scp(1) call ssh(1).
+        let options = OPTIONS.map(str::to_owned).to_vec();
+        self.flags.login(Target { user, host, port, options, ..Target::default() })
     }
 }
 
