@@ -141,6 +141,7 @@ pub mod session;
 pub mod sftp;
 pub mod slab;
 pub mod ssh_config;
+pub mod sshd_config;
 pub mod sshsig;
 pub mod text;
 pub mod time;

@@ -15,7 +15,7 @@ const FLOORS: &[&[&str]] = &[
     &["record"],
     &["connection", "client", "server"],
     &["agent", "config", "hosts", "authorized_keys", "sftp", "dial"],
-    &["login", "session", "admission", "ssh_config"],
+    &["login", "session", "admission", "ssh_config", "sshd_config"],
     &["replay"],
 ];
 

@@ -56,10 +56,10 @@ fn family(reader: &Reader<'_>) -> Option<Family> {
 
 /// Whether an address is one of the family that is wanted.
 fn is_wanted(reader: &Reader<'_>, host: &[u8]) -> bool {
-    match (family(reader), ip(host)) {
-        (Some(Family::Inet), Some(IpAddr::V6(_))) | (Some(Family::Inet6), Some(IpAddr::V4(_))) => false,
-        (Some(Family::Inet), None) => false,
-        _ => true,
+    match family(reader) {
+        Some(Family::Inet) => matches!(ip(host), Some(IpAddr::V4(_))),
+        Some(Family::Inet6) => !matches!(ip(host), Some(IpAddr::V4(_))),
+        None => true,
     }
 }
 

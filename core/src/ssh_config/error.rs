@@ -16,6 +16,10 @@ pub enum Wrong {
     Line(LineError),
     /// There is no such keyword, and `IgnoreUnknown` does not name it.
     Unknown,
+    /// sshd_config(5) has no such keyword.
+    UnknownOfServer,
+    /// The keyword cannot stand in a `Match` block.
+    NotInMatch,
     /// The value is empty.
     Empty,
     /// There are more arguments than the keyword has.
@@ -87,6 +91,8 @@ impl fmt::Display for Wrong {
         match self {
             Wrong::Line(problem) => problem.fmt(f),
             Wrong::Unknown => f.write_str("Bad configuration option (IgnoreUnknown can name it)"),
+            Wrong::UnknownOfServer => f.write_str("Bad configuration option"),
+            Wrong::NotInMatch => f.write_str("it is not allowed within a Match block"),
             Wrong::Empty => f.write_str("the value is empty"),
             Wrong::TooMany => f.write_str("there are more arguments than it has"),
             Wrong::NoneAlone => f.write_str("\"none\" must stand alone"),
@@ -150,7 +156,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(at: Option<Location>, keyword: impl Into<String>, wrong: Wrong) -> Self {
+    pub(crate) fn new(at: Option<Location>, keyword: impl Into<String>, wrong: Wrong) -> Self {
         Problem { at, keyword: keyword.into(), wrong }
     }
 
@@ -189,6 +195,10 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    pub(crate) fn of(problems: Vec<Problem>) -> Self {
+        ConfigError { problems }
+    }
+
     /// What is wrong, in the order of the file.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

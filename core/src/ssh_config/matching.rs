@@ -18,16 +18,17 @@ const WITH_EQUALS: &[&str] =
     &["host", "originalhost", "user", "localuser", "localnetwork", "version", "tagged", "command", "exec"];
 
 /// A condition of a `Match` line.
-pub(super) struct Criterion {
-    pub(super) name: Vec<u8>,
-    pub(super) negated: bool,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Criterion {
+    pub(crate) name: Vec<u8>,
+    pub(crate) negated: bool,
     /// Empty for those that have none.
-    pub(super) argument: Vec<u8>,
+    pub(crate) argument: Vec<u8>,
 }
 
 /// Takes a line apart. `all` stands alone or behind one other; `bare` are those without an argument; `empty` those
 /// whose argument may be nothing.
-pub(super) fn criteria(
+pub(crate) fn criteria(
     words: &[Vec<u8>],
     equals: &[&str],
     bare: &[&str],
@@ -127,13 +128,13 @@ fn one(reader: &mut Reader<'_>, criterion: &Criterion, so_far: bool) -> Result<b
 }
 
 /// Whether a list of patterns with commas is for a text; the case of letters counts.
-pub(super) fn list(patterns: &[u8], text: &[u8]) -> bool {
+pub(crate) fn list(patterns: &[u8], text: &[u8]) -> bool {
     let all = patterns.split(|b| *b == b',').map(Sign::split);
     ListMatch::of(all.map(|(sign, p)| (sign, pattern::matches(p, text)))) == ListMatch::Yes
 }
 
 /// The same for a host, where it does not.
-pub(super) fn hosts(patterns: &[u8], host: &[u8]) -> bool {
+pub(crate) fn hosts(patterns: &[u8], host: &[u8]) -> bool {
     let all = patterns.split(|b| *b == b',').map(Sign::split);
     ListMatch::of(all.map(|(sign, p)| (sign, pattern::matches_host(p, host)))) == ListMatch::Yes
 }

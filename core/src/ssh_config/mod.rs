@@ -14,7 +14,7 @@ mod error;
 mod forward;
 mod keyword;
 mod lookup;
-mod matching;
+pub(crate) mod matching;
 mod names;
 mod reader;
 mod request;

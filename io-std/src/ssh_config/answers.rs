@@ -1,11 +1,11 @@
 //! Who answers what a lookup asks: files, variables, accounts, interfaces, the resolver, the shell.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -14,9 +14,10 @@ use konko_core::ssh_config::{
     Answer, Config, ConfigError, Family, Found, LIMITS, Local, Lookup, Question, Request,
 };
 use nix::unistd::{Uid, User};
+use rustix::fs::OFlags;
 
 /// Files that one pattern of `Include` may fit.
-const MAX_FILES: usize = 4096;
+const MAX_FILES: usize = 256;
 
 /// Who runs this, and on which machine. `HOME` is the home folder, as everywhere in konko; ssh(1) asks the account
 /// alone, which counts where `HOME` is not set. Who has no account is named by `USER` or `LOGNAME`.
@@ -71,12 +72,17 @@ pub(super) fn home(user: &[u8]) -> Option<OsString> {
     Some(user.dir.into_os_string())
 }
 
-/// A private file is one that the user or root has, and nobody else may write.
+/// A private file is one that the user or root has, and nobody else may write; nothing is waited for in its place.
 fn read(path: &Path, private: bool) -> Found {
     let missing = |e: &io::Error| matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     let read = || -> io::Result<Found> {
-        let file = File::open(path)?;
+        // What is typed may be a pipe.
+        let flags = if private { OFlags::NONBLOCK | OFlags::NOCTTY } else { OFlags::empty() };
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
         let meta = file.metadata()?;
+        if private && !meta.is_file() {
+            return Ok(Found::Unreadable("it is not a regular file".into()));
+        }
         let ours = meta.uid() == 0 || meta.uid() == Uid::current().as_raw();
         if private && (!ours || meta.mode() & 0o022 != 0) {
             return Ok(Found::Unsafe);
@@ -135,8 +141,8 @@ fn interfaces() -> Vec<IpAddr> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten().filter(|i| i.flags.contains(up));
     let address = |i: nix::ifaddrs::InterfaceAddress| {
         let address = i.address?;
-        let v4 = address.as_sockaddr_in().map(|a| IpAddr::from(Ipv4Addr::from(a.ip())));
-        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::from(Ipv6Addr::from(a.ip()))))
+        let v4 = address.as_sockaddr_in().map(|a| IpAddr::from(a.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|a| IpAddr::from(a.ip())))
     };
     all.filter_map(address).collect()
 }

@@ -388,10 +388,26 @@ fn named(template: &str, value: Option<&OsStr>) -> OsString {
     word
 }
 
+/// The command that this program is when it is called like a program of OpenSSH.
+fn called(name: &OsStr) -> Option<&'static str> {
+    match std::path::Path::new(name).file_name()?.as_bytes() {
+        b"ssh" => Some("ssh"),
+        b"sftp" => Some("sftp"),
+        b"scp" => Some("scp"),
+        b"ssh-keygen" => Some("keygen"),
+        _ => None,
+    }
+}
+
 /// The words of this call, those of programs that OpenSSH has too arranged.
 pub fn words() -> Result<Vec<OsString>, (OsString, String)> {
     let mut words = std::env::args_os();
-    let mut all: Vec<OsString> = words.by_ref().take(2).collect();
+    let mut all: Vec<OsString> = words.by_ref().take(1).collect();
+    // By a name of its own, it is that program: others call `ssh` without a word in between.
+    match all.first().and_then(|name| called(name)) {
+        Some(program) => all.push(program.into()),
+        None => all.extend(words.next()),
+    }
     let grammar = match all.get(1).map(OsString::as_os_str).map(OsStr::as_bytes) {
         Some(b"ssh") => &SSH,
         Some(b"sftp") => &SFTP,
