@@ -275,6 +275,7 @@ fn names_become_canonical_by_domains_and_aliases() {
         ("web.second.org.", "node7.cdn.net"),
         ("db.first.org.", "elsewhere.com"),
         ("a.b.c.first.org.", ""),
+        ("a.b.c", ""),
     ];
     let look = |more: &str, host: &str| {
         let files = vec![(USER, format!("{rules}{more}"))];
@@ -286,7 +287,6 @@ fn names_become_canonical_by_domains_and_aliases() {
         ("Web", "", "node7.cdn.net"),
         ("db", "", "db.first.org"),
         ("web.second.org.", "", "node7.cdn.net"),
-        ("unknown", "", "unknown"),
         ("a.b.c", "", "a.b.c"),
         ("a.b.c", "CanonicalizeMaxDots 2\n", "a.b.c.first.org"),
         ("db", "ProxyCommand nc\n", "db"),
@@ -298,15 +298,21 @@ fn names_become_canonical_by_domains_and_aliases() {
     let proxied = rules.replace("yes", "always") + "ProxyCommand nc\n";
     let mut machine = Machine { files: vec![(USER, proxied)], names: names.clone(), ..Machine::default() };
     assert_eq!(name(&machine.look(request("db")).unwrap()), "db.first.org");
-    assert!(problem(look("CanonicalizeFallbackLocal no\n", "unknown")).contains("Could not resolve"));
+    // What is in no domain must be found as it is where it may be an alias, and where nothing else may be.
+    for more in ["", "CanonicalizeFallbackLocal no\n"] {
+        assert!(problem(look(more, "unknown")).contains("Could not resolve"), "{more}");
+    }
     // The second reading is about the canonical name, and adds what was not said.
     let more = "Host *.first.org\n User second\nMatch canonical host *.cdn.net\n Port 7\nMatch final user second\n Tag last\n";
     let config = look(more, "db").unwrap();
     assert_eq!((config.user(), text(&config, "Tag")), (&b"second"[..], "last".into()));
     assert_eq!(look(more, "web").unwrap().port(), 7);
     // The family is said to whoever asks.
-    let mut machine =
-        Machine { files: vec![(USER, format!("{rules}AddressFamily inet6\n"))], ..Machine::default() };
+    let mut machine = Machine {
+        files: vec![(USER, format!("{rules}AddressFamily inet6\n"))],
+        names: names.clone(),
+        ..Machine::default()
+    };
     machine.look(request("db")).unwrap();
     let family =
         machine.asked.iter().any(|q| matches!(q, Question::Resolve { family: Some(Family::Inet6), .. }));
