@@ -260,7 +260,7 @@ pub fn client_options(config: &Config) -> Result<ClientOptions, String> {
     options = options.rekey(rekey);
     if let Some(seconds) = config.number("ConnectTimeout").filter(|seconds| *seconds > 0) {
         let t = Duration::from_secs(seconds);
-        let limits = Limits { ident_timeout: t, kex_timeout: t, ..Limits::default() };
+        let limits = Limits::new().ident_timeout(t).kex_timeout(t);
         options = options.connect_timeout(Some(t)).handshake_timeout(Some(t)).limits(limits);
     }
     // As in OpenSSH, no key is smaller than 1024 bits.
@@ -276,7 +276,7 @@ pub fn client_options(config: &Config) -> Result<ClientOptions, String> {
 fn keepalive(config: &Config) -> Option<Keepalive> {
     let interval = config.number("ServerAliveInterval").filter(|seconds| *seconds > 0)?;
     let count = config.number("ServerAliveCountMax").and_then(|count| u32::try_from(count).ok()).unwrap_or(3);
-    Some(Keepalive { interval: Duration::from_secs(interval), count })
+    Some(Keepalive::new().interval(Duration::from_secs(interval)).count(count))
 }
 
 /// The files of known hosts, and what they are used for. Nobody is asked: `ask` is as strict as `yes`.

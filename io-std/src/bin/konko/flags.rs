@@ -283,6 +283,7 @@ pub const KEYGEN: Grammar = Grammar {
 pub const KEYSCAN: Grammar = Grammar {
     letters: "46cDHqvO:f:p:T:t:",
     unsupported: &[(b'D', "names in DNS"), (b'O', "hashes of names in DNS")],
+    options: &[],
     ignored: b"",
     command: false,
 };
