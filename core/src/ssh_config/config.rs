@@ -147,6 +147,27 @@ impl Config {
         self.ask(expand, |_| None, |_| None).map(Some)
     }
 
+    /// The program of `KnownHostsCommand` and its arguments. `%H`, `%I`, `%t`, `%f`, `%K` and `%%` stay, for whoever
+    /// knows which key it is about.
+    ///
+    /// # Errors
+    /// What cannot be replaced.
+    pub fn known_hosts_command(
+        &self,
+        variable: impl Fn(&[u8]) -> Option<Vec<u8>>,
+    ) -> Result<Option<Words>, Wrong> {
+        let [command] = self.words("KnownHostsCommand") else { return Ok(None) };
+        let words = crate::text::arguments(command);
+        let words = words.map_err(|e| Wrong::Line(crate::config::LineError::Quote(e)))?;
+        let expand = |word: &Vec<u8>| {
+            let expand = |context: &Context<'_>, answers: &Answers| {
+                context.expand(word, Tokens::KnownHosts, true, answers)
+            };
+            self.ask(expand, &variable, |_| None)
+        };
+        words.iter().map(expand).collect::<Result<Words, Wrong>>().map(Some)
+    }
+
     fn ask(
         &self,
         work: impl Fn(&Context<'_>, &Answers) -> Result<Vec<u8>, Stop>,

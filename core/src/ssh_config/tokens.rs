@@ -94,7 +94,12 @@ impl Context<'_> {
                     if !tokens.letters().contains(token) {
                         return Err(Wrong::Token(value.to_vec(), *token).into());
                     }
-                    self.token(*token, &mut out);
+                    // What only the key that is checked can say is for whoever runs the command.
+                    if tokens == Tokens::KnownHosts && b"%fHIKt".contains(token) {
+                        out.extend([b'%', *token]);
+                    } else {
+                        self.token(*token, &mut out);
+                    }
                     rest = after;
                 }
                 byte => out.push(*byte),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
+use konko_core::hosts::UpdateHostKeys;
 use konko_core::keys::SignatureAlgorithm;
 use konko_core::provider;
 use konko_core::ssh_config::{Algorithms as List, Config, Wrong};
@@ -84,7 +85,7 @@ impl Configured {
     /// has none of the algorithms of a list.
     pub fn options(&self) -> Result<ClientOptions, Error> {
         let config = &self.config;
-        for keyword in ["ProxyCommand", "ProxyJump", "BindInterface", "RevokedHostKeys"] {
+        for keyword in ["ProxyCommand", "ProxyJump", "BindInterface"] {
             if !config.words(keyword).is_empty() {
                 return Err(self.error(format!("{keyword} is not obeyed by connect yet")));
             }
@@ -235,7 +236,7 @@ pub fn client_options(config: &Config) -> Result<ClientOptions, String> {
     };
     let mut options = ClientOptions::new()
         .algorithms(algorithms(config)?)
-        .host_keys(known_hosts(config))
+        .host_keys(known_hosts(config)?)
         .address_family(family)
         .keepalive(keepalive(config))
         .tcp_keepalive(config.flag("TCPKeepAlive"));
@@ -279,8 +280,12 @@ fn keepalive(config: &Config) -> Option<Keepalive> {
     Some(Keepalive::new().interval(Duration::from_secs(interval)).count(count))
 }
 
-/// The files of known hosts, and what they are used for. Nobody is asked: `ask` is as strict as `yes`.
-pub fn known_hosts(config: &Config) -> KnownHostsFiles {
+/// The files of known hosts, and what they are used for. Nobody is asked: of `StrictHostKeyChecking`, `ask` is as
+/// strict as `yes`, and of `UpdateHostKeys` it changes nothing.
+///
+/// # Errors
+/// A text: a token of `KnownHostsCommand` that cannot be replaced.
+pub fn known_hosts(config: &Config) -> Result<KnownHostsFiles, String> {
     let paths = |keyword| {
         let words = config.words(keyword).iter();
         words.map(|path| PathBuf::from(OsString::from_vec(path.clone()))).collect::<Vec<_>>()
@@ -288,10 +293,22 @@ pub fn known_hosts(config: &Config) -> KnownHostsFiles {
     let files = HostKeys::known_hosts()
         .user_files(paths("UserKnownHostsFile"))
         .global_files(paths("GlobalKnownHostsFile"))
-        .hash_names(config.flag("HashKnownHosts"));
-    match config.words("StrictHostKeyChecking").first().map(Vec::as_slice) {
+        .hash_names(config.flag("HashKnownHosts"))
+        .check_host_ip(config.flag("CheckHostIP"))
+        .revoked_host_keys(paths("RevokedHostKeys"))
+        .update_host_keys(if config.flag("UpdateHostKeys") {
+            UpdateHostKeys::Yes
+        } else {
+            UpdateHostKeys::No
+        });
+    let command = config.known_hosts_command(variable).map_err(|e| format!("KnownHostsCommand: {e}"))?;
+    let files = match command {
+        Some(words) => files.known_hosts_command(words.into_iter().map(OsString::from_vec)),
+        None => files,
+    };
+    Ok(match config.words("StrictHostKeyChecking").first().map(Vec::as_slice) {
         Some(b"accept-new") => files.accept_new(),
         Some(b"false") => files.accept_new().insecure_accept_changed(),
         _ => files,
-    }
+    })
 }

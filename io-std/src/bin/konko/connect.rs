@@ -113,7 +113,7 @@ impl Login {
         if !ask || self.batch || !terminal::can_ask() {
             return Ok(options);
         }
-        Ok(options.host_keys(ssh_config::known_hosts(&self.config).prompt(confirm)))
+        Ok(options.host_keys(ssh_config::known_hosts(&self.config)?.prompt(confirm)))
     }
 
     fn auth(&self, host_key_changed: bool) -> Auth<'_> {

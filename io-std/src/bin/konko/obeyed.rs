@@ -28,7 +28,6 @@ const RULES: &[(&str, Rule)] = &[
     ("CASignatureAlgorithms", Note(&[])),
     ("CertificateFile", Note(&[])),
     ("ChannelTimeout", Warn(&["none"])),
-    ("CheckHostIP", Note(NO)),
     ("ControlMaster", Note(NO)),
     ("ControlPersist", Note(&["no 0"])),
     ("ControlPath", Note(&[])),
@@ -43,7 +42,6 @@ const RULES: &[(&str, Rule)] = &[
     ("HostbasedAuthentication", Note(NO)),
     ("IPQoS", Note(&["none none"])),
     ("KbdInteractiveDevices", Note(&[])),
-    ("KnownHostsCommand", Warn(&[])),
     ("LocalForward", Typed(&[])),
     ("LogVerbose", Note(&["none"])),
     ("NoHostAuthenticationForLocalhost", Note(NO)),
@@ -53,10 +51,9 @@ const RULES: &[(&str, Rule)] = &[
     ("ProxyJump", Refuse(&[])),
     ("ProxyUseFdpass", Refuse(NO)),
     ("RemoteForward", Typed(&[])),
-    ("RevokedHostKeys", Refuse(&[])),
     ("SecurityKeyProvider", Note(&["none", "internal"])),
     ("Tunnel", Typed(NO)),
-    ("UpdateHostKeys", Note(NO)),
+    ("UpdateHostKeys", Note(&["no", "false", "yes", "true"])),
     ("VerifyHostKeyDNS", Note(NO)),
     ("VersionAddendum", Note(&[""])),
     ("VisualHostKey", Note(NO)),
@@ -137,7 +134,7 @@ mod tests {
     use konko::ssh_config::{Local, Request, lookup};
 
     fn config(options: &[&str]) -> Config {
-        let request = Request::new(Local::new("u", "/h", 1, "m"), "host").file("none").command("c");
+        let request = Request::new(Local::new("u", "/h", 1, "m"), "host").file("none");
         lookup(options.iter().fold(request, |request, option| request.option(*option))).unwrap()
     }
 
@@ -182,7 +179,7 @@ mod tests {
             ("ForwardAgent yes", true),
             ("ForwardAgent /tmp/agent", true),
             ("ProxyJump=h", true),
-            ("RevokedHostKeys=/f", true),
+            ("UpdateHostKeys=ask", false),
             ("Tunnel=point-to-point", true),
             ("PermitLocalCommand=yes", false),
             ("ControlMaster=yes", false),
