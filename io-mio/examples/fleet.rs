@@ -22,7 +22,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use konko::known_hosts;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
 use konko_mio::core::client::Password;
-use konko_mio::core::hosts::{self, Checked, Checking, HostKeyCheck, KnownHosts, Settled, Trust, Unknown};
+use konko_mio::core::hosts::{
+    self, ANNOUNCEMENT, Checked, Checking, HostKeyCheck, HostKeysUpdate, KnownHosts, NextOfUpdate, PROOF,
+    Settled, Trust, Unknown,
+};
 use konko_mio::core::keys::{KeyPair, PrivateKey};
 use konko_mio::core::login::{Answer, Login, LoginMethod, Question};
 use konko_mio::core::wire::SshStr;
@@ -64,6 +67,10 @@ struct Host {
     started: Instant,
     exit: Option<Result<u32, String>>,
     output: Vec<u8>,
+    /// How the host's key was accepted.
+    settled: Option<Settled>,
+    /// Keys that it says it has, and has to prove.
+    update: Option<HostKeysUpdate>,
 }
 
 struct Fleet {
@@ -108,9 +115,9 @@ impl App for Fleet {
                     None => None,
                 };
                 let believed = matches!(settled, Some(Settled::Accept { .. }));
-                match settled {
+                match &settled {
                     Some(Settled::Accept { remember: Some(new), .. }) => {
-                        if let Err(e) = known_hosts::append(&new) {
+                        if let Err(e) = known_hosts::append(new) {
                             eprintln!("warning: {new} is not remembered: {e}");
                         }
                     }
@@ -119,6 +126,7 @@ impl App for Fleet {
                     }
                     _ => {}
                 }
+                host.settled = settled;
                 conn.decide_host_key(ticket, Decision::accept_if(believed))
             }
             ClientEvent::Authenticated { .. } => conn.open(OpenKind::Session).map(drop),
@@ -128,6 +136,12 @@ impl App for Fleet {
                 conn.request(channel, ChannelRequest::Exec(command), WantReply::Yes)
             }
             ClientEvent::Channel(channel, event) => return host.on_channel(conn, channel, event),
+            ClientEvent::GlobalRequest { ticket: None, request }
+                if request.name.as_bytes() == ANNOUNCEMENT.as_bytes() =>
+            {
+                return host.told(conn, &self.plan, request.fields);
+            }
+            ClientEvent::GlobalReply { ok, fields } => return host.proved(conn, ok, fields),
             ClientEvent::GlobalRequest { ticket: Some(ticket), .. } => {
                 conn.reply_global(ticket, Decision::Reject, None)
             }
@@ -156,6 +170,8 @@ impl App for Fleet {
                             started,
                             exit: None,
                             output: Vec::new(),
+                            settled: None,
+                            update: None,
                         };
                         self.hosts.insert(id, host);
                         hub.after(self.plan.timeout, Message::Late(id));
@@ -175,6 +191,34 @@ impl App for Fleet {
                     conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "timed out");
                 }
             }
+        }
+    }
+}
+
+impl Host {
+    /// The host tells which keys it has (`UpdateHostKeys`).
+    fn told(&mut self, conn: &mut ClientConnection, plan: &Plan, fields: &[u8]) {
+        let Some(settled) = self.settled.take() else { return };
+        let (allowed, min) = (&conn.config().algorithms.host_key, conn.config().limits.rsa_bits);
+        let Ok(mut update) = plan.check(self.index).update(&settled, fields, allowed, min) else { return };
+        match known_hosts::decide(&mut update) {
+            NextOfUpdate::Prove(fields) => {
+                let asked = conn.request_global(PROOF, &fields, WantReply::Yes);
+                self.update = asked.is_ok().then_some(update);
+            }
+            NextOfUpdate::Change(changes) => drop(known_hosts::apply(&changes)),
+            NextOfUpdate::Nothing(_) => {}
+        }
+    }
+
+    fn proved(&mut self, conn: &mut ClientConnection, ok: bool, fields: &[u8]) {
+        let (Some(update), Some(id), Some(agreed)) =
+            (self.update.take(), conn.session_id(), conn.negotiated())
+        else {
+            return;
+        };
+        if let Ok(changes) = update.proved(provider::best(), id.as_bytes(), agreed.host_key, ok, fields) {
+            known_hosts::apply(&changes).iter().for_each(|line| eprintln!("{line}"));
         }
     }
 }

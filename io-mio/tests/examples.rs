@@ -18,7 +18,7 @@ use konko_mio::core::admission::AdmissionLimits;
 use konko_mio::core::channel::{ChannelEvent, ChannelId, OpenFailure, OpenKind};
 use konko_mio::core::client::Password;
 use konko_mio::core::crypto::HashAlgorithm;
-use konko_mio::core::hosts::{Checking, KnownHosts, Trust, Unknown, learn_line};
+use konko_mio::core::hosts::{Checking, KnownHosts, Trust, Unknown, UpdateHostKeys, learn_line};
 use konko_mio::core::server::AuthDecision;
 use konko_mio::core::*;
 use konko_mio::{App, ConnId, Hub, Loop, Settings, Workers};
@@ -145,6 +145,44 @@ fn a4_the_fleet_believes_what_the_blocking_client_believes() {
                 assert!(text.ends_with(&format!("{right}\n")) && text.lines().count() < 3, "{text}");
             }
         }
+    }
+}
+
+#[test]
+fn h16_a_fleet_learns_the_keys_that_its_hosts_tell() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut config = server_config();
+    let mut rng = Rng::from_seed(&Seed::new([42; 32]));
+    let second = keys::PrivateKey::generate(keys::KeyType::ECDSA_NISTP256, &mut rng).unwrap();
+    config.host_keys.push(Arc::new(second.key_pair(provider::best()).unwrap()));
+    config.announce_host_keys = true;
+    let server = Server::start(config);
+    let line = |key: &keys::PublicKey| learn_line("127.0.0.1", server.addr.port(), key, None).unwrap() + "\n";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("known_hosts");
+    for (update, expected) in [
+        (UpdateHostKeys::No, line(host_key().public())),
+        (UpdateHostKeys::Yes, line(host_key().public()) + &line(second.public())),
+    ] {
+        std::fs::write(&file, line(host_key().public())).unwrap();
+        let mut checking = Checking::default();
+        checking.user_files = vec![file.as_os_str().as_bytes().into()];
+        checking.update_host_keys = update;
+        let trust = Trust::KnownHosts(checking);
+        let plan = fleet::Plan {
+            user: "alice".into(),
+            key: None,
+            password: Some(Password::new("wonderland")),
+            known: Arc::new(known_hosts::load(&trust)),
+            trust,
+            at_once: 1,
+            timeout: Duration::from_secs(30),
+            command: "true".into(),
+            hosts: vec![("127.0.0.1".into(), server.addr.port())],
+        };
+        let outcomes = fleet::run(plan, indicatif::ProgressBar::hidden()).unwrap();
+        assert_eq!(outcomes[0].result, Ok(0), "{update:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), expected, "{update:?}");
     }
 }
 

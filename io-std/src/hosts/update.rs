@@ -9,7 +9,6 @@ use konko_core::WantReply;
 use konko_core::crypto::Provider;
 use konko_core::hosts::{HostKeyChanges, HostKeyCheck, NextOfUpdate, PROOF, Settled, Unchanged};
 use konko_core::keys::SignatureAlgorithm;
-use konko_core::wire::SshStr;
 
 use crate::client::Client;
 use crate::end::ClientEnd;
@@ -72,7 +71,7 @@ impl Updater {
         });
         match done {
             Ok(changes) => {
-                for line in self.apply(&changes) {
+                for line in known_hosts::apply(&changes) {
                     shared.notice(Notice::HostKeysUpdated(line));
                 }
             }
@@ -82,11 +81,7 @@ impl Updater {
 
     fn changes(&self, shared: &Arc<Shared<ClientEnd>>, fields: &[u8]) -> Result<HostKeyChanges, Unchanged> {
         let mut update = self.check.update(&self.settled, fields, &self.allowed, self.min_rsa_bits)?;
-        while let Some(question) = update.question() {
-            let contents = known_hosts::answer(question);
-            update.answer(contents);
-        }
-        let fields = match update.decide() {
+        let fields = match known_hosts::decide(&mut update) {
             NextOfUpdate::Prove(fields) => fields,
             NextOfUpdate::Change(changes) => return Ok(changes),
             NextOfUpdate::Nothing(why) => return Err(why),
@@ -106,38 +101,5 @@ impl Updater {
             })
             .map_err(|_| gone())?;
         update.proved(self.provider, &session, algorithm, granted, &proofs)
-    }
-
-    /// Changes the files, and tells what was done.
-    fn apply(&self, changes: &HostKeyChanges) -> Vec<String> {
-        let mut told = Vec::new();
-        let Ok(mut rng) = crate::seed_from_os().map(|seed| konko_core::Rng::from_seed(&seed)) else {
-            return told;
-        };
-        for (index, path) in changes.files().iter().enumerate() {
-            let file = std::path::Path::new(std::ffi::OsStr::new(
-                <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path),
-            ));
-            // A file that is not there holds nothing to change, and is not made for it.
-            if !file.exists() {
-                continue;
-            }
-            let shown = SshStr::new(path);
-            match known_hosts::change(file, |file| changes.apply(index, file, &mut rng)) {
-                Ok(change) => match change.result {
-                    Ok(()) if change.old.is_some() => told.push(format!("{shown} was updated")),
-                    Ok(()) => {}
-                    Err(e) => told.push(format!("{shown} could not be updated: {e}")),
-                },
-                Err(e) => told.push(format!("{shown} could not be updated: {e}")),
-            }
-        }
-        let print = |key: &konko_core::keys::PublicKey| {
-            format!("{} {}", key.key_type(), key.fingerprint(konko_core::crypto::HashAlgorithm::Sha256))
-        };
-        let learned = changes.learned().iter().map(|key| format!("learned new host key: {}", print(key)));
-        let removed =
-            changes.removed().iter().map(|key| format!("removed obsolete host key: {}", print(key)));
-        learned.chain(removed).chain(told).collect()
     }
 }

@@ -11,8 +11,14 @@ use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use konko_core::hosts::{Contents, KnownHosts, LIMITS, NewHost, Question, Reading, Trust};
+use konko_core::Rng;
+use konko_core::crypto::HashAlgorithm;
+use konko_core::hosts::{
+    Contents, HostKeyChanges, HostKeysUpdate, KnownHosts, LIMITS, NewHost, NextOfUpdate, Question, Reading,
+    Trust,
+};
 use konko_core::keys::PublicKey;
+use konko_core::wire::SshStr;
 use rustix::fs::OFlags;
 
 pub use change::{Change, change};
@@ -47,6 +53,40 @@ pub fn answer(question: Question<'_>) -> Contents {
         Question::Read { path, max } => read_up_to(path, max),
         Question::Run(words) => run(words),
     }
+}
+
+/// What is to be done about the keys that a host tells, by what the user's files say.
+pub fn decide(update: &mut HostKeysUpdate) -> NextOfUpdate {
+    while let Some(question) = update.question() {
+        let contents = answer(question);
+        update.answer(contents);
+    }
+    update.decide()
+}
+
+/// Changes the user's files as a host's keys have changed; what was done, or could not be, for a person. A file that is
+/// not there is not made.
+pub fn apply(changes: &HostKeyChanges) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    let mut rng = match crate::seed_from_os() {
+        Ok(seed) => Rng::from_seed(&seed),
+        Err(e) => return vec![format!("host keys could not be updated: {e}")],
+    };
+    for (index, path) in changes.files().iter().enumerate() {
+        let file = Path::new(OsStr::from_bytes(path));
+        if !file.exists() {
+            continue;
+        }
+        let changed = change(file, |file| changes.apply(index, file, &mut rng));
+        let changed = changed.and_then(|change| change.result.map_err(io::Error::other));
+        if let Err(e) = changed {
+            return vec![format!("{} could not be updated: {e}", SshStr::new(path))];
+        }
+    }
+    let print = |key: &PublicKey| format!("{} {}", key.key_type(), key.fingerprint(HashAlgorithm::Sha256));
+    told.extend(changes.learned().iter().map(|key| format!("learned new host key: {}", print(key))));
+    told.extend(changes.removed().iter().map(|key| format!("removed obsolete host key: {}", print(key))));
+    told
 }
 
 /// What is found in the place of a file.
