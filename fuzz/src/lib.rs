@@ -8,7 +8,7 @@
 //! | `packets` | every real packet protection | nothing but what was sealed opens |
 //! | `sftp_client`, `sftp_server` | one end of SFTP; decisions, then what the peer sends | no panic; the same events however the input is cut; limits hold; nothing changes in read-only mode |
 //! | `sftp_pair` | get, put and copy between the two ends, bytes cut and delayed | neither finds fault with the other; what ends well is right |
-//! | `wire`, `msgs`, `private_key`, `public_key`, `known_hosts`, `authorized_keys`, `transcript` | the parsers | no panic; what parses comes out again the same |
+//! | `wire`, `msgs`, `private_key`, `public_key`, `known_hosts`, `krl`, `sshsig`, `authorized_keys`, `transcript` | the parsers | no panic; what parses comes out again the same |
 //!
 //! The targets for libFuzzer are in `fuzz_targets`; on stable, `tests/corpus.rs` runs every body over
 //! its corpus and over mutations of it.
@@ -41,6 +41,8 @@ pub const TARGETS: &[Target] = &[
     ("private_key", parsers::private_key),
     ("public_key", parsers::public_key),
     ("known_hosts", parsers::known_hosts),
+    ("krl", parsers::krl),
+    ("sshsig", parsers::sshsig),
     ("authorized_keys", parsers::authorized_keys),
     ("transcript", parsers::transcript),
 ];

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use konko_core::authorized_keys::AuthorizedKeys;
-use konko_core::hosts::{HostKeyStatus, KnownHosts};
+use konko_core::hosts::{HostKeyStatus, KnownHosts, KnownHostsFile, Means};
 use konko_core::keys::{KdfLimits, PrivateKey, PublicKey};
+use konko_core::krl::{Authority, Krl, RevokedKeys};
 use konko_core::msg::*;
 use konko_core::replay::{SecretTranscript, Setup, replay};
+use konko_core::sshsig::{AllowedSigners, MessageHash, SshSig};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{NameList, NameListBuilder, Reader, Sink};
-use konko_core::{ClientConfig, ServerConfig, TransportConfig};
+use konko_core::{ClientConfig, Rng, Seed, ServerConfig, TransportConfig};
 
 use crate::input::Input;
 use konko_test::{null, null_key};
@@ -131,8 +133,43 @@ fn line_of(key: &PublicKey) {
     let _ = (key.bits(), key.fingerprint(konko_core::crypto::HashAlgorithm::Sha256).to_string());
 }
 
+/// The target `krl`: what is read is written so that it is read again, a list of keys and a specification as well.
+pub fn krl(data: &[u8]) {
+    if let Ok(krl) = Krl::parse(data) {
+        assert_eq!(Krl::parse(&krl.to_bytes()).as_ref(), Ok(&krl));
+        assert_eq!(krl.items().count(), krl.items().count());
+    }
+    if let Ok(revoked) = RevokedKeys::parse(data) {
+        let _ = revoked.check_key(null_key().public());
+    }
+    let mut krl = Krl::new();
+    let _ = krl.revoke_from(data, &Authority::Any);
+    assert_eq!(Krl::parse(&krl.to_bytes()), Ok(krl));
+}
+
+/// The target `sshsig`: what is read is written alike, and nobody is allowed by a line that is not understood.
+pub fn sshsig(data: &[u8]) {
+    for signature in [SshSig::from_armored(data), SshSig::from_blob(data)].into_iter().flatten() {
+        assert_eq!(SshSig::from_armored(signature.to_armored().as_bytes()).as_ref(), Ok(&signature));
+        let hash = MessageHash::of(signature.hash(), b"message");
+        let _ = signature.verify(konko_core::provider::rustcrypto(), signature.namespace(), &hash);
+    }
+    if let Ok(signers) = AllowedSigners::parse("fuzz", data) {
+        let key = null_key();
+        let _ = signers.check(key.public(), b"alice", b"file", 1 << 30);
+        let _ = (signers.principals_of(key.public(), 0), signers.matching(b"alice").count());
+    }
+}
+
 /// The target `known_hosts`.
 pub fn known_hosts(data: &[u8]) {
+    if let Ok(mut file) = KnownHostsFile::parse(data) {
+        assert_eq!(file.to_bytes(), data);
+        let found = file.find("example.org", 22).iter().filter(|entry| entry.means == Means::Known).count();
+        assert_eq!(file.remove("example.org", 22), found);
+        file.hash_names(&mut Rng::from_seed(&Seed::new([1; 32])));
+        assert!(file.find("example.org", 22).iter().all(|entry| entry.means != Means::Known));
+    }
     let Ok(mut hosts) = KnownHosts::parse("fuzz", data) else { return };
     let key = null_key();
     for (host, port, ip) in [

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use konko_core::channel::{ChannelEvent, ChannelRequest, DataStream, OpenKind};
 use konko_core::client::{AuthRequest, Password};
 use konko_core::keys::{KeyType, PrivateKey, PublicKey};
+use konko_core::krl::{Authority, Krl};
 use konko_core::msg;
 use konko_core::server::AuthDecision;
+use konko_core::sshsig::{HashKind, MessageHash, Namespace, ToSign};
 use konko_core::transport::negotiate::Role;
 use konko_core::wire::{Reader, Sink, SshStr};
 use konko_core::*;
@@ -31,6 +33,8 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "private_key" => private_keys(),
         "public_key" => public_keys(),
         "known_hosts" => known_hosts(),
+        "krl" => krls(),
+        "sshsig" => signatures(),
         "authorized_keys" => authorized_keys(),
         "transcript" => transcripts(),
         _ => Vec::new(),
@@ -229,6 +233,35 @@ fn known_hosts() -> Vec<Vec<u8>> {
     .into_iter()
     .map(String::into_bytes)
     .collect()
+}
+
+fn krls() -> Vec<Vec<u8>> {
+    let key = key(KeyType::ED25519).public().to_openssh_line("");
+    let spec = format!(
+        "serial: 1\nserial: 5-0x20\nserial: 100\nserial: 103\nid: alice\nsha1: {key}\nsha256: {key}\n{key}\n"
+    );
+    let mut krl = Krl::new();
+    krl.revoke_from(spec.as_bytes(), &Authority::Any).expect("it is one");
+    let lists: String = (0..200).map(|n| format!("serial: {}\n", 3 * n + 1)).collect();
+    let mut bitmap = Krl::new();
+    bitmap.revoke_from(lists.as_bytes(), &Authority::Key(Box::from(&b"a key"[..]))).expect("it is one");
+    vec![krl.to_bytes(), bitmap.to_bytes(), spec.into_bytes(), format!("# keys\n{key}\n").into_bytes()]
+}
+
+fn signatures() -> Vec<Vec<u8>> {
+    let pair = null_key();
+    let namespace = Namespace::new("file").expect("it is not empty");
+    let signed = |kind| {
+        let to_sign = ToSign::new(pair.public(), &namespace, &MessageHash::of(kind, b"message"));
+        to_sign.and_then(|it| it.sign(&pair, &mut Rng::from_seed(&Seed::new([1; 32])))).expect("it signs")
+    };
+    let (one, other) = (signed(HashKind::Sha256), signed(HashKind::Sha512));
+    let key = pair.public().to_openssh_line("");
+    let signers = format!(
+        "# who\nalice,*@example.org,!eve namespaces=\"file,git*\",valid-after=\"20200101Z\",valid-before=\"20300101\" {key}\n\
+         \"alice\" cert-authority {key}\nbob {key}\n"
+    );
+    vec![one.to_armored().into_bytes(), other.to_blob(), signers.into_bytes()]
 }
 
 fn authorized_keys() -> Vec<Vec<u8>> {

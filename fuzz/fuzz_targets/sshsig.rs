@@ -1,0 +1,4 @@
+//! See `konko_fuzz::TARGETS`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| konko_fuzz::run("sshsig", data));
