@@ -92,6 +92,10 @@ impl ServerConfig {
         /// connection's: who asks twice for one name gets one answer. Made of a host key's private half, as
         /// by OpenSSH, so that it is the same after a restart; without a host key each connection has its own.
         delay_secret: Option<Arc<Seed>>,
+        /// Once a user is in, tells the client all host keys, and proves each of them once, so that the client can
+        /// learn those it does not know (OpenSSH PROTOCOL 2.5, `UpdateHostKeys` of ssh_config(5)). Certificates are
+        /// not told.
+        announce_host_keys: bool,
     }
 }
 
