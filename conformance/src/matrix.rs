@@ -198,7 +198,11 @@ impl List {
     pub fn known(self) -> Vec<&'static str> {
         match self {
             Self::Kex => algorithms::Kex::ALL.iter().map(|a| a.name()).collect(),
-            Self::HostKey => SignatureAlgorithm::all().map(|a| a.name()).collect(),
+            // No host here has its key on a device.
+            Self::HostKey => {
+                let all = SignatureAlgorithm::all().filter(|a| !a.key_type().is_security_key());
+                all.map(|a| a.name()).collect()
+            }
             Self::Cipher => algorithms::Cipher::ALL.iter().map(|a| a.name()).collect(),
             Self::Mac => algorithms::Mac::ALL.iter().map(|a| a.name()).collect(),
         }

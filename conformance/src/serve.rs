@@ -86,6 +86,7 @@ impl Setup {
         };
         for (kind, _) in KINDS {
             file("--host-key", self.keys.private(&format!("host_{kind}")));
+            file("--host-certificate", self.keys.certificate(&format!("host_{kind}")));
         }
         file("--authorized-keys", self.folder.path().join("authorized_keys"));
         file("--password-file", self.folder.path().join("passwords"));

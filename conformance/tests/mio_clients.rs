@@ -9,7 +9,7 @@ use konko_conformance::{Call, Client, Feed, List, Pattern, Table};
 use konko_core::admission::AdmissionLimits;
 use konko_core::channel::{ChannelEvent, ChannelId, ChannelRequest, DataStream};
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
-use konko_core::keys::{PrivateKey, PublicKey, SignatureAlgorithm};
+use konko_core::keys::{Certificate, PrivateKey, PublicKey, SignatureAlgorithm};
 use konko_core::server::AuthDecision;
 use konko_core::transport::limits::RekeyLimit;
 use konko_core::transport::negotiate::Negotiated;
@@ -103,8 +103,13 @@ impl Server {
     fn start(keys: &KeyRing, list: List, name: &str, workers: &Workers) -> Self {
         let load = |name: &str| PrivateKey::load(&std::fs::read(keys.private(name)).unwrap(), None).unwrap();
         let provider = provider::best();
-        let host_keys =
-            KINDS.iter().map(|(kind, _)| Arc::new(load(&format!("host_{kind}")).key_pair(provider).unwrap()));
+        let host_keys = KINDS.iter().flat_map(|(kind, _)| {
+            let pair = load(&format!("host_{kind}")).key_pair(provider).unwrap();
+            let line = std::fs::read(keys.certificate(&format!("host_{kind}"))).unwrap();
+            let (certificate, _) = Certificate::from_openssh_line(&line).unwrap();
+            let certified = pair.certified(certificate.public()).unwrap();
+            [pair, certified].map(Arc::new)
+        });
         let mut transport = TransportConfig::new(provider);
         // Some of what clients have is open to Terrapin if they lack strict key exchange.
         transport.allow_terrapin = true;

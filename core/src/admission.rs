@@ -15,9 +15,9 @@ use core::net::IpAddr;
 use self::penalties::{Outside, Table};
 pub use self::penalties::{Overflow, Penalties};
 pub use crate::auth::Penalty;
-use crate::authorized_keys::Sources;
 use crate::options::options;
 use crate::rng::{Rng, Seed};
+use crate::text::Sources;
 use crate::time::Time;
 
 /// Addresses, by patterns as in the option `from` of authorized_keys(5): separated by commas, with

@@ -44,6 +44,29 @@ impl Date {
         // A day that the month does not have is one of the next.
         Some(days).filter(|days| Date::from_days(*days) == self)
     }
+
+    /// Reads `YYYYMMDD`, `YYYYMMDDHHMM` or `YYYYMMDDHHMMSS`, with or without `Z` or `UTC` behind it, as seconds since 1970 if
+    /// it is in UTC (OpenSSH `parse_absolute_time`).
+    pub(crate) fn moment(text: &[u8]) -> Option<u64> {
+        let utc = text.strip_suffix(b"Z").or_else(|| text.strip_suffix(b"UTC"));
+        let digits = utc.unwrap_or(text);
+        if !digits.iter().all(u8::is_ascii_digit) || !matches!(digits.len(), 8 | 12 | 14) {
+            return None;
+        }
+        // A part that is not written is zero.
+        let part = |from: usize, to: usize| {
+            let digit = |n: u64, digit: &u8| {
+                n.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0')))
+            };
+            digits.get(from..to).unwrap_or_default().iter().fold(0, digit)
+        };
+        let (hour, minute, second) = (part(8, 10), part(10, 12), part(12, 14));
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let days = Date { year: part(0, 4), month: part(4, 6), day: part(6, 8) }.days()?;
+        days.checked_mul(86_400)?.checked_add(hour * 3600 + minute * 60 + second)
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::channel::WindowConfig;
 use crate::channel::host_keys::HostKeys;
 use crate::connection::{Connection, Decision, Event, Logic, Machine, Side};
 use crate::error::{Error, Failure, UsageError};
-use crate::keys::KeyPair;
+use crate::keys::{KeyPair, TouchPolicy};
 use crate::msg::{self, ExtInfo, Message};
 use crate::options::setters;
 use crate::record::Call;
@@ -162,7 +162,21 @@ impl Connection<ServerSide> {
         self.core.note(&Call::DecideProbe { number: ticket.number, usable });
         self.core.usable()?;
         let mut open = self.core.transport.open().ok_or(UsageError::StaleTicket)?;
-        self.side.auth.decide_probe(&mut open, &ticket, usable)
+        self.side.auth.decide_probe(&mut open, &ticket, usable.then(TouchPolicy::default))
+    }
+
+    /// Says yes to a `Probe`, as [`decide_probe`](Self::decide_probe) does, and what a security key has to say about its
+    /// user: a signature that does not is rejected. `decide_probe` asks for a touch.
+    ///
+    /// # Errors
+    ///
+    /// `StaleTicket`.
+    pub fn accept_probe(&mut self, ticket: ProbeTicket, policy: TouchPolicy) -> Result<(), UsageError> {
+        let (touch, verify) = (policy.touch_required, policy.verify_required);
+        self.core.note(&Call::AcceptProbe { number: ticket.number, touch, verify });
+        self.core.usable()?;
+        let mut open = self.core.transport.open().ok_or(UsageError::StaleTicket)?;
+        self.side.auth.decide_probe(&mut open, &ticket, Some(policy))
     }
 
     /// Answers an attempt. A rejection goes out after a delay that does not tell why.

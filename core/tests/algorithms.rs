@@ -20,7 +20,8 @@ fn host_keys() -> Vec<Arc<KeyPair>> {
     let ecdsa = |kind| key_of(kind, 20);
     let [p256, p384, p521] =
         [KeyType::ECDSA_NISTP256, KeyType::ECDSA_NISTP384, KeyType::ECDSA_NISTP521].map(ecdsa);
-    vec![host_key(), p256, p384, p521, rsa()]
+    let others = [KeyType::SK_ED25519, KeyType::SK_ECDSA_NISTP256].into_iter().chain(KeyType::certificates());
+    [host_key(), p256, p384, p521, rsa()].into_iter().chain(others.map(|kind| key_of(kind, 20))).collect()
 }
 
 /// Every key exchange method that the provider has.
@@ -144,7 +145,7 @@ fn the_clients_preference_decides_and_policies_understand_each_other() {
         for theirs in Policy::ALL {
             let pair = echo(config(ours, |_| {}), config(theirs, |_| {}));
             let n = pair.client.conn.negotiated().unwrap();
-            assert_eq!((n.kex, n.host_key), (Kex::MlKem768X25519Sha256, SignatureAlgorithm::ED25519));
+            assert_eq!((n.kex, n.host_key), (Kex::MlKem768X25519Sha256, SignatureAlgorithm::ED25519_CERT));
         }
     }
     let ours = config(Policy::Modern, |a| {

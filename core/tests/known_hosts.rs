@@ -6,7 +6,7 @@ mod property;
 mod damaged;
 
 use konko_core::hosts::{Hints, HostKeyStatus, KnownHosts, Problem, canonical, learn_line};
-use konko_core::keys::{PublicKey, SignatureAlgorithm};
+use konko_core::keys::{KeyType, PublicKey, SignatureAlgorithm};
 use konko_core::text::BadLine;
 use proptest::prelude::*;
 
@@ -177,11 +177,15 @@ fn u08_known_types_come_first() {
         text("rsa")
     );
     let known = hosts(&file);
-    let rsa = [SignatureAlgorithm::RSA_SHA512, SignatureAlgorithm::RSA_SHA256, SignatureAlgorithm::RSA_SHA1];
-    assert_eq!(known.known_algorithms("H", 22), [&[SignatureAlgorithm::ECDSA_NISTP384][..], &rsa].concat());
-    assert_eq!(known.known_algorithms("a.w", 22), rsa);
+    let rsa = KeyType::RSA.signature_algorithms();
+    let rsa_cert = KeyType::RSA_CERT.signature_algorithms();
+    // OpenSSH `order_hostkeyalgs`: certificates of all kinds where there is an authority, else those for known keys.
+    let certificates: Vec<_> = SignatureAlgorithm::all().filter(|a| a.key_type().is_certificate()).collect();
+    let plain = [&[SignatureAlgorithm::ECDSA_NISTP384][..], rsa].concat();
+    assert_eq!(known.known_algorithms("H", 22), [&certificates[..], &plain].concat());
+    assert_eq!(known.known_algorithms("a.w", 22), [rsa_cert, rsa].concat());
     assert_eq!(known.known_algorithms("x.w", 22), []);
-    assert_eq!(known.known_algorithms("h", 2222), []);
+    assert_eq!(known.known_algorithms("h", 2222), certificates, "the authority is one for the name");
 }
 
 #[test]
@@ -201,7 +205,7 @@ fn h06_a_revoked_key_is_revoked_wherever_it_also_stands() {
 }
 
 #[test]
-fn an_authority_accepts_nothing_yet_and_is_reported() {
+fn an_authority_accepts_no_plain_key_and_is_reported() {
     let file = format!("@cert-authority *.ca {}\n", text("ed25519"));
     let HostKeyStatus::Unknown(hints) = hosts(&file).lookup("a.ca", 22, None, &key("ed25519")) else {
         panic!()

@@ -33,6 +33,7 @@ impl Person {
 fn word(question: &Question) -> &'static str {
     match question {
         Question::KeyFile => "file",
+        Question::CertificateFile => "certificate",
         Question::Passphrase { .. } => "passphrase",
         Question::Sign { .. } => "signature",
         Question::Password { .. } => "password",
@@ -229,7 +230,7 @@ fn a_passphrase_is_asked_for_when_the_server_would_take_the_key() {
     assert_eq!(tried(&result.unwrap_err().attempts), [(Method::PublicKey, why)]);
     // A server that would not take the key: no passphrase.
     let (result, asked) = log_in(&ALL, Person::new(login(), passphrases("konko test")), Host::default());
-    assert_eq!(asked, ["file"]);
+    assert_eq!(asked, ["file", "certificate"]);
     assert_eq!(tried(&result.unwrap_err().attempts), [(Method::PublicKey, Outcome::Rejected)]);
 }
 

@@ -239,7 +239,7 @@ fn a_key_of_the_type_that_is_another_one_does_not_come_in() {
 #[test]
 fn a_peer_that_does_not_have_the_type_refuses_it() {
     let (client, mut server) = configs(&host_key());
-    server.transport = Arc::new(transport_config());
+    Arc::make_mut(&mut server.transport).algorithms.user_key = transport_config().algorithms.user_key;
     let user = device(4);
     let shell = Shell::login([Proof::Key(user.clone(), DEVICE_ALG), Proof::Password("wonderland")]);
     let app = Host { keys: vec![user.public().clone()], ..Host::default() };

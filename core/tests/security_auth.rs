@@ -322,7 +322,7 @@ fn what_is_rejected_without_a_question_is_told_with_its_reason() {
     let cases: [(Vec<u8>, &str); 5] = [
         (userauth("alice", "ssh-connection", "hostbased"), "Rejected(Method)"),
         (Rig::password_request("alice", &"x".repeat(1025)), "Rejected(PasswordLength)"),
-        (publickey("alice", false, "ssh-ed25519-cert-v01@openssh.com", &blob), "Rejected(Algorithm)"),
+        (publickey("alice", false, "ssh-rsa-cert-v01@openssh.com", &blob), "Rejected(Algorithm)"),
         (publickey("alice", false, "rsa-sha2-256", &blob), "Rejected(Key)"),
         (Rig::password_request("al\0ice", PASSWORD), "Rejected(UserName)"),
     ];

@@ -232,8 +232,10 @@ fn t03_ecdsa_nonces_depend_on_the_message() {
 #[test]
 fn every_signature_algorithm_is_one_key_types() {
     for algorithm in SignatureAlgorithm::all() {
-        let kinds: Vec<_> =
-            KeyType::all().filter(|k| k.signature_algorithms().contains(&algorithm)).collect();
+        let kinds: Vec<_> = KeyType::certificates()
+            .chain(KeyType::all())
+            .filter(|k| k.signature_algorithms().contains(&algorithm))
+            .collect();
         assert_eq!(kinds, [algorithm.key_type()], "{algorithm}");
         assert_eq!(SignatureAlgorithm::from_name(algorithm.name()), Some(algorithm));
     }

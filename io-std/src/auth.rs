@@ -13,6 +13,7 @@ use konko_core::wire::SshStr;
 use crate::agent::{Agent, AgentSocket};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
+use crate::key_file::{certificate_path, public_path};
 use crate::notice::Notice;
 use crate::shared::Deadline;
 
@@ -62,7 +63,8 @@ pub struct Auth<'a> {
 /// Who answers what a way asks.
 enum Asking<'a> {
     Nobody,
-    File(PathBuf, Ask<'a>),
+    /// A private key, the file of a certificate for it, and who knows the passphrase.
+    File(PathBuf, Option<PathBuf>, Ask<'a>),
     Signer(Sign<'a>),
     /// The connection is made when it is needed, once.
     Agent(AgentSocket, Option<Agent>),
@@ -116,7 +118,8 @@ impl<'a> Auth<'a> {
         self.key_file_with(path, |_| None)
     }
 
-    /// A key file. If it is encrypted and the server would take it, its passphrase is asked for.
+    /// A key file. If it is encrypted and the server would take it, its passphrase is asked for. If the server would not, and a
+    /// certificate for it stands in the file of the same name with `-cert.pub` behind it, the key is offered under that.
     #[must_use]
     pub fn key_file_with(
         self,
@@ -125,7 +128,34 @@ impl<'a> Auth<'a> {
     ) -> Self {
         let path = path.into();
         let name = path.display().to_string();
-        self.with(LoginMethod::File { name }, Asking::File(path, Box::new(ask)))
+        let beside = certificate_path(&path);
+        self.with(LoginMethod::File { name }, Asking::File(path, Some(beside), Box::new(ask)))
+    }
+
+    /// The same without a certificate, whatever stands beside the file.
+    #[must_use]
+    pub fn plain_key_file_with(
+        self,
+        path: impl Into<PathBuf>,
+        ask: impl FnMut(PasswordPrompt<'_>) -> Option<Password> + 'a,
+    ) -> Self {
+        let path = path.into();
+        let name = path.display().to_string();
+        self.with(LoginMethod::File { name }, Asking::File(path, None, Box::new(ask)))
+    }
+
+    /// A key file, offered under the certificate in another file alone (`CertificateFile` of ssh_config(5)).
+    #[must_use]
+    pub fn certified_key_file_with(
+        self,
+        path: impl Into<PathBuf>,
+        certificate: impl Into<PathBuf>,
+        ask: impl FnMut(PasswordPrompt<'_>) -> Option<Password> + 'a,
+    ) -> Self {
+        let (path, certificate) = (path.into(), certificate.into());
+        let name = certificate.display().to_string();
+        let asking = Asking::File(path, Some(certificate), Box::new(ask));
+        self.with(LoginMethod::CertifiedFile { name }, asking)
     }
 
     /// The keys in an agent, certificates among them. Put it in front of the key files: keys of the agent that files
@@ -214,16 +244,18 @@ impl Answers<'_> {
     pub fn answer(&mut self, Asked { way, question }: Asked) -> Answer {
         let (user, Some(asking)) = (&self.user, self.askings.get_mut(way)) else { return Answer::No };
         let answer = match (question, asking) {
-            (Question::KeyFile, Asking::File(path, _)) => Some(Answer::File(read_key(path))),
-            (Question::PublicKeyFile, Asking::File(path, _)) => {
-                let mut beside = path.clone().into_os_string();
-                beside.push(".pub");
-                Some(Answer::File(read_key(beside.as_ref())))
+            (Question::KeyFile, Asking::File(path, ..)) => Some(Answer::File(read_key(path))),
+            (Question::PublicKeyFile, Asking::File(path, ..)) => {
+                Some(Answer::File(read_key(&public_path(path))))
             }
+            (Question::CertificateFile, Asking::File(_, Some(path), _)) => match path.try_exists() {
+                Ok(false) => None,
+                _ => Some(Answer::File(read_key(path))),
+            },
             (Question::Agent { send }, Asking::Agent(socket, agent)) => {
                 Some(Answer::Agent(exchange(socket, agent, &send).map_err(|e| e.to_string())))
             }
-            (Question::Passphrase { key, attempt }, Asking::File(file, ask)) => {
+            (Question::Passphrase { key, attempt }, Asking::File(file, _, ask)) => {
                 ask(PasswordPrompt::Passphrase { file, attempt })
                     .map(|passphrase| Answer::Unlocked(key.unlock(&passphrase, self.provider)))
             }

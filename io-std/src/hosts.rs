@@ -3,10 +3,11 @@ use std::net::IpAddr;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use konko_core::hosts::{
-    Answer, Checked, Checking, HostKeyChanges, HostKeyCheck, HostKeyProblem, NewHost, Pin, Settled, Trust,
-    Unknown, UnknownHost, UpdateHostKeys,
+    Answer, Checked, Checking, HostAuthorities, HostKeyChanges, HostKeyCheck, HostKeyProblem, NewHost, Pin,
+    Settled, Trust, Unknown, UnknownHost, UpdateHostKeys,
 };
 use konko_core::keys::{PublicKey, SignatureAlgorithm};
 use konko_core::wire::SshStr;
@@ -28,6 +29,7 @@ pub struct HostKeys {
     trust: Trust,
     ask: Option<Ask>,
     ask_changes: Option<AskChanges>,
+    authority_algorithms: Option<Vec<SignatureAlgorithm>>,
 }
 
 impl HostKeys {
@@ -54,7 +56,7 @@ impl HostKeys {
     }
 
     fn of(trust: Trust) -> Self {
-        HostKeys { trust, ask: None, ask_changes: None }
+        HostKeys { trust, ask: None, ask_changes: None, authority_algorithms: None }
     }
 
     pub(crate) fn ask_changes(&self) -> Option<AskChanges> {
@@ -66,6 +68,11 @@ impl HostKeys {
         let host = zone::named(host);
         let known = Arc::new(known_hosts::load_for(&self.trust, &host, port, None));
         let check = HostKeyCheck::new(&*host, port, self.trust.clone(), known);
+        let mut authorities = HostAuthorities::default();
+        authorities.now =
+            SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|now| now.as_secs());
+        authorities.algorithms = self.authority_algorithms.clone();
+        let check = check.authorities(authorities);
         HostLookup { check, ask: self.ask.as_ref(), trust: &self.trust, host: host.into_owned(), port }
     }
 }
@@ -90,12 +97,14 @@ pub struct KnownHostsFiles {
     checking: Checking,
     ask: Option<Ask>,
     ask_changes: Option<AskChanges>,
+    authority_algorithms: Option<Vec<SignatureAlgorithm>>,
 }
 
 impl Default for KnownHostsFiles {
     fn default() -> Self {
         let home = bytes(std::env::home_dir().unwrap_or_default());
-        KnownHostsFiles { checking: Checking::of_home(&home), ask: None, ask_changes: None }
+        let checking = Checking::of_home(&home);
+        KnownHostsFiles { checking, ask: None, ask_changes: None, authority_algorithms: None }
     }
 }
 
@@ -179,6 +188,14 @@ impl KnownHostsFiles {
         self
     }
 
+    /// With what the authorities of hosts may sign (`CASignatureAlgorithms`): [`SignatureAlgorithm::of_authorities`] unless
+    /// it is said.
+    #[must_use]
+    pub fn authority_algorithms(mut self, algorithms: impl IntoIterator<Item = SignatureAlgorithm>) -> Self {
+        self.authority_algorithms = Some(algorithms.into_iter().collect());
+        self
+    }
+
     /// Adds new hosts under a hash of their name (`HashKnownHosts`).
     #[must_use]
     pub fn hash_names(mut self, hash: bool) -> Self {
@@ -193,7 +210,13 @@ fn bytes(path: impl Into<PathBuf>) -> Vec<u8> {
 
 impl From<KnownHostsFiles> for HostKeys {
     fn from(files: KnownHostsFiles) -> Self {
-        HostKeys { trust: Trust::KnownHosts(files.checking), ask: files.ask, ask_changes: files.ask_changes }
+        let trust = Trust::KnownHosts(files.checking);
+        HostKeys {
+            trust,
+            ask: files.ask,
+            ask_changes: files.ask_changes,
+            authority_algorithms: files.authority_algorithms,
+        }
     }
 }
 

@@ -46,6 +46,13 @@ pub fn public_path(private: impl AsRef<Path>) -> PathBuf {
     path.into()
 }
 
+/// The name of the file of a certificate beside that of a private key: with `-cert.pub` appended.
+pub fn certificate_path(private: impl AsRef<Path>) -> PathBuf {
+    let mut path = OsString::from(private.as_ref());
+    path.push("-cert.pub");
+    path.into()
+}
+
 /// Reads a key file, of at most [`MAX_FILE`] bytes and one more, which the parsers refuse. What was read is wiped when
 /// it goes. Never waits for a pipe.
 ///

@@ -553,7 +553,7 @@ impl Userauth {
         let list = value.and_then(|v| NameList::parse(v).ok());
         let ours = transport.config().algorithms.user_key.iter().copied();
         self.server_sig_algs = list.map(|theirs| ServerAlgorithms {
-            common: ours.filter(|algorithm| theirs.contains(algorithm.name())).collect(),
+            common: ours.filter(|algorithm| theirs.contains(algorithm.signature_name())).collect(),
             names: theirs.to_string(),
         });
         // Its value is the version; there is one.
@@ -567,7 +567,12 @@ impl Userauth {
         transport: &Transport,
         key: &PublicKey,
     ) -> Vec<SignatureAlgorithm> {
-        let allowed = transport.config().algorithms.user_key.iter().copied().filter(|a| key.fits(*a));
+        let old = key.is_certificate() && transport.handshake().peer_signs_certificates_by_type();
+        let fits = |a: &SignatureAlgorithm| {
+            // What hashes by itself, or has one hash, is not concerned.
+            key.fits(*a) && (!old || a.name() == a.key_type().name())
+        };
+        let allowed = transport.config().algorithms.user_key.iter().copied().filter(fits);
         match &self.server_sig_algs {
             // OpenSSH 7.4 leaves RSA with SHA-2 out of its list, and takes it (OpenSSH compat.c `SSH_BUG_SIGTYPE74`).
             Some(theirs) => {

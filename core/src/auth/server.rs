@@ -33,7 +33,7 @@ use self::fields::{KeyFields, PasswordFields};
 pub use self::outcome::{AuthOutcome, AuthRejection, AuthResult, VerifiedKey};
 use super::{CONNECTION_SERVICE, HOSTBOUND_METHOD, Method, MethodSet, Told, USERAUTH_SERVICE};
 use crate::error::{Failure, Fault, UsageError};
-use crate::keys::{PublicKey, SignatureAlgorithm};
+use crate::keys::{PublicKey, SignatureAlgorithm, TouchPolicy, signature};
 use crate::msg::{
     MAX_PROMPTS, Message, ServiceAccept, ServiceRequest, UserauthBanner, UserauthFailure,
     UserauthInfoRequest, UserauthInfoResponse, UserauthPasswdChangereq, UserauthPkOk, UserauthRequest,
@@ -130,7 +130,8 @@ pub(crate) struct Userauth {
     attempted: bool,
     /// Questions of the request at hand were answered.
     answered: bool,
-    /// Keys that were a factor already; each counts once (AS-27), however its blob is spelt.
+    /// Keys that were a factor already, certificates by the key that they are for; each counts once (AS-27), however its
+    /// blob is spelt.
     used_keys: Vec<PublicKey>,
     offer: Offer,
     /// What the application has not been told.
@@ -332,7 +333,7 @@ impl Userauth {
         self.offer.key = key.clone().map(|key| (key, algorithm));
         let key = key
             .filter(|k| k.fits(algorithm) && open.config().limits.allow(k))
-            .filter(|k| !self.used_keys.contains(k));
+            .filter(|k| !self.used_keys.contains(&k.plain()));
         let Some(key) = key else { return self.refuse(open, AuthRejection::Key) };
         let signed = m.signature.map(|signature| {
             // Over the bytes as they were received, so that nothing can be read in two ways (AS-31).
@@ -373,14 +374,14 @@ impl Userauth {
         &mut self,
         open: &mut Open<'_>,
         ticket: &ProbeTicket,
-        usable: bool,
+        usable: Option<TouchPolicy>,
     ) -> Result<(), UsageError> {
         let Waiting::Probe(signed, number) = &mut self.waiting else { return Err(UsageError::StaleTicket) };
         if *number != ticket.number {
             return Err(UsageError::StaleTicket);
         }
         let signed = signed.take();
-        let (true, Some((key, algorithm))) = (usable, self.offer.key.clone()) else {
+        let (Some(policy), Some((key, algorithm))) = (usable, self.offer.key.clone()) else {
             self.reject(open, AuthRejection::Decision, true);
             return Ok(());
         };
@@ -392,6 +393,9 @@ impl Userauth {
             return Ok(());
         };
         match verify(open, key, algorithm, &signed) {
+            Some(verified) if !policy.admits(verified.details()) => {
+                self.reject(open, AuthRejection::Presence, true);
+            }
             Some(verified) => {
                 let ticket = self.ask(Kind::PublicKey);
                 self.news.push_back(Told::Auth(ServerAuth::Signed { ticket, key: Box::new(verified) }));
@@ -446,7 +450,7 @@ impl Userauth {
             (AuthDecision::Partial(methods), kind) => {
                 self.tell(AuthResult::Partial, false);
                 if let (Kind::PublicKey, Some((key, _))) = (kind, self.offer.key.take()) {
-                    self.used_keys.push(key);
+                    self.used_keys.push(key.plain());
                 }
                 self.methods = methods;
                 self.send_failure(open, true);
@@ -572,12 +576,8 @@ fn verify(
     algorithm: SignatureAlgorithm,
     signed: &Signed,
 ) -> Option<VerifiedKey> {
-    let genuine = crate::keys::signature::verify(
-        open.config().provider,
-        &key,
-        algorithm,
-        &signed.message,
-        &signed.signature,
-    );
-    (genuine.is_ok() && signed.canonical).then(|| VerifiedKey::new(key, algorithm))
+    let genuine =
+        signature::verify(open.config().provider, &key, algorithm, &signed.message, &signed.signature);
+    let details = signature::details(&signed.signature, algorithm);
+    (genuine.is_ok() && signed.canonical).then(|| VerifiedKey::new(key, algorithm, details))
 }

@@ -1,3 +1,5 @@
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 
 use base64ct::{Base64, Encoding};
@@ -12,6 +14,8 @@ pub(super) struct Line<'a> {
     pub(super) options: KeyOptions,
     pub(super) key: PublicKey,
     pub(super) comment: &'a [u8],
+    pub(super) authority: bool,
+    pub(super) principals: Option<Vec<Box<[u8]>>>,
 }
 
 /// Why a line of authorized_keys lets nobody in.
@@ -28,8 +32,6 @@ pub enum Problem {
     Option(OptionProblem),
     /// The key is damaged or of a type we do not have.
     Key(KeyError),
-    /// The key signs certificates, and those are not supported yet.
-    Authority,
 }
 
 impl fmt::Display for Problem {
@@ -40,7 +42,6 @@ impl fmt::Display for Problem {
             Self::Fields => f.write_str("the line is not `[options] type key [comment]`"),
             Self::Option(problem) => problem.fmt(f),
             Self::Key(error) => error.fmt(f),
-            Self::Authority => f.write_str("certificates are not supported yet (cert-authority)"),
         }?;
         f.write_str("; the line is ignored")
     }
@@ -54,20 +55,18 @@ impl<'a> Line<'a> {
         let line = line.read().map_err(Problem::Line)?;
         let (first, rest) = next_field(line);
         if let Some((key, comment)) = plain_key(first, rest)? {
-            return Ok(Line { options: KeyOptions::default(), key, comment });
+            let options = KeyOptions::default();
+            return Ok(Line { options, key, comment, authority: false, principals: None });
         }
         let (options, rest) = split_quoted(line).map_err(Problem::Quotes)?;
-        let Parsed { options, authority } = Parsed::parse(options).map_err(Problem::Option)?;
+        let Parsed { options, authority, principals } = Parsed::parse(options).map_err(Problem::Option)?;
         let (declared, rest) = next_field(rest);
         let (encoded, comment) = next_field(rest);
         if encoded.is_empty() {
             return Err(Problem::Fields);
         }
         let key = PublicKey::from_base64(declared, encoded).map_err(Problem::Key)?;
-        if authority {
-            return Err(Problem::Authority);
-        }
-        Ok(Line { options, key, comment })
+        Ok(Line { options, key, comment, authority, principals })
     }
 }
 

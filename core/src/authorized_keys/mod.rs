@@ -3,9 +3,9 @@
 //! Files are read by the caller. A line that is not understood in full lets nobody in: a restriction
 //! that nobody knows must not be lost (F-14).
 
+mod certificate;
 mod line;
 mod options;
-mod source;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,9 +13,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
+pub use certificate::AuthorizedPrincipals;
 pub use line::Problem;
 pub use options::{CommandConflict, KeyOptions, OptionProblem};
-pub(crate) use source::Sources;
 
 use crate::keys::PublicKey;
 use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, lines};
@@ -59,9 +59,18 @@ pub struct Entry {
     pub at: Location,
     key: PublicKey,
     comment: Box<[u8]>,
+    /// The key signs certificates, and lets nobody in itself.
+    authority: bool,
+    /// Whom the certificates may be for (`principals`); the user who logs in, if nothing is said.
+    principals: Option<Vec<Box<[u8]>>>,
 }
 
 impl Entry {
+    /// Whether the key signs certificates (`cert-authority`): it lets nobody in itself.
+    pub fn is_authority(&self) -> bool {
+        self.authority
+    }
+
     /// The key.
     pub fn key(&self) -> &PublicKey {
         &self.key
@@ -75,7 +84,7 @@ impl Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Entry { options, at, key, comment } = self;
+        let Entry { options, at, key, comment, .. } = self;
         let comment = SshStr::new(comment);
         let mut out = f.debug_struct("Entry");
         out.field("at", at).field("key", key).field("options", options).field("comment", &comment).finish()
@@ -108,8 +117,9 @@ impl AuthorizedKeys {
         for line in lines(bytes, LIMITS)? {
             let at = Location::new(file.clone(), line.number());
             match Line::read(line) {
-                Ok(Line { options, key, comment }) => {
-                    self.entries.push(Entry { options, at, key, comment: comment.into() });
+                Ok(Line { options, key, comment, authority, principals }) => {
+                    let comment = comment.into();
+                    self.entries.push(Entry { options, at, key, comment, authority, principals });
                 }
                 Err(problem) if self.warnings.len() < MAX_WARNINGS => {
                     self.warnings.push(Warning::new(at, problem));
@@ -127,10 +137,13 @@ impl AuthorizedKeys {
     /// `from` (AS-13). `now` is in seconds since 1970 UTC; without it, a key that expires is taken
     /// for expired.
     ///
+    /// A line marked `cert-authority` is for certificates alone: [`find_certified`](Self::find_certified).
+    ///
     /// That a key is found proves nothing: whoever asks may only have its public half. Let somebody
     /// in after a signature was verified.
     pub fn find(&self, key: &PublicKey, source: Option<IpAddr>, now: Option<u64>) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.key == *key && entry.options.admits(source, now))
+        let plain = |entry: &&Entry| !entry.authority && entry.key == *key;
+        self.entries.iter().filter(plain).find(|entry| entry.options.admits(source, now))
     }
 
     /// The lines that were not used and why, in order; at most the first 1000.

@@ -4,9 +4,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
-use super::source::Sources;
-
-use crate::text::{moment, pattern, unquote};
+use crate::keys::TouchPolicy;
+use crate::text::{Sources, moment, pattern, unquote};
 use crate::wire::SshStr;
 
 /// What somebody may do who came in with a key. The default is everything.
@@ -32,10 +31,14 @@ pub struct KeyOptions {
     pub x11_forwarding: bool,
     /// Running `~/.ssh/rc`.
     pub user_rc: bool,
+    /// A security key need not be touched (`no-touch-required`).
+    pub no_touch_required: bool,
+    /// A security key has to verify its user, by a PIN or a finger (`verify-required`).
+    pub verify_required: bool,
     /// A list each: all of them have to permit it.
     open: Vec<Vec<Permit>>,
     listen: Vec<Vec<Permit>>,
-    from: Vec<Sources>,
+    pub(super) from: Vec<Sources>,
     /// Seconds since 1970 UTC.
     expires: Option<u64>,
 }
@@ -59,6 +62,8 @@ impl Default for KeyOptions {
             agent_forwarding: true,
             x11_forwarding: true,
             user_rc: true,
+            no_touch_required: false,
+            verify_required: false,
             open: Vec::new(),
             listen: Vec::new(),
             from: Vec::new(),
@@ -107,6 +112,11 @@ impl KeyOptions {
             && self.expires.is_none_or(|expires| now.is_some_and(|now| now < expires))
     }
 
+    /// What a signature by a security key has to say, for [`accept_probe`](crate::ServerConnection::accept_probe).
+    pub fn touch(&self) -> TouchPolicy {
+        TouchPolicy::new(!self.no_touch_required, self.verify_required)
+    }
+
     /// When the key expires, in seconds since 1970 UTC.
     pub fn expires(&self) -> Option<u64> {
         self.expires
@@ -129,6 +139,8 @@ impl KeyOptions {
         self.agent_forwarding &= other.agent_forwarding;
         self.x11_forwarding &= other.x11_forwarding;
         self.user_rc &= other.user_rc;
+        self.no_touch_required &= other.no_touch_required;
+        self.verify_required |= other.verify_required;
         self.open.extend(other.open);
         self.listen.extend(other.listen);
         self.from.extend(other.from);
@@ -173,8 +185,6 @@ pub enum OptionProblem {
     Quoting(&'static str),
     /// The value is not one that the option can have.
     Value(&'static str),
-    /// A plain key cannot do what the option asks for.
-    SecurityKey(&'static str),
     /// The option is about certificates, and the key does not sign any (`cert-authority`).
     NoAuthority(&'static str),
 }
@@ -191,9 +201,6 @@ impl fmt::Display for OptionProblem {
             ),
             Self::Value("expiry-time") => f.write_str("the option expiry-time is not YYYYMMDD[HHMM[SS]][Z]"),
             Self::Value(name) => write!(f, "the value of the option {name} makes no sense"),
-            Self::SecurityKey(name) => {
-                write!(f, "the option {name} is for security keys, which are not supported yet")
-            }
             Self::NoAuthority(name) => {
                 write!(f, "the option {name} is for keys that sign certificates (cert-authority)")
             }
@@ -206,6 +213,8 @@ pub(super) struct Parsed {
     pub(super) options: KeyOptions,
     /// The key signs certificates.
     pub(super) authority: bool,
+    /// Whom its certificates may be for.
+    pub(super) principals: Option<Vec<Box<[u8]>>>,
 }
 
 type Permission = fn(&mut KeyOptions) -> &mut bool;
@@ -226,7 +235,7 @@ const VALUED: [&str; 8] =
 impl Parsed {
     /// Reads the options, from left to right; a later permission outweighs an earlier one.
     pub(super) fn parse(text: &[u8]) -> Result<Self, OptionProblem> {
-        let mut parsed = Parsed { options: KeyOptions::default(), authority: false };
+        let mut parsed = Parsed { options: KeyOptions::default(), authority: false, principals: None };
         let mut seen = Vec::new();
         let mut rest = text;
         loop {
@@ -266,9 +275,10 @@ impl Parsed {
         match name {
             b"restrict" => self.options.restrict(),
             b"cert-authority" => self.authority = true,
-            // Security keys are not read, so whether they are touched does not come up.
-            b"touch-required" | b"no-touch-required" | b"no-verify-required" => {}
-            b"verify-required" => return Err(OptionProblem::SecurityKey("verify-required")),
+            b"touch-required" => self.options.no_touch_required = false,
+            b"no-touch-required" => self.options.no_touch_required = true,
+            b"verify-required" => self.options.verify_required = true,
+            b"no-verify-required" => self.options.verify_required = false,
             _ => {
                 if let Some(name) = VALUED.iter().find(|known| known.as_bytes() == name) {
                     return Err(OptionProblem::Quoting(name));
@@ -311,6 +321,11 @@ impl Parsed {
             // Nobody is given a tunnel.
             "tunnel" if !is_tunnel(&value) => return Err(wrong),
             "principals" if value.is_empty() => return Err(wrong),
+            // As OpenSSH, which stops at an empty name.
+            "principals" => {
+                let names = value.split(|b| *b == b',').take_while(|name| !name.is_empty());
+                self.principals = Some(names.map(Box::from).collect());
+            }
             _ => {}
         }
         Ok(())

@@ -40,10 +40,14 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::update::UpdateHostKeys;
-use super::{Hints, HostKeyProblem, HostKeyStatus, Known, KnownHosts, NewHost, Problem, canonical};
+use super::{
+    Hints, HostAuthorities, HostCertificateStatus, HostKeyProblem, HostKeyStatus, Known, KnownHosts, NewHost,
+    Problem, canonical,
+};
 use crate::crypto::HashAlgorithm;
-use crate::keys::{Fingerprint, PublicKey, SignatureAlgorithm};
+use crate::keys::{Certificate, CertificateProblem, Fingerprint, PublicKey, SignatureAlgorithm};
 use crate::text::Location;
+use crate::wire::SshStr;
 
 /// Damaged lines that somebody is told of.
 const WARNINGS: usize = 3;
@@ -246,6 +250,15 @@ pub enum Settled {
 pub enum Accepted {
     /// It stands there.
     Known(Location),
+    /// It has a certificate by the authority that stands there.
+    Certified {
+        /// The authority's line.
+        at: Location,
+        /// What the authority calls the certificate.
+        key_id: Vec<u8>,
+        /// The number that the authority knows it by.
+        serial: u64,
+    },
     /// It is pinned.
     Pinned,
     /// The host is new.
@@ -260,6 +273,11 @@ impl fmt::Display for Accepted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Accepted::Known(at) => write!(f, "known at {at}"),
+            Accepted::Certified { at, key_id, serial } => write!(
+                f,
+                "certificate \"{}\" (serial {serial}) by the authority at {at}",
+                SshStr::new(key_id)
+            ),
             Accepted::Pinned => f.write_str("it is pinned"),
             Accepted::New | Accepted::Confirmed => f.write_str("the host is new"),
             Accepted::Any => f.write_str("any key is"),
@@ -276,13 +294,15 @@ pub struct HostKeyCheck {
     known: Arc<KnownHosts>,
     /// The address that was connected to, where it counts.
     address: Option<String>,
+    authorities: HostAuthorities,
 }
 
 impl HostKeyCheck {
     /// For a host by the name that the user typed, or its alias, with what the files say (see
     /// [`Reading`](super::Reading)).
     pub fn new(host: impl Into<String>, port: u16, trust: Trust, known: Arc<KnownHosts>) -> Self {
-        HostKeyCheck { host: host.into(), port, trust, known, address: None }
+        let authorities = HostAuthorities::default();
+        HostKeyCheck { host: host.into(), port, trust, known, address: None, authorities }
     }
 
     /// The numeric address that was connected to, which counts with [`check_host_ip`](Checking::check_host_ip) unless
@@ -300,6 +320,14 @@ impl HostKeyCheck {
     #[must_use]
     pub fn known(mut self, known: Arc<KnownHosts>) -> Self {
         self.known = known;
+        self
+    }
+
+    /// What certificates are held against, the time among it. Without it none is believed, and the keys that they are for
+    /// are looked up like any other.
+    #[must_use]
+    pub fn authorities(mut self, authorities: HostAuthorities) -> Self {
+        self.authorities = authorities;
         self
     }
 
@@ -329,8 +357,40 @@ impl HostKeyCheck {
         shown.chain(rest).collect()
     }
 
-    /// Decides about the key that the host shows and has proved to have.
+    /// Decides about the key that the host shows and has proved to have. Of a certificate that no authority of the host's
+    /// vouches for, the key itself is looked up, as OpenSSH does it: all that holds for keys holds for it.
     pub fn decide(&self, key: &PublicKey) -> Checked {
+        let (Some(certificate), Trust::KnownHosts(_)) = (Certificate::of(key), &self.trust) else {
+            return self.decide_key(&key.plain(), None);
+        };
+        let status = self.known.lookup_certificate(&self.host, self.port, &certificate, &self.authorities);
+        let key = certificate.key();
+        let reject = |status| Checked::Settled(Settled::Reject(self.problem(key, Some(status))));
+        match status {
+            HostCertificateStatus::Match { at } => {
+                let key_id = certificate.key_id().as_bytes().to_vec();
+                Checked::Settled(accept(Accepted::Certified { at, key_id, serial: certificate.serial() }))
+            }
+            HostCertificateStatus::Revoked { at } => reject(HostKeyStatus::Revoked { at }),
+            HostCertificateStatus::Unreadable { what } => reject(HostKeyStatus::Unreadable { what }),
+            HostCertificateStatus::Rejected(problem) => self.decide_key(key, Some(problem)),
+        }
+    }
+
+    /// Decides about a plain key, which came in a certificate that did not do or by itself.
+    fn decide_key(&self, key: &PublicKey, certificate: Option<CertificateProblem>) -> Checked {
+        let mut checked = self.look_up(key);
+        match &mut checked {
+            Checked::Settled(Settled::Reject(problem) | Settled::Tolerate(problem)) => {
+                problem.certificate = certificate;
+            }
+            Checked::Ask(unknown) => unknown.problem.certificate = certificate,
+            Checked::Settled(Settled::Accept { .. }) => {}
+        }
+        checked
+    }
+
+    fn look_up(&self, key: &PublicKey) -> Checked {
         let checking = match &self.trust {
             Trust::Any => return Checked::Settled(accept(Accepted::Any)),
             Trust::Pinned(pins) => {
@@ -421,6 +481,7 @@ impl HostKeyCheck {
             host: canonical(&self.host, self.port),
             key_type: key.key_type().name(),
             fingerprint: key.fingerprint(HashAlgorithm::Sha256),
+            certificate: None,
             asked: false,
             elsewhere: match &status {
                 Some(HostKeyStatus::Revoked { .. } | HostKeyStatus::Unreadable { .. }) => Vec::new(),

@@ -5,6 +5,7 @@
 //! names; keys are decoded and hashed names computed when a host is looked up.
 
 mod broken;
+mod certificate;
 mod check;
 mod edit;
 mod files;
@@ -22,6 +23,7 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
+pub use certificate::{HostAuthorities, HostCertificateStatus};
 pub use check::{
     Accepted, Answer, Checked, Checking, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
 };
@@ -221,8 +223,9 @@ impl KnownHosts {
         })
     }
 
-    /// The signature algorithms of the keys that are known for the host, best first; all three of
-    /// RSA for an RSA key. Neither revoked keys nor certificate authorities count.
+    /// The signature algorithms of the keys that are known for the host, best first: all three of
+    /// RSA for an RSA key, and those of certificates for such a key. With an authority of the host's they are those of all
+    /// certificates too (OpenSSH `order_hostkeyalgs`). Revoked keys do not count.
     ///
     /// A client moves these to the front of the list it offers, so that the host shows a key that
     /// is known; it drops nothing from the list (U-08). That order lets an observer see that the
@@ -234,7 +237,12 @@ impl KnownHosts {
             .filter(|(_, line)| line.marker == Marker::None && line.public_key().is_ok())
             .map(|(_, line)| line.key_type)
             .collect();
-        SignatureAlgorithm::all().filter(|algorithm| types.contains(&algorithm.key_type().name())).collect()
+        let authority = self.has_authority(host, port);
+        let known = |algorithm: &SignatureAlgorithm| {
+            let kind = algorithm.key_type();
+            types.contains(&kind.plain().name()) || (authority && kind.is_certificate())
+        };
+        SignatureAlgorithm::all().filter(known).collect()
     }
 
     /// Where else the key stands, whatever host it is for: a changed key that is known under

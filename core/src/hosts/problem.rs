@@ -3,7 +3,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::{HostKeyStatus, Known};
-use crate::keys::Fingerprint;
+use crate::keys::{CertificateProblem, Fingerprint};
 use crate::text::Location;
 use crate::wire::SshStr;
 
@@ -19,6 +19,8 @@ pub struct HostKeyProblem {
     pub fingerprint: Fingerprint,
     /// What known_hosts says; `None` for a key that is not the pinned one.
     pub status: Option<HostKeyStatus>,
+    /// The host showed a certificate for the key, and this is why that did not do.
+    pub certificate: Option<CertificateProblem>,
     /// Somebody was asked and said no.
     pub asked: bool,
     /// Where else this very key is known.
@@ -81,6 +83,11 @@ impl fmt::Display for HostKeyProblem {
                 }
                 f.write_str(" (ssh-keyscan prints the line)")?;
             }
+        }
+        match &self.certificate {
+            // The usual case: nobody has said that there are certificates.
+            None | Some(CertificateProblem::Authority) => {}
+            Some(problem) => write!(f, "\n  The host shows a certificate for the key, but {problem}.")?,
         }
         for at in &self.elsewhere {
             write!(f, "\n  this key is known for another name at {at}")?;

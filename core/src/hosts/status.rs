@@ -80,8 +80,7 @@ impl fmt::Display for Unreadable {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Hints {
-    /// `@cert-authority` lines for the host. Host certificates are not supported yet, so they accept
-    /// nothing.
+    /// `@cert-authority` lines for the host, which accept certificates alone.
     pub authorities: Vec<Location>,
     /// Damaged lines for the host: it may be known by a key that cannot be read.
     pub unreadable: Vec<Location>,

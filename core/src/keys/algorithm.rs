@@ -57,9 +57,11 @@ impl SignatureAlgorithm {
         SignatureAlgorithm(row)
     }
 
-    /// All that are here, type by type, best first.
+    /// All that are here, type by type, best first; certificates before plain keys, as OpenSSH has them.
     pub fn all() -> impl Iterator<Item = Self> + Clone {
-        KeyType::all().flat_map(|kind| kind.signature_algorithms().iter().copied())
+        KeyType::certificates()
+            .chain(KeyType::all())
+            .flat_map(|kind| kind.signature_algorithms().iter().copied())
     }
 
     /// The algorithm of that name among [all](Self::all).

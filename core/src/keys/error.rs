@@ -16,6 +16,12 @@ pub enum KeyError {
     PublicKeyGiven,
     /// A private key was asked for, a certificate came; or a certificate where a plain key belongs.
     CertificateGiven,
+    /// A certificate was asked for, a plain key came.
+    NotACertificate,
+    /// The certificate is for another key.
+    OtherKey,
+    /// The private half is on a security key, and what is in the file signs nothing.
+    OnSecurityKey,
     /// The key is encrypted and no passphrase was given.
     Encrypted,
     /// The passphrase does not open the key.
@@ -77,6 +83,13 @@ impl fmt::Display for KeyError {
             Self::CertificateGiven => {
                 f.write_str("this is a certificate; give the key itself, which is the file without -cert.pub")
             }
+            Self::NotACertificate => {
+                f.write_str("this is a plain key, not a certificate; give the file that ends in -cert.pub")
+            }
+            Self::OtherKey => f.write_str("the certificate is for another key"),
+            Self::OnSecurityKey => f.write_str(
+                "the private half is on a security key, which an agent has to ask; add it there with ssh-add",
+            ),
             Self::Encrypted => f.write_str("the private key is encrypted; give its passphrase"),
             Self::WrongPassphrase => f.write_str("the passphrase does not open this private key; try again"),
             Self::UnsupportedCipher(name) => write!(
@@ -98,7 +111,7 @@ impl fmt::Display for KeyError {
             ),
             Self::UnsupportedKeyType(name) => write!(
                 f,
-                "keys of type {} are not supported; use ssh-ed25519, ecdsa-sha2-nistp256/384/521 or ssh-rsa",
+                "keys of type {} are not supported; use ssh-ed25519, ecdsa-sha2-nistp256/384/521, ssh-rsa or the sk- types",
                 shown(name)
             ),
             Self::TooLarge => f.write_str("the input is larger than any key; is it the right file?"),

@@ -7,7 +7,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{KeyError, SignatureAlgorithm};
+use super::{KeyError, SignatureAlgorithm, SignatureDetails};
 use crate::crypto::{BadKey, BadSignature, Provider, Secret, Signer};
 use crate::rng::Rng;
 use crate::wire::{Reader, Sink};
@@ -41,6 +41,21 @@ pub trait KeyFormat: Sync {
     /// Bits of modulus and public exponent, where a key is an RSA key.
     fn rsa_size(&self, _key: &[u8]) -> Option<[usize; 2]> {
         None
+    }
+
+    /// The type of the keys that it is a certificate for, of a type of certificates.
+    fn certifies(&self) -> Option<KeyType> {
+        None
+    }
+
+    /// The fields of the key that a certificate with these fields is for.
+    fn certified(&self, _key: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Whether private keys never leave a device, so that [`signer`](Self::signer) makes none ready.
+    fn on_device(&self) -> bool {
+        false
     }
 
     /// Reads the private fields, as in OpenSSH's `sshkey_private_deserialize`, and checks that the two
@@ -137,6 +152,11 @@ pub trait KeyFormat: Sync {
         out.put_string(raw);
     }
 
+    /// What a raw signature says beside being one: see [`SignatureDetails`].
+    fn details(&self, _raw: &[u8]) -> Option<SignatureDetails> {
+        None
+    }
+
     /// Verifies a raw signature of `algorithm` over `message` with a key of these public fields.
     ///
     /// # Errors
@@ -169,12 +189,15 @@ impl Halves {
     }
 }
 
-/// RFC 8709 (Ed25519), RFC 5656 (ECDSA), RFC 4253 §6.6 and RFC 8332 (RSA).
-static TABLE: [KeyType; 5] = [
+/// RFC 8709 (Ed25519), RFC 5656 (ECDSA), OpenSSH PROTOCOL.u2f (security keys), RFC 4253 §6.6 and RFC 8332 (RSA).
+/// Certificates have a table of their own, so that none stands where a plain key belongs.
+static TABLE: [KeyType; 7] = [
     KeyType::ED25519,
     KeyType::ECDSA_NISTP256,
     KeyType::ECDSA_NISTP384,
     KeyType::ECDSA_NISTP521,
+    KeyType::SK_ED25519,
+    KeyType::SK_ECDSA_NISTP256,
     KeyType::RSA,
 ];
 
@@ -184,7 +207,7 @@ impl KeyType {
         KeyType(row)
     }
 
-    /// All that are here, best first.
+    /// All types of plain keys that are here, best first. Certificates: [`certificates`](Self::certificates).
     pub fn all() -> impl Iterator<Item = Self> + Clone {
         TABLE.iter().copied()
     }

@@ -6,7 +6,9 @@
 //! [`Provider`](crate::crypto::Provider) signs and verifies.
 
 mod algorithm;
+mod certificate;
 mod der;
+mod details;
 mod ec_parameters;
 mod ecdsa;
 mod ed25519;
@@ -25,10 +27,16 @@ mod public;
 mod putty;
 mod randomart;
 mod rsa;
+mod security_key;
 pub mod signature;
 mod ssh2;
 
 pub use algorithm::{Algorithm, SignatureAlgorithm};
+pub use certificate::{
+    BadValidity, Certificate, CertificateCheck, CertificateKind, CertificateOption, CertificateProblem,
+    CertificateRequest, Certified, Permits, Principals, RequestProblem, UnsignedCertificate, Validity,
+};
+pub use details::{SignatureDetails, TouchPolicy};
 pub use error::KeyError;
 pub use file_cipher::FileCipher;
 pub use fingerprint::Fingerprint;

@@ -1,8 +1,9 @@
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{PublicKey, SignatureAlgorithm, signature};
+use super::{KeyError, PublicKey, SignatureAlgorithm, signature};
 use crate::crypto::{BadKey, Signer};
 use crate::rng::Rng;
 
@@ -13,14 +14,29 @@ use crate::rng::Rng;
 /// signer of your own, such as one that asks a token.
 pub struct KeyPair {
     public: PublicKey,
-    signer: Box<dyn Signer>,
+    /// In a box of its own: moving it into the `Arc` would leave a copy of the key behind.
+    signer: Arc<Box<dyn Signer>>,
 }
 
 impl KeyPair {
     /// Joins a public key and its signer. That they belong together is the caller's word; a wrong
     /// pair makes signatures that no peer accepts.
     pub fn from_signer(public: PublicKey, signer: Box<dyn Signer>) -> Self {
-        KeyPair { public, signer }
+        KeyPair { public, signer: Arc::new(signer) }
+    }
+
+    /// The same key under a certificate: what it signs is the same, what it shows is the certificate.
+    ///
+    /// # Errors
+    /// [`KeyError::NotACertificate`], and [`KeyError::OtherKey`] for one that is for another key.
+    pub fn certified(&self, certificate: &PublicKey) -> Result<Self, KeyError> {
+        if !certificate.is_certificate() {
+            return Err(KeyError::NotACertificate);
+        }
+        if certificate.plain() != self.public.plain() {
+            return Err(KeyError::OtherKey);
+        }
+        Ok(KeyPair { public: certificate.clone(), signer: Arc::clone(&self.signer) })
     }
 
     /// The public half.

@@ -6,6 +6,7 @@ use core::fmt;
 
 use base64ct::{Base64, Encoding};
 
+use super::certificate::MAX_CERTIFICATE;
 use super::{Fingerprint, KeyError, KeyType, SignatureAlgorithm};
 use crate::crypto::HashAlgorithm;
 use crate::text::{next_field, without_mark};
@@ -20,8 +21,9 @@ pub const DEFAULT_MIN_RSA_BITS: usize = 2048;
 
 /// A public key, checked for form: lengths and ranges are those of its type.
 ///
-/// Equality and order are those of the key's numbers, not of the bytes they came in. Certificates
-/// and security-key (`sk-`) types are refused as unsupported, for now.
+/// Equality and order are those of the key's numbers, not of the bytes they came in. A certificate is one too, of a type
+/// of its own, and never equal to the key that it is for: see [`plain`](Self::plain) and
+/// [`Certificate`](super::Certificate). It is read only where certificates are asked for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey {
     kind: KeyType,
@@ -52,11 +54,14 @@ impl PublicKey {
     }
 
     fn read(blob: &[u8], named: impl FnOnce(&[u8]) -> Result<KeyType, KeyError>) -> Result<Self, KeyError> {
-        if blob.len() > MAX_BLOB {
+        if blob.len() > MAX_CERTIFICATE {
             return Err(KeyError::TooLarge);
         }
         let mut r = Reader::new(blob);
         let kind = named(r.string()?)?;
+        if blob.len() > MAX_BLOB && !kind.is_certificate() {
+            return Err(KeyError::TooLarge);
+        }
         let mut fields = Vec::new();
         kind.format().read(&mut r, &mut fields)?;
         r.end()?;
@@ -125,8 +130,12 @@ impl PublicKey {
         self.kind.format().rsa_size(&self.fields)
     }
 
-    /// The hash of the key blob, for people to compare. Use [`HashAlgorithm::Sha256`].
+    /// The hash of the key blob, for people to compare; of a certificate, that of its key, as in OpenSSH. Use
+    /// [`HashAlgorithm::Sha256`].
     pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
+        if self.is_certificate() {
+            return Fingerprint::of(algorithm, &self.plain().to_blob());
+        }
         Fingerprint::of(algorithm, &self.to_blob())
     }
 
@@ -160,7 +169,7 @@ impl PublicKey {
         Self::from_blob_with(kind, &Self::blob_of(kind.name().as_bytes(), encoded)?)
     }
 
-    fn blob_of(declared: &[u8], encoded: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(super) fn blob_of(declared: &[u8], encoded: &[u8]) -> Result<Vec<u8>, KeyError> {
         let text = core::str::from_utf8(encoded).map_err(|_| KeyError::Malformed("base64"))?;
         let blob = Base64::decode_vec(text).map_err(|_| KeyError::Malformed("base64"))?;
         let found = Reader::new(&blob).string()?;

@@ -5,7 +5,7 @@
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
 
-use super::{PublicKey, SignatureAlgorithm};
+use super::{PublicKey, SignatureAlgorithm, SignatureDetails};
 use crate::crypto::{BadSignature, Provider};
 use crate::wire::{Reader, Sink};
 
@@ -31,6 +31,12 @@ pub fn decode(blob: &[u8], expected: SignatureAlgorithm) -> Result<Vec<u8>, BadS
     let raw = expected.key_type().format().read_signature(&mut r)?;
     r.end().map_err(bad)?;
     Ok(raw)
+}
+
+/// What a signature blob of `algorithm` says beside being a signature, if it is one by a security key. Nothing of it is true
+/// unless the signature was [verified](verify).
+pub fn details(blob: &[u8], algorithm: SignatureAlgorithm) -> Option<SignatureDetails> {
+    algorithm.key_type().format().details(&decode(blob, algorithm).ok()?)
 }
 
 /// The algorithm that a signature blob names, whatever it is; for logs and for agents that choose.

@@ -75,6 +75,11 @@ pub enum LoginMethod {
         /// What a person calls it; it stands in the report.
         name: String,
     },
+    /// The same, offered under a certificate alone, which is asked for too (`CertificateFile` of ssh_config(5)).
+    CertifiedFile {
+        /// What a person calls it; it stands in the report.
+        name: String,
+    },
     /// A key that is elsewhere, in an agent or a token. The server is asked first whether it would take it.
     External {
         /// The public half.
@@ -107,6 +112,7 @@ impl LoginMethod {
             LoginMethod::None => Method::None,
             LoginMethod::Key(_)
             | LoginMethod::File { .. }
+            | LoginMethod::CertifiedFile { .. }
             | LoginMethod::External { .. }
             | LoginMethod::Agent { .. } => Method::PublicKey,
             LoginMethod::Password { .. } => Method::Password,
@@ -146,6 +152,10 @@ pub enum Question {
         /// What to send.
         send: Vec<u8>,
     },
+    /// The bytes of the file of a certificate for the key of the last key file: [`Answer::File`], or [`Answer::No`] if there is
+    /// none. Of [`LoginMethod::File`] it is asked when the server has not taken the key without one, as OpenSSH does it; the
+    /// file is the key's with `-cert.pub` behind its name.
+    CertificateFile,
     /// The passphrase of a key that the server would take. Unlock it, which takes as much time as the file's author
     /// chose, 100 to 200 ms as a rule, and give what comes of it: [`Answer::Unlocked`].
     Passphrase {

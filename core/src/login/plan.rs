@@ -110,6 +110,8 @@ struct Offered {
     in_agent: Option<Vec<u8>>,
     /// The algorithm is a guess.
     guessed: bool,
+    /// The name of the file that the key is from, while nobody has asked for a certificate beside it.
+    file: Option<FileName>,
     /// The key file that is to be unlocked once the server has said that it would take the key.
     locked: Option<LockedKey>,
 }
@@ -147,6 +149,12 @@ enum Doing {
     Agent(usize, agent::Talk),
     /// A key file, before its turn; the agent has these keys.
     Identify(usize, agent::Identifying),
+    /// A certificate for that key.
+    Certificate {
+        way: usize,
+        name: FileName,
+        key: FileKey,
+    },
     Passphrase {
         offered: Offered,
         attempt: u32,
@@ -167,6 +175,22 @@ enum Doing {
         ticket: PromptTicket,
         count: usize,
     },
+}
+
+/// What a key file held, or stands for.
+#[derive(Debug)]
+enum FileKey {
+    Ready(Arc<KeyPair>),
+    Locked(LockedKey),
+    /// With the key's blob as the agent has it.
+    InAgent(PublicKey, Vec<u8>),
+}
+
+/// A key file: which, for the application, and what a person calls it.
+#[derive(Clone, Debug)]
+struct FileName {
+    place: usize,
+    name: String,
 }
 
 /// A keyboard-interactive exchange.
@@ -284,6 +308,7 @@ impl Login {
             Doing::File(way) => self.on_file(conn, way, answer),
             Doing::Agent(way, talk) => self.on_agent(conn, way, talk, answer),
             Doing::Identify(way, identifying) => self.on_identified(conn, way, identifying, answer),
+            Doing::Certificate { way, name, key } => self.on_certificate(conn, way, name, key, answer),
             Doing::Passphrase { offered, attempt } => self.on_unlocked(conn, offered, attempt, answer),
             Doing::Signing { offered, ticket: Some(ticket) } => {
                 self.on_signature(conn, offered, ticket, answer)
@@ -404,11 +429,11 @@ impl Login {
                 self.doing = Doing::Unproven;
             }
             LoginMethod::Key(pair) => self.offer_pair(conn, way, pair, None)?,
-            LoginMethod::File { .. } => {
+            LoginMethod::File { .. } | LoginMethod::CertifiedFile { .. } => {
                 self.doing = Doing::File(way);
                 self.ask(way, Question::KeyFile);
             }
-            LoginMethod::External { key, origin } => self.probe(conn, way, key, origin, None)?,
+            LoginMethod::External { key, origin } => self.probe(conn, way, key, origin)?,
             LoginMethod::Agent { .. } => self.begin_agent(conn, way),
             LoginMethod::Password { .. } => {
                 self.doing = Doing::AskPassword(way);

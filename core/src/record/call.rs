@@ -76,4 +76,5 @@ calls! { 'a
     48 decide_auth DecideAuth { number: u32, decision: Cow<'a, AuthDecision> }
     49 finish_job FinishJob { generation: u32 }
     50 decide_probe DecideProbe { number: u32, usable: bool }
+    51 accept_probe AcceptProbe { number: u32, touch: bool, verify: bool }
 }

@@ -12,7 +12,7 @@ use core::fmt;
 use crate::channel::{ChannelId, GlobalTicket, OpenFailure, OpenTicket, RequestTicket};
 use crate::client::{AuthRequest, ClientSide, HostKeyTicket, Password, PromptTicket, SignTicket};
 use crate::connection::{Connection, Decision, Event, Side, Step, WantReply};
-use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm};
+use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm, TouchPolicy};
 use crate::msg::DisconnectCode;
 use crate::record::{AuthFields, Call, HEADER, KeyRef, KeyUse, Record, SecretTranscript};
 use crate::server::{AuthTicket, ProbeTicket, ServerSide};
@@ -413,6 +413,9 @@ impl Replayable for ServerSide {
             }
             Call::DecideProbe { number, usable } => {
                 ignore(conn.decide_probe(ProbeTicket { number }, Decision::accept_if(usable)))
+            }
+            Call::AcceptProbe { number, touch, verify } => {
+                ignore(conn.accept_probe(ProbeTicket { number }, TouchPolicy::new(touch, verify)))
             }
             _ => return Err("a server, which has no such call"),
         }

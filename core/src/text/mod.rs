@@ -13,9 +13,11 @@ mod location;
 pub(crate) mod moment;
 pub mod pattern;
 mod quote;
+mod sources;
 
 pub use line::{BadLine, Limits, Line, Lines, TooLarge, lines, said};
 pub(crate) use line::{next_field, without_mark};
 pub use location::{Location, MAX_WARNINGS, Warning};
 pub use quote::{OpenQuote, arguments};
 pub(crate) use quote::{split_quoted, unquote};
+pub(crate) use sources::Sources;

@@ -11,26 +11,9 @@ pub(crate) const WIDEST: u64 = EASTMOST + 12 * 3600;
 /// Without the zone, sshd means that of its machine. There is none here, so the earliest moment is
 /// taken that any zone could mean: a key rather expires 14 hours early than late.
 pub(crate) fn parse(text: &[u8]) -> Option<u64> {
-    let utc = text.strip_suffix(b"Z").or_else(|| text.strip_suffix(b"UTC"));
-    let digits = utc.unwrap_or(text);
-    if !digits.iter().all(u8::is_ascii_digit) || !matches!(digits.len(), 8 | 12 | 14) {
-        return None;
-    }
-    // A part that is not written is zero.
-    let part = |from: usize, to: usize| {
-        let digits = digits.get(from..to).unwrap_or_default();
-        digits
-            .iter()
-            .fold(0u64, |n, digit| n.saturating_mul(10).saturating_add(u64::from(digit.saturating_sub(b'0'))))
-    };
-    let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));
-    let (hour, minute, second) = (part(8, 10), part(10, 12), part(12, 14));
-    if hour > 23 || minute > 59 || second > 59 {
-        return None;
-    }
-    let days = Date { year, month, day }.days()?;
-    let seconds = days.checked_mul(86_400)?.checked_add(hour * 3600 + minute * 60 + second)?;
-    Some(if utc.is_some() { seconds } else { seconds.saturating_sub(EASTMOST) })
+    let utc = text.ends_with(b"Z") || text.ends_with(b"UTC");
+    let seconds = Date::moment(text)?;
+    Some(if utc { seconds } else { seconds.saturating_sub(EASTMOST) })
 }
 
 #[cfg(test)]

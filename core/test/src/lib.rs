@@ -69,6 +69,7 @@ mod null;
 mod pair;
 pub mod raw;
 pub mod sftp;
+pub mod tokens;
 
 use std::sync::Arc;
 
@@ -79,8 +80,12 @@ pub use line::{Line, Link, Stalls};
 pub use null::{null, null_key};
 pub use pair::{App, End, Pair};
 
-/// The key of that kind and seed.
+/// The key of that kind and seed. One of a security key's type is of a device that is always touched; one of a
+/// certificate's is that of a host, for all names, by [`tokens::authority`].
 pub fn key_of(kind: KeyType, seed: u8) -> Arc<KeyPair> {
+    if kind.is_certificate() || kind.is_security_key() {
+        return tokens::other_key(kind, seed);
+    }
     let mut rng = Rng::from_seed(&Seed::new([seed; 32]));
     let key = PrivateKey::generate(kind, &mut rng).unwrap();
     Arc::new(key.key_pair(provider::rustcrypto()).unwrap())

@@ -65,8 +65,13 @@ impl Ask {
                 Ask::Probe { ticket, user: text(user), key, algorithm, signed }
             }
             ServerAuth::Signed { ticket, key } => {
-                let (algorithm, key) = (key.algorithm(), Box::new(key.key().clone()));
-                Ask::Auth { ticket, user: None, credential: Credential::PublicKey { key, algorithm } }
+                let (algorithm, details) = (key.algorithm(), key.details());
+                let key = Box::new(key.key().clone());
+                Ask::Auth {
+                    ticket,
+                    user: None,
+                    credential: Credential::PublicKey { key, algorithm, details },
+                }
             }
             ServerAuth::Attempt { ticket, user, credential: attempt } => {
                 let answers = matches!(attempt, Offered::Answers(_));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use konko_core::auth::{Method, MethodSet};
 use konko_core::client::Password;
 use konko_core::crypto::HashAlgorithm;
-use konko_core::keys::{PublicKey, SignatureAlgorithm};
+use konko_core::keys::{PublicKey, SignatureAlgorithm, SignatureDetails, TouchPolicy};
 use konko_core::server::{AuthDecision, AuthTicket, Challenge, ProbeTicket};
 use konko_core::{Decision, ServerConnection, UsageError};
 
@@ -35,6 +35,8 @@ pub enum Credential {
         key: Box<PublicKey>,
         /// The algorithm of the signature.
         algorithm: SignatureAlgorithm,
+        /// What a security key said about its user.
+        details: Option<SignatureDetails>,
     },
     /// The start of keyboard-interactive; answer with [`AuthAttempt::challenge`].
     KeyboardInteractive {
@@ -114,22 +116,29 @@ impl KeyProbe {
         self.signed
     }
 
-    /// The key would do: the client may sign with it.
-    pub fn would_do(mut self) {
-        self.answer(true);
+    /// The key would do: the client may sign with it. A security key has to be touched.
+    pub fn would_do(self) {
+        self.would_do_with(TouchPolicy::default());
+    }
+
+    /// The key would do, and this is what a security key has to say about its user.
+    pub fn would_do_with(mut self, policy: TouchPolicy) {
+        if let Some(ticket) = self.ticket.take() {
+            // Where the connection has gone meanwhile, nobody waits for the answer.
+            let _ = self.connection.shared().with(|state| state.end.accept_probe(ticket, policy));
+        }
     }
 
     /// The key would not do. Dropping does the same.
     pub fn reject(mut self) {
-        self.answer(false);
+        self.say_no();
     }
 
     /// Answers, once.
-    fn answer(&mut self, usable: bool) {
+    fn say_no(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let decide = |state: &mut State<ServerConnection>| {
-                state.end.decide_probe(ticket, Decision::accept_if(usable))
-            };
+            let decide =
+                |state: &mut State<ServerConnection>| state.end.decide_probe(ticket, Decision::Reject);
             // Where the connection has gone meanwhile, nobody waits for the answer.
             let _ = self.connection.shared().with(decide);
         }
@@ -138,7 +147,7 @@ impl KeyProbe {
 
 impl Drop for KeyProbe {
     fn drop(&mut self) {
-        self.answer(false);
+        self.say_no();
     }
 }
 

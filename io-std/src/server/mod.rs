@@ -38,6 +38,7 @@
 
 pub(crate) mod ask;
 mod auth;
+mod authorities;
 mod child;
 mod connection;
 mod handler;

@@ -8,7 +8,7 @@ use konko_core::auth::MethodSet;
 use konko_core::channel::WindowConfig;
 use konko_core::crypto::Provider;
 use konko_core::error::Phase;
-use konko_core::keys::{KeyPair, KeyType, PrivateKey};
+use konko_core::keys::{Certificate, CertificateKind, KeyPair, KeyType, PrivateKey};
 use konko_core::session::SessionRules;
 use konko_core::transport::limits::{Limits, RekeyLimit};
 use konko_core::transport::negotiate::{Algorithms, Policy};
@@ -98,6 +98,23 @@ impl ServerOptions {
         let pair = PrivateKey::generate(KeyType::ED25519, &mut Rng::from_seed(&seed))
             .and_then(|key| Ok(key.key_pair(konko_core::provider::best())?));
         Ok(Self::new([Arc::new(pair.map_err(|e| local(e.to_string()))?)]))
+    }
+
+    /// Shows this certificate beside the plain key that it is for, which has to be one of the host keys (OpenSSH
+    /// `HostCertificate`). Call it again for more.
+    ///
+    /// # Errors
+    /// `Local` for a certificate that is not a host's, or whose key is not among the host keys.
+    pub fn host_certificate(mut self, certificate: &Certificate) -> Result<Self, Error> {
+        let local = |text: &str| Error::new(ErrorKind::Local(text.into()), &Arc::from(""));
+        if certificate.kind() != CertificateKind::Host {
+            return Err(local("it is not a host certificate"));
+        }
+        let key = self.host_keys.iter().find(|pair| pair.public() == certificate.key());
+        let key = key.ok_or_else(|| local("the certificate is for no host key of this server"))?;
+        let certified = key.certified(certificate.public()).map_err(|e| local(&e.to_string()))?;
+        self.host_keys.push(Arc::new(certified));
+        Ok(self)
     }
 
     /// The host keys.

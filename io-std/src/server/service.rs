@@ -143,7 +143,7 @@ impl Handler for Service {
         self.blame(probe.connection(), probe.user());
         let source = probe.connection().peer_addr().map(|addr| addr.ip());
         match self.users.key(probe.user(), probe.key(), source) {
-            Some(_) => probe.would_do(),
+            Some(entry) => probe.would_do_with(self.users.touch(&entry)),
             None => probe.reject(),
         }
     }

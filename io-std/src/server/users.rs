@@ -11,13 +11,17 @@ use std::time::SystemTime;
 
 use konko_core::auth::{Method, MethodSet, Needs};
 use konko_core::authorized_keys::Entry;
-use konko_core::keys::PublicKey;
+use konko_core::keys::{Certificate, CertificateProblem, PublicKey, TouchPolicy};
+use konko_core::provider;
 use konko_core::text::{Limits, Location, TooLarge, lines};
 use konko_core::wire::SshStr;
 
 pub use konko_core::auth::MethodLists;
 pub use konko_core::authorized_keys::AuthorizedKeys;
 
+pub use super::authorities::Authorities;
+
+use super::authorities::refusal;
 pub use super::key_file::KeyFile;
 use super::key_file::open;
 pub use super::password::BadHash;
@@ -46,6 +50,8 @@ pub struct Users {
     passwords: Vec<Password>,
     /// Keys that count for every user name.
     keys: Vec<Keys>,
+    certificates: Authorities,
+    touch: TouchPolicy,
     methods: MethodLists,
     checker: Checker,
     /// Says which known user's password an unknown one is compared with.
@@ -201,6 +207,8 @@ impl Users {
             users: BTreeMap::new(),
             passwords: Vec::new(),
             keys: Vec::new(),
+            certificates: Authorities::new(),
+            touch: TouchPolicy::new(false, false),
             methods: MethodLists::ANY,
             checker: Checker::new(),
             shadow: RandomState::new(),
@@ -301,6 +309,22 @@ impl Users {
         self.keys.push(keys);
     }
 
+    /// Lets in whoever has a certificate by one of these authorities, under the names that it is for, in the table or not.
+    pub fn certificates(&mut self, authorities: Authorities) {
+        self.certificates = authorities;
+    }
+
+    /// What every security key has to say about its user, beside what its line and its certificate ask for (OpenSSH
+    /// `PubkeyAuthOptions`). Unless it is said, a line or a certificate may do without a touch, and none needs a PIN.
+    pub fn security_keys(&mut self, policy: TouchPolicy) {
+        self.touch = policy;
+    }
+
+    /// What a signature by a security key has to say, where this line let it in.
+    pub(super) fn touch(&self, entry: &Entry) -> TouchPolicy {
+        entry.options.touch().and(self.touch)
+    }
+
     /// What users have to prove, unless they have lists of their own; any method alone is enough
     /// otherwise.
     pub fn require(&mut self, methods: MethodLists) {
@@ -309,7 +333,7 @@ impl Users {
 
     /// Whether nobody can log in at all.
     pub fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.keys.is_empty()
+        self.users.is_empty() && self.keys.is_empty() && self.certificates.is_empty()
     }
 
     /// Whether it is the user's password.
@@ -333,11 +357,39 @@ impl Users {
     /// The line that lets the user in with this key from there: see
     /// [`AuthorizedKeys::find`]. Its options are for the session.
     ///
+    /// For a certificate it is a line marked `cert-authority`, or one of an [authority](Self::certificates); the options are
+    /// what the line and the certificate allow together.
+    ///
     /// Ask it for a probe as well as for a verified signature; only the latter proves anything.
     pub fn key(&self, user: impl AsRef<[u8]>, key: &PublicKey, source: Option<IpAddr>) -> Option<Entry> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|now| now.as_secs());
-        let own = self.users.get(user.as_ref()).map(|known| &known.keys[..]).unwrap_or_default();
-        let find = |keys: &AuthorizedKeys| keys.find(key, source, now).cloned();
+        let user = user.as_ref();
+        let Some(certificate) = Certificate::of(key) else {
+            return self.among_keys(user, |keys| keys.find(key, source, now).cloned());
+        };
+        let check = self.certificates.check(user, source, now);
+        let mut problem = None;
+        let mut found = |result: Result<Entry, CertificateProblem>| match result {
+            Ok(entry) => Some(entry),
+            Err(CertificateProblem::Authority) => None,
+            Err(why) => {
+                problem = Some(why);
+                None
+            }
+        };
+        // As in sshd, the user's own lines come first.
+        let entry = self
+            .among_keys(user, |keys| found(keys.find_certified(provider::best(), &certificate, &check)))
+            .or_else(|| found(self.certificates.find(user, &certificate, &check, &*self.warn)));
+        if let (None, Some(problem)) = (&entry, problem) {
+            (self.warn)(&refusal(&certificate, user, &problem));
+        }
+        entry
+    }
+
+    /// The first thing that is found among the keys that count for the user.
+    fn among_keys<T>(&self, user: &[u8], mut find: impl FnMut(&AuthorizedKeys) -> Option<T>) -> Option<T> {
+        let own = self.users.get(user).map(|known| &known.keys[..]).unwrap_or_default();
         own.iter().chain(&self.keys).find_map(|keys| match keys {
             Keys::Text(keys) => find(keys),
             Keys::File(file) => find(&file.keys(&self.warn)),
@@ -347,7 +399,7 @@ impl Users {
     /// Whether somebody of that name may be able to log in: who is in the table, and everybody where keys
     /// are for any name.
     pub fn knows(&self, user: impl AsRef<[u8]>) -> bool {
-        !self.keys.is_empty() || self.users.contains_key(user.as_ref())
+        !self.keys.is_empty() || !self.certificates.is_empty() || self.users.contains_key(user.as_ref())
     }
 
     /// What the user still has to prove after the methods that have succeeded, in this order.

@@ -12,4 +12,6 @@ pub use konko_core::ssh_config::{
     Algorithms, Answer, Block, Config, ConfigError, Family, Found, Keyword, Kind, Local, Lookup, Problem,
     Question, Request, Setting, Tokens, Wrong, host_patterns,
 };
-pub use options::{Configured, client_options, defaults, identity_files, known_hosts, left_out};
+pub use options::{
+    Configured, certificate_files, client_options, defaults, identity_files, known_hosts, left_out,
+};

@@ -145,11 +145,24 @@ pub fn defaults() -> konko_core::transport::negotiate::Algorithms {
 /// # Errors
 /// What cannot be replaced in one of them.
 pub fn identity_files(config: &Config) -> Result<Vec<PathBuf>, Wrong> {
+    key_files(config, "IdentityFile")
+}
+
+/// The paths of the files with certificates that are named (`CertificateFile`), in order, with tokens replaced. Without
+/// any, the one beside each key file counts.
+///
+/// # Errors
+/// What cannot be replaced in one of them.
+pub fn certificate_files(config: &Config) -> Result<Vec<PathBuf>, Wrong> {
+    key_files(config, "CertificateFile")
+}
+
+fn key_files(config: &Config, keyword: &str) -> Result<Vec<PathBuf>, Wrong> {
     let path = |words: &[Vec<u8>]| {
         let path = words.first().map_or(&b""[..], Vec::as_slice);
         config.path(path, variable, |user| answers::home(user).map(OsStringExt::into_vec))
     };
-    let said = config.settings("IdentityFile").iter().map(|setting| setting.words());
+    let said = config.settings(keyword).iter().map(|setting| setting.words());
     let said = said.filter(|words| !words.iter().any(|word| word.eq_ignore_ascii_case(b"none")));
     said.map(|words| path(words).map(|path| OsString::from_vec(path).into())).collect()
 }
@@ -181,6 +194,7 @@ const LISTS: &[(&str, List)] = &[
     ("Ciphers", List::Ciphers),
     ("MACs", List::Macs),
     ("HostKeyAlgorithms", List::HostKeys),
+    ("CASignatureAlgorithms", List::Authorities),
     ("PubkeyAcceptedAlgorithms", List::UserKeys),
 ];
 
@@ -305,6 +319,18 @@ pub fn known_hosts(config: &Config) -> Result<KnownHostsFiles, String> {
     let files = match command {
         Some(words) => files.known_hosts_command(words.into_iter().map(OsString::from_vec)),
         None => files,
+    };
+    let files = match config.says_algorithms(List::Authorities) {
+        true => {
+            let list = List::Authorities;
+            files.authority_algorithms(chosen(
+                config,
+                "CASignatureAlgorithms",
+                list,
+                SignatureAlgorithm::from_name,
+            )?)
+        }
+        false => files,
     };
     Ok(match config.words("StrictHostKeyChecking").first().map(Vec::as_slice) {
         Some(b"accept-new") => files.accept_new(),

@@ -21,7 +21,7 @@ const LABEL: &[u8] =
 /// does not depend on chance, and that nobody else has, serves as well and works with keys in hardware.
 pub(crate) fn secret_of(host_keys: &[Arc<KeyPair>]) -> Option<Seed> {
     // The best type, whose signatures are the cheapest too.
-    let rank = |key: &&Arc<KeyPair>| KeyType::all().position(|kind| kind == key.public().key_type());
+    let rank = |key: &&Arc<KeyPair>| KeyType::all().position(|kind| kind == key.public().key_type().plain());
     let key = host_keys.iter().min_by_key(|key| rank(key).unwrap_or(usize::MAX))?;
     // It only blinds.
     let mut rng = Rng::from_seed(&Seed::new([0; 32]));

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::keys::{PublicKey, SignatureAlgorithm};
+use crate::keys::{PublicKey, SignatureAlgorithm, SignatureDetails};
 
 /// An authentication request that is over, and what came of it. There is one for each request that
 /// was answered with SUCCESS or FAILURE, whoever decided: the one place to count and to log. A yes to
@@ -63,8 +63,7 @@ pub enum AuthRejection {
     Method,
     /// The password is longer than the limits allow.
     PasswordLength,
-    /// The signature algorithm is not among those that users may sign with; those of certificates
-    /// are not.
+    /// The signature algorithm is not among those that users may sign with.
     Algorithm,
     /// The key cannot be read, is too short or too large, does not fit the algorithm, or has served as
     /// a factor.
@@ -73,6 +72,8 @@ pub enum AuthRejection {
     HostKey,
     /// The application would have the key, and the signature is not one of this key over this session.
     Signature,
+    /// The signature is right, and the security key that made it was not touched, or did not verify its user, as it has to.
+    Presence,
     /// The number of answers is not the number of prompts (RFC 4256 §3.4).
     AnswerCount,
 }
@@ -88,6 +89,9 @@ impl fmt::Display for AuthRejection {
             AuthRejection::Key => "the key is unusable, too short, too large, or was used before",
             AuthRejection::HostKey => "the request is bound to the host key of another server",
             AuthRejection::Signature => "the signature is wrong",
+            AuthRejection::Presence => {
+                "the security key was not touched, or did not verify its user (PubkeyAuthOptions)"
+            }
             AuthRejection::AnswerCount => "the number of answers is wrong",
         })
     }
@@ -98,15 +102,21 @@ impl fmt::Display for AuthRejection {
 pub struct VerifiedKey {
     key: PublicKey,
     algorithm: SignatureAlgorithm,
+    details: Option<SignatureDetails>,
 }
 
 impl VerifiedKey {
     /// Of what was just verified; see `verify`.
-    pub(super) fn new(key: PublicKey, algorithm: SignatureAlgorithm) -> Self {
-        VerifiedKey { key, algorithm }
+    pub(super) fn new(
+        key: PublicKey,
+        algorithm: SignatureAlgorithm,
+        details: Option<SignatureDetails>,
+    ) -> Self {
+        VerifiedKey { key, algorithm, details }
     }
 
-    /// The key that signed.
+    /// The key that signed; a certificate if it came with one, and then what the certificate says is still to be
+    /// [validated](crate::keys::Certificate::validate).
     pub fn key(&self) -> &PublicKey {
         &self.key
     }
@@ -114,6 +124,11 @@ impl VerifiedKey {
     /// The algorithm of the signature.
     pub fn algorithm(&self) -> SignatureAlgorithm {
         self.algorithm
+    }
+
+    /// What a security key said about its user.
+    pub fn details(&self) -> Option<SignatureDetails> {
+        self.details
     }
 }
 

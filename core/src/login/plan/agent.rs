@@ -8,7 +8,7 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{Candidate, Doing, Login, Offered, Way};
+use super::{Candidate, Doing, FileName, Login, Offered, Way};
 use crate::agent::{Client, Identity, Purpose, Reply};
 use crate::auth::Method;
 use crate::auth::client::AuthRequest;
@@ -39,8 +39,8 @@ pub(super) struct AgentKey {
     key: PublicKey,
     blob: Vec<u8>,
     origin: String,
-    /// A key file names it, too.
-    named: bool,
+    /// A key file names it, too: the file's place and name.
+    named: Option<FileName>,
 }
 
 /// Key files are read to find their keys in the agent.
@@ -200,7 +200,7 @@ impl Login {
         for Identity { blob, comment, key } in list {
             let origin = format!("{agent}: {}", SshStr::new(&comment).excerpt(100));
             match key {
-                Some(key) => keys.push(AgentKey { key, blob, origin, named: false }),
+                Some(key) => keys.push(AgentKey { key, blob, origin, named: None }),
                 None => {
                     let kind = crate::wire::Reader::new(&blob).string().unwrap_or_default();
                     let why = format!("keys of type {} are not known here", SshStr::new(kind).excerpt(64));
@@ -274,13 +274,13 @@ impl Login {
             if let Some(candidate) = self.candidates.iter_mut().find(names) {
                 if let Way::Read(file) = &candidate.way {
                     key.origin = format!("{} ({})", file.name, key.origin);
+                    key.named = Some(FileName { place: candidate.place, name: file.name.clone() });
                 }
                 candidate.done = true;
-                key.named = true;
             }
         }
-        keys.retain(|key| key.named || !self.identities_only);
-        keys.sort_by_key(|key| !key.named);
+        keys.retain(|key| key.named.is_some() || !self.identities_only);
+        keys.sort_by_key(|key| key.named.is_none());
         let place = self.candidates.get(agent).map_or(agent, |candidate| candidate.place);
         let at = agent.saturating_add(1).min(self.candidates.len());
         let new =
@@ -292,7 +292,7 @@ impl Login {
     pub(super) fn next(&self) -> Option<usize> {
         let left = |c: &Candidate| !c.done && self.allowed(&c.way);
         let first = self.candidates.iter().position(left)?;
-        let unnamed = |c: &Candidate| matches!(&c.way, Way::AgentKey(key) if !key.named);
+        let unnamed = |c: &Candidate| matches!(&c.way, Way::AgentKey(key) if key.named.is_none());
         let Some(limit) = self.attempt_limit.filter(|_| self.candidates.get(first).is_some_and(unnamed))
         else {
             return Some(first);
@@ -318,7 +318,7 @@ impl Login {
         &mut self,
         conn: &mut ClientConnection,
         way: usize,
-        AgentKey { key, blob, origin, .. }: AgentKey,
+        AgentKey { key, blob, origin, named }: AgentKey,
     ) -> Result<(), UsageError> {
         if let Some(why) = self.agent.lost.clone() {
             let key = (Some(&key), Some(origin), None);
@@ -326,7 +326,9 @@ impl Login {
             return Ok(());
         }
         let Some(offered) = self.offered(conn, way, key, Some(origin)) else { return Ok(()) };
-        let offered = Offered { in_agent: Some(blob), ..offered };
+        // The certificate beside the file is the key's as well.
+        let file = named.filter(|_| !offered.key.is_certificate());
+        let offered = Offered { in_agent: Some(blob), file, ..offered };
         self.send(conn, AuthRequest::ProbeKey { key: &offered.key, algorithm: offered.algorithm })?;
         self.doing = Doing::Probing(offered);
         Ok(())

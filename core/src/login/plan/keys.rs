@@ -12,11 +12,11 @@ use crate::auth::client::{AuthRequest, SignTicket};
 use crate::client::ClientConnection;
 use crate::crypto::HashAlgorithm;
 use crate::error::UsageError;
-use crate::keys::{KeyError, KeyPair, PrivateKey, PublicKey};
-use crate::login::{Answer, LockedKey, LoginMethod, Outcome, PASSPHRASES, Question};
+use crate::keys::{Certificate, CertificateKind, KeyError, KeyPair, PrivateKey, PublicKey};
+use crate::login::{Answer, Asked, LockedKey, LoginMethod, Outcome, PASSPHRASES, Question};
 
 use super::agent::KeyFile;
-use super::{Doing, Login, Offered, Way};
+use super::{Doing, FileKey, FileName, Login, Offered, Way};
 
 impl Login {
     /// The best algorithm for the key; and RSA with SHA-1, if the policy has it, for servers that do
@@ -47,7 +47,19 @@ impl Login {
         };
         let guessed = theirs.is_none() && key.signature_algorithms().len() > 1;
         let rest = all.filter(|a| a.hash() == Some(HashAlgorithm::Sha1)).collect();
-        Some(Offered { way, key, pair: None, origin, algorithm, rest, in_agent: None, guessed, locked: None })
+        let file = None;
+        Some(Offered {
+            way,
+            key,
+            pair: None,
+            origin,
+            algorithm,
+            rest,
+            in_agent: None,
+            guessed,
+            file,
+            locked: None,
+        })
     }
 
     pub(super) fn offer_pair(
@@ -67,10 +79,12 @@ impl Login {
         way: usize,
         key: PublicKey,
         origin: String,
-        locked: Option<LockedKey>,
     ) -> Result<(), UsageError> {
         let Some(offered) = self.offered(conn, way, key, Some(origin)) else { return Ok(()) };
-        let offered = Offered { locked, ..offered };
+        self.probe_offered(conn, offered)
+    }
+
+    fn probe_offered(&mut self, conn: &mut ClientConnection, offered: Offered) -> Result<(), UsageError> {
         self.send(conn, AuthRequest::ProbeKey { key: &offered.key, algorithm: offered.algorithm })?;
         self.doing = Doing::Probing(offered);
         Ok(())
@@ -108,41 +122,110 @@ impl Login {
     /// What the application calls a key file.
     pub(super) fn name_of(&self, way: usize) -> String {
         match self.candidates.get(way).map(|c| &c.way) {
-            Some(Way::Given(LoginMethod::File { name } | LoginMethod::Agent { name })) => name.clone(),
+            Some(Way::Given(
+                LoginMethod::File { name }
+                | LoginMethod::CertifiedFile { name }
+                | LoginMethod::Agent { name },
+            )) => name.clone(),
             _ => String::new(),
         }
     }
 
-    /// Offers the key of a file, if there is one.
+    /// Offers the key of a file, if there is one, or asks for the certificate under which it is to be offered.
     pub(super) fn on_key_file(
         &mut self,
         conn: &mut ClientConnection,
         way: usize,
         file: KeyFile,
     ) -> Result<(), UsageError> {
-        let name = file.name;
-        let why = match file.bytes {
-            Ok(bytes) => match self.load(conn, &bytes) {
-                Ok(pair) => return self.offer_pair(conn, way, pair, Some(name)),
-                Err(KeyError::Encrypted) => match PrivateKey::public_of(&bytes) {
-                    // No passphrase for a key that the server would not take.
-                    Ok(public) => {
-                        let locked = LockedKey { bytes, public: public.clone() };
-                        return self.probe(conn, way, public, name, Some(locked));
-                    }
-                    Err(error) => format!("{error}"),
-                },
-                Err(error) => format!("{error}"),
-            },
-            Err(why) => why,
-        };
-        self.record(Method::PublicKey, Some((None, Some(name), None)), Outcome::Skipped(why));
+        let candidate = self.candidates.get(way);
+        let certified =
+            candidate.is_some_and(|c| matches!(c.way, Way::Given(LoginMethod::CertifiedFile { .. })));
+        let name = FileName { place: candidate.map_or(way, |c| c.place), name: file.name };
+        match file.bytes.and_then(|bytes| self.load(conn, bytes).map_err(|error| format!("{error}"))) {
+            Ok(key) if certified => self.ask_certificate(way, name, key),
+            Ok(key) => return self.offer_file(conn, way, name, key, None),
+            Err(why) => {
+                let key = (None, Some(name.name), None);
+                self.record(Method::PublicKey, Some(key), Outcome::Skipped(why));
+            }
+        }
         Ok(())
     }
 
-    pub(super) fn load(&self, conn: &ClientConnection, bytes: &[u8]) -> Result<Arc<KeyPair>, KeyError> {
-        let key = PrivateKey::load(bytes, None)?;
-        Ok(Arc::new(key.key_pair(conn.config().provider)?))
+    /// Offers the key of a file, or its certificate.
+    fn offer_file(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        name: FileName,
+        key: FileKey,
+        certificate: Option<PublicKey>,
+    ) -> Result<(), UsageError> {
+        let file = certificate.is_none().then(|| name.clone());
+        let public = certificate.unwrap_or_else(|| key.public().clone());
+        let Some(offered) = self.offered(conn, way, public, Some(name.name)) else { return Ok(()) };
+        let offered = Offered { file, ..offered };
+        match key {
+            FileKey::Ready(pair) => match under(pair, &offered.key) {
+                Some(pair) => self.sign(conn, Offered { pair: Some(pair), ..offered }),
+                None => Ok(()),
+            },
+            // No passphrase for a key that the server would not take.
+            FileKey::Locked(locked) => self.probe_offered(conn, Offered { locked: Some(locked), ..offered }),
+            FileKey::InAgent(_, blob) => {
+                self.probe_offered(conn, Offered { in_agent: Some(blob), ..offered })
+            }
+        }
+    }
+
+    fn ask_certificate(&mut self, way: usize, name: FileName, key: FileKey) {
+        self.question = Some(Asked { way: name.place, question: Question::CertificateFile });
+        self.doing = Doing::Certificate { way, name, key };
+    }
+
+    /// A certificate beside the key file, or not.
+    pub(super) fn on_certificate(
+        &mut self,
+        conn: &mut ClientConnection,
+        way: usize,
+        name: FileName,
+        key: FileKey,
+        answer: Answer,
+    ) -> Result<(), UsageError> {
+        let certificate = match answer {
+            Answer::File(Ok(bytes)) => Some(certificate_for(key.public(), &bytes)),
+            Answer::File(Err(why)) => Some(Err(why)),
+            _ => None,
+        };
+        match certificate {
+            Some(Ok(certificate)) => self.offer_file(conn, way, name, key, Some(certificate))?,
+            Some(Err(why)) => {
+                let why = Outcome::Skipped(format!("its certificate: {why}"));
+                self.record(Method::PublicKey, Some((None, Some(name.name), None)), why);
+            }
+            None => {}
+        }
+        self.unless_waiting(conn)
+    }
+
+    fn load(
+        &self,
+        conn: &ClientConnection,
+        bytes: zeroize::Zeroizing<alloc::vec::Vec<u8>>,
+    ) -> Result<FileKey, KeyError> {
+        match PrivateKey::load(&bytes, None) {
+            Ok(key) if key.public().key_type().is_security_key() => Err(KeyError::OnSecurityKey),
+            Ok(key) => Ok(FileKey::Ready(Arc::new(key.key_pair(conn.config().provider)?))),
+            Err(KeyError::Encrypted) => {
+                let public = PrivateKey::public_of(&bytes)?;
+                if public.key_type().is_security_key() {
+                    return Err(KeyError::OnSecurityKey);
+                }
+                Ok(FileKey::Locked(LockedKey { bytes, public }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Goes on with the next way if the last one came to nothing before anything was sent.
@@ -180,9 +263,12 @@ impl Login {
         answer: Answer,
     ) -> Result<(), UsageError> {
         let error = match answer {
-            Answer::Unlocked(Ok(pair)) => {
-                return self.sign(conn, Offered { pair: Some(pair), locked: None, ..offered });
-            }
+            Answer::Unlocked(Ok(pair)) => match under(pair, &offered.key) {
+                Some(pair) => {
+                    return self.sign(conn, Offered { pair: Some(pair), locked: None, ..offered });
+                }
+                None => KeyError::OtherKey,
+            },
             Answer::Unlocked(Err(KeyError::WrongPassphrase)) if attempt < PASSPHRASES => {
                 self.ask_passphrase(offered, attempt.saturating_add(1));
                 return Ok(());
@@ -271,7 +357,20 @@ impl Login {
         let rejected = outcome == Outcome::Rejected;
         self.record_offered(&offered, outcome);
         let mut offered = offered;
-        let Some(algorithm) = offered.rest.pop_front().filter(|_| rejected) else { return self.choose(conn) };
+        let Some(algorithm) = offered.rest.pop_front().filter(|_| rejected) else {
+            // The key alone will not do. Would it, under a certificate?
+            let public = offered.key;
+            let in_agent = offered.in_agent.map(|blob| FileKey::InAgent(public, blob));
+            let here = offered.pair.map(FileKey::Ready).or(offered.locked.map(FileKey::Locked));
+            let key = here.or(in_agent);
+            return match (offered.file, key) {
+                (Some(name), Some(key)) if rejected => {
+                    self.ask_certificate(offered.way, name, key);
+                    Ok(())
+                }
+                _ => self.choose(conn),
+            };
+        };
         offered.algorithm = algorithm;
         if !probing {
             return self.sign(conn, offered);
@@ -280,4 +379,34 @@ impl Login {
         self.doing = Doing::Probing(offered);
         Ok(())
     }
+}
+
+impl FileKey {
+    fn public(&self) -> &PublicKey {
+        match self {
+            FileKey::Ready(pair) => pair.public(),
+            FileKey::Locked(locked) => locked.public(),
+            FileKey::InAgent(public, _) => public,
+        }
+    }
+}
+
+/// The pair under the certificate that is offered, if one is.
+fn under(pair: Arc<KeyPair>, offered: &PublicKey) -> Option<Arc<KeyPair>> {
+    if !offered.is_certificate() {
+        return Some(pair);
+    }
+    pair.certified(offered).ok().map(Arc::new)
+}
+
+/// The certificate of a file, if it is a user's and for this key.
+fn certificate_for(key: &PublicKey, bytes: &[u8]) -> Result<PublicKey, String> {
+    let (certificate, _) = Certificate::from_openssh_line(bytes).map_err(|error| format!("{error}"))?;
+    if certificate.kind() != CertificateKind::User {
+        return Err("it is not a user certificate".to_owned());
+    }
+    if certificate.key() != key {
+        return Err(format!("{}", KeyError::OtherKey));
+    }
+    Ok(certificate.public().clone())
 }

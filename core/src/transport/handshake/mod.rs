@@ -232,6 +232,17 @@ impl Handshake {
         software.starts_with(b"OpenSSH") || software.starts_with(b"konko")
     }
 
+    /// Whether the peer knows an algorithm of certificates by nothing but the name of their type, so that one of RSA signs
+    /// with SHA-1: OpenSSH up to 7.7, by its identification (compat.c `SSH_BUG_SIGTYPE`).
+    pub(crate) fn peer_signs_certificates_by_type(&self) -> bool {
+        let software = self.peer_ident.splitn(3, |b| *b == b'-').nth(2).unwrap_or_default();
+        match software.strip_prefix(b"OpenSSH_") {
+            Some([b'2'..=b'6', b'.', ..]) => true,
+            Some([b'7', b'.', b'0'..=b'7', rest @ ..]) => !rest.first().is_some_and(u8::is_ascii_digit),
+            _ => false,
+        }
+    }
+
     // ---- where it is ----
 
     /// Whether messages of the layers above may be sent: not between our KEXINIT and our NEWKEYS.

@@ -120,7 +120,9 @@ impl Handshake {
         if self.role == Role::Client || !self.markers.ext_info {
             return;
         }
-        let names: NameListBuilder = ground.config.algorithms.user_key.iter().map(|a| a.name()).collect();
+        // The names are those that stand in signatures, which certificates do not have (OpenSSH `kex_server_sig_algs`).
+        let plain = ground.config.algorithms.user_key.iter().filter(|a| !a.key_type().is_certificate());
+        let names: NameListBuilder = plain.map(|a| a.name()).collect();
         let mut pairs = Vec::new();
         let names = names.finish();
         for (name, value) in

@@ -50,6 +50,13 @@ fn assemble<A: Copy + PartialEq>(
     Ok(result)
 }
 
+/// `CASignatureAlgorithms`, as a list changes the default.
+pub fn authorities(list: &str) -> Result<Vec<SignatureAlgorithm>, String> {
+    let default: Vec<_> = SignatureAlgorithm::of_authorities().collect();
+    let all: Vec<_> = SignatureAlgorithm::all().filter(|a| !a.key_type().is_certificate()).collect();
+    assemble(list, &default, &all, SignatureAlgorithm::name, "CASignatureAlgorithms")
+}
+
 /// The lists of algorithms that options may change; the first word counts.
 #[derive(Debug, Default)]
 pub struct Lists {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use konko::core::client::Password;
 use konko::core::error::Fault;
-use konko::core::keys::PublicKey;
+use konko::core::keys::{Certificate, PrivateKey, PublicKey};
 use konko::core::wire::SshStr;
 use konko::ssh_config::{self, Config};
 use konko::{
@@ -139,17 +139,41 @@ impl Login {
         auth
     }
 
-    /// The agent, then the key files (OpenSSH sshconnect2.c `pubkey_prepare`).
+    /// Keys in OpenSSH's order: those with a certificate that was named, the agent's, then the others, each with the certificate
+    /// beside its file unless some were named (sshconnect2.c `pubkey_prepare`, ssh.c `load_public_identity_files`).
     fn keys<'s>(&'s self, mut auth: Auth<'s>) -> Auth<'s> {
-        let named = self.config.words("IdentityAgent").first().map(|agent| OsStr::from_bytes(agent));
-        if let Some(agent) = AgentSocket::named(named) {
+        let named = ssh_config::certificate_files(&self.config).unwrap_or_else(|e| {
+            say(&format!("konko: CertificateFile: {e}"));
+            Vec::new()
+        });
+        let identities = self.identities();
+        for certificate in &named {
+            let key = konko::key_file::read(certificate)
+                .ok()
+                .and_then(|bytes| Some(Certificate::from_openssh_line(&bytes).ok()?.0.key().clone()));
+            if key.is_none() && self.verbosity > -3 {
+                let path = certificate.display();
+                say(&format!("konko: {path}: this is no certificate, or cannot be read; it is not used"));
+            }
+            let mine = |path: &&PathBuf| {
+                let public = konko::key_file::read(path).ok().and_then(|b| PrivateKey::public_of(&b).ok());
+                public.is_some() && public == key
+            };
+            if let Some(path) = identities.iter().find(mine) {
+                auth = auth.certified_key_file_with(path, certificate, |prompt| self.ask(prompt));
+            }
+        }
+        let agent = self.config.words("IdentityAgent").first().map(|agent| OsStr::from_bytes(agent));
+        if let Some(agent) = AgentSocket::named(agent) {
             auth = auth.agent(agent);
         }
         if self.config.flag("IdentitiesOnly") {
             auth = auth.identities_only();
         }
-        let files = self.identities().into_iter();
-        files.fold(auth, |auth, path| auth.key_file_with(path, |prompt| self.ask(prompt)))
+        identities.into_iter().fold(auth, |auth, path| match named.is_empty() {
+            true => auth.key_file_with(path, |prompt| self.ask(prompt)),
+            false => auth.plain_key_file_with(path, |prompt| self.ask(prompt)),
+        })
     }
 
     fn identities(&self) -> Vec<PathBuf> {

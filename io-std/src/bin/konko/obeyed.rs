@@ -25,8 +25,6 @@ const NO: &[&str] = &["no", "false"];
 const RULES: &[(&str, Rule)] = &[
     ("AddKeysToAgent", Note(&["false 0"])),
     ("BindInterface", Refuse(&[])),
-    ("CASignatureAlgorithms", Note(&[])),
-    ("CertificateFile", Note(&[])),
     ("ChannelTimeout", Warn(&["none"])),
     ("ControlMaster", Note(NO)),
     ("ControlPersist", Note(&["no 0"])),

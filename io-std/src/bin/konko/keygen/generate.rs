@@ -25,6 +25,13 @@ pub struct Flags {
     bits: Option<u32>,
 }
 
+impl Flags {
+    /// What `-t` says.
+    pub fn key_type(&self) -> &str {
+        &self.key_type
+    }
+}
+
 /// Makes a key and writes both files.
 pub fn run(args: &Args) -> Result<(), Failure> {
     args.no_words()?;

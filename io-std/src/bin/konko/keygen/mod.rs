@@ -2,6 +2,7 @@
 //! their letters leave `unsupported` of [`KEYGEN`](crate::flags::KEYGEN).
 
 mod ask;
+mod certificate;
 mod generate;
 mod hosts;
 mod revocation;
@@ -39,7 +40,7 @@ pub struct Args {
     /// The key of a certificate authority, or none for all of them; with -Y, the signature file
     #[arg(short = 's', value_name = "FILE")]
     with: Option<PathBuf>,
-    /// What a signature is for, its namespace
+    /// What a signature is for, its namespace; the principals of a certificate
     #[arg(short = 'n', value_name = "NAMES")]
     names: Option<OsString>,
     /// The principal, or key id
@@ -48,7 +49,8 @@ pub struct Args {
     /// A serial number, or the version of a key revocation list
     #[arg(short = 'z', value_name = "NUMBER")]
     number: Option<String>,
-    /// Options of the task; for signatures hashalg=, verify-time= and print-pubkey
+    /// Options of the task; for signatures hashalg=, verify-time= and print-pubkey; for certificates clear, permit-pty and
+    /// so on, force-command=, source-address=, extension: and critical:
     #[arg(short = 'O', value_name = "OPTION")]
     options: Vec<String>,
     /// Sign with a key that the agent has, and with no other
@@ -70,6 +72,8 @@ pub struct Args {
     revocation: revocation::Flags,
     #[command(flatten)]
     signature: signature::Flags,
+    #[command(flatten)]
+    certificate: certificate::Flags,
     /// What a task takes beside its flags
     #[arg(value_name = "WORD")]
     words: Vec<OsString>,
@@ -119,18 +123,18 @@ fn task(args: &Args) -> fn(&Args) -> Result<(), Failure> {
         () if args.hosts.find.is_some() => hosts::find,
         () if args.hosts.remove.is_some() => hosts::remove,
         () if args.hosts.hash_names => hosts::hash,
-        () if args.with.is_some() || args.signature.revoked.is_some() => unsupported,
+        () if args.signature.revoked.is_some() => unsupported,
         () if args.show.fingerprint => show::fingerprints,
         () if args.show.public => show::public,
+        () if args.certificate.show => certificate::show,
+        () if args.with.is_some() => certificate::sign,
         () => generate::run,
     }
 }
 
 /// Flags that mean something to another task only.
 fn unsupported(_: &Args) -> Result<(), Failure> {
-    Err(Failure::one(
-        "not supported yet: -s without -k or -Y (certificates), -r without -Y verify (names in DNS)",
-    ))
+    Err(Failure::one("not supported yet: -r without -Y verify (names in DNS)"))
 }
 
 impl Args {

@@ -12,9 +12,9 @@ use std::time::Duration;
 
 use konko::core::auth::{Method, MethodSet};
 use konko::core::crypto::HashAlgorithm;
-use konko::core::keys::{KeyPair, PrivateKey};
+use konko::core::keys::{Certificate, KeyPair, PrivateKey};
 use konko::server::process::Account;
-use konko::server::users::{KeyFile, Users};
+use konko::server::users::{Authorities, KeyFile, Users};
 use konko::server::{Programs, Server, ServerOptions, Service, System, serve};
 use konko::sftp::Root;
 use konko::{Error, ErrorKind, FdStream};
@@ -40,6 +40,17 @@ pub struct Args {
     /// Host key file; any number of times. Without one, a key is made for this run
     #[arg(long, value_name = "FILE")]
     host_key: Vec<PathBuf>,
+    /// Certificate of a host key, shown beside it; any number of times (HostCertificate)
+    #[arg(long, value_name = "FILE")]
+    host_certificate: Vec<PathBuf>,
+    /// Lets in certificates by the authorities in this file, under the names that they are for
+    /// (TrustedUserCAKeys); any number of times
+    #[arg(long, value_name = "FILE")]
+    trusted_ca: Vec<PathBuf>,
+    /// File of the principals that count in the place of the user's name, %u in its name
+    /// (AuthorizedPrincipalsFile)
+    #[arg(long, value_name = "FILE")]
+    authorized_principals: Option<PathBuf>,
     /// Lets in the keys of this file, under any user name
     #[arg(long, value_name = "FILE")]
     authorized_keys: Vec<PathBuf>,
@@ -105,8 +116,8 @@ fn start(args: &Args) -> Result<(), String> {
         settings.set(option)?;
     }
     let users = users(args, &settings)?;
-    let options = options(args)?;
-    let mut options = settings.apply(options, usable(args, &users))?;
+    let options = certified(options(args)?, args, &settings)?;
+    let mut options = settings.apply(options, usable(args, &settings, &users))?;
     if args.verbose > 0 {
         options = options.on_notice(|notice| say(&notice.to_string()));
     }
@@ -178,6 +189,18 @@ fn options(args: &Args) -> Result<ServerOptions, String> {
     Ok(ServerOptions::new(keys?))
 }
 
+/// The same with the certificates of host keys.
+fn certified(mut options: ServerOptions, args: &Args, settings: &Settings) -> Result<ServerOptions, String> {
+    for path in args.host_certificate.iter().chain(&settings.host_certificates) {
+        let path = expand(path);
+        let failed = |e: &dyn std::fmt::Display| format!("host certificate {}: {e}", path.display());
+        let bytes = konko::key_file::read(&path).map_err(|e| failed(&e))?;
+        let (certificate, _) = Certificate::from_openssh_line(&bytes).map_err(|e| failed(&e))?;
+        options = options.host_certificate(&certificate).map_err(|e| failed(&e))?;
+    }
+    Ok(options)
+}
+
 fn host_key(path: &Path) -> Result<Arc<KeyPair>, String> {
     use io::Read;
     let failed = |e: &dyn std::fmt::Display| format!("host key {}: {e}", path.display());
@@ -197,8 +220,12 @@ fn users(args: &Args, settings: &Settings) -> Result<Users, String> {
     for path in &args.authorized_keys {
         users.add_key_file(KeyFile::new(expand(path)));
     }
+    users.certificates(authorities(args, settings));
+    if let Some(policy) = settings.touch {
+        users.security_keys(policy);
+    }
     if users.is_empty() {
-        return Err("nobody could log in: give --authorized-keys or --password-file".into());
+        return Err("nobody could log in: give --authorized-keys, --trusted-ca or --password-file".into());
     }
     if let Some(methods) = &settings.methods {
         users.require(methods.clone());
@@ -206,10 +233,28 @@ fn users(args: &Args, settings: &Settings) -> Result<Users, String> {
     Ok(users)
 }
 
+/// Who signs the certificates of users.
+fn authorities(args: &Args, settings: &Settings) -> Authorities {
+    let files = args.trusted_ca.iter().chain(&settings.trusted_ca);
+    let mut authorities =
+        files.fold(Authorities::new(), |all, path| all.key_file(KeyFile::new(expand(path))));
+    if let Some(path) = args.authorized_principals.as_ref().or(settings.principals.as_ref()) {
+        authorities = authorities.principals_file(expand(path));
+    }
+    if let Some(algorithms) = &settings.ca_algorithms {
+        authorities = authorities.algorithms(algorithms.iter().copied());
+    }
+    match settings.rsa_size {
+        Some(bits) => authorities.required_rsa_size(bits),
+        None => authorities,
+    }
+}
+
 /// The methods that somebody can log in with.
-fn usable(args: &Args, users: &Users) -> MethodSet {
+fn usable(args: &Args, settings: &Settings, users: &Users) -> MethodSet {
+    let keys = [&args.authorized_keys, &args.trusted_ca, &settings.trusted_ca];
     let able = |method: &Method| match method {
-        Method::PublicKey => !args.authorized_keys.is_empty(),
+        Method::PublicKey => keys.iter().any(|files| !files.is_empty()),
         _ => args.password_file.is_some(),
     };
     users.methods().iter().filter(able).collect()

@@ -9,12 +9,13 @@ use konko::core::admission::{Addresses, AdmissionLimits, Penalties};
 use konko::core::auth::{Method, MethodLists, MethodSet};
 use konko::core::config::Line;
 use konko::core::crypto::Compression;
+use konko::core::keys::{SignatureAlgorithm, TouchPolicy};
 use konko::core::transport::limits::RekeyLimit;
 use konko::core::transport::{Keepalive, Moduli};
 use konko::server::ServerOptions;
 
 use super::penalties;
-use crate::algorithms::Lists;
+use crate::algorithms::{Lists, authorities};
 use crate::values::{self, expand_bytes, first, flag, number, optional, rekey, rsa_size, time};
 
 /// All settings, each `None` until said; the first word counts, as in OpenSSH.
@@ -36,7 +37,12 @@ pub struct Settings {
     penalties: Option<Option<Penalties>>,
     exempt: Option<Option<Addresses>>,
     max_sessions: Option<usize>,
-    rsa_size: Option<usize>,
+    pub rsa_size: Option<usize>,
+    pub trusted_ca: Vec<PathBuf>,
+    pub principals: Option<PathBuf>,
+    pub host_certificates: Vec<PathBuf>,
+    pub ca_algorithms: Option<Vec<SignatureAlgorithm>>,
+    pub touch: Option<TouchPolicy>,
     terrapin: Option<bool>,
     accept_env: Vec<String>,
     unused: Option<Option<Duration>>,
@@ -52,6 +58,20 @@ impl Settings {
         let line = Line::parse(option.as_bytes()).map_err(|e| format!("-o {}: {e}", option.display()))?;
         let Some(line) = line else { return Ok(()) };
         let set = match line.keyword.as_str() {
+            "trustedusercakeys" => values::one(&line).map(|path| {
+                // One file, as in sshd: the first word counts.
+                if self.trusted_ca.is_empty() && path != b"none" {
+                    self.trusted_ca.push(expand_bytes(path));
+                }
+            }),
+            "authorizedprincipalsfile" => values::one(&line).map(|path| {
+                if path != b"none" {
+                    first(&mut self.principals, expand_bytes(path));
+                }
+            }),
+            "hostcertificate" => {
+                values::one(&line).map(|path| self.host_certificates.push(expand_bytes(path)))
+            }
             "banner" => values::one(&line).map(|path| first(&mut self.banner, expand_bytes(path))),
             "modulifile" => values::one(&line).map(|path| first(&mut self.moduli, expand_bytes(path))),
             keyword => values::text(&line).and_then(|value| self.put(keyword, &value)),
@@ -81,6 +101,8 @@ impl Settings {
                 first(&mut self.per_source, if none { usize::MAX } else { number(value)? });
             }
             "requiredrsasize" => first(&mut self.rsa_size, rsa_size(value)?),
+            "casignaturealgorithms" => first(&mut self.ca_algorithms, authorities(value)?),
+            "pubkeyauthoptions" => first(&mut self.touch, touch(value)?),
             "allowterrapin" => first(&mut self.terrapin, flag(value)?),
             "persourcenetblocksize" => first(&mut self.net_block, penalties::net_block(value)?),
             "persourcepenalties" => first(&mut self.penalties, penalties::parse(value)?),
@@ -202,6 +224,20 @@ impl Settings {
         }
         Ok(offered)
     }
+}
+
+/// `PubkeyAuthOptions`: `none`, or words separated by commas.
+fn touch(value: &str) -> Result<TouchPolicy, String> {
+    let mut policy = TouchPolicy::new(false, false);
+    for word in value.split(',') {
+        match word.trim() {
+            "none" => {}
+            "touch-required" => policy.touch_required = true,
+            "verify-required" => policy.verify_required = true,
+            word => return Err(format!("\"{word}\" is none of none, touch-required, verify-required")),
+        }
+    }
+    Ok(policy)
 }
 
 /// `LoginGraceTime`, of which 0 means no limit.

@@ -6,7 +6,7 @@ use core::net::IpAddr;
 use crate::text::address::ip;
 use crate::text::pattern::{ListMatch, Sign, is_wild, matches_host};
 
-/// Where a key may come from: the patterns of `from` (ssh_config(5), PATTERNS, with CIDR).
+/// Where somebody may come from: the patterns of `from` (ssh_config(5), PATTERNS, with CIDR).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sources(Vec<Source>);
 
@@ -30,6 +30,15 @@ impl Sources {
     /// be meant.
     pub(crate) fn parse(list: &[u8]) -> Option<Self> {
         list.split(|b| *b == b',').map(Source::parse).collect::<Option<_>>().map(Sources)
+    }
+
+    /// Reads a list of addresses and networks alone, as in the critical option `source-address` of a certificate
+    /// (OpenSSH `addr_match_cidr_list`): no wildcards, no negation.
+    pub(crate) fn networks(list: &[u8]) -> Option<Self> {
+        let sources = Self::parse(list)?;
+        let network =
+            |source: &Source| source.sign == Sign::Plain && matches!(source.what, Pattern::Network(..));
+        sources.0.iter().all(network).then_some(sources)
     }
 
     /// Whether the list lets the address in. A negated pattern outweighs all others.
