@@ -527,3 +527,108 @@ fn git_signs_commits_with_it_and_believes_them() {
     let bad = run("strangers", &["verify-commit", "HEAD"]);
     assert!(!bad.status.success(), "{bad:?}");
 }
+
+/// A certificate for a user's key with this serial number and key id, by the ring's authority.
+fn certificate(rig: &Rig, kind: &str, serial: &str, id: &str, more: &[&str]) -> PathBuf {
+    let name = format!("{kind}-{serial}-{id}");
+    for (from, to) in [
+        (rig.keys.private(&format!("user_{kind}")), name.clone()),
+        (rig.keys.public(&format!("user_{kind}")), name.clone() + ".pub"),
+    ] {
+        fs::copy(from, rig.path(&to)).expect("the folder is writable");
+    }
+    let ca = rig.keys.private("ca").display().to_string();
+    let public = name.clone() + ".pub";
+    let mut words = vec!["-q", "-s", &ca, "-I", id, "-z", serial, "-n", "alice,bob"];
+    words.extend(more);
+    words.push(&public);
+    let done = rig.run(false, &words);
+    assert!(done.status.success(), "{done:?}");
+    rig.path(&(name + "-cert.pub"))
+}
+
+#[test]
+fn f06_certificates_are_revoked_alike() {
+    let Some(rig) = Rig::new() else { return };
+    let ca = rig.keys.public("ca").display().to_string();
+    let certificates: Vec<PathBuf> = [
+        ("ed25519", "1", "one"),
+        ("ed25519", "7", "seven"),
+        ("rsa", "0", "none"),
+        ("ecdsa256", "12", "alice"),
+        ("ecdsa256", "0", "bob"),
+    ]
+    .iter()
+    .map(|(kind, serial, id)| certificate(&rig, kind, serial, id, &[]))
+    .collect();
+    let line = |n: usize| fs::read_to_string(&certificates[n]).expect("it is there");
+    let mut seen = [0, 0];
+    for spec in [
+        "serial: 1\n".to_owned(),
+        "serial: 5-20\n".into(),
+        "id: alice\nid: none\n".into(),
+        line(1),
+        line(2),
+        format!("key: {}", line(0)),
+        format!("sha256: {}", line(3)),
+        format!("sha1: {}", line(2)),
+        rig.keys.public_line("user_rsa"),
+        rig.keys.public_line("ca"),
+    ] {
+        rig.write("spec", &spec);
+        for authority in [&ca, "none"] {
+            for maker in [true, false] {
+                let made = rig.run(maker, &["-k", "-q", "-f", "krl", "-s", authority, "spec"]);
+                assert!(made.status.success(), "{made:?}");
+                let mut words = vec!["-Q", "-f", "krl"];
+                let files: Vec<String> = certificates.iter().map(|path| path.display().to_string()).collect();
+                words.extend(files.iter().map(String::as_str));
+                let [ours, theirs] = [true, false].map(|ours| shown(&rig.run(ours, &words)));
+                assert_eq!(ours, theirs, "{spec}");
+                seen[0] += theirs.1.matches(": ok").count();
+                seen[1] += theirs.1.matches("REVOKED").count();
+            }
+        }
+    }
+    assert!(seen[0] > 50 && seen[1] > 50, "{seen:?}");
+}
+
+#[test]
+fn f33_certificates_sign_as_ssh_keygen_lets_them() {
+    let Some(rig) = Rig::new() else { return };
+    let message = rig.write("message", "a message\n");
+    let good = certificate(&rig, "ed25519", "1", "good", &["-V", "20200101:20400101"]);
+    let old = certificate(&rig, "rsa", "2", "old", &["-V", "20200101:20210101"]);
+    let host = certificate(&rig, "ecdsa256", "3", "host", &["-h"]);
+    let (ca, other) = (rig.keys.public_line("ca"), rig.keys.public_line("other"));
+    let mut seen = [0, 0];
+    for certificate in [&good, &old, &host] {
+        for signer in [true, false] {
+            let path = certificate.display().to_string();
+            let done = rig.run_with(signer, &["-Y", "sign", "-q", "-f", &path, "-n", "file"], &message);
+            assert!(done.status.success(), "{done:?}");
+            rig.write("signature", &done.stdout);
+            for signers in [
+                format!("* cert-authority {ca}\n"),
+                format!("alice cert-authority {ca}\n"),
+                format!("eve,alice cert-authority,namespaces=\"file\" {ca}\n"),
+                format!("alice cert-authority,namespaces=\"git\" {ca}\n"),
+                format!("alice cert-authority {other}\n"),
+                format!("alice {ca}\n"),
+            ] {
+                rig.write("signers", &signers);
+                for words in [
+                    &["-Y", "verify", "-f", "signers", "-I", "alice", "-n", "file", "-s", "signature"][..],
+                    &["-Y", "verify", "-f", "signers", "-I", "eve", "-n", "file", "-s", "signature"],
+                    &["-Y", "find-principals", "-f", "signers", "-s", "signature"],
+                ] {
+                    let [ours, theirs] =
+                        [true, false].map(|ours| shown(&rig.run_with(ours, words, &message)));
+                    assert_eq!(ours, theirs, "{certificate:?} {signers} {words:?}");
+                    seen[usize::from(theirs.0 == Some(0))] += 1;
+                }
+            }
+        }
+    }
+    assert!(seen[0] > 20 && seen[1] > 8, "{seen:?}");
+}

@@ -367,3 +367,38 @@ fn an_address_is_checked_and_remembered_where_that_is_wanted() {
         assert_eq!(decide(host, "", address, true), line(host, &shown), "{host} {address}");
     }
 }
+
+#[test]
+fn f06_h06_a_certificate_is_revoked_by_a_list_whatever_vouches_for_it() {
+    use konko_core::keys::{CertificateKind, CertificateRequest};
+    let provider = konko_core::provider::rustcrypto();
+    let mut rng = Rng::from_seed(&Seed::new([4; 32]));
+    let authority = PrivateKey::generate(KeyType::ED25519, &mut rng).unwrap();
+    let host = key(KeyType::ED25519, 1);
+    let certificate = CertificateRequest::new(CertificateKind::Host, &host)
+        .serial(7)
+        .key_id("the host")
+        .principals(["host"])
+        .valid(0, u64::MAX)
+        .sign(&authority.key_pair(provider).unwrap(), None, &mut rng)
+        .unwrap();
+    let decide = |revoke: &dyn Fn(&mut konko_core::krl::Krl)| {
+        let mut krl = konko_core::krl::Krl::new();
+        revoke(&mut krl);
+        let line = format!("@cert-authority host {}\n", authority.public().to_openssh_line(""));
+        let mut known = KnownHosts::parse("user", line.as_bytes()).unwrap();
+        known.add_revoked("revoked", &krl.to_bytes()).unwrap();
+        let mut authorities = HostAuthorities::default();
+        (authorities.provider, authorities.now) = (provider, Some(1_700_000_000));
+        let trust = Trust::KnownHosts(Checking::default());
+        let check = HostKeyCheck::new("host", 22, trust, Arc::new(known)).authorities(authorities);
+        word(&check.decide(certificate.public()))
+    };
+    let blob = authority.public().to_blob();
+    assert_eq!(decide(&|_| {}), "accept");
+    assert_eq!(decide(&|krl| krl.revoke_serials(Some(&blob), 6, 6).unwrap()), "accept");
+    assert_eq!(decide(&|krl| krl.revoke_serials(Some(&blob), 7, 7).unwrap()), "refuse");
+    assert_eq!(decide(&|krl| krl.revoke_key_id(None, b"the host")), "refuse");
+    assert_eq!(decide(&|krl| krl.revoke_key(&host.to_blob())), "refuse");
+    assert_eq!(decide(&|krl| krl.revoke_key(&blob)), "refuse", "the authority");
+}

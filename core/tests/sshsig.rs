@@ -181,7 +181,9 @@ fn f33_a_line_allows_what_it_says_and_no_more() {
     ));
     assert_eq!(allowed.warnings(), []);
     let check = |key: &PublicKey, principal: &str, namespace: &str, time: u64| {
-        allowed.check(key, principal.as_bytes(), namespace.as_bytes(), time).map(|at| at.line)
+        allowed
+            .check(provider::rustcrypto(), key, principal.as_bytes(), namespace.as_bytes(), time)
+            .map(|at| at.line)
     };
     for (principal, line) in [
         ("alice@example.org", Some(3)),
@@ -206,7 +208,7 @@ fn f33_a_line_allows_what_it_says_and_no_more() {
     assert_eq!(check(&ec, "carol", "x", NEW_YEAR), Err(NotAllowed::NoLine));
 
     let names = |key: &PublicKey, time: u64| {
-        let found = allowed.principals_of(key, time);
+        let found = allowed.principals_of(provider::rustcrypto(), key, time);
         found.map(|names| {
             names.iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect::<Vec<_>>()
         })
@@ -223,7 +225,9 @@ fn f33_a_line_allows_what_it_says_and_no_more() {
 fn f33_a_time_without_a_zone_is_taken_as_strictly_as_any_zone_could_mean_it() {
     let key = key("ed25519");
     let line = |option: &str| signers(&format!("a {option}=\"20260101\" {}\n", key.to_openssh_line("")));
-    let ok = |signers: &AllowedSigners, time: u64| signers.check(&key, b"a", b"x", time).is_ok();
+    let ok = |signers: &AllowedSigners, time: u64| {
+        signers.check(provider::rustcrypto(), &key, b"a", b"x", time).is_ok()
+    };
     let after = line("valid-after");
     assert!(ok(&after, NEW_YEAR + 12 * 3600) && !ok(&after, NEW_YEAR + 12 * 3600 - 1));
     let before = line("valid-before");
@@ -253,11 +257,14 @@ fn f33_a_line_that_is_not_understood_allows_nothing() {
             [problem],
             "{line}"
         );
-        assert!(signers.check(&key("ed25519"), b"a", b"x", NEW_YEAR).is_err());
+        assert!(signers.check(provider::rustcrypto(), &key("ed25519"), b"a", b"x", NEW_YEAR).is_err());
     }
     let signers = signers(&format!("a ssh-ed25519 AAAA\nb {text}\n"));
     assert!(matches!(&signers.warnings()[0].problem, SignerProblem::Key(_)));
-    assert!(signers.check(&key("ed25519"), b"b", b"x", 0).is_ok(), "the other lines count");
+    assert!(
+        signers.check(provider::rustcrypto(), &key("ed25519"), b"b", b"x", 0).is_ok(),
+        "the other lines count"
+    );
 }
 
 proptest! {

@@ -156,8 +156,11 @@ pub fn sshsig(data: &[u8]) {
     }
     if let Ok(signers) = AllowedSigners::parse("fuzz", data) {
         let key = null_key();
-        let _ = signers.check(key.public(), b"alice", b"file", 1 << 30);
-        let _ = (signers.principals_of(key.public(), 0), signers.matching(b"alice").count());
+        let _ = signers.check(konko_core::provider::rustcrypto(), key.public(), b"alice", b"file", 1 << 30);
+        let _ = (
+            signers.principals_of(konko_core::provider::rustcrypto(), key.public(), 0),
+            signers.matching(b"alice").count(),
+        );
     }
 }
 

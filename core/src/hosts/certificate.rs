@@ -64,7 +64,9 @@ impl KnownHosts {
         let name = canonical(host, port);
         let keys = [certificate.key(), certificate.authority()];
         let found = keys.map(|key| self.classify(&name, key, false));
-        if let Some(at) = found.iter().find_map(|found| found.revoked.clone()) {
+        let listed = || self.revoked.iter().find(|(_, keys)| keys.check_key(certificate.public()).is_some());
+        let line = found.iter().find_map(|found| found.revoked.clone());
+        if let Some(at) = line.or_else(|| listed().map(|(at, _)| at.clone())) {
             return S::Revoked { at };
         }
         let unclear = |found: &Found| found.unclear.clone();

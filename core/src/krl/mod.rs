@@ -23,7 +23,7 @@ pub use spec::{Authority, SpecProblem};
 
 use crate::crypto::HashAlgorithm;
 use crate::date::Date;
-use crate::keys::PublicKey;
+use crate::keys::{Certificate, PublicKey};
 use serials::Serials;
 
 /// How large a list may be, in bytes: about a million keys by their hashes.
@@ -164,9 +164,15 @@ impl Krl {
         self.comment = comment.into();
     }
 
-    /// By what a key is revoked; `None` if it is not.
+    /// By what a key is revoked, or a certificate; `None` if it is not.
     pub fn check_key(&self, key: &PublicKey) -> Option<RevokedBy> {
-        self.check_blob(&key.to_blob())
+        let Some(certificate) = Certificate::of(key) else { return self.check_blob(&key.to_blob()) };
+        self.check_certificate(&CertificateFields {
+            key: certificate.key(),
+            authority: &certificate.authority().to_blob(),
+            serial: certificate.serial(),
+            key_id: certificate.key_id().as_bytes(),
+        })
     }
 
     /// The same for a key's blob, which may be of a type that we do not have.
@@ -184,7 +190,7 @@ impl Krl {
     /// By what a certificate is revoked: its plain key, its key id or serial number under its authority or any, the
     /// plain key of its authority. `None` if it is not.
     pub fn check_certificate(&self, certificate: &CertificateFields<'_>) -> Option<RevokedBy> {
-        let plain = self.check_key(certificate.key);
+        let plain = self.check_blob(&certificate.key.to_blob());
         plain
             .or_else(|| self.check_fields(certificate))
             .or_else(|| self.check_blob(certificate.authority).map(|_| RevokedBy::Authority))

@@ -8,7 +8,7 @@ use base64ct::{Base64, Encoding};
 
 use super::read::MAGIC;
 use super::{CertificateFields, Krl, KrlError, MAX_FILE, RevokedBy};
-use crate::keys::PublicKey;
+use crate::keys::{Certificate, PublicKey};
 use crate::text::{BadLine, Limits, TooLarge, lines, next_field};
 use crate::wire::Reader;
 
@@ -67,7 +67,7 @@ impl RevokedKeys {
         Ok(RevokedKeys { krl: Krl { keys, ..Krl::new() } })
     }
 
-    /// By what a plain key is revoked; `None` if it is not.
+    /// By what a key is revoked, or a certificate; `None` if it is not.
     pub fn check_key(&self, key: &PublicKey) -> Option<RevokedBy> {
         self.krl.check_key(key)
     }
@@ -84,7 +84,11 @@ impl From<Krl> for RevokedKeys {
     }
 }
 
+/// The blob of the key on a line; of a certificate it is the key that counts.
 fn key(line: &[u8]) -> Option<Box<[u8]>> {
+    if let Ok((certificate, _)) = Certificate::from_openssh_line(line) {
+        return Some(certificate.key().to_blob().into());
+    }
     if let Ok((key, _)) = PublicKey::from_openssh_line(line) {
         return Some(key.to_blob().into());
     }

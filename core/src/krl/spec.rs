@@ -8,7 +8,7 @@ use base64ct::{Base64Unpadded, Encoding};
 
 use super::{Krl, MAX_FILE};
 use crate::crypto::HashAlgorithm;
-use crate::keys::{KeyError, PublicKey};
+use crate::keys::{Certificate, KeyError, PublicKey};
 use crate::text::{BadLine, Limits, TooLarge, lines};
 
 const LIMITS: Limits = Limits { file: MAX_FILE, line: 64 * 1024 };
@@ -77,7 +77,8 @@ impl core::error::Error for SpecProblem {}
 
 impl Krl {
     /// Revokes what a specification says, line by line: `serial: N`, `serial: N-M`, `id: KEY ID`, `key: KEY`,
-    /// `sha1: KEY`, `sha256: KEY`, `hash: SHA256:…`, or a key alone. A `#` begins a comment.
+    /// `sha1: KEY`, `sha256: KEY`, `hash: SHA256:…`, or a key alone; a certificate alone is revoked by its serial number,
+    /// or by its key id if it has none. A `#` begins a comment.
     ///
     /// # Errors
     /// The number of the first line that is wrong, 0 for the whole file, and [what is wrong](SpecProblem) with it. The
@@ -86,6 +87,19 @@ impl Krl {
         for line in lines(spec, LIMITS).map_err(|problem| (0, SpecProblem::File(problem)))? {
             let obeyed = line.read().map_err(SpecProblem::Line).and_then(|text| self.obey(text, authority));
             obeyed.map_err(|problem| (line.number(), problem))?;
+        }
+        Ok(())
+    }
+
+    /// Revokes a certificate by its serial number, or by its key id if it has none.
+    fn revoke_certificate(&mut self, certificate: &Certificate) -> Result<(), SpecProblem> {
+        let authority = certificate.authority().to_blob();
+        match certificate.serial() {
+            0 => self.revoke_key_id(Some(&authority), certificate.key_id().as_bytes()),
+            serial => {
+                let revoked = self.revoke_serials(Some(&authority), serial, serial);
+                revoked.map_err(|_| SpecProblem::Serial)?;
+            }
         }
         Ok(())
     }
@@ -113,14 +127,21 @@ impl Krl {
                 let hash = key(value)?.fingerprint(HashAlgorithm::Sha256);
                 self.revoke_sha256(hash.as_bytes().try_into().map_err(|_| SpecProblem::Hash)?);
             }
-            _ => self.revoke_key(&key(line)?.to_blob()),
+            _ => match Certificate::from_openssh_line(line) {
+                Ok((certificate, _)) => self.revoke_certificate(&certificate)?,
+                Err(_) => self.revoke_key(&key(line)?.to_blob()),
+            },
         }
         Ok(())
     }
 }
 
+/// A key, or that of a certificate.
 fn key(text: &[u8]) -> Result<PublicKey, SpecProblem> {
-    PublicKey::from_openssh_line(text).map(|(key, _)| key).map_err(SpecProblem::Key)
+    match Certificate::from_openssh_line(text) {
+        Ok((certificate, _)) => Ok(certificate.key().clone()),
+        Err(_) => PublicKey::from_openssh_line(text).map(|(key, _)| key).map_err(SpecProblem::Key),
+    }
 }
 
 fn serials(text: &[u8]) -> Result<(u64, u64), SpecProblem> {

@@ -37,7 +37,7 @@ pub use problem::SshSigError;
 pub use signers::{AllowedSigners, NotAllowed};
 
 use crate::crypto::{HashAlgorithm, Provider};
-use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm, signature};
+use crate::keys::{Certificate, KeyPair, PublicKey, SignatureAlgorithm, signature};
 use crate::rng::Rng;
 use crate::text::moment;
 use crate::wire::{Reader, Sink};
@@ -195,12 +195,16 @@ impl ToSign {
         &self.key
     }
 
-    /// Signs with a key pair.
+    /// Signs with a key pair: of the key, or for a certificate of the key that it certifies.
     ///
     /// # Errors
     /// [`SshSigError::Signer`] when it cannot sign.
     pub fn sign(self, pair: &KeyPair, rng: &mut Rng) -> Result<SshSig, SshSigError> {
-        let blob = pair.sign(self.algorithm, &self.data, rng).map_err(|_| SshSigError::Signer)?;
+        // The key of a certificate signs with its own algorithm, whose name is that in signatures.
+        let own = |a: &SignatureAlgorithm| a.signature_name() == self.algorithm.signature_name();
+        let algorithm = pair.public().signature_algorithms().iter().copied().find(own);
+        let algorithm = algorithm.ok_or(SshSigError::Signer)?;
+        let blob = pair.sign(algorithm, &self.data, rng).map_err(|_| SshSigError::Signer)?;
         self.signed(blob)
     }
 
@@ -237,7 +241,11 @@ impl SshSig {
             VERSION => {}
             other => return Err(SshSigError::Version(other)),
         }
-        let key = PublicKey::from_blob(r.string()?).map_err(SshSigError::Key)?;
+        let blob = r.string()?;
+        let key = match Certificate::from_blob(blob) {
+            Ok(certificate) => certificate.public().clone(),
+            Err(_) => PublicKey::from_blob(blob).map_err(SshSigError::Key)?,
+        };
         let namespace = Namespace::new(r.string()?).ok_or(SshSigError::NoNamespace)?;
         // Nothing is defined to stand here; a signature over something else than nothing would not verify.
         if !r.string()?.is_empty() {

@@ -2,7 +2,9 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::allowed::{Allowed, SignerProblem};
-use crate::keys::PublicKey;
+use crate::crypto::Provider;
+use crate::keys::{Certificate, CertificateCheck, CertificateProblem, Principals, PublicKey};
+use crate::text::pattern::matches;
 use crate::text::{Limits, Location, MAX_WARNINGS, TooLarge, Warning, lines};
 use crate::wire::SshStr;
 
@@ -26,6 +28,8 @@ pub enum NotAllowed {
     NoLine,
     /// The line has the key, for other namespaces.
     Namespace(Location),
+    /// The line's authority signed the certificate, and the certificate is not to be believed.
+    Certificate(Location, CertificateProblem),
     /// The line's key may not have signed yet.
     NotYet(Location),
     /// The line's key may not have signed any more.
@@ -41,6 +45,7 @@ impl fmt::Display for NotAllowed {
             NotAllowed::Namespace(at) => {
                 write!(f, "{at}: key is not permitted for use in signature namespace")
             }
+            NotAllowed::Certificate(at, why) => write!(f, "{at}: certificate not authorized: {why}"),
             NotAllowed::NotYet(at) => write!(f, "{at}: key is not yet valid"),
             NotAllowed::Expired(at) => write!(f, "{at}: key has expired"),
         }
@@ -82,14 +87,23 @@ impl AllowedSigners {
     /// [`NotAllowed`], with the last line that came close.
     pub fn check(
         &self,
+        provider: &dyn Provider,
         key: &PublicKey,
         principal: &[u8],
         namespace: &[u8],
         time: u64,
     ) -> Result<&Location, NotAllowed> {
         let mut why = NotAllowed::NoLine;
+        let certificate = Certificate::of(key);
         for (at, line) in self.lines.iter().filter(|(_, line)| line.is_for(principal)) {
-            if line.authority || line.key != *key {
+            if line.authority {
+                let by = certificate.as_ref().filter(|certificate| *certificate.authority() == line.key);
+                let Some(certificate) = by else { continue };
+                if let Err(problem) = line.believe(provider, certificate, principal, time) {
+                    why = NotAllowed::Certificate(at.clone(), problem);
+                    continue;
+                }
+            } else if line.key != *key {
                 continue;
             }
             match line.permits(Some(namespace), time, at) {
@@ -101,12 +115,27 @@ impl AllowedSigners {
     }
 
     /// The principals that the key may sign as at this time: those of the first line that has it.
-    pub fn principals_of(&self, key: &PublicKey, time: u64) -> Option<Vec<&[u8]>> {
-        let (_, line) = self
-            .lines
-            .iter()
-            .find(|(at, line)| !line.authority && line.key == *key && line.permits(None, time, at).is_ok())?;
-        Some(line.principals.split(|b| *b == b',').filter(|name| !name.is_empty()).collect())
+    /// Of a certificate, its own principals that the line of its authority has.
+    pub fn principals_of(&self, provider: &dyn Provider, key: &PublicKey, time: u64) -> Option<Vec<Vec<u8>>> {
+        let certificate = Certificate::of(key);
+        let names = |line: &Allowed| -> Vec<Vec<u8>> {
+            let patterns = line.principals.split(|b| *b == b',').filter(|name| !name.is_empty());
+            match &certificate {
+                _ if !line.authority && line.key == *key => patterns.map(<[u8]>::to_vec).collect(),
+                Some(certificate) if line.authority && line.key == *certificate.authority() => {
+                    let own = |pattern: &[u8], name: &[u8]| {
+                        matches(pattern, name) && line.believe(provider, certificate, name, time).is_ok()
+                    };
+                    let of = |pattern| certificate.principals().filter(move |name| own(pattern, name));
+                    patterns.flat_map(of).map(<[u8]>::to_vec).collect()
+                }
+                _ => Vec::new(),
+            }
+        };
+        self.lines.iter().find_map(|(at, line)| {
+            let names = names(line);
+            (!names.is_empty() && line.permits(None, time, at).is_ok()).then_some(names)
+        })
     }
 
     /// The lists of principals that a name matches, line by line, as they stand there.
@@ -117,6 +146,19 @@ impl AllowedSigners {
 }
 
 impl Allowed {
+    /// Whether a certificate by the line's authority is for the principal, at this time.
+    fn believe(
+        &self,
+        provider: &dyn Provider,
+        certificate: &Certificate,
+        principal: &[u8],
+        time: u64,
+    ) -> Result<(), CertificateProblem> {
+        let trusted = core::slice::from_ref(&self.key);
+        let check = CertificateCheck::user(Principals::Name(principal)).authorities(trusted).now(Some(time));
+        certificate.validate(provider, &check).map(|_| ())
+    }
+
     fn permits(&self, namespace: Option<&[u8]>, time: u64, at: &Location) -> Result<(), NotAllowed> {
         if namespace.is_some_and(|namespace| !self.has_namespace(namespace)) {
             return Err(NotAllowed::Namespace(at.clone()));

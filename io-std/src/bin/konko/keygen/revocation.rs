@@ -5,7 +5,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use konko::core::keys::{KeyError, PrivateKey, PublicKey};
+use konko::core::keys::{Certificate, KeyError, PrivateKey, PublicKey};
 use konko::core::krl::{Authority, Item, Krl, MAX_FILE};
 use konko::key_file::{self, Existing};
 use konko::{HashAlgorithm, SshStr};
@@ -149,6 +149,9 @@ pub fn public_key(path: &Path) -> Result<(PublicKey, Vec<u8>), Failure> {
     let failed = |e: KeyError| Failure::from(format!("Cannot load public key {}: {e}", path.display()));
     let bytes = read(path)?;
     let line = |bytes: &[u8]| -> Result<(PublicKey, Vec<u8>), KeyError> {
+        if let Ok((certificate, comment)) = Certificate::from_openssh_line(bytes) {
+            return Ok((certificate.public().clone(), comment.as_bytes().to_vec()));
+        }
         let (key, comment) = PublicKey::from_openssh_line(bytes)?;
         Ok((key, comment.as_bytes().to_vec()))
     };

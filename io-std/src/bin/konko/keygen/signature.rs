@@ -175,7 +175,7 @@ impl Signer {
             _ => {}
         }
         let private = private_key(&private_path(path)?, None)?;
-        if private.public() != public {
+        if *private.public() != public.plain() {
             return Err(format!("Public key {} doesn't match private", path.display()).into());
         }
         let rng = Rng::from_seed(&konko::seed_from_os()?);
@@ -263,7 +263,13 @@ fn verify(
             }
         }
         if let Some((file, principal)) = allowed {
-            signers(file)?.check(key, principal.as_bytes(), namespace.as_bytes(), options.time)?;
+            signers(file)?.check(
+                provider::best(),
+                key,
+                principal.as_bytes(),
+                namespace.as_bytes(),
+                options.time,
+            )?;
         }
         Ok((key.clone(), options))
     };
@@ -293,8 +299,9 @@ fn find(args: &Args) -> Result<(), Failure> {
     let found = || -> Result<Vec<Vec<u8>>, Failure> {
         let key = load(&signature)?.key().clone();
         let signers = signers(allowed)?;
-        let names = signers.principals_of(&key, options.time).ok_or_else(|| Failure::from(""))?;
-        Ok(names.into_iter().map(<[u8]>::to_vec).collect())
+        let names =
+            signers.principals_of(provider::best(), &key, options.time).ok_or_else(|| Failure::from(""))?;
+        Ok(names)
     };
     let names = found().map_err(|Failure { text, .. }| {
         if !text.is_empty() {
