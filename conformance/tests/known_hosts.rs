@@ -120,6 +120,8 @@ fn h16_konko_learns_the_keys_that_openssh_tells() {
         fs::write(&known, &before).expect("the folder is writable");
         let mut command = Command::new(&program);
         command.args(["ssh", "-v", "-p", &sshd.port.to_string(), "-o", "GlobalKnownHostsFile=/dev/null"]);
+        // A configuration of the system may say otherwise.
+        command.args(["-o", "HashKnownHosts=no"]);
         command.args(["-o", "BatchMode=yes", "-o", option, "-i"]).arg(sshd.keys.private("user_ed25519"));
         command.env("HOME", home.path()).env_remove("SSH_AUTH_SOCK").stdin(Stdio::null());
         let host = format!("{}@127.0.0.1", konko_conformance::sshd::login());
