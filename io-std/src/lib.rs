@@ -33,6 +33,7 @@
 #![deny(unsafe_code)]
 
 mod agent;
+mod agent_server;
 mod auth;
 mod blocking;
 mod cancel;
@@ -60,6 +61,7 @@ mod stream;
 mod watch;
 
 pub use agent::{Agent, AgentFailure, AgentSocket};
+pub use agent_server::AgentServer;
 pub use auth::{Answers, Auth, PasswordPrompt};
 pub use blocking::BlockingFd;
 pub use cancel::Cancel;

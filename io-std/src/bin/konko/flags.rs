@@ -249,6 +249,23 @@ pub const SCP: Grammar = Grammar {
     command: false,
 };
 
+/// ssh-agent(1).
+pub const AGENT: Grammar = Grammar {
+    letters: "cDdksTuUVE:a:O:P:t:",
+    unsupported: &[(b'P', "modules of tokens"), (b'V', "the version of OpenSSH")],
+    // The socket is in a folder of its own, and nothing of it is left behind; websites have no say here.
+    ignored: b"TuUO",
+    command: false,
+};
+
+/// ssh-add(1).
+pub const ADD: Grammar = Grammar {
+    letters: "vkKlLNCcdDTxXE:e:h:H:M:m:Qqs:S:t:",
+    unsupported: &[(b'K', "keys of security keys"), (b'S', "a module for security keys")],
+    ignored: b"Mm",
+    command: false,
+};
+
 /// ssh-keygen(1).
 pub const KEYGEN: Grammar = Grammar {
     letters: "ABHLQUXceghiklopquvyC:D:E:F:I:K:M:N:O:P:R:V:Y:Z:a:b:f:j:m:n:r:s:t:w:z:",
@@ -412,6 +429,8 @@ pub fn words() -> Result<Vec<OsString>, (OsString, String)> {
         Some(b"scp") => &SCP,
         Some(b"keygen") => &KEYGEN,
         Some(b"keyscan") => &KEYSCAN,
+        Some(b"agent") => &AGENT,
+        Some(b"add") => &ADD,
         _ => {
             all.extend(words);
             return Ok(all);
@@ -538,7 +557,9 @@ mod tests {
     #[test]
     fn c21_every_letter_is_taken_by_somebody() {
         use clap::CommandFactory;
-        for (name, grammar) in [("ssh", SSH), ("sftp", SFTP), ("scp", SCP), ("keygen", KEYGEN)] {
+        for (name, grammar) in
+            [("ssh", SSH), ("sftp", SFTP), ("scp", SCP), ("keygen", KEYGEN), ("agent", AGENT), ("add", ADD)]
+        {
             let mut program = crate::Cli::command();
             program.build();
             let program = program.find_subcommand(name).unwrap();

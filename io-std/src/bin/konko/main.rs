@@ -1,6 +1,8 @@
 //! The `konko` program: what the library can do, on the command line.
 #![forbid(unsafe_code)]
 
+mod add;
+mod agent;
 mod algorithms;
 mod connect;
 mod demo;
@@ -44,6 +46,10 @@ enum Command {
     Scp(Box<scp::Args>),
     /// Make, show and change keys, as ssh-keygen(1) does
     Keygen(Box<keygen::Args>),
+    /// Hold keys for others that sign with them, as ssh-agent(1) does
+    Agent(Box<agent::Args>),
+    /// Give keys to an agent, as ssh-add(1) does
+    Add(Box<add::Args>),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
     /// Ask hosts for their keys
@@ -82,6 +88,8 @@ fn main() -> ExitCode {
         Command::Sftp(args) => sftp::run(*args),
         Command::Scp(args) => scp::run(&args),
         Command::Keygen(args) => keygen::run(&args),
+        Command::Agent(args) => agent::run(&args),
+        Command::Add(args) => add::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Keyscan(args) => keyscan::run(&args),
         Command::SftpServer(args) => sftp_server::run(args),

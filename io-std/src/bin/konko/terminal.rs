@@ -91,10 +91,20 @@ fn askpass(tty: bool) -> Option<OsString> {
     wanted.then_some(program)
 }
 
-/// Runs it with the prompt as its argument; the answer is its first line. Failure is no answer.
+/// Asks `SSH_ASKPASS`, whatever terminal there is, whether something may be done. `None` is no.
+pub fn permission(prompt: &str) -> Option<Password> {
+    let program = std::env::var_os("SSH_ASKPASS").filter(|p| !p.is_empty())?;
+    answer_of(Command::new(program).arg(prompt).env("SSH_ASKPASS_PROMPT", "confirm"))
+}
+
+/// Runs it with the prompt as its argument.
 fn ask_program(program: &OsString, prompt: &str) -> Option<Password> {
-    let mut child =
-        Command::new(program).arg(prompt).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()?;
+    answer_of(Command::new(program).arg(prompt))
+}
+
+/// The first line of what a program says. Failure is no answer.
+fn answer_of(command: &mut Command) -> Option<Password> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().ok()?;
     let line = child.stdout.take().and_then(|mut out| read_line(&mut out));
     let ended = child.wait().ok()?;
     line.filter(|_| ended.success()).map(Password::new)

@@ -154,7 +154,7 @@ impl Args {
     }
 }
 
-fn hash(name: &str) -> Result<HashAlgorithm, String> {
+pub fn hash(name: &str) -> Result<HashAlgorithm, String> {
     match &name.to_ascii_lowercase()[..] {
         "md5" => Ok(HashAlgorithm::Md5),
         "sha1" => Ok(HashAlgorithm::Sha1),
