@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Host keys must be in the files of known hosts that `ssh` has (or that of `-k`); with `-a` a host that no file
-//! knows is accepted and added. `-i` names an unencrypted private key; without it the password is taken from the
+//! knows is accepted and added. The keys of the agent are tried first (`SSH_AUTH_SOCK`); `-i` names an unencrypted private key; without it the password is taken from the
 //! environment variable `FLEET_PASSWORD`.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use konko::known_hosts;
+use konko::{Agent, AgentSocket, known_hosts};
 use konko_mio::core::channel::{ChannelEvent, ChannelId, ChannelRequest, Exit, OpenKind};
 use konko_mio::core::client::Password;
 use konko_mio::core::hosts::{
@@ -41,6 +41,8 @@ const MAX_OUTPUT: usize = 64 * 1024;
 /// What is to be done, and as whom.
 pub(crate) struct Plan {
     pub(crate) user: String,
+    /// An agent whose keys are tried first.
+    pub(crate) agent: Option<AgentSocket>,
     pub(crate) key: Option<Arc<KeyPair>>,
     pub(crate) password: Option<Password>,
     pub(crate) trust: Trust,
@@ -64,6 +66,8 @@ struct Host {
     index: usize,
     channel: Option<ChannelId>,
     login: Login,
+    /// The connection to the agent, while nobody uses it.
+    agent: Option<Agent>,
     started: Instant,
     exit: Option<Result<u32, String>>,
     output: Vec<u8>,
@@ -83,10 +87,15 @@ struct Fleet {
     bar: ProgressBar,
 }
 
+/// What a worker thread does.
+type Work = Box<dyn FnOnce() -> Message + Send>;
+
 /// What comes from other threads and from timers.
 enum Message {
     Resolved(usize, Result<Vec<SocketAddr>, String>),
     Signed(ConnId, Option<Vec<u8>>),
+    /// What the agent said, and the connection to it.
+    Agent(ConnId, Option<Agent>, Result<Vec<u8>, String>),
     Late(ConnId),
 }
 
@@ -102,7 +111,10 @@ impl App for Fleet {
     ) {
         let Some(host) = self.hosts.get_mut(&id) else { return };
         let Some(event) = host.login.event(conn, event) else {
-            return host.log_in(id, conn, &self.plan, hub);
+            if let Some(work) = host.log_in(id, conn, &self.plan) {
+                hub.spawn(work);
+            }
+            return;
         };
         // What cannot be done now is noticed when the connection ends.
         let _ = match event {
@@ -167,6 +179,7 @@ impl App for Fleet {
                             index,
                             channel: None,
                             login: self.plan.login(),
+                            agent: None,
                             started,
                             exit: None,
                             output: Vec::new(),
@@ -183,6 +196,14 @@ impl App for Fleet {
                 if let (Some(host), Some(conn)) = (self.hosts.get_mut(&id), hub.client(id)) {
                     let answer = signature.map_or(Answer::No, Answer::Signature);
                     let _ = host.login.answer(conn, answer);
+                }
+            }
+            Message::Agent(id, agent, said) => {
+                let (Some(host), Some(conn)) = (self.hosts.get_mut(&id), hub.client(id)) else { return };
+                host.agent = agent;
+                let _ = host.login.answer(conn, Answer::Agent(said));
+                if let Some(work) = host.log_in(id, conn, &self.plan) {
+                    hub.spawn(work);
                 }
             }
             Message::Late(id) => {
@@ -273,22 +294,37 @@ impl Plan {
     }
 
     fn login(&self) -> Login {
+        let agent = self.agent.as_ref().map(|agent| agent.path().display().to_string());
+        let agent = agent.map(|name| LoginMethod::Agent { name });
         let key = self.key.clone().map(LoginMethod::Key);
         let password = self.password.as_ref().map(|_| LoginMethod::Password { tries: 1 });
-        Login::new(self.user.clone(), key.into_iter().chain(password)).sign_elsewhere()
+        Login::new(self.user.clone(), agent.into_iter().chain(key).chain(password)).sign_elsewhere()
     }
 }
 
 impl Host {
-    /// Answers what the login asks. Signatures are made on worker threads: RSA takes milliseconds.
-    fn log_in(&mut self, id: ConnId, conn: &mut ClientConnection, plan: &Plan, hub: &Hub<Message>) {
+    /// Answers what the login asks, or says what a worker thread is to do for it: signatures take milliseconds with
+    /// RSA, and an agent as long as its user thinks.
+    fn log_in(&mut self, id: ConnId, conn: &mut ClientConnection, plan: &Plan) -> Option<Work> {
         while let Some(asked) = self.login.question() {
             let answer = match asked.question {
                 Question::Sign { pair: Some(key), algorithm, message, .. } => {
-                    return hub.spawn(move || {
+                    return Some(Box::new(move || {
                         let sign = |seed| key.sign(algorithm, &message, &mut Rng::from_seed(&seed)).ok();
                         Message::Signed(id, seed_from_os().ok().and_then(sign))
-                    });
+                    }));
+                }
+                Question::Agent { send } => {
+                    let (agent, socket) = (self.agent.take(), plan.agent.clone()?);
+                    return Some(Box::new(move || {
+                        let connected = agent.map_or_else(|| Agent::connect(&socket), Ok);
+                        match connected.map(|mut agent| (agent.exchange(&send), agent)) {
+                            Ok((said, agent)) => {
+                                Message::Agent(id, Some(agent), said.map_err(|e| e.to_string()))
+                            }
+                            Err(e) => Message::Agent(id, None, Err(e.to_string())),
+                        }
+                    }));
                 }
                 Question::Password { .. } => {
                     plan.password.as_ref().map_or(Answer::No, |p| Answer::Secret(Password::new(p.expose())))
@@ -301,6 +337,7 @@ impl Host {
             self.exit = Some(Err(format!("{} may not log in", plan.user)));
             conn.disconnect(konko_mio::core::msg::DisconnectCode::BY_APPLICATION, "");
         }
+        None
     }
 
     fn on_channel(&mut self, conn: &mut ClientConnection, channel: ChannelId, event: ChannelEvent<'_>) {
@@ -414,6 +451,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let plan = Plan {
         user,
+        agent: AgentSocket::from_env(),
         key,
         password: std::env::var("FLEET_PASSWORD").ok().map(Password::new),
         trust,

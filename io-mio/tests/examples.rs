@@ -42,6 +42,7 @@ fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
     hosts.extend([stranger.addr, closed].map(|addr| ("127.0.0.1".to_owned(), addr.port())));
     let plan = |command: &str| fleet::Plan {
         user: "alice".into(),
+        agent: None,
         key: None,
         password: Some(Password::new("wonderland")),
         trust: Trust::default(),
@@ -69,6 +70,50 @@ fn a_fleet_gets_one_command_so_many_hosts_at_a_time() {
     for server in &servers {
         assert_eq!(server.counts.accepted.load(std::sync::atomic::Ordering::Relaxed), 30);
     }
+}
+
+#[test]
+fn a_fleet_logs_in_with_an_agent() {
+    use konko::core::agent::{Constraints, Keyring};
+    let server = Server::start(server_config());
+    let line = learn_line("127.0.0.1", server.addr.port(), host_key().public(), None).unwrap() + "\n";
+    let mut keyring = Keyring::new(provider::best(), Rng::from_seed(&Seed::new([1; 32])));
+    keyring.add(&support::user_key(), b"mine", &Constraints::new(), Time::ZERO).unwrap();
+    let agent = Arc::new(konko::AgentServer::bind_private(keyring).unwrap());
+    let serving = Arc::clone(&agent);
+    let thread = std::thread::spawn(move || serving.serve());
+    let mut plan = fleet::Plan {
+        user: "alice".into(),
+        agent: Some(agent.path().into()),
+        key: None,
+        password: None,
+        trust: Trust::default(),
+        known: Arc::new(KnownHosts::parse("known_hosts", line.as_bytes()).unwrap()),
+        at_once: 4,
+        timeout: Duration::from_secs(30),
+        command: "hello".into(),
+        hosts: (0..8).map(|_| ("127.0.0.1".to_owned(), server.addr.port())).collect(),
+    };
+    let hosts = plan.hosts.clone();
+    let outcomes = fleet::run(plan, indicatif::ProgressBar::hidden()).unwrap();
+    assert!(outcomes.iter().all(|o| o.result == Ok(0)), "{}", fleet::table(&outcomes));
+    // Without it, nobody comes in.
+    agent.close();
+    thread.join().unwrap().unwrap();
+    plan = fleet::Plan {
+        user: "alice".into(),
+        agent: Some(agent.path().into()),
+        key: None,
+        password: None,
+        trust: Trust::default(),
+        known: Arc::new(KnownHosts::parse("known_hosts", line.as_bytes()).unwrap()),
+        at_once: 4,
+        timeout: Duration::from_secs(30),
+        command: "hello".into(),
+        hosts,
+    };
+    let outcomes = fleet::run(plan, indicatif::ProgressBar::hidden()).unwrap();
+    assert!(outcomes.iter().all(|o| o.result.is_err()), "{}", fleet::table(&outcomes));
 }
 
 /// A server, and files of known hosts in each of the states that they can be in, as the fleet and as the blocking
@@ -110,6 +155,7 @@ fn a4_the_fleet_believes_what_the_blocking_client_believes() {
             let trust = Trust::KnownHosts(checking);
             let plan = fleet::Plan {
                 user: "alice".into(),
+                agent: None,
                 key: None,
                 password: Some(Password::new("wonderland")),
                 known: Arc::new(known_hosts::load(&trust)),
@@ -171,6 +217,7 @@ fn h16_a_fleet_learns_the_keys_that_its_hosts_tell() {
         let trust = Trust::KnownHosts(checking);
         let plan = fleet::Plan {
             user: "alice".into(),
+            agent: None,
             key: None,
             password: Some(Password::new("wonderland")),
             known: Arc::new(known_hosts::load(&trust)),

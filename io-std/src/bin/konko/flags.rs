@@ -255,6 +255,7 @@ pub const AGENT: Grammar = Grammar {
     unsupported: &[(b'P', "modules of tokens"), (b'V', "the version of OpenSSH")],
     // The socket is in a folder of its own, and nothing of it is left behind; websites have no say here.
     ignored: b"TuUO",
+    options: &[],
     command: false,
 };
 
@@ -263,6 +264,7 @@ pub const ADD: Grammar = Grammar {
     letters: "vkKlLNCcdDTxXE:e:h:H:M:m:Qqs:S:t:",
     unsupported: &[(b'K', "keys of security keys"), (b'S', "a module for security keys")],
     ignored: b"Mm",
+    options: &[],
     command: false,
 };
 
