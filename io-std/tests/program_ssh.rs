@@ -317,3 +317,79 @@ fn c22_without_anybody_to_ask_an_unknown_host_is_explained() {
     };
     assert_eq!(said("BatchMode=no"), said("BatchMode=yes"));
 }
+
+/// What a `Match` block says holds for those whom it is about, and for nobody else.
+#[test]
+fn a_server_lets_in_whom_its_configuration_lets_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("sshd_config");
+    let lines = "MaxAuthTries 4\nDenyUsers denied\nMatch User keyless\n PubkeyAuthentication no\n\
+                Match LocalAddress 127.0.0.1 User away\n RefuseConnection yes\n";
+    std::fs::write(&config, lines).unwrap();
+    let home = Home::serve(&["-f", &config.display().to_string()]);
+    for (user, code) in [("someone", 0), ("denied", 255), ("keyless", 255), ("away", 255)] {
+        let mut call = home.call("ssh");
+        call.args(["-F", "none", "-l", user, "127.0.0.1", "true"]);
+        let (_, err, got) = text(&run(call));
+        assert_eq!(got, Some(code), "{user}: {err}{}", home.log());
+    }
+}
+
+/// A host key is made once, for its owner alone, and is the same the next time.
+#[test]
+fn a_server_keeps_its_host_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::serve(&[]);
+    let said = || {
+        let mut call = program::konko(["serve", "--inetd", "--authorized-keys"]);
+        call.arg(home.file("user.pub")).env("HOME", home.path()).env_remove("XDG_STATE_HOME");
+        call.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+        call.stderr(std::process::Stdio::piped());
+        let (_, err, _) = text(&run(call));
+        err.lines().find(|line| line.contains("the host key is kept in")).map(str::to_owned)
+    };
+    let first = said();
+    assert!(first.is_some() && first == said());
+    let key = home.file(".local/state/konko/ssh_host_ed25519_key");
+    assert_eq!(key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+/// The user's own configuration is all that is needed, also by the name that other programs call.
+#[test]
+fn a_name_of_ones_own_is_enough_to_connect() {
+    let home = Home::serve(&[]);
+    std::fs::create_dir(home.file(".ssh")).unwrap();
+    let config = format!(
+        "Host box\n HostName 127.0.0.1\n Port {}\n User someone\n IdentityFile {}\n UserKnownHostsFile {}\n \
+         GlobalKnownHostsFile none\n BatchMode yes\n SetEnv TERM_OF_TEST=%n\n",
+        home.port,
+        home.file("user").display(),
+        home.file("known_hosts").display(),
+    );
+    std::fs::write(home.file(".ssh/config"), config).unwrap();
+    let ssh = home.file("ssh");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_konko"), &ssh).unwrap();
+    let mut call = std::process::Command::new(&ssh);
+    call.args(["-v", "box", "echo reached"]).env("HOME", home.path()).env_remove("SSH_AUTH_SOCK");
+    call.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    call.stderr(std::process::Stdio::piped());
+    let (out, err, code) = text(&run(call));
+    assert_eq!((code, out.as_str()), (Some(0), "reached\n"), "{err}");
+    let from = format!(
+        "Port {} ({}:3, in {}:1",
+        home.port,
+        home.file(".ssh/config").display(),
+        home.file(".ssh/config").display()
+    );
+    assert!(err.contains(&from), "{err}");
+    // What others can write is not read.
+    use std::os::unix::fs::PermissionsExt;
+    let open = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(home.file(".ssh/config"), open).unwrap();
+    let mut call = std::process::Command::new(&ssh);
+    call.args(["-G", "box"]).env("HOME", home.path());
+    call.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped());
+    call.stderr(std::process::Stdio::piped());
+    let (_, err, code) = text(&run(call));
+    assert!(code == Some(255) && err.contains("Bad owner or permissions"), "{err}");
+}

@@ -1,6 +1,7 @@
 //! `konko serve`: an SSH server.
 
 mod builtin;
+mod file;
 mod penalties;
 mod settings;
 
@@ -12,12 +13,13 @@ use std::time::Duration;
 
 use konko::core::auth::{Method, MethodSet};
 use konko::core::crypto::HashAlgorithm;
-use konko::core::keys::{Certificate, KeyPair, PrivateKey};
+use konko::core::keys::{Certificate, KeyPair, KeyType, PrivateKey};
+use konko::key_file::Existing;
 use konko::server::process::Account;
 use konko::server::users::{Authorities, KeyFile, Users};
 use konko::server::{Programs, Server, ServerOptions, Service, System, serve};
 use konko::sftp::Root;
-use konko::{Error, ErrorKind, FdStream};
+use konko::{Error, ErrorKind, FdStream, Rng};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -28,16 +30,22 @@ use settings::Settings;
 /// How long sessions get to finish after a signal; a second signal cuts them.
 const GRACE: Duration = Duration::from_secs(10);
 
+/// Where it listens if nothing else is said.
+const LISTEN: &str = "127.0.0.1:2222";
+
 /// The largest key file that is read, in bytes.
 const MAX_KEY_FILE: u64 = 1 << 20;
 
 /// Options of `konko serve`.
-#[derive(clap::Args, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// Where to listen; port 0 is any free one, and is printed
-    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:2222")]
-    listen: String,
-    /// Host key file; any number of times. Without one, a key is made for this run
+    /// Where to listen: 127.0.0.1:2222 unless the file of -f says; port 0 is any free one, and is printed
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// A sshd_config; what it asks for and konko does not have is an error where it restricts anybody
+    #[arg(short = 'f', value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Host key file; any number of times. Without one, a key is made once and kept under ~/.local/state/konko
     #[arg(long, value_name = "FILE")]
     host_key: Vec<PathBuf>,
     /// Certificate of a host key, shown beside it; any number of times (HostCertificate)
@@ -115,6 +123,21 @@ fn start(args: &Args) -> Result<(), String> {
     for option in &args.option {
         settings.set(option)?;
     }
+    let mut args = args.clone();
+    let said = match &args.config {
+        Some(path) => file::read(&expand(path), &mut settings)?,
+        None => file::FromFile::default(),
+    };
+    // What is typed counts first.
+    if args.host_key.is_empty() {
+        args.host_key.clone_from(&said.host_keys);
+    }
+    args.authorized_keys.extend(said.authorized_keys.iter().cloned());
+    let listen = args.listen.clone().or(said.listen).unwrap_or_else(|| LISTEN.to_owned());
+    if args.verbose > 0 {
+        said.notes.iter().for_each(|note| say(note));
+    }
+    let args = &args;
     let users = users(args, &settings)?;
     let options = certified(options(args)?, args, &settings)?;
     let mut options = settings.apply(options, usable(args, &settings, &users))?;
@@ -125,11 +148,12 @@ fn start(args: &Args) -> Result<(), String> {
     if settings.user_environment == Some(true) {
         service = service.permit_user_environment();
     }
+    let gate = move || file::Gate::new(service.clone(), Arc::clone(&said.config));
     if args.inetd {
-        return inetd(options, service);
+        return inetd(options, gate());
     }
-    let server = Server::listen(&args.listen[..], options, move |_| service.clone())
-        .map_err(|e| format!("{}: {e}", args.listen))?;
+    let server =
+        Server::listen(&listen[..], options, move |_| gate()).map_err(|e| format!("{listen}: {e}"))?;
     // Whoever started it waits for this line.
     let told = streams::try_line(format_args!("listening on {}", server.local_addr()));
     told.map_err(|e| format!("standard output: {e}"))?;
@@ -155,7 +179,7 @@ fn until_signal(server: Server) -> Result<(), String> {
     if clean { Ok(()) } else { Err("a program did not end".into()) }
 }
 
-fn inetd(options: ServerOptions, service: Service) -> Result<(), String> {
+fn inetd(options: ServerOptions, service: file::Gate) -> Result<(), String> {
     let stream = rustix::stdio::stdin()
         .try_clone_to_owned()
         .and_then(|stdin| Ok((stdin, rustix::stdio::stdout().try_clone_to_owned()?)))
@@ -174,15 +198,8 @@ fn hung_up(error: &Error) -> bool {
 
 fn options(args: &Args) -> Result<ServerOptions, String> {
     if args.host_key.is_empty() {
-        let options = ServerOptions::with_new_key().map_err(|e| e.to_string())?;
-        for key in options.host_keys() {
-            let key = key.public();
-            say(&format!(
-                "a host key for this run: {} {}",
-                key.key_type(),
-                key.fingerprint(HashAlgorithm::Sha256)
-            ));
-        }
+        let key = kept_host_key()?;
+        let options = ServerOptions::new([key]);
         return Ok(options);
     }
     let keys: Result<Vec<_>, String> = args.host_key.iter().map(|path| host_key(&expand(path))).collect();
@@ -199,6 +216,29 @@ fn certified(mut options: ServerOptions, args: &Args, settings: &Settings) -> Re
         options = options.host_certificate(&certificate).map_err(|e| failed(&e))?;
     }
     Ok(options)
+}
+
+/// The host key of this user's servers: made the first time, and kept, so that clients know the server again.
+fn kept_host_key() -> Result<Arc<KeyPair>, String> {
+    let state = std::env::var_os("XDG_STATE_HOME").filter(|path| Path::new(path).is_absolute());
+    let folder = state.map_or_else(|| expand("~/.local/state"), PathBuf::from).join("konko");
+    let path = folder.join("ssh_host_ed25519_key");
+    let failed = |e: &dyn std::fmt::Display| format!("host key {}: {e}", path.display());
+    if !path.exists() {
+        std::fs::create_dir_all(&folder).map_err(|e| failed(&e))?;
+        let mut rng = Rng::from_seed(&konko::seed_from_os().map_err(|e| failed(&e))?);
+        let key = PrivateKey::generate(KeyType::ED25519, &mut rng).map_err(|e| failed(&e))?;
+        let text = key.to_openssh(None, &mut rng).map_err(|e| failed(&e))?;
+        match konko::key_file::write_private(&path, text.as_bytes(), Existing::Keep) {
+            // Another one that starts now has made it.
+            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(failed(&e)),
+            _ => {}
+        }
+    }
+    let key = host_key(&path)?;
+    let (kind, fingerprint) = (key.public().key_type(), key.public().fingerprint(HashAlgorithm::Sha256));
+    say(&format!("the host key is kept in {}: {kind} {fingerprint}", path.display()));
+    Ok(key)
 }
 
 fn host_key(path: &Path) -> Result<Arc<KeyPair>, String> {

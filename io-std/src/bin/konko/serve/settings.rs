@@ -52,31 +52,79 @@ pub struct Settings {
     pub user_environment: Option<bool>,
 }
 
+/// The keywords that are obeyed.
+const KEYWORDS: &[&str] = &[
+    "acceptenv",
+    "allowterrapin",
+    "authenticationmethods",
+    "authorizedprincipalsfile",
+    "banner",
+    "casignaturealgorithms",
+    "challengeresponseauthentication",
+    "ciphers",
+    "clientalivecountmax",
+    "clientaliveinterval",
+    "compression",
+    "hostcertificate",
+    "hostkeyalgorithms",
+    "kbdinteractiveauthentication",
+    "kexalgorithms",
+    "logingracetime",
+    "macs",
+    "maxauthtries",
+    "maxsessions",
+    "maxstartups",
+    "modulifile",
+    "passwordauthentication",
+    "permituserenvironment",
+    "persourcemaxstartups",
+    "persourcenetblocksize",
+    "persourcepenalties",
+    "persourcepenaltyexemptlist",
+    "pubkeyacceptedalgorithms",
+    "pubkeyacceptedkeytypes",
+    "pubkeyauthentication",
+    "pubkeyauthoptions",
+    "rekeylimit",
+    "requiredrsasize",
+    "trustedusercakeys",
+    "unusedconnectiontimeout",
+];
+
 impl Settings {
     /// Takes one `-o`: `Key=Value` or `Key Value`.
     pub fn set(&mut self, option: &OsStr) -> Result<(), String> {
         let line = Line::parse(option.as_bytes()).map_err(|e| format!("-o {}: {e}", option.display()))?;
         let Some(line) = line else { return Ok(()) };
-        let set = match line.keyword.as_str() {
-            "trustedusercakeys" => values::one(&line).map(|path| {
+        self.take(&line).map_err(|why| format!("-o {}: {why}", line.keyword))
+    }
+
+    /// Whether a keyword, in lower case, is obeyed.
+    pub fn has(keyword: &str) -> bool {
+        KEYWORDS.contains(&keyword)
+    }
+
+    /// Takes a line.
+    pub fn take(&mut self, line: &Line) -> Result<(), String> {
+        match line.keyword.as_str() {
+            "trustedusercakeys" => values::one(line).map(|path| {
                 // One file, as in sshd: the first word counts.
                 if self.trusted_ca.is_empty() && path != b"none" {
                     self.trusted_ca.push(expand_bytes(path));
                 }
             }),
-            "authorizedprincipalsfile" => values::one(&line).map(|path| {
+            "authorizedprincipalsfile" => values::one(line).map(|path| {
                 if path != b"none" {
                     first(&mut self.principals, expand_bytes(path));
                 }
             }),
             "hostcertificate" => {
-                values::one(&line).map(|path| self.host_certificates.push(expand_bytes(path)))
+                values::one(line).map(|path| self.host_certificates.push(expand_bytes(path)))
             }
-            "banner" => values::one(&line).map(|path| first(&mut self.banner, expand_bytes(path))),
-            "modulifile" => values::one(&line).map(|path| first(&mut self.moduli, expand_bytes(path))),
-            keyword => values::text(&line).and_then(|value| self.put(keyword, &value)),
-        };
-        set.map_err(|why| format!("-o {}: {why}", line.keyword))
+            "banner" => values::one(line).map(|path| first(&mut self.banner, expand_bytes(path))),
+            "modulifile" => values::one(line).map(|path| first(&mut self.moduli, expand_bytes(path))),
+            keyword => values::text(line).and_then(|value| self.put(keyword, &value)),
+        }
     }
 
     fn put(&mut self, key: &str, value: &str) -> Result<(), String> {
