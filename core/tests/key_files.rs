@@ -12,7 +12,7 @@ const PASS: &[u8] = b"konko test";
 
 /// Enough for the corpus, and so little that no damage costs time.
 fn limits() -> KdfLimits {
-    KdfLimits::default().bcrypt_rounds(1).pbkdf2_iterations(16).memory(16).passes(4)
+    KdfLimits::default().bcrypt_rounds(1).pbkdf2_iterations(16).memory(16).work(64)
 }
 
 fn data(name: &str) -> Vec<u8> {
@@ -185,9 +185,9 @@ fn f12_f13_what_a_derivation_may_cost_is_bounded() {
     for (name, less, error) in [
         ("pbes2_aes-128-cbc-ecdsa", limits().pbkdf2_iterations(1), cost("PBKDF2 iterations", 2)),
         ("scrypt-ecdsa", limits().memory(0), cost("KiB of memory", 1)),
-        ("scrypt-ecdsa", limits().passes(0), cost("scrypt lanes", 1)),
+        ("scrypt-ecdsa", limits().work(0), cost("KiB to be passed over", 1)),
         ("ppk3_encrypted-rsa", limits().memory(7), cost("KiB of memory", 8)),
-        ("ppk3_argon2i-ed25519", limits().passes(1), cost("Argon2 passes", 2)),
+        ("ppk3_argon2i-ed25519", limits().work(15), cost("KiB to be passed over", 16)),
     ] {
         assert!(load(name, &limits()).is_ok(), "{name}");
         assert_eq!(public_of(load(name, &less)), error, "{name}");
@@ -199,7 +199,7 @@ fn f12_f13_what_a_derivation_may_cost_is_bounded() {
     let huge = u32::MAX;
     for (name, value, what) in [
         ("Argon2-Memory", 8, "KiB of memory"),
-        ("Argon2-Passes", 1, "Argon2 passes"),
+        ("Argon2-Passes", 1, "KiB to be passed over"),
         ("Argon2-Parallelism", 1, "Argon2 lanes"),
     ] {
         for asked in [huge, 0] {

@@ -95,7 +95,7 @@ pub fn msgs(data: &[u8]) {
 /// The target `private_key`.
 pub fn private_key(data: &[u8]) {
     // What a fuzzer may spend on the key derivation of an encrypted file.
-    let limits = KdfLimits::default().bcrypt_rounds(2).pbkdf2_iterations(16).memory(64).passes(2);
+    let limits = KdfLimits::default().bcrypt_rounds(2).pbkdf2_iterations(16).memory(64).work(128);
     for passphrase in [None, Some(&b"secret"[..])] {
         if let Ok(key) = PrivateKey::load_limited(data, passphrase, &limits) {
             let blob = key.public().to_blob();

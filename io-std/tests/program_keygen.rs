@@ -80,7 +80,7 @@ fn what_cannot_be_done_is_said() {
     let folder = folder.path();
     for (words, code, says) in [
         (&["-t", "foo"][..], 255, "unknown key type foo"),
-        (&["-t", "rsa", "-b", "512", "-f", "k"], 255, "minimum is 1024 bits"),
+        (&["-t", "rsa", "-b", "512", "-f", "k"], 255, "minimum is 2048 bits"),
         (&["-t", "ecdsa", "-b", "255", "-f", "k"], 255, "256, 384 or 521"),
         (&["-lf", "nothing"], 255, "nothing: No such file or directory"),
         (

@@ -17,12 +17,12 @@ pub struct KdfLimits {
     bcrypt: u32,
     pbkdf2: u32,
     memory: u32,
-    passes: u32,
+    work: u32,
 }
 
 impl Default for KdfLimits {
     fn default() -> Self {
-        KdfLimits { bcrypt: 2048, pbkdf2: 10_000_000, memory: 1024 * 1024, passes: 100 }
+        KdfLimits { bcrypt: 2048, pbkdf2: 10_000_000, memory: 1 << 20, work: 1 << 24 }
     }
 }
 
@@ -49,10 +49,11 @@ impl KdfLimits {
         self
     }
 
-    /// The most passes over that memory, lanes of scrypt among them: 100 by default. PuTTY measures how many take 100 ms.
+    /// How much memory scrypt and Argon2 may pass over in all, in KiB: memory times passes or lanes. 16 GiB by default,
+    /// about 15 seconds of work. PuTTY chooses as many passes as take 100 ms, whatever the memory.
     #[must_use]
-    pub fn passes(mut self, passes: u32) -> Self {
-        self.passes = passes;
+    pub fn work(mut self, kib: u32) -> Self {
+        self.work = kib;
         self
     }
 
@@ -61,9 +62,13 @@ impl KdfLimits {
     }
 
     pub(super) fn check_argon2(&self, memory: u32, passes: u32, lanes: u32) -> Result<(), KeyError> {
+        within("Argon2 lanes", lanes, MAX_LANES)?;
+        self.check_memory(memory, passes)
+    }
+
+    fn check_memory(&self, memory: u32, times: u32) -> Result<(), KeyError> {
         within("KiB of memory", memory, self.memory)?;
-        within("Argon2 passes", passes, self.passes)?;
-        within("Argon2 lanes", lanes, MAX_LANES)
+        within("KiB to be passed over", memory.saturating_mul(times), self.work)
     }
 }
 
@@ -160,8 +165,7 @@ pub(super) fn scrypt(
 ) -> Result<Derived, KeyError> {
     let small = |x: u64| u32::try_from(x).unwrap_or(u32::MAX);
     let bytes = n.saturating_mul(r).saturating_mul(128);
-    within("KiB of memory", small(bytes.div_ceil(1024)), limits.memory)?;
-    within("scrypt lanes", small(p), limits.passes)?;
+    limits.check_memory(small(bytes.div_ceil(1024)), small(p))?;
     if !n.is_power_of_two() || n < 2 {
         return Err(DERIVATION);
     }

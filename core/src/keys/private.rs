@@ -37,7 +37,7 @@ impl PrivateKey {
     /// A new key of that many bits, which only [RSA](KeyType::RSA) asks for.
     ///
     /// # Errors
-    /// As [`generate`](Self::generate); [`KeyError::RsaSize`] outside of 2048 to 8192 bits.
+    /// As [`generate`](Self::generate); [`KeyError::RsaSize`] outside of 2048 to 16,384 bits.
     pub fn generate_of_size(kind: KeyType, bits: usize, rng: &mut Rng) -> Result<Self, KeyError> {
         Ok(Self::from_halves(kind, kind.format().generate(Some(bits), rng)?))
     }

@@ -18,8 +18,8 @@ use crate::wire::{Reader, Sink, minimal};
 struct Rsa;
 
 impl KeyType {
-    /// RFC 4253 §6.6; for old peers. A new key has 2048 to 8192 bits, 3072 unless something else is asked
-    /// for; seconds of work from 4096 on.
+    /// RFC 4253 §6.6; for old peers. A new key has 2048 to 16,384 bits, 3072 unless something else is asked
+    /// for; seconds of work from 4096 on, and minutes at the end.
     pub const RSA: Self = Self::new(&Rsa);
 }
 
@@ -44,8 +44,7 @@ pub(super) const RSA: &str = "1.2.840.113549.1.1.1";
 /// [`PublicKey::strength_ok`](super::PublicKey::strength_ok).
 const MODULUS_BITS: core::ops::RangeInclusive<usize> = 1024..=16_384;
 
-/// Widest RSA prime (F-09): half of the widest modulus, so that work stays bounded. A new modulus is not
-/// wider either.
+/// Widest RSA prime (F-09): half of the widest modulus, so that work stays bounded.
 const MAX_PRIME_BITS: usize = 8192;
 
 /// What is made unless something else is asked for (OpenSSH's `DEFAULT_BITS`).
@@ -89,7 +88,7 @@ impl KeyFormat for Rsa {
 
     fn generate(&self, bits: Option<usize>, rng: &mut Rng) -> Result<Halves, KeyError> {
         let bits = bits.unwrap_or(DEFAULT_BITS);
-        if !(2048..=MAX_PRIME_BITS).contains(&bits) {
+        if !(2048..=*MODULUS_BITS.end()).contains(&bits) {
             return Err(KeyError::RsaSize { bits });
         }
         let key = rsa::RsaPrivateKey::new(rng, bits).map_err(|_| KeyError::RsaSize { bits })?;

@@ -24,7 +24,7 @@ pub use super::authorities::Authorities;
 use super::authorities::refusal;
 pub use super::key_file::KeyFile;
 use super::key_file::open;
-pub use super::password::BadHash;
+pub use super::password::{BadHash, hash_password};
 use super::password::{Checker, Password};
 use crate::key_file::read_to_end;
 
@@ -489,6 +489,16 @@ mod tests {
         }
         assert!(!Users::new().check_password("anybody", b""));
         assert!(!format!("{users:?}").contains("secret"));
+    }
+
+    #[test]
+    fn a_hash_that_is_made_here_lets_its_password_in() {
+        let mut users = Users::new();
+        let hash = hash_password(b"secret").unwrap();
+        assert_ne!(hash, hash_password(b"secret").unwrap(), "each has a salt of its own");
+        users.add("alice", User::new().password_hash(hash)).unwrap();
+        assert!(users.check_password("alice", b"secret"));
+        assert!(!users.check_password("alice", b"Secret"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod flags;
 mod keygen;
 mod keyscan;
 mod obeyed;
+mod passwd;
 mod progress;
 mod scp;
 mod serve;
@@ -50,6 +51,8 @@ enum Command {
     Agent(Box<agent::Args>),
     /// Give keys to an agent, as ssh-add(1) does
     Add(Box<add::Args>),
+    /// Hash a password for `konko serve --password-file`, asked for or read from standard input
+    Passwd(passwd::Args),
     /// Let others log in and run programs
     Serve(Box<serve::Args>),
     /// Ask hosts for their keys
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Keygen(args) => keygen::run(&args),
         Command::Agent(args) => agent::run(&args),
         Command::Add(args) => add::run(&args),
+        Command::Passwd(args) => passwd::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Keyscan(args) => keyscan::run(&args),
         Command::SftpServer(args) => sftp_server::run(args),

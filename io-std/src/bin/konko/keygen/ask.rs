@@ -34,7 +34,7 @@ pub fn line() -> io::Result<Option<Zeroizing<Vec<u8>>>> {
 }
 
 /// Asks on standard output, and reads the answer from standard input.
-fn ask(question: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
+pub fn ask(question: &str) -> Result<Option<Zeroizing<Vec<u8>>>, Failure> {
     streams::stdout()?.write_all(question.as_bytes())?;
     Ok(line()?)
 }
@@ -81,11 +81,15 @@ impl Args {
         if let Some(comment) = &self.comment {
             return comment.as_bytes().to_vec();
         }
-        let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
-        let user = user.map_or_else(String::new, |user| user.name);
-        let uname = rustix::system::uname();
-        [user.as_bytes(), b"@", uname.nodename().to_bytes()].concat()
+        user_at_host()
     }
+}
+
+/// The user at this machine, by name.
+pub fn user_at_host() -> Vec<u8> {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+    let user = user.map_or_else(String::new, |user| user.name);
+    [user.as_bytes(), b"@", rustix::system::uname().nodename().to_bytes()].concat()
 }
 
 /// A secret, from the terminal without echo, or from standard input where there is nobody to ask.
@@ -115,12 +119,25 @@ pub fn reason(e: &io::Error) -> String {
 
 /// The private key in a file whose passphrase is `given`, or is asked for.
 pub fn private_key(path: &Path, given: Option<&OsString>) -> Result<PrivateKey, Failure> {
+    let question = format!("Enter passphrase for \"{}\": ", path.display());
+    unlock(path, given, &question).map(|(key, _)| key)
+}
+
+/// The private key in a file, and the passphrase that opened it: the one that is given, none, or the answer.
+pub fn unlock(
+    path: &Path,
+    given: Option<&OsString>,
+    question: &str,
+) -> Result<(PrivateKey, Zeroizing<Vec<u8>>), Failure> {
     let bytes = read(path)?;
     let failed = |e: KeyError| Failure::from(format!("Load key \"{}\": {e}", path.display()));
-    match (PrivateKey::load(&bytes, given.map(|given| given.as_bytes())), given) {
-        (Err(KeyError::Encrypted), None) => {}
-        (result, _) => return result.map_err(failed),
+    let first = Zeroizing::new(given.map(|given| given.as_bytes().to_vec()).unwrap_or_default());
+    match PrivateKey::load(&bytes, Some(&first)) {
+        Ok(key) => return Ok((key, first)),
+        Err(KeyError::Encrypted) if given.is_none() => {}
+        Err(e) => return Err(failed(e)),
     }
-    let passphrase = secret(&format!("Enter passphrase for \"{}\": ", path.display()))?;
-    PrivateKey::load(&bytes, Some(&passphrase)).map_err(failed)
+    let passphrase = secret(question)?;
+    let key = PrivateKey::load(&bytes, Some(&passphrase)).map_err(failed)?;
+    Ok((key, passphrase))
 }

@@ -20,7 +20,7 @@ pub struct Flags {
     /// The type of the new key: ed25519, ecdsa or rsa
     #[arg(short = 't', value_name = "TYPE", default_value = "ed25519", hide_default_value = true)]
     key_type: String,
-    /// Bits of the new key: 256, 384 or 521 for ecdsa, 1024 to 16384 for rsa
+    /// Bits of the new key: 256, 384 or 521 for ecdsa, 2048 to 16384 for rsa
     #[arg(short, value_name = "BITS")]
     bits: Option<u32>,
 }
@@ -50,8 +50,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     }
     let passphrase = args.new_passphrase(&path)?;
     key.set_comment(&args.comment());
-    let encrypted = (!passphrase.is_empty()).then_some((&passphrase[..], ROUNDS));
-    let text = key.to_openssh(encrypted, &mut rng)?;
+    let text = args.private_text(&key, &passphrase, &mut rng)?;
     let failed = |path: &Path| {
         let path = path.display().to_string();
         move |e| Failure::one(format!("Saving key \"{path}\" failed: {}", reason(&e)))
@@ -90,8 +89,9 @@ fn kind(name: &str, bits: Option<u32>) -> Result<(String, KeyType, Option<usize>
         ("ecdsa", _) => {
             return Err("Invalid ECDSA key length: valid lengths are 256, 384 or 521 bits".into());
         }
-        (_, Some(bits @ ..1024)) => {
-            return Err(format!("Invalid RSA key length {bits}: minimum is 1024 bits").into());
+        // Smaller ones are no longer safe, and OpenSSH's servers refuse them too (RequiredRSASize).
+        (_, Some(bits @ ..2048)) => {
+            return Err(format!("Invalid RSA key length {bits}: minimum is 2048 bits").into());
         }
         (_, Some(bits @ 16_385..)) => {
             return Err(format!("Invalid RSA key length {bits}: maximum is 16384 bits").into());

@@ -3,6 +3,8 @@
 
 mod ask;
 mod certificate;
+mod change;
+mod convert;
 mod generate;
 mod hosts;
 mod revocation;
@@ -15,6 +17,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use konko::core::crypto::HashAlgorithm;
+
+pub use ask::line;
 
 use crate::streams;
 
@@ -62,6 +66,13 @@ pub struct Args {
     /// Say more; with -l, draw the key
     #[arg(short, action = clap::ArgAction::Count)]
     verbose: u8,
+    /// A module with keys of a token; there is none but `none`
+    #[arg(short = 'D', value_name = "MODULE")]
+    module: Option<OsString>,
+    #[command(flatten)]
+    change: change::Flags,
+    #[command(flatten)]
+    convert: convert::Flags,
     #[command(flatten)]
     generate: generate::Flags,
     #[command(flatten)]
@@ -103,7 +114,15 @@ impl<T: fmt::Display> From<T> for Failure {
 
 /// Runs the command.
 pub fn run(args: &Args) -> ExitCode {
-    match task(args)(args) {
+    let module = args.module.as_deref().filter(|module| *module != "none");
+    let done = match module {
+        Some(module) => Err(Failure::from(format!(
+            "-D {}: modules of tokens are not loaded; ssh-agent and gpg-agent offer a token's keys",
+            module.display()
+        ))),
+        None => task(args)(args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure { text, code }) => {
             if !text.is_empty() {
@@ -128,6 +147,10 @@ fn task(args: &Args) -> fn(&Args) -> Result<(), Failure> {
         () if args.show.public => show::public,
         () if args.certificate.show => certificate::show,
         () if args.with.is_some() => certificate::sign,
+        () if args.change.new_passphrase => change::passphrase,
+        () if args.change.new_comment => change::comment,
+        () if args.convert.export => convert::export,
+        () if args.convert.import => convert::import,
         () => generate::run,
     }
 }

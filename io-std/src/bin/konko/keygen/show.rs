@@ -7,7 +7,7 @@ use konko::core::keys::{KeyError, MAX_FILE, PrivateKey, PublicKey};
 use konko::core::text::{Limits, lines};
 use konko::key_file;
 
-use super::ask::{private_key, read};
+use super::ask::read;
 use super::{Args, Failure};
 use crate::streams;
 
@@ -26,7 +26,7 @@ pub struct Flags {
 pub fn public(args: &Args) -> Result<(), Failure> {
     args.no_words()?;
     let path = args.file("Enter file in which the key is", "ed25519")?;
-    let key = private_key(&path, None)?;
+    let (key, _) = args.open(&path, &format!("Enter passphrase for \"{}\": ", path.display()))?;
     let comment = String::from_utf8_lossy(key.comment().as_bytes()).into_owned();
     streams::try_line(key.public().to_openssh_line(&comment))?;
     Ok(())
@@ -39,8 +39,10 @@ pub fn fingerprints(args: &Args) -> Result<(), Failure> {
     let bytes = read(&path)?;
     match PrivateKey::public_of(&bytes) {
         Ok(key) => {
-            let comment = PrivateKey::load(&bytes, None).map(|key| key.comment().as_bytes().to_vec());
-            let comment = comment.unwrap_or_else(|_| comment_beside(&path, &key));
+            // What is encrypted, or of another format, has its comment in the file beside it.
+            let own = PrivateKey::load(&bytes, None).map(|key| key.comment().as_bytes().to_vec());
+            let own = own.ok().filter(|own| !own.is_empty());
+            let comment = own.unwrap_or_else(|| comment_beside(&path, &key));
             show(args, &key, &SshStr::new(&comment));
             return Ok(());
         }
@@ -61,6 +63,10 @@ pub fn fingerprints(args: &Args) -> Result<(), Failure> {
             show(args, &key, &comment);
             found = true;
         }
+    }
+    if let (false, Ok((key, comment))) = (found, PublicKey::load(&bytes)) {
+        show(args, &key, &SshStr::new(&comment));
+        return Ok(());
     }
     if found { Ok(()) } else { Err(format!("{} is not a public key file.", path.display()).into()) }
 }
@@ -92,7 +98,7 @@ fn behind_options(line: &[u8]) -> Option<&[u8]> {
     None
 }
 
-/// The comment of an encrypted key stands in its `.pub` file too.
+/// The comment in the `.pub` file, if it is that of the key.
 fn comment_beside(path: &Path, key: &PublicKey) -> Vec<u8> {
     let Ok(text) = key_file::read(key_file::public_path(path)) else { return Vec::new() };
     match PublicKey::from_openssh_line(&text) {
