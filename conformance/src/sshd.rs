@@ -39,6 +39,21 @@ impl Sshd {
     /// # Panics
     /// When it does not start.
     pub fn with_host_keys(openssh: &OpenSsh, kinds: &[&str], extra: &[&str]) -> Self {
+        Self::start_in(openssh, kinds, extra, None)
+    }
+
+    /// The same with every host key, and with `home` in the place of root's home, for the server and its sessions alone.
+    /// `None` for anybody but root.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with_home(openssh: &OpenSsh, extra: &[&str], home: &Path) -> Option<Self> {
+        let kinds: Vec<&str> = KINDS.iter().map(|(kind, _)| *kind).collect();
+        let root = nix::unistd::geteuid().is_root();
+        root.then(|| Self::start_in(openssh, &kinds, extra, Some(home)))
+    }
+
+    fn start_in(openssh: &OpenSsh, kinds: &[&str], extra: &[&str], home: Option<&Path>) -> Self {
         let keys = KeyRing::shared();
         if nix::unistd::geteuid().is_root() {
             // The server insists on it; a system that starts it as a service makes it at boot.
@@ -55,7 +70,7 @@ impl Sshd {
             )
             .expect("the folder is writable");
             authorize(&keys, folder.path());
-            match launch(openssh, folder.path()) {
+            match launch(openssh, folder.path(), home) {
                 Ok(server) => {
                     let sshd = Self { _server: server, folder, port, keys };
                     sshd.trust(kinds);
@@ -157,10 +172,20 @@ fn authorize(keys: &KeyRing, folder: &Path) {
 }
 
 /// Starts the program and waits until it listens; the error is its log.
-fn launch(openssh: &OpenSsh, folder: &Path) -> Result<Server, String> {
+fn launch(openssh: &OpenSsh, folder: &Path, home: Option<&Path>) -> Result<Server, String> {
     let path = folder.join("log");
     let log = File::create(&path).expect("the folder is writable");
-    let child = Command::new(openssh.sshd())
+    let mut command = match home {
+        Some(home) => {
+            // A mount namespace of its own; the program keeps the process.
+            let mut command = Command::new("unshare");
+            command.args(["--mount", "sh", "-c", "mount --bind \"$1\" ~root && shift && exec \"$@\"", "sh"]);
+            command.arg(home).arg(openssh.sshd());
+            command
+        }
+        None => Command::new(openssh.sshd()),
+    };
+    let child = command
         .args(["-D", "-e", "-f"])
         .arg(folder.join("config"))
         .stdin(Stdio::null())

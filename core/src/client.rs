@@ -6,7 +6,8 @@ use core::fmt;
 
 use crate::auth::client::Userauth;
 pub use crate::auth::client::{
-    AuthRequest, ClientAuth, HostKeyTicket, Password, PromptTicket, SessionBinding, SignRequest, SignTicket,
+    AuthRequest, ClientAuth, HostClaim, HostKeyTicket, Password, PromptTicket, SessionBinding, SignRequest,
+    SignTicket,
 };
 use crate::auth::{Told, USERAUTH_SERVICE};
 use crate::channel::WindowConfig;

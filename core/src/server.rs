@@ -282,6 +282,8 @@ impl Logic for ServerSide {
             ServerAuth::Probe { ticket, signed, .. } => write!(f, "Probe({} {signed})", ticket.number),
             ServerAuth::Attempt { ticket, .. } => write!(f, "Attempt({})", ticket.number),
             ServerAuth::Signed { ticket, .. } => write!(f, "Signed({})", ticket.number),
+            ServerAuth::HostProbe { ticket, .. } => write!(f, "HostProbe({})", ticket.number),
+            ServerAuth::HostSigned { ticket, .. } => write!(f, "HostSigned({})", ticket.number),
             ServerAuth::Outcome(outcome) => write!(f, "Over({:?} {})", outcome.result, outcome.counted),
         }
     }

@@ -12,7 +12,7 @@ use konko_core::msg;
 use konko_core::transport::negotiate::{Policy, Role};
 use konko_core::wire::{Sink, SshStr};
 use konko_test::raw::rig::{server_config, transport};
-use konko_test::raw::{Rig, payload, provider, strings};
+use konko_test::raw::{PASSWORD, Rig, payload, provider, strings};
 use konko_test::{key_of, rsa_key};
 
 const WINDOW: u32 = 2 << 20;
@@ -150,4 +150,22 @@ fn r12_no_message_of_no_length_is_waited_for_in_a_loop() {
     }
     rig.assert_alive();
     assert_eq!(rig.sent, before);
+}
+
+#[test]
+fn as30_who_is_in_is_who_proved_it_whatever_is_asked_later() {
+    let mut rig = Rig::new(Role::Server);
+    rig.service();
+    let user = |rig: &mut Rig| rig.conn_server().user().map(|user| user.to_text());
+    assert_eq!((user(&mut rig), rig.conn().is_authenticated()), (None, false));
+    rig.refused(&Rig::password_request("alice", "wrong"));
+    assert_eq!((user(&mut rig).as_deref(), rig.conn().is_authenticated()), (Some("alice"), false));
+    rig.send(&Rig::password_request("alice", PASSWORD));
+    rig.expect(52);
+    for name in ["root", "alice"] {
+        rig.send(&Rig::password_request(name, PASSWORD));
+        rig.wait(Duration::from_millis(20));
+        assert_eq!(rig.numbers(), [], "RFC 4252 §5.1: no answer after success");
+        assert_eq!((user(&mut rig).as_deref(), rig.conn().is_authenticated()), (Some("alice"), true));
+    }
 }

@@ -194,6 +194,15 @@ impl<'a> Auth<'a> {
         self
     }
 
+    /// This host vouches for its user `user` (`hostbased`, RFC 4252 §9), with one of its own keys, which only root may
+    /// read as a rule; `host` is its name as the server knows its key by, mostly the fully qualified one. OpenSSH's client
+    /// puts a dot at its end, and its server takes it with and without.
+    #[must_use]
+    pub fn host_based(self, key: Arc<KeyPair>, host: impl Into<Vec<u8>>, user: impl Into<Vec<u8>>) -> Self {
+        let (host, user) = (host.into(), user.into());
+        self.with(LoginMethod::HostBased { key, host, user }, Asking::Nobody)
+    }
+
     /// A key that is elsewhere. The server is asked first whether it would take it; then `sign`
     /// returns an SSH signature blob, or `None` to give up.
     #[must_use]

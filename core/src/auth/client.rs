@@ -8,10 +8,13 @@
 //! Idle -> Signing (external signer) -> Sent(publickey)
 //! ```
 
+mod host_based;
+
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+pub use self::host_based::HostClaim;
 use super::{CONNECTION_SERVICE, HOSTBOUND_METHOD, Method, Told};
 use crate::error::{Failure, Fault, UsageError};
 use crate::keys::{KeyPair, PublicKey, SignatureAlgorithm, signature};
@@ -66,6 +69,24 @@ pub enum AuthRequest<'a> {
     },
     /// With answers to the server's questions; the event `Prompts` follows.
     KeyboardInteractive,
+    /// With a key of this host, which is here: the host vouches for its user (`hostbased`).
+    HostBased {
+        /// The host's key.
+        key: &'a Arc<KeyPair>,
+        /// How to sign.
+        algorithm: SignatureAlgorithm,
+        /// Who vouches for whom.
+        claim: HostClaim<'a>,
+    },
+    /// The same with a key that is elsewhere, as with ssh-keysign. The event `Sign` follows.
+    ExternalHostBased {
+        /// The host's key.
+        key: &'a PublicKey,
+        /// How to sign.
+        algorithm: SignatureAlgorithm,
+        /// Who vouches for whom.
+        claim: HostClaim<'a>,
+    },
 }
 
 /// A password, wiped on drop and never printed.
@@ -199,6 +220,14 @@ enum Waiting {
         message: Vec<u8>,
         number: u32,
     },
+    /// For a signature of the host.
+    Vouching {
+        key: PublicKey,
+        algorithm: SignatureAlgorithm,
+        fields: Vec<u8>,
+        message: Vec<u8>,
+        number: u32,
+    },
     /// For answers.
     Prompting {
         number: u32,
@@ -214,6 +243,7 @@ enum Sent {
     Probe(PublicKey),
     PublicKey,
     Interactive,
+    HostBased,
 }
 
 /// The machine.
@@ -258,7 +288,7 @@ impl Userauth {
 
     /// The application has to speak next.
     pub(crate) fn awaits_decision(&self) -> bool {
-        matches!(self.waiting, Waiting::Signing { .. } | Waiting::Prompting { .. })
+        matches!(self.waiting, Waiting::Signing { .. } | Waiting::Vouching { .. } | Waiting::Prompting { .. })
     }
 
     // ---- what the application asks for ----
@@ -342,6 +372,18 @@ impl Userauth {
                 fields.put_string(b"");
                 (Method::KeyboardInteractive, Sent::Interactive, 0)
             }
+            AuthRequest::HostBased { key, algorithm, claim } => {
+                let (before, message) = self.vouched(transport, key.public(), *algorithm, claim)?;
+                let signature =
+                    key.sign(*algorithm, &message, &mut self.rng).map_err(|_| UsageError::KeyMismatch)?;
+                fields.put(&before);
+                fields.put_string(&signature);
+                self.proof = true;
+                (Method::HostBased, Sent::HostBased, 0)
+            }
+            AuthRequest::ExternalHostBased { key, algorithm, claim } => {
+                return self.vouch_elsewhere(transport, key, *algorithm, claim).map(Some);
+            }
         };
         crate::channel::bounded(&fields)?;
         let wire_name = self.wire_name(name, &sent);
@@ -404,6 +446,9 @@ impl Userauth {
             Waiting::Signing { key, algorithm, message, number } if *number == ticket.number => {
                 Some(SignRequest { key, algorithm: *algorithm, message })
             }
+            Waiting::Vouching { key, algorithm, message, number, .. } if *number == ticket.number => {
+                Some(SignRequest { key, algorithm: *algorithm, message })
+            }
             _ => None,
         }
     }
@@ -419,7 +464,16 @@ impl Userauth {
         let provider = transport.config().provider;
         let request = self.sign_request(ticket).ok_or(UsageError::StaleTicket)?;
         let mut fields = Vec::new();
-        self.put_signed(&mut fields, transport, request.algorithm, request.key);
+        let (method, sent) = match &self.waiting {
+            Waiting::Vouching { fields: before, .. } => {
+                fields.put(before);
+                (Method::HostBased, Sent::HostBased)
+            }
+            _ => {
+                self.put_signed(&mut fields, transport, request.algorithm, request.key);
+                (Method::PublicKey, Sent::PublicKey)
+            }
+        };
         let genuine = signature::verify(provider, request.key, request.algorithm, request.message, signature);
         // Servers are stricter than we are about zeros that a signer put in front of ECDSA's numbers.
         let exact = signature::decode(signature, request.algorithm)
@@ -428,10 +482,10 @@ impl Userauth {
         // The question is answered either way; a signature that is none never leaves (AC-09).
         self.waiting = Waiting::Idle;
         genuine.map_err(|_| UsageError::KeyMismatch)?;
-        let name = self.wire_name(Method::PublicKey, &Sent::PublicKey);
-        self.send(transport, now, (Method::PublicKey, name), &fields, 0)?;
+        let name = self.wire_name(method, &sent);
+        self.send(transport, now, (method, name), &fields, 0)?;
         self.proof = true;
-        self.waiting = Waiting::Sent(Sent::PublicKey);
+        self.waiting = Waiting::Sent(sent);
         Ok(())
     }
 

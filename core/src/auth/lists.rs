@@ -134,6 +134,7 @@ mod tests {
     const KEY: Method = Method::PublicKey;
     const PASSWORD: Method = Method::Password;
     const ASKED: Method = Method::KeyboardInteractive;
+    const HOST: Method = Method::HostBased;
 
     fn needs(lists: &str, succeeded: &[Method]) -> Needs {
         lists.parse::<MethodLists>().unwrap().needs(succeeded)
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(needs(two, &[PASSWORD]), one_of(&[KEY, ASKED]));
         assert_eq!(needs(two, &[PASSWORD, KEY]), one_of(&[PASSWORD, ASKED]));
         assert_eq!(needs(two, &[PASSWORD, KEY, PASSWORD]), Needs::Nothing);
-        assert_eq!(needs("any", &[]), one_of(&[KEY, PASSWORD, ASKED]));
+        assert_eq!(needs("any", &[]), one_of(&[KEY, PASSWORD, ASKED, HOST]));
         assert_eq!(needs(" any ", &[PASSWORD]), Needs::Nothing);
         assert_eq!(MethodLists::default(), MethodLists::ANY);
         let methods: MethodSet = [PASSWORD, KEY].into_iter().collect();
@@ -172,7 +173,7 @@ mod tests {
             ("publickey,", unknown("")),
             ("publickey,any", unknown("any")),
             ("any publickey", unknown("any")),
-            ("publickey password,hostbased", unknown("hostbased")),
+            ("publickey password,gssapi-with-mic", unknown("gssapi-with-mic")),
             ("keyboard-interactive:pam", unknown("keyboard-interactive:pam")),
             ("\u{1b}[2J", unknown("\\x1b[2J")),
             (&"publickey ".repeat(33), BadMethodLists::TooMany),

@@ -32,12 +32,14 @@ pub enum Method {
     PublicKey,
     /// RFC 4256.
     KeyboardInteractive,
+    /// RFC 4252 §9.
+    HostBased,
 }
 
 impl Method {
     /// All of them.
-    pub const ALL: [Method; 4] =
-        [Method::None, Method::Password, Method::PublicKey, Method::KeyboardInteractive];
+    pub const ALL: [Method; 5] =
+        [Method::None, Method::Password, Method::PublicKey, Method::KeyboardInteractive, Method::HostBased];
 
     /// The name on the wire.
     pub const fn name(self) -> &'static str {
@@ -46,6 +48,7 @@ impl Method {
             Method::Password => "password",
             Method::PublicKey => "publickey",
             Method::KeyboardInteractive => "keyboard-interactive",
+            Method::HostBased => "hostbased",
         }
     }
 

@@ -17,6 +17,7 @@
 mod ask;
 mod delay;
 mod fields;
+mod host_based;
 mod outcome;
 
 use alloc::boxed::Box;
@@ -71,6 +72,7 @@ enum Kind {
     Password,
     PublicKey,
     Interactive,
+    HostBased,
 }
 
 /// A signature that nobody has looked at, and what it is said to be over.
@@ -79,6 +81,7 @@ struct Signed {
     signature: Vec<u8>,
     /// The flag in front is a `true` as it is signed (RFC 4252 §7), not any other number than 0.
     canonical: bool,
+    kind: Kind,
 }
 
 impl Kind {
@@ -88,6 +91,7 @@ impl Kind {
             Kind::None => (Method::None, true),
             Kind::Password => (Method::Password, false),
             Kind::PublicKey => (Method::PublicKey, false),
+            Kind::HostBased => (Method::HostBased, false),
             Kind::Interactive => (Method::KeyboardInteractive, !answered),
         }
     }
@@ -107,6 +111,8 @@ struct Offer {
     key: Option<(PublicKey, SignatureAlgorithm)>,
     /// The key of a probe as it came, which may be spelt otherwise than it would be here.
     blob: Vec<u8>,
+    /// Of `hostbased`: the client's host, and the user there.
+    vouched: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Longest name of a user, a service or a method, in bytes; they are kept. Ours; longer than any system has, and
@@ -303,6 +309,7 @@ impl Userauth {
                 Ok(Some(self.attempt(Kind::Interactive, m.user, credential)))
             }
             Some(Method::PublicKey) => self.on_public_key(open, payload, &m, hostbound),
+            Some(Method::HostBased) => self.on_host_based(open, payload, &m),
         }
     }
 
@@ -335,15 +342,9 @@ impl Userauth {
             .filter(|k| k.fits(algorithm) && open.config().limits.allow(k))
             .filter(|k| !self.used_keys.contains(&k.plain()));
         let Some(key) = key else { return self.refuse(open, AuthRejection::Key) };
-        let signed = m.signature.map(|signature| {
-            // Over the bytes as they were received, so that nothing can be read in two ways (AS-31).
-            // `payload` ends with the signature, a string of its own.
-            let signed = payload.len().saturating_sub(signature.len().saturating_add(4));
-            let mut message = Vec::with_capacity(payload.len().saturating_add(68));
-            message.put_string(open.session_id().map_or(&[], |id| id.as_bytes()));
-            message.put(payload.get(..signed).unwrap_or_default());
-            Signed { message, signature: signature.to_vec(), canonical: fields.first() == Some(&1) }
-        });
+        let canonical = fields.first() == Some(&1);
+        let signed =
+            m.signature.map(|signature| signed(open, payload, signature, (Kind::PublicKey, canonical)));
         if signed.is_none() {
             self.probes = self.probes.saturating_add(1);
             if self.probes > open.config().limits.key_probes {
@@ -397,8 +398,12 @@ impl Userauth {
                 self.reject(open, AuthRejection::Presence, true);
             }
             Some(verified) => {
-                let ticket = self.ask(Kind::PublicKey);
-                self.news.push_back(Told::Auth(ServerAuth::Signed { ticket, key: Box::new(verified) }));
+                let (ticket, key) = (self.ask(signed.kind), Box::new(verified));
+                let told = match self.offer.vouched.take() {
+                    Some((host, user)) => ServerAuth::HostSigned { ticket, key, host, user },
+                    None => ServerAuth::Signed { ticket, key },
+                };
+                self.news.push_back(Told::Auth(told));
             }
             None => self.reject(open, AuthRejection::Signature, true),
         }
@@ -562,6 +567,16 @@ impl Userauth {
         open.send(&UserauthFailure::new(list, partial));
         self.waiting = Waiting::Client;
     }
+}
+
+/// What was signed: the bytes as they were received, so that nothing can be read in two ways (AS-31). `payload` ends with
+/// the signature, a string of its own.
+fn signed(open: &Open<'_>, payload: &[u8], signature: &[u8], (kind, canonical): (Kind, bool)) -> Signed {
+    let signed = payload.len().saturating_sub(signature.len().saturating_add(4));
+    let mut message = Vec::with_capacity(payload.len().saturating_add(68));
+    message.put_string(open.session_id().map_or(&[], |id| id.as_bytes()));
+    message.put(payload.get(..signed).unwrap_or_default());
+    Signed { message, signature: signature.to_vec(), canonical, kind }
 }
 
 /// A request that cannot be read.

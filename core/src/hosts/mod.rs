@@ -8,6 +8,7 @@ mod broken;
 mod certificate;
 mod check;
 mod edit;
+mod equivalents;
 mod files;
 mod line;
 mod name;
@@ -28,6 +29,7 @@ pub use check::{
     Accepted, Answer, Checked, Checking, HostKeyCheck, Pin, Settled, Trust, Unknown, UnknownHost,
 };
 pub use edit::{Entry, KnownHostsFile, Means, NamesHashed};
+pub use equivalents::{BadEquivalent, EQUIVALENTS_LIMITS, Equivalents, HostTrust};
 pub use files::{CannotRemember, Contents, NewHost, Question, Reading};
 pub use line::Problem;
 pub use name::{BadHostName, canonical, split};

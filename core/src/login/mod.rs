@@ -92,6 +92,15 @@ pub enum LoginMethod {
         /// Where it is; it stands in the report.
         name: String,
     },
+    /// This host vouches for its user (`hostbased`, RFC 4252 §9), with its own key.
+    HostBased {
+        /// The host's key.
+        key: Arc<KeyPair>,
+        /// The host's name, as the server knows its key by.
+        host: Vec<u8>,
+        /// The user on this host.
+        user: Vec<u8>,
+    },
     /// A password, and a new one if it has expired. It also answers a keyboard-interactive server that
     /// asks one hidden question.
     Password {
@@ -115,6 +124,7 @@ impl LoginMethod {
             | LoginMethod::CertifiedFile { .. }
             | LoginMethod::External { .. }
             | LoginMethod::Agent { .. } => Method::PublicKey,
+            LoginMethod::HostBased { .. } => Method::HostBased,
             LoginMethod::Password { .. } => Method::Password,
             LoginMethod::Interactive { .. } => Method::KeyboardInteractive,
         }

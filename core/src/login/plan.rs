@@ -15,7 +15,7 @@ use super::{
     ATTEMPT_LIMIT, Answer, Asked, Attempt, AuthFailure, LockedKey, LoggedIn, LoginMethod, Outcome, Question,
 };
 use crate::auth::Method;
-use crate::auth::client::{AuthRequest, Password, PromptTicket, SignTicket};
+use crate::auth::client::{AuthRequest, HostClaim, Password, PromptTicket, SignTicket};
 use crate::client::{ClientAuth, ClientConnection, ClientEvent};
 use crate::crypto::HashAlgorithm;
 use crate::error::UsageError;
@@ -130,6 +130,8 @@ enum Doing {
     Probing(Offered),
     /// A signed request.
     Signed(Offered),
+    /// A request that the host has signed.
+    Vouched(PublicKey, SignatureAlgorithm),
     /// A password.
     Password {
         way: usize,
@@ -435,6 +437,9 @@ impl Login {
             }
             LoginMethod::External { key, origin } => self.probe(conn, way, key, origin)?,
             LoginMethod::Agent { .. } => self.begin_agent(conn, way),
+            LoginMethod::HostBased { key, host, user } => {
+                self.vouch(conn, &key, HostClaim { host: &host, user: &user })?;
+            }
             LoginMethod::Password { .. } => {
                 self.doing = Doing::AskPassword(way);
                 self.ask(way, Question::Password { attempt: used });
@@ -483,6 +488,9 @@ impl Login {
             Doing::Unproven => self.record(Method::None, None, outcome),
             Doing::Probing(offered) => return self.next_algorithm(conn, offered, true, Outcome::Rejected),
             Doing::Signed(offered) => return self.next_algorithm(conn, offered, false, outcome),
+            Doing::Vouched(key, algorithm) => {
+                self.record(Method::HostBased, Some((Some(&key), None, Some(algorithm))), outcome);
+            }
             Doing::Password { way, password } => {
                 self.record(Method::Password, None, outcome);
                 let answered = self
@@ -514,6 +522,10 @@ impl Login {
         match mem::replace(&mut self.doing, Doing::Nothing) {
             Doing::Unproven => self.record(Method::None, None, Outcome::Accepted),
             Doing::Signed(offered) => self.record_offered(&offered, Outcome::Accepted),
+            Doing::Vouched(key, algorithm) => {
+                let key = (Some(&key), None, Some(algorithm));
+                self.record(Method::HostBased, Some(key), Outcome::Accepted);
+            }
             Doing::Password { way, .. }
             | Doing::Change { way, .. }
             | Doing::Interactive(Conversation { way, .. }) => {

@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::auth::client::AuthRequest;
+use crate::auth::client::{AuthRequest, HostClaim};
 use crate::auth::server::{AuthDecision, Challenge};
 use crate::auth::{Method, MethodSet};
 use crate::channel::{ChannelId, ChannelRequest, DataStream, OpenKind, WindowConfig};
@@ -43,6 +43,8 @@ pub(crate) enum AuthFields<'a> {
     /// Probe, sign here, sign elsewhere; with the algorithm of that name.
     Key(KeyUse, KeyRef<'a>, &'a str),
     KeyboardInteractive,
+    /// A key of the host, with the algorithm of that name, and who vouches for whom.
+    Host(KeyUse, KeyRef<'a>, &'a str, HostClaim<'a>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -80,6 +82,12 @@ impl<'a> AuthFields<'a> {
                 AuthFields::Key(KeyUse::Elsewhere, KeyRef::Given(key), algorithm.name())
             }
             AuthRequest::KeyboardInteractive => AuthFields::KeyboardInteractive,
+            AuthRequest::HostBased { key, algorithm, claim } => {
+                AuthFields::Host(KeyUse::Here, KeyRef::Given(key.public()), algorithm.name(), *claim)
+            }
+            AuthRequest::ExternalHostBased { key, algorithm, claim } => {
+                AuthFields::Host(KeyUse::Elsewhere, KeyRef::Given(key), algorithm.name(), *claim)
+            }
         }
     }
 }
@@ -94,6 +102,8 @@ impl AuthFields<'_> {
             AuthFields::Key(KeyUse::Here, ..) => "publickey",
             AuthFields::Key(KeyUse::Elsewhere, ..) => "publickey, signed elsewhere",
             AuthFields::KeyboardInteractive => "keyboard-interactive",
+            AuthFields::Host(KeyUse::Elsewhere, ..) => "hostbased, signed elsewhere",
+            AuthFields::Host(..) => "hostbased",
         }
     }
 }
@@ -278,6 +288,16 @@ impl<'a> Field<'a> for AuthFields<'a> {
                 out.put_string(algorithm.as_bytes());
             }
             AuthFields::KeyboardInteractive => out.put_u8(6),
+            AuthFields::Host(usage, key, algorithm, claim) => {
+                out.put_u8(if *usage == KeyUse::Elsewhere { 8 } else { 7 });
+                match key {
+                    KeyRef::Given(key) => out.put_string(&key.to_blob()),
+                    KeyRef::Blob(blob) => out.put_string(blob),
+                }
+                out.put_string(algorithm.as_bytes());
+                out.put_string(claim.host);
+                out.put_string(claim.user);
+            }
         }
     }
 
@@ -290,6 +310,12 @@ impl<'a> Field<'a> for AuthFields<'a> {
             4 => KeyUse::Here,
             5 => KeyUse::Elsewhere,
             6 => return Ok(AuthFields::KeyboardInteractive),
+            usage @ (7 | 8) => {
+                let usage = if usage == 8 { KeyUse::Elsewhere } else { KeyUse::Here };
+                let (key, algorithm) = (KeyRef::Blob(r.string()?), text(r)?);
+                let claim = HostClaim { host: r.string()?, user: r.string()? };
+                return Ok(AuthFields::Host(usage, key, algorithm, claim));
+            }
             _ => return Err(DecodeError::Invalid),
         };
         Ok(AuthFields::Key(usage, KeyRef::Blob(r.string()?), text(r)?))

@@ -368,6 +368,18 @@ fn authenticate(
         }
         AuthFields::Key(usage, key, algorithm) => return authenticate_key(call, keys, usage, key, algorithm),
         AuthFields::KeyboardInteractive => call(AuthRequest::KeyboardInteractive),
+        AuthFields::Host(usage, key, algorithm, claim) => {
+            let hosts = |request: AuthRequest<'_>| match request {
+                AuthRequest::PublicKey { key, algorithm } => {
+                    call(AuthRequest::HostBased { key, algorithm, claim });
+                }
+                AuthRequest::ExternalKey { key, algorithm } => {
+                    call(AuthRequest::ExternalHostBased { key, algorithm, claim });
+                }
+                _ => {}
+            };
+            return authenticate_key(hosts, keys, usage, key, algorithm);
+        }
     }
     Ok(())
 }

@@ -29,6 +29,14 @@ pub(crate) enum Ask {
         algorithm: SignatureAlgorithm,
         signed: bool,
     },
+    HostProbe {
+        ticket: ProbeTicket,
+        user: String,
+        key: Box<PublicKey>,
+        algorithm: SignatureAlgorithm,
+        host: String,
+        host_user: String,
+    },
     Auth {
         ticket: AuthTicket,
         user: Option<String>,
@@ -72,6 +80,16 @@ impl Ask {
                     user: None,
                     credential: Credential::PublicKey { key, algorithm, details },
                 }
+            }
+            ServerAuth::HostProbe { ticket, user, key, algorithm, host, host_user } => {
+                let [user, host, host_user] = [user, host, host_user].map(text);
+                Ask::HostProbe { ticket, user, key, algorithm, host, host_user }
+            }
+            ServerAuth::HostSigned { ticket, key, host, user } => {
+                let (algorithm, key) = (key.algorithm(), Box::new(key.key().clone()));
+                let [host, user] = [&host, &user].map(|name| text(SshStr::new(name)));
+                let credential = Credential::HostBased { key, algorithm, host, user };
+                Ask::Auth { ticket, user: None, credential }
             }
             ServerAuth::Attempt { ticket, user, credential: attempt } => {
                 let answers = matches!(attempt, Offered::Answers(_));

@@ -38,6 +38,17 @@ pub enum Credential {
         /// What a security key said about its user.
         details: Option<SignatureDetails>,
     },
+    /// A host vouches for its user; its signature over this very session was verified.
+    HostBased {
+        /// The host's key.
+        key: Box<PublicKey>,
+        /// The algorithm of the signature.
+        algorithm: SignatureAlgorithm,
+        /// The host, as it calls itself.
+        host: String,
+        /// The user there.
+        user: String,
+    },
     /// The start of keyboard-interactive; answer with [`AuthAttempt::challenge`].
     KeyboardInteractive {
         /// What the client would like to be asked by, comma-separated; mostly empty.
@@ -54,6 +65,7 @@ impl Credential {
             Credential::None => Method::None,
             Credential::Password(_) | Credential::PasswordChange { .. } => Method::Password,
             Credential::PublicKey { .. } => Method::PublicKey,
+            Credential::HostBased { .. } => Method::HostBased,
             Credential::KeyboardInteractive { .. } | Credential::Answers(_) => Method::KeyboardInteractive,
         }
     }
@@ -154,6 +166,37 @@ impl Drop for KeyProbe {
 impl fmt::Debug for KeyProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeyProbe({:?}, {})", self.user, self.key.fingerprint(HashAlgorithm::Sha256))
+    }
+}
+
+/// May a user come in because another host vouches for it (`hostbased`, RFC 4252 §9)? Nothing is proven yet: saying yes
+/// has the host's signature verified, and an [`AuthAttempt`] follows. Dropped, it says no.
+#[derive(Debug)]
+pub struct HostProbe {
+    pub(super) probe: KeyProbe,
+    pub(super) host: String,
+    pub(super) host_user: String,
+}
+
+impl HostProbe {
+    /// The connection, the user who wants to come in, and the host's key.
+    pub fn key_probe(&self) -> &KeyProbe {
+        &self.probe
+    }
+
+    /// The host, as it calls itself. Escape it before it reaches a terminal.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The user there.
+    pub fn host_user(&self) -> &str {
+        &self.host_user
+    }
+
+    /// The host would be believed, with this key and for this user.
+    pub fn would_do(self) {
+        self.probe.would_do();
     }
 }
 

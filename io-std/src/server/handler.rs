@@ -1,6 +1,6 @@
 use konko_core::server::AuthOutcome;
 
-use super::auth::{AuthAttempt, KeyProbe};
+use super::auth::{AuthAttempt, HostProbe, KeyProbe};
 use super::connection::Connection;
 use super::request::{ChannelOpen, GlobalRequest, Request};
 use super::session::Session;
@@ -23,6 +23,13 @@ pub trait Handler: Send + 'static {
     /// should: saying no spares both sides the arithmetic, and `authenticate` does not hear of a key
     /// that was refused here. Saying yes lets nobody in.
     fn key_probe(&mut self, probe: KeyProbe);
+
+    /// May a user come in because another host vouches for it (`hostbased`)? No, unless said otherwise. Saying yes lets
+    /// nobody in: the host's signature is verified, and `authenticate` has a
+    /// [`Credential::HostBased`](super::Credential::HostBased).
+    fn host_probe(&mut self, probe: HostProbe) {
+        drop(probe);
+    }
 
     /// An attempt is over, and this came of it, whoever decided: the one place that sees them all.
     /// Called before [`authenticated`](Self::authenticated), once for each request that the client
@@ -80,6 +87,10 @@ impl Handler for Box<dyn Handler> {
 
     fn key_probe(&mut self, probe: KeyProbe) {
         (**self).key_probe(probe);
+    }
+
+    fn host_probe(&mut self, probe: HostProbe) {
+        (**self).host_probe(probe);
     }
 
     fn attempted(&mut self, connection: &Connection, outcome: &AuthOutcome) {

@@ -58,7 +58,7 @@ mod system;
 mod threads;
 pub mod users;
 
-pub use auth::{AuthAttempt, Credential, KeyProbe};
+pub use auth::{AuthAttempt, Credential, HostProbe, KeyProbe};
 pub use connection::Connection;
 pub use handler::Handler;
 pub use host_key::host_key;

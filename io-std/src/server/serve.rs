@@ -10,7 +10,7 @@ use konko_core::session::{ChannelKind, SessionRequest, Step};
 use konko_core::{ServerConfig, ServerConnection};
 
 use super::ask::Ask;
-use super::auth::{AuthAttempt, KeyProbe};
+use super::auth::{AuthAttempt, HostProbe, KeyProbe};
 use super::connection::Connection;
 use super::handler::Handler;
 use super::options::ServerOptions;
@@ -105,6 +105,10 @@ impl<H: Handler> Serving<H> {
         match ask {
             Ask::Probe { ticket, user, key, algorithm, signed } => {
                 self.handler.key_probe(KeyProbe::new(connection, ticket, user, key, algorithm, signed));
+            }
+            Ask::HostProbe { ticket, user, key, algorithm, host, host_user } => {
+                let probe = KeyProbe::new(connection, ticket, user, key, algorithm, true);
+                self.handler.host_probe(HostProbe { probe, host, host_user });
             }
             Ask::Auth { ticket, user, credential } => {
                 // Answers and signatures come without the name: it is that of what they belong to.

@@ -6,9 +6,11 @@ use konko_core::admission::Penalty;
 use konko_core::auth::{Method, Needs};
 use konko_core::authorized_keys::KeyOptions;
 use konko_core::client::Password;
+use konko_core::hosts::HostTrust;
+use konko_core::keys::PublicKey;
 use konko_core::server::Challenge;
 
-use super::auth::{AuthAttempt, Credential, KeyProbe};
+use super::auth::{AuthAttempt, Credential, HostProbe, KeyProbe};
 use super::connection::Connection;
 use super::handler::Handler;
 use super::programs::Programs;
@@ -46,6 +48,7 @@ pub struct Service {
     /// Of the keys that proved who the user is: what all of them allow.
     options: KeyOptions,
     user_environment: bool,
+    hosts: Option<Arc<HostTrust>>,
 }
 
 impl Service {
@@ -57,7 +60,16 @@ impl Service {
             succeeded: Vec::new(),
             options: KeyOptions::default(),
             user_environment: false,
+            hosts: None,
         }
+    }
+
+    /// Believes these hosts when they vouch for their users (`hostbased`). Offer the method too:
+    /// [`ServerOptions::methods`](super::ServerOptions::methods) with [`Method::HostBased`].
+    #[must_use]
+    pub fn trust_hosts(mut self, hosts: HostTrust) -> Self {
+        self.hosts = Some(Arc::new(hosts));
+        self
     }
 
     /// Programs get the variables that the option `environment` of a key sets (OpenSSH
@@ -93,6 +105,12 @@ impl Service {
         if !self.users.knows(user) {
             connection.penalize(Penalty::InvalidUser);
         }
+    }
+
+    /// Whether a host may vouch for this user, who must be one that there is.
+    fn believes(&self, host: &str, key: &PublicKey, host_user: &str, user: &str) -> bool {
+        let trust = self.hosts.as_ref().filter(|_| self.users.knows(user));
+        trust.is_some_and(|trust| trust.allow(host, key, host_user, user))
     }
 
     fn password(&mut self, attempt: AuthAttempt, right: bool) {
@@ -135,7 +153,21 @@ impl Handler for Service {
                     None => attempt.reject(),
                 }
             }
+            Credential::HostBased { key, host, user: host_user, .. } => {
+                match self.believes(host, key, host_user, user) {
+                    true => self.succeed(attempt),
+                    false => attempt.reject(),
+                }
+            }
             _ => attempt.reject(),
+        }
+    }
+
+    fn host_probe(&mut self, probe: HostProbe) {
+        let asked = probe.key_probe();
+        self.blame(asked.connection(), asked.user());
+        if self.believes(probe.host(), asked.key(), probe.host_user(), asked.user()) {
+            probe.would_do();
         }
     }
 

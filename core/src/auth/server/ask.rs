@@ -190,6 +190,35 @@ pub enum ServerAuth<'b> {
         /// The key.
         key: Box<VerifiedKey>,
     },
+    /// May this user come in if that host vouches for it, with this key (`hostbased`, RFC 4252 §9)? Whether the key is that
+    /// host's, and whether its user may be this one, is for the application to know: known hosts, and a list of equivalent
+    /// hosts. The client has signed, and a yes has its signature verified; `HostSigned` follows. A no, or none, lets
+    /// nobody in.
+    HostProbe {
+        /// For `decide_probe`.
+        ticket: ProbeTicket,
+        /// The user name here.
+        user: SshStr<'b>,
+        /// The host's key.
+        key: Box<PublicKey>,
+        /// How it signs.
+        algorithm: SignatureAlgorithm,
+        /// The client's host, as it calls itself.
+        host: SshStr<'b>,
+        /// The user there.
+        host_user: SshStr<'b>,
+    },
+    /// The host about which `HostProbe` asked just before has signed: with its key, over this session, for its user.
+    HostSigned {
+        /// For `decide_auth`.
+        ticket: AuthTicket,
+        /// The host's key.
+        key: Box<VerifiedKey>,
+        /// The client's host.
+        host: Vec<u8>,
+        /// The user there.
+        user: Vec<u8>,
+    },
     /// The client offers proof that is no key.
     Attempt {
         /// For `decide_auth`.
@@ -212,6 +241,17 @@ impl<'a> ServerAuth<'a> {
                 ServerAuth::Probe { ticket, user: user.over(part)?, key, algorithm, signed }
             }
             Self::Signed { ticket, key } => ServerAuth::Signed { ticket, key },
+            Self::HostProbe { ticket, user, key, algorithm, host, host_user } => ServerAuth::HostProbe {
+                ticket,
+                user: user.over(part)?,
+                key,
+                algorithm,
+                host: host.over(part)?,
+                host_user: host_user.over(part)?,
+            },
+            Self::HostSigned { ticket, key, host, user } => {
+                ServerAuth::HostSigned { ticket, key, host, user }
+            }
             Self::Attempt { ticket, user, credential } => {
                 ServerAuth::Attempt { ticket, user: user.over(part)?, credential: credential.over(part)? }
             }

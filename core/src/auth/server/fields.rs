@@ -53,6 +53,25 @@ impl<'a> KeyFields<'a> {
     }
 }
 
+/// The fields of a hostbased request (RFC 4252 §9).
+pub(super) struct HostFields<'a> {
+    pub(super) algorithm: SshStr<'a>,
+    pub(super) blob: &'a [u8],
+    pub(super) host: SshStr<'a>,
+    pub(super) user: SshStr<'a>,
+    pub(super) signature: &'a [u8],
+}
+
+impl<'a> HostFields<'a> {
+    pub(super) fn parse(fields: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut r = Reader::new(fields);
+        let (algorithm, blob) = (r.text()?, r.string()?);
+        let (host, user, signature) = (r.text()?, r.text()?, r.string()?);
+        r.end()?;
+        Ok(HostFields { algorithm, blob, host, user, signature })
+    }
+}
+
 /// The field of keyboard-interactive that says something (RFC 4256 §3.1).
 pub(super) fn submethods(fields: &[u8]) -> Result<SshStr<'_>, DecodeError> {
     let mut r = Reader::new(fields);

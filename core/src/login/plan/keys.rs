@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use crate::auth::Method;
-use crate::auth::client::{AuthRequest, SignTicket};
+use crate::auth::client::{AuthRequest, HostClaim, SignTicket};
 use crate::client::ClientConnection;
 use crate::crypto::HashAlgorithm;
 use crate::error::UsageError;
@@ -87,6 +87,30 @@ impl Login {
     fn probe_offered(&mut self, conn: &mut ClientConnection, offered: Offered) -> Result<(), UsageError> {
         self.send(conn, AuthRequest::ProbeKey { key: &offered.key, algorithm: offered.algorithm })?;
         self.doing = Doing::Probing(offered);
+        Ok(())
+    }
+
+    /// A key of this host, for its user. Which algorithms a server takes of hosts it does not say: server-sig-algs is
+    /// about users (RFC 8308 §3.1).
+    pub(super) fn vouch(
+        &mut self,
+        conn: &mut ClientConnection,
+        key: &Arc<KeyPair>,
+        claim: HostClaim<'_>,
+    ) -> Result<(), UsageError> {
+        let public = key.public();
+        let algorithm = conn.config().algorithms.user_key.iter().copied().find(|a| public.fits(*a));
+        let Some(algorithm) = algorithm else {
+            let why = "the policy has no algorithm for it (HostbasedAcceptedAlgorithms)";
+            self.record(
+                Method::HostBased,
+                Some((Some(public), None, None)),
+                Outcome::Skipped(why.to_owned()),
+            );
+            return Ok(());
+        };
+        self.send(conn, AuthRequest::HostBased { key, algorithm, claim })?;
+        self.doing = Doing::Vouched(public.clone(), algorithm);
         Ok(())
     }
 

@@ -88,6 +88,8 @@ pub struct App {
     pub sign_tickets: Vec<SignTicket>,
     /// Work of key exchanges.
     pub jobs: Vec<Job>,
+    /// Server: believe other hosts.
+    pub hosts: bool,
     /// Every channel there was.
     pub channels: Vec<ChannelId>,
     /// Data that came, by channel of the machine.
@@ -171,6 +173,7 @@ impl Default for App {
             prompt_tickets: Vec::new(),
             sign_tickets: Vec::new(),
             jobs: Vec::new(),
+            hosts: false,
             channels: Vec::new(),
             data: Vec::new(),
         }
@@ -581,6 +584,12 @@ impl Play for ServerSide {
             ServerAuth::Attempt { ticket, credential, .. } => {
                 let verdict = app.judge(&credential);
                 conn.decide_auth(ticket, verdict).unwrap();
+            }
+            ServerAuth::HostProbe { ticket, .. } => {
+                conn.decide_probe(ticket, Decision::accept_if(app.hosts)).unwrap();
+            }
+            ServerAuth::HostSigned { ticket, .. } => {
+                conn.decide_auth(ticket, app.verdict(app.hosts)).unwrap();
             }
             ServerAuth::Signed { ticket, key } => {
                 let verdict = app.verdict(app.keys.contains(key.key()));
