@@ -13,6 +13,12 @@ use konko_test::{host_key, key_of};
 
 const CLAIM: HostClaim<'static> = HostClaim { host: b"client.example.", user: b"alice" };
 
+fn server() -> ServerConfig {
+    let mut server = server_config(transport(crypto::Policy::Modern));
+    server.methods = MethodSet::EMPTY.with(Method::HostBased);
+    server
+}
+
 /// What the server was told, and whether both are in.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Told {
@@ -26,12 +32,10 @@ struct Told {
 /// that is named.
 fn login(key: &Arc<KeyPair>, believe: bool, external: bool, forge: Option<&Arc<KeyPair>>) -> Told {
     let policy = crypto::Policy::Modern;
-    let mut server = server_config(transport(policy));
-    server.methods = MethodSet::EMPTY.with(Method::HostBased);
     let mut now = Time::from_micros(1);
     let config = Arc::new(ClientConfig::new(transport(policy)));
     let mut client = ClientConnection::new(config, Seed::new([1; 32]), now);
-    let mut server = ServerConnection::new(Arc::new(server), Seed::new([2; 32]), now);
+    let mut server = ServerConnection::new(Arc::new(server()), Seed::new([2; 32]), now);
     let (mut client_rx, mut server_rx, mut told) = (RxBuf::new(), RxBuf::new(), Told::default());
     let mut tried = false;
     let mut rng = Rng::from_seed(&Seed::new([3; 32]));
@@ -157,7 +161,7 @@ fn as06_a_hosts_signature_is_bound_to_the_session_and_to_every_byte_of_the_reque
     let whole = request(&[0; 32], None, 0).len();
     let flips = (0..whole - 87 + 36).step_by(7).map(Some).chain([None]);
     for flip in flips {
-        let mut rig = Rig::server(server_config(transport(crypto::Policy::Modern)));
+        let mut rig = Rig::server(server());
         rig.app.hosts = true;
         rig.service();
         let session = rig.peer.session_id.clone();
@@ -167,7 +171,7 @@ fn as06_a_hosts_signature_is_bound_to_the_session_and_to_every_byte_of_the_reque
         assert_eq!(rig.numbers(), [expected], "{flip:?}");
     }
     for cut in [1, 40, 83] {
-        let mut rig = Rig::server(server_config(transport(crypto::Policy::Modern)));
+        let mut rig = Rig::server(server());
         rig.app.hosts = true;
         rig.service();
         let session = rig.peer.session_id.clone();

@@ -63,10 +63,10 @@ impl MethodLists {
         Needs::OneOf(next)
     }
 
-    /// The methods that some list asks for.
+    /// The methods that some list asks for. For [`ANY`](Self::ANY), `hostbased` is none of them: it wants to be named.
     pub fn methods(&self) -> MethodSet {
         match self.needs(&[]) {
-            Needs::OneOf(any) if self.0.is_empty() => any,
+            Needs::OneOf(any) if self.0.is_empty() => any.without(Method::HostBased),
             _ => self.0.iter().flatten().copied().collect(),
         }
     }

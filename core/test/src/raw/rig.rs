@@ -142,10 +142,11 @@ pub fn transport(policy: Policy) -> TransportConfig {
     config
 }
 
-/// A server with the host key and every method but `none`.
+/// A server with the host key and every method but `none` and `hostbased`.
 pub fn server_config(transport: TransportConfig) -> ServerConfig {
     let mut config = ServerConfig::with_transport(transport, vec![host_key()]);
-    config.methods = Method::ALL.into_iter().filter(|m| *m != Method::None).collect();
+    let left_out = [Method::None, Method::HostBased];
+    config.methods = Method::ALL.into_iter().filter(|m| !left_out.contains(m)).collect();
     config
 }
 
