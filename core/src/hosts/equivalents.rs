@@ -71,7 +71,7 @@ impl Equivalents {
         for line in text::lines(file, EQUIVALENTS_LIMITS)? {
             let read = line.read().map_err(BadEquivalent::Line).and_then(equivalent);
             lines.extend(read.as_ref().ok().cloned().or_else(|| {
-                let refuses = line.text().iter().any(|b| *b == b'-');
+                let refuses = line.text().contains(&b'-');
                 refuses.then_some(Equivalent { host: None, user: None, refuses })
             }));
             if let (Err(problem), true) = (read, warnings.len() < MAX_WARNINGS) {
