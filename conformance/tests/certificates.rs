@@ -332,6 +332,66 @@ fn users_come_in_by_lines_and_principals_as_with_openssh() {
     }
 }
 
+/// Revoked by key, by serial number, by key id and by authority, in a revocation list and in a list of keys.
+#[test]
+fn revoked_users_stay_outside_as_with_openssh() {
+    let keys = KeyRing::shared();
+    let opensshs = opensshs();
+    let Some(client) = opensshs.first() else { return };
+    let plain = case("an id", true, &["-n", "ME"], |r| r);
+    let place = folder();
+    by_keygen(client, &keys, "user_ed25519", &plain, place.path());
+    let (user_line, ca_line) = (keys.public_line("user_ed25519"), keys.public_line("ca"));
+    let list = |spec: &str| -> PathBuf {
+        let (from, to) = (place.path().join("spec"), place.path().join("krl"));
+        fs::write(&from, spec).expect("writable");
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-k", "-s"])
+            .arg(keys.public("ca"))
+            .arg("-f")
+            .arg(&to)
+            .arg(&from)
+            .output()
+            .expect("ssh-keygen runs");
+        assert!(made.status.success(), "{spec}: {}", String::from_utf8_lossy(&made.stderr));
+        to
+    };
+    for (spec, expected) in [
+        ("serial: 7\n", false),
+        ("serial: 1-9\n", false),
+        ("serial: 8\n", true),
+        ("id: an id\n", false),
+        ("id: another\n", true),
+        (&format!("key: {user_line}\n"), false),
+        (&format!("sha256: {user_line}\n"), false),
+        (&format!("key: {ca_line}\n"), false),
+        ("", true),
+    ] {
+        let path = list(spec).display().to_string();
+        let Some(server) = Konko::start(&keys, &["--trusted-ca", "ca", "--revoked-keys", &path]) else {
+            return;
+        };
+        let here = login(client, server.port, place.path()).0;
+        assert_eq!(here, expected, "konko: {spec}\n{}", server.log());
+        for openssh in &opensshs {
+            let config = ["AuthorizedKeysFile none", &format!("RevokedKeys {path}")];
+            let server = sshd(openssh, &config);
+            assert_eq!(login(client, server.port, place.path()).0, expected, "OpenSSH: {spec}");
+        }
+    }
+    for (text, expected) in
+        [(format!("{user_line}\n"), false), (format!("{ca_line}\n"), false), (String::new(), true)]
+    {
+        let path = place.path().join("list");
+        fs::write(&path, text).expect("writable");
+        let path = path.display().to_string();
+        let Some(server) = Konko::start(&keys, &["--trusted-ca", "ca", "--revoked-keys", &path]) else {
+            return;
+        };
+        assert_eq!(login(client, server.port, place.path()).0, expected, "{}", server.log());
+    }
+}
+
 /// What hosts show: konko's client and OpenSSH's, at OpenSSH's servers and at konko's.
 #[test]
 fn hosts_are_believed_as_with_openssh() {

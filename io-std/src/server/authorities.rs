@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use konko_core::authorized_keys::{AuthorizedKeys, AuthorizedPrincipals, Entry, LIMITS};
-use konko_core::keys::{Certificate, CertificateCheck, CertificateProblem, Principals, SignatureAlgorithm};
+use konko_core::keys::{
+    Certificate, CertificateCheck, CertificateProblem, Principals, PublicKey, SignatureAlgorithm,
+};
+use konko_core::krl::{self, RevokedKeys};
 use konko_core::provider;
 use konko_core::wire::SshStr;
 
@@ -149,6 +152,22 @@ impl Authorities {
                 warn(&format!("{}: {e}; no principal in it counts", path.display()));
                 AuthorizedPrincipals::default()
             }
+        }
+    }
+}
+
+/// Whether a file of revoked keys (OpenSSH `RevokedKeys`) has the key, or the certificate, its key or its authority. While it
+/// cannot be read, or somebody else can write it, every key is revoked.
+pub(super) fn revokes(file: &Path, key: &PublicKey, warn: &dyn Fn(&str)) -> bool {
+    let read = || -> std::io::Result<RevokedKeys> {
+        let (file, _) = open(file, true)?;
+        RevokedKeys::parse(&read_to_end(file, krl::MAX_FILE)?).map_err(std::io::Error::other)
+    };
+    match read() {
+        Ok(revoked) => revoked.check_key(key).is_some(),
+        Err(e) => {
+            warn(&format!("{}: {e}; no key lets anybody in until it can be read", file.display()));
+            true
         }
     }
 }

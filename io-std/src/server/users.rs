@@ -5,7 +5,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -21,7 +21,7 @@ pub use konko_core::authorized_keys::AuthorizedKeys;
 
 pub use super::authorities::Authorities;
 
-use super::authorities::refusal;
+use super::authorities::{refusal, revokes};
 pub use super::key_file::KeyFile;
 use super::key_file::open;
 pub use super::password::{BadHash, hash_password};
@@ -51,6 +51,7 @@ pub struct Users {
     /// Keys that count for every user name.
     keys: Vec<Keys>,
     certificates: Authorities,
+    revoked: Vec<PathBuf>,
     touch: TouchPolicy,
     methods: MethodLists,
     checker: Checker,
@@ -208,6 +209,7 @@ impl Users {
             passwords: Vec::new(),
             keys: Vec::new(),
             certificates: Authorities::new(),
+            revoked: Vec::new(),
             touch: TouchPolicy::new(false, false),
             methods: MethodLists::ANY,
             checker: Checker::new(),
@@ -314,6 +316,12 @@ impl Users {
         self.certificates = authorities;
     }
 
+    /// Lets nobody in by a key or a certificate that stands in this file, or by an authority that does (OpenSSH `RevokedKeys`):
+    /// a key revocation list, or public keys, one a line. Nobody comes in by any key while it cannot be read.
+    pub fn revoked_keys(&mut self, file: impl Into<PathBuf>) {
+        self.revoked.push(file.into());
+    }
+
     /// What every security key has to say about its user, beside what its line and its certificate ask for (OpenSSH
     /// `PubkeyAuthOptions`). Unless it is said, a line or a certificate may do without a touch, and none needs a PIN.
     pub fn security_keys(&mut self, policy: TouchPolicy) {
@@ -364,6 +372,9 @@ impl Users {
     pub fn key(&self, user: impl AsRef<[u8]>, key: &PublicKey, source: Option<IpAddr>) -> Option<Entry> {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok().map(|now| now.as_secs());
         let user = user.as_ref();
+        if self.revoked.iter().any(|file| revokes(file, key, &*self.warn)) {
+            return None;
+        }
         let Some(certificate) = Certificate::of(key) else {
             return self.among_keys(user, |keys| keys.find(key, source, now).cloned());
         };

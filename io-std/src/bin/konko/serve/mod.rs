@@ -59,6 +59,9 @@ pub struct Args {
     /// (AuthorizedPrincipalsFile)
     #[arg(long, value_name = "FILE")]
     authorized_principals: Option<PathBuf>,
+    /// Keys and certificates that let nobody in: a key revocation list, or public keys (RevokedKeys)
+    #[arg(long, value_name = "FILE")]
+    revoked_keys: Option<PathBuf>,
     /// Lets in the keys of this file, under any user name
     #[arg(long, value_name = "FILE")]
     authorized_keys: Vec<PathBuf>,
@@ -261,6 +264,9 @@ fn users(args: &Args, settings: &Settings) -> Result<Users, String> {
         users.add_key_file(KeyFile::new(expand(path)));
     }
     users.certificates(authorities(args, settings));
+    for path in args.revoked_keys.iter().chain(&settings.revoked_keys) {
+        users.revoked_keys(expand(path));
+    }
     if let Some(policy) = settings.touch {
         users.security_keys(policy);
     }

@@ -43,6 +43,7 @@ pub struct Settings {
     pub host_certificates: Vec<PathBuf>,
     pub ca_algorithms: Option<Vec<SignatureAlgorithm>>,
     pub touch: Option<TouchPolicy>,
+    pub revoked_keys: Option<PathBuf>,
     terrapin: Option<bool>,
     accept_env: Vec<String>,
     unused: Option<Option<Duration>>,
@@ -116,6 +117,11 @@ impl Settings {
             "authorizedprincipalsfile" => values::one(line).map(|path| {
                 if path != b"none" {
                     first(&mut self.principals, expand_bytes(path));
+                }
+            }),
+            "revokedkeys" => values::one(line).map(|path| {
+                if path != b"none" {
+                    first(&mut self.revoked_keys, expand_bytes(path));
                 }
             }),
             "hostcertificate" => {
