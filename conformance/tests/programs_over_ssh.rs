@@ -1,6 +1,7 @@
 //! Programs that run `ssh` find konko under that name, by a symlink in their PATH, with nothing but the user's
 //! configuration to go by; the server is OpenSSH's. Each that is not installed says so.
 
+use konko_conformance::peers::cannot_run;
 use konko_conformance::peers::{folder, installed, konko};
 use konko_conformance::{Finished, OpenSsh, Process, Sshd, not_run};
 use std::fs;
@@ -196,7 +197,7 @@ fn ansible_reaches_its_hosts_in_all_ways_to_send_files() {
 fn sshfs_mounts_a_folder() {
     let (Some(desk), Some(sshfs)) = (Desk::new(), installed("sshfs")) else { return };
     if let Err(e) = fs::File::options().read(true).write(true).open("/dev/fuse") {
-        not_run("sshfs", &format!("/dev/fuse: {e}"));
+        cannot_run("sshfs", &format!("/dev/fuse: {e}"));
         return;
     }
     fs::create_dir(desk.file("served")).expect("a folder");
