@@ -522,3 +522,58 @@ fn ssh_g_is_the_same_on_configurations_made_by_seed() {
         failed[..failed.len().min(3)].join("\n")
     );
 }
+
+/// What distributions put into /etc/ssh/ssh_config and beside it, line for line in their words, arranged anew.
+const STOCK: &[(&str, &str)] = &[
+    (
+        "debian",
+        "# defaults of the system\nInclude DIR/missing.d/*.conf\nHost *\n    SendEnv LANG LC_* COLORTERM NO_COLOR\n    \
+         HashKnownHosts yes\n    GSSAPIAuthentication yes\n",
+    ),
+    ("fedora", "Include DIR/redhat\n"),
+    (
+        "redhat",
+        "Match final all\n\tInclude DIR/policy\n\tForwardX11Trusted yes\n\tSendEnv LANG LC_CTYPE LC_NUMERIC LC_TIME \
+         LC_COLLATE LC_MONETARY LC_MESSAGES\n\tSendEnv LC_PAPER LC_NAME LC_ADDRESS LC_TELEPHONE LC_MEASUREMENT\n\t\
+         SendEnv LC_IDENTIFICATION LC_ALL LANGUAGE\n\tSendEnv XMODIFIERS\n\tGSSAPIAuthentication yes\n",
+    ),
+    (
+        "policy",
+        "Ciphers aes256-gcm@openssh.com,chacha20-poly1305@openssh.com,aes256-ctr,aes128-gcm@openssh.com,aes128-ctr\n\
+         MACs hmac-sha2-256-etm@openssh.com,hmac-sha1-etm@openssh.com,umac-128-etm@openssh.com,\
+         hmac-sha2-512-etm@openssh.com,hmac-sha2-256,hmac-sha1,umac-128@openssh.com,hmac-sha2-512\n\
+         GSSAPIKeyExchange no\nKexAlgorithms mlkem768x25519-sha256,curve25519-sha256,curve25519-sha256@libssh.org,\
+         ecdh-sha2-nistp256,ecdh-sha2-nistp384,ecdh-sha2-nistp521,diffie-hellman-group14-sha256\n\
+         PubkeyAcceptedAlgorithms ecdsa-sha2-nistp256,ecdsa-sha2-nistp256-cert-v01@openssh.com,ssh-ed25519,\
+         rsa-sha2-256,rsa-sha2-512\nCASignatureAlgorithms ecdsa-sha2-nistp256,ssh-ed25519,rsa-sha2-256,rsa-sha2-512\n\
+         RequiredRSASize 2048\n",
+    ),
+    (
+        "arch",
+        "Include DIR/systemd\nInclude DIR/missing.d/*.conf\n# Host *\n#   ForwardAgent no\n#   Port 22\n",
+    ),
+    (
+        "systemd",
+        "Host unix/* vsock/*\n    ProxyCommand /usr/lib/systemd/systemd-ssh-proxy %h %p\n    ProxyUseFdpass yes\n    \
+         CheckHostIP no\n    ControlMaster no\nHost .host machine/.host\n    ProxyCommand \
+         /usr/lib/systemd/systemd-ssh-proxy unix/run/ssh-unix-local/socket %p\n    ProxyUseFdpass yes\n    \
+         CheckHostIP no\n",
+    ),
+];
+
+#[test]
+fn ssh_g_is_the_same_on_the_files_of_distributions() {
+    let Some((ssh, defaults, folder)) = ten() else { return };
+    let folder = folder.path().join("stock");
+    fs::create_dir(&folder).expect("a folder");
+    for (name, text) in STOCK {
+        let text = text.replace("DIR", &folder.display().to_string());
+        fs::write(folder.join(name), text).expect("a file");
+    }
+    for (name, _) in STOCK {
+        for host in ["web", "db.example", "::1", ".host", "unix/run/x"] {
+            let case = Case::of(folder.join(name), host);
+            compare(&case, &ssh, &defaults, None).unwrap_or_else(|e| panic!("{name} {host}: {e}"));
+        }
+    }
+}
