@@ -69,7 +69,8 @@ fn s14_h07_a_hosts_certificate_is_believed_by_its_authority_name_time_and_type()
     assert!(believed(|r| r.principals(["a.example.org"]).valid(NOW, NOW + 1)));
     // On another port the name's own authority does.
     assert!(is_certified(&decide(&ca, "A.Example.org.", 2222, Host, |r| r.principals(["a.example.org"]))));
-    let table: [(CertificateKind, fn(CertificateRequest) -> CertificateRequest, P); 6] = [
+    type Change = fn(CertificateRequest) -> CertificateRequest;
+    let table: [(CertificateKind, Change, P); 6] = [
         (Host, |r| r.principals(["b.example.org"]), P::Principal),
         (Host, |r| r, P::NoPrincipals),
         (Host, |r| r.principals(["a.example.org"]).valid(0, NOW), P::Expired),

@@ -123,7 +123,8 @@ fn as_request(request: CertificateRequest) -> CertificateRequest {
 #[test]
 fn f04_validity_and_type() {
     use CertificateProblem as P;
-    let table: [(u64, u64, Option<u64>, Result<(), P>); 9] = [
+    type Outcome = Result<(), P>;
+    let table: [(u64, u64, Option<u64>, Outcome); 9] = [
         (NOW, NOW + 1, Some(NOW), Ok(())),
         (NOW + 1, NOW + 2, Some(NOW), Err(P::NotYetValid)),
         (NOW - 1, NOW, Some(NOW), Err(P::Expired)),
