@@ -47,7 +47,7 @@ fn answered(mut reading: Reading) -> KnownHosts {
     reading.finish()
 }
 
-/// The answer to a question of [`Reading`] or [`HostKeysUpdate`](konko_core::hosts::HostKeysUpdate).
+/// The answer to a question of [`Reading`] or [`HostKeysUpdate`].
 pub fn answer(question: Question<'_>) -> Contents {
     match question {
         Question::Read { path, max } => read_up_to(path, max),

@@ -2,7 +2,7 @@
 //!
 //! [`connect`](crate::Client::connect_configured) is the whole of it in one call. [`Configured`] is what lies between: what the
 //! configuration says of a host, and the options that come of it, which can still be changed. The rest is for
-//! whoever drives a [`Lookup`](konko_core::ssh_config::Lookup) of the core without it: an event loop, an async runtime.
+//! whoever drives a [`Lookup`] of the core without it: an event loop, an async runtime.
 
 mod answers;
 mod options;
