@@ -166,6 +166,23 @@ fn everything(agent: &Agent, add: &Add, other: &Add, keys: &KeyRing) {
     assert!(asked.contains("Allow use of key") && asked.contains("SHA256:"), "{asked}");
     agent.answer(None);
     add.run(agent, &["-D"]).expect_code(0);
+    certificates(agent, add, other, keys);
+}
+
+/// A certificate beside a key file goes along, is shown by both alike, and goes with `-d` or alone.
+fn certificates(agent: &Agent, add: &Add, other: &Add, keys: &KeyRing) {
+    let lines = |program: &Add| program.run(agent, &["-L"]).stdout.text().lines().count();
+    for (kind, _) in KINDS {
+        let key = path(keys.private(&format!("user_{kind}")));
+        add.run(agent, &[&key]).expect_code(0);
+        assert_eq!((lines(add), lines(other)), (2, 2), "{kind}");
+        for show in [&["-l"][..], &["-L"]] {
+            assert_eq!(add.run(agent, show).stdout.text(), other.run(agent, show).stdout.text());
+        }
+        add.run(agent, &["-T", &path(keys.certificate(&format!("user_{kind}")))]).expect_code(0);
+        other.run(agent, &["-d", &key]).expect_code(0);
+        add.run(agent, &["-l"]).expect_code(1);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use konko_core::agent::{AgentError, Client, Constraints, Identity, Place, Purpose, Reply, places};
 use konko_core::client::SessionBinding;
-use konko_core::keys::{PrivateKey, SignatureAlgorithm};
+use konko_core::keys::{Certificate, PrivateKey, SignatureAlgorithm};
 
 /// Read at once from an agent.
 const READ: usize = 4096;
@@ -182,6 +182,21 @@ impl Agent {
         constraints: &Constraints,
     ) -> Result<(), AgentFailure> {
         let asked = self.client.add(key, comment, constraints);
+        self.done(asked)
+    }
+
+    /// Adds a key under a certificate, beside the plain key if that is there.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub fn add_certified(
+        &mut self,
+        key: &PrivateKey,
+        certificate: &Certificate,
+        comment: &[u8],
+        constraints: &Constraints,
+    ) -> Result<(), AgentFailure> {
+        let asked = self.client.add_certified(key, certificate, comment, constraints);
         self.done(asked)
     }
 

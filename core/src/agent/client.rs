@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::message::{Frames, QUERY, SESSION_BIND, flags_of, framed, number};
 use super::{AgentError, Constraints, Identity, MAX_IDENTITIES, Purpose};
-use crate::keys::{PrivateKey, SignatureAlgorithm};
+use crate::keys::{Certificate, KeyError, PrivateKey, SignatureAlgorithm};
 use crate::wire::{Reader, Sink};
 
 /// A client of an agent, over one connection to it.
@@ -131,6 +131,31 @@ impl Client {
             out.put_u8(kind);
             out.put_string(key.public().key_type().name().as_bytes());
             out.put(key.expose_fields());
+            out.put_string(comment);
+            constraints.put(out);
+        })
+    }
+
+    /// Adds a key under a certificate, beside the plain key if that is there.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); [`AgentError::Key`] for a certificate that is for another key.
+    pub fn add_certified(
+        &mut self,
+        key: &PrivateKey,
+        certificate: &Certificate,
+        comment: &[u8],
+        constraints: &Constraints,
+    ) -> Result<(), AgentError> {
+        constraints.check(false)?;
+        if certificate.key() != key.public() {
+            return Err(AgentError::Key(KeyError::OtherKey));
+        }
+        let kind = if constraints.is_empty() { number::ADD } else { number::ADD_CONSTRAINED };
+        self.ask(Asked::Do("add a certificate"), |out| {
+            out.put_u8(kind);
+            key.put_given(certificate, out);
             out.put_string(comment);
             constraints.put(out);
         })

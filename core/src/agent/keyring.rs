@@ -105,11 +105,31 @@ impl Keyring {
         constraints: &Constraints,
         now: Time,
     ) -> Result<(), AgentError> {
+        self.add_as(key, key.public(), comment, constraints, now)
+    }
+
+    /// Adds a key that is shown as `shown`: its public half, or a certificate for it
+    /// ([`Certificate::public`](crate::keys::Certificate::public)). The same key can be there in several such shapes.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add); [`AgentError::Key`] for a certificate that is for another key.
+    pub fn add_as(
+        &mut self,
+        key: &PrivateKey,
+        shown: &PublicKey,
+        comment: &[u8],
+        constraints: &Constraints,
+        now: Time,
+    ) -> Result<(), AgentError> {
         constraints.check(false)?;
         if constraints.confirm && !self.asks {
             return Err(AgentError::Constraint("nobody can be asked before the key is used"));
         }
-        let pair = key.key_pair(self.provider).map_err(|bad| AgentError::Key(bad.into()))?;
+        let mut pair = key.key_pair(self.provider).map_err(|bad| AgentError::Key(bad.into()))?;
+        if pair.public() != shown {
+            pair = pair.certified(shown).map_err(AgentError::Key)?;
+        }
         let lifetime = constraints.lifetime.or(self.lifetime);
         let held = Held {
             blob: pair.public().to_blob(),

@@ -44,7 +44,7 @@ pub use keyring::Keyring;
 pub use place::{Place, places};
 pub use server::{Confirm, Server};
 
-use crate::keys::PublicKey;
+use crate::keys::{Certificate, KeyError, PublicKey};
 
 /// Most bytes of a message behind its length (OpenSSH `AGENT_MAX_LEN`).
 pub const MAX_MESSAGE: usize = 256 * 1024;
@@ -75,7 +75,17 @@ pub struct Identity {
 
 impl Identity {
     fn new(blob: &[u8], comment: &[u8]) -> Self {
-        Identity { blob: blob.to_vec(), comment: comment.to_vec(), key: PublicKey::from_blob(blob).ok() }
+        Identity { blob: blob.to_vec(), comment: comment.to_vec(), key: read_key(blob).ok() }
+    }
+}
+
+/// A key, or a certificate, by its blob.
+fn read_key(blob: &[u8]) -> Result<PublicKey, KeyError> {
+    match PublicKey::from_blob(blob) {
+        Err(KeyError::CertificateGiven) => {
+            Certificate::from_blob(blob).map(|certificate| certificate.public().clone())
+        }
+        key => key,
     }
 }
 

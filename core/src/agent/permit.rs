@@ -4,6 +4,7 @@
 use alloc::vec::Vec;
 
 use super::destination::{Destination, Hop};
+use super::read_key;
 use crate::keys::PublicKey;
 use crate::text::pattern::matches;
 use crate::wire::{DecodeError, Reader};
@@ -60,7 +61,7 @@ impl Bindings {
             None => self.list.len() == 1,
         };
         bound
-            && PublicKey::from_blob(login.key).as_ref() == Ok(key)
+            && read_key(login.key).as_ref() == Ok(key)
             && key.signature_algorithms().iter().any(|a| a.name().as_bytes() == login.algorithm)
             && login.session_id == last.session_id
             && self.permit(ways, Some(login.user))

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::keyring::Keyring;
 use super::message::{Frames, QUERY, SESSION_BIND, algorithm_of, framed, number};
 use super::permit::{Binding, Bindings};
-use super::{AgentError, Constraints, MAX_BINDINGS, MAX_SESSION_ID};
+use super::{AgentError, Constraints, MAX_BINDINGS, MAX_SESSION_ID, read_key};
 use crate::connection::Decision;
 use crate::keys::{PrivateKey, PublicKey, SignatureAlgorithm, signature};
 use crate::time::Time;
@@ -168,7 +168,7 @@ impl Server {
             number::SIGN => self.on_sign(keyring, r)?,
             number::ADD | number::ADD_CONSTRAINED => self.add(keyring, now, r)?,
             number::REMOVE => {
-                let key = PublicKey::from_blob(r.string()?)?;
+                let key = read_key(r.string()?)?;
                 r.end()?;
                 let seen = self.sees(keyring, &key);
                 if seen {
@@ -226,21 +226,21 @@ impl Server {
     }
 
     fn add(&self, keyring: &mut Keyring, now: Time, mut r: Reader<'_>) -> Result<Done, AgentError> {
-        let key = PrivateKey::read_typed(&mut r)?;
+        let (key, shown) = PrivateKey::read_given(&mut r)?;
         let comment = r.string()?;
         let constraints = Constraints::read(&mut r, false)?;
-        if keyring.find(key.public()).is_some() && !self.sees(keyring, key.public()) {
+        if keyring.find(&shown).is_some() && !self.sees(keyring, &shown) {
             // A key that cannot be seen from here cannot be replaced from here.
             return Ok(Done::No);
         }
-        keyring.add(&key, comment, &constraints, now)?;
+        keyring.add_as(&key, &shown, comment, &constraints, now)?;
         Ok(Done::Yes)
     }
 
     fn on_sign(&mut self, keyring: &mut Keyring, mut r: Reader<'_>) -> Result<Done, AgentError> {
         let (blob, message, flags) = (r.string()?, r.string()?, r.u32()?);
         r.end()?;
-        let key = PublicKey::from_blob(blob)?;
+        let key = read_key(blob)?;
         let (Some(held), Some(algorithm)) =
             (keyring.find(&key), algorithm_of(key.signature_algorithms(), flags))
         else {

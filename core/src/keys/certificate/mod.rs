@@ -7,6 +7,7 @@
 mod check;
 mod fields;
 mod format;
+mod given;
 mod issue;
 mod validity;
 

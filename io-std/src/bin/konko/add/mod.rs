@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use konko::core::agent::Constraints;
 use konko::core::client::Password;
 use konko::core::crypto::HashAlgorithm;
-use konko::core::keys::{KeyError, MAX_FILE, PrivateKey, PublicKey, signature};
+use konko::core::keys::{Certificate, KeyError, MAX_FILE, PrivateKey, PublicKey, signature};
 use konko::core::provider;
 use konko::core::wire::{Reader, SshStr};
 use konko::{Agent, AgentFailure, AgentSocket, key_file};
@@ -257,19 +257,45 @@ impl Args {
             b"" => name.clone().into_bytes(),
             comment => comment.to_vec(),
         };
-        if self.certificates_only {
-            return Ok(());
-        }
         let could_not = |e: AgentFailure| format!("Could not add identity \"{name}\": {e}");
-        agent.add(&key, &comment, constraints).map_err(could_not)?;
-        self.tell(format_args!("Identity added: {name} ({})", SshStr::new(&comment)));
+        if !self.certificates_only {
+            agent.add(&key, &comment, constraints).map_err(could_not)?;
+            self.tell(format_args!("Identity added: {name} ({})", SshStr::new(&comment)));
+            self.tell_constraints();
+        }
+        if !self.keys_only {
+            self.add_certificate(agent, path, &key, &comment, constraints)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the certificate beside a key file, where there is one.
+    fn add_certificate(
+        &self,
+        agent: &mut Agent,
+        path: &Path,
+        key: &PrivateKey,
+        comment: &[u8],
+        constraints: &Constraints,
+    ) -> Done {
+        let Some((name, certificate)) = certificate(path)? else { return Ok(()) };
+        if certificate.key() != key.public() {
+            return Err(format!("Certificate {name} does not match private key {}", path.display()));
+        }
+        let added = agent.add_certified(key, &certificate, comment, constraints);
+        added.map_err(|e| format!("Certificate {name} ({}) add failed: {e}", certificate.key_id()))?;
+        self.tell(format_args!("Certificate added: {name} ({})", certificate.key_id()));
+        self.tell_constraints();
+        Ok(())
+    }
+
+    fn tell_constraints(&self) {
         if let Some(seconds) = self.lifetime.filter(|seconds| *seconds > 0) {
             self.tell(format_args!("Lifetime set to {seconds} seconds"));
         }
         if self.confirm {
             self.tell("The user must confirm each use of the key");
         }
-        Ok(())
     }
 
     /// Asks for the passphrase until it is right; nothing gives up.
@@ -293,7 +319,15 @@ impl Args {
             return self.remove_listed(agent);
         }
         let (key, comment) = public(path)?;
-        self.remove_one(agent, &key, &comment, &path.display().to_string())
+        if !self.certificates_only {
+            self.remove_one(agent, &key, &comment, &path.display().to_string())?;
+        }
+        match certificate(path)? {
+            Some((name, certificate)) if !self.keys_only => {
+                self.remove_one(agent, certificate.public(), &comment, &name)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn remove_one(&self, agent: &mut Agent, key: &PublicKey, comment: &[u8], name: &str) -> Done {
@@ -366,6 +400,16 @@ fn read(path: &Path) -> Done<(String, Zeroizing<Vec<u8>>)> {
     }
     let bytes = key_file::read(path).map_err(failed)?;
     Ok((name, bytes))
+}
+
+/// The certificate beside a key file, and its name; `None` where there is none.
+fn certificate(path: &Path) -> Done<Option<(String, Certificate)>> {
+    let path = key_file::certificate_path(path);
+    let name = path.display().to_string();
+    let Ok(bytes) = key_file::read(&path) else { return Ok(None) };
+    let read = Certificate::from_openssh_line(&bytes).map(|(certificate, _)| certificate);
+    read.map(|certificate| Some((name.clone(), certificate)))
+        .map_err(|e| format!("Failed to load certificate \"{name}\": {e}"))
 }
 
 /// The public half of a key file, or what stands in a `.pub` file, or in the one beside.

@@ -48,7 +48,7 @@ pub fn sign(args: &Args) -> Result<(), Failure> {
     if args.words.is_empty() {
         return Err("give the public keys that are to be certified".into());
     }
-    let authority = private_key(authority_path, None)?;
+    let authority = private_key(authority_path, args.change.old.as_ref())?;
     let algorithm = algorithm(args, &authority)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.as_secs());
     let validity = match &flags.validity {

@@ -174,7 +174,7 @@ impl Signer {
             _ if args.agent => return Err("Couldn't get agent socket".into()),
             _ => {}
         }
-        let private = private_key(&private_path(path)?, None)?;
+        let private = private_key(&private_path(path)?, args.change.old.as_ref())?;
         if *private.public() != public.plain() {
             return Err(format!("Public key {} doesn't match private", path.display()).into());
         }
