@@ -8,7 +8,7 @@ use super::defaults::{DEFAULTS, IDENTITIES, NONE_IS_NOTHING};
 use super::error::Wrong;
 use super::keyword::{Algorithms, Keyword, Kind, Tokens};
 use super::lookup::{Answers, Stop};
-use super::reader::{AGENT_PATH, REKEY_TIME, Reader};
+use super::reader::{AGENT_PATH, FORWARDS, REKEY_TIME, Reader};
 use super::request::{Given, Local, Request};
 use super::tokens::Context;
 use super::value::is_none;
@@ -108,6 +108,10 @@ impl Config {
             b"none" => None,
             shown => super::value::escaped(shown),
         }
+    }
+
+    pub(super) fn forwards(&self) -> &[Setting] {
+        self.values.get(FORWARDS).map_or(&[], Vec::as_slice)
     }
 
     /// The names that a list of algorithms comes to, in order. OpenSSH's names are among them whether konko has the
@@ -255,7 +259,7 @@ impl Config {
 
     fn settle_defaults(&mut self) {
         if self.flag("ClearAllForwardings") {
-            for name in ["LocalForward", "RemoteForward", "DynamicForward"] {
+            for name in ["LocalForward", "RemoteForward", "DynamicForward", FORWARDS, "Tunnel"] {
                 self.values.remove(name);
             }
         }
@@ -342,6 +346,10 @@ impl Config {
         if command && remote {
             return Err(Wrong::TwoCommands.into());
         }
+        let typed = |s: &Setting| s.at.as_ref().is_some_and(|at| at.line == 0) && s.words == [b"subsystem"];
+        if !command && self.settings("SessionType").iter().any(typed) {
+            return Err(Wrong::NoSubsystem.into());
+        }
         let session = self.words("SessionType").first().is_none_or(|kind| kind != b"none");
         if self.flag("ForkAfterAuthentication") && !command && !remote && session {
             return Err(Wrong::Background.into());
@@ -387,8 +395,8 @@ impl Config {
         });
         let pairs: Result<Words, Stop> = pairs.collect();
         changed.push(("SetEnv", 0, pairs.map_err(wrong("SetEnv"))?));
-        for name in ["LocalForward", "RemoteForward", "DynamicForward"] {
-            for (n, setting) in self.settings(name).iter().enumerate() {
+        for name in ["LocalForward", "RemoteForward", "DynamicForward", FORWARDS] {
+            for (n, setting) in self.values.get(name).into_iter().flatten().enumerate() {
                 let path = |word: &Vec<u8>| match word.contains(&b'/') {
                     true => context.expand(word, Tokens::Usual, false, answers),
                     false => Ok(word.clone()),

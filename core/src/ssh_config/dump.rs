@@ -242,16 +242,14 @@ impl Dump<'_> {
     fn forwards(&mut self, name: &'static str) {
         let config = self.config;
         let dynamic = name == "DynamicForward";
-        for setting in config.settings("LocalForward") {
+        for setting in config.forwards() {
             let [listen, target] = setting.words() else { continue };
-            if !dynamic {
-                self.line(name, &[listen, &b" "[..], target].concat());
-            } else if target.contains(&b'/') {
+            let (proxy, socket) = (target == b"[socks]:0", target.contains(&b'/'));
+            if dynamic && (proxy || socket) {
                 self.line(name, listen);
+            } else if !dynamic && !proxy {
+                self.line(name, &[listen, &b" "[..], target].concat());
             }
-        }
-        for setting in config.settings("DynamicForward").iter().filter(|_| dynamic) {
-            self.line(name, setting.words().first().map_or(b"", Vec::as_slice));
         }
     }
 }

@@ -78,6 +78,8 @@ pub enum Wrong {
     JumpLoop(Vec<u8>),
     /// A command was given, and `RemoteCommand` is another.
     TwoCommands,
+    /// A subsystem is wanted on the command line, and none is named.
+    NoSubsystem,
     /// To go into the background, a command is needed.
     Background,
     /// `ConnectionAttempts` is 0.
@@ -138,6 +140,7 @@ impl fmt::Display for Wrong {
             Wrong::Unresolved(host) => write!(f, "Could not resolve host \"{}\"", shown(host)),
             Wrong::JumpLoop(host) => write!(f, "jumphost loop via {}", shown(host)),
             Wrong::TwoCommands => f.write_str("Cannot execute command-line and remote command."),
+            Wrong::NoSubsystem => f.write_str("You must specify a subsystem to invoke."),
             Wrong::Background => f.write_str("Cannot fork into background without a command to execute."),
             Wrong::NoAttempts => f.write_str("Invalid number of ConnectionAttempts"),
             Wrong::NothingLeft => f.write_str("nothing is left of the list of algorithms"),

@@ -24,6 +24,8 @@ const SYSTEM_FOLDER: &[u8] = b"/etc/ssh/";
 /// The half of `RekeyLimit` and of `ForwardAgent` that is set by itself.
 pub(super) const REKEY_TIME: &str = "RekeyLimit time";
 pub(super) const AGENT_PATH: &str = "ForwardAgent path";
+/// `LocalForward` and `DynamicForward` in the order in which they stand, as they are printed.
+pub(super) const FORWARDS: &str = "LocalForward and DynamicForward";
 
 /// Where a line stands, and what that means for it.
 struct Place<'p> {
@@ -508,7 +510,11 @@ impl<'r> Reader<'r> {
         let words =
             forward::forward(&text, dynamic, remote).filter(|_| !dynamic || row.name != "LocalForward");
         let wrong = || Wrong::Value(text.clone(), "a forwarding such as 8080 host:80".into());
-        self.add(row.name, words.ok_or_else(wrong)?, place);
+        let words = words.ok_or_else(wrong)?;
+        if !remote {
+            self.add(FORWARDS, words.clone(), place);
+        }
+        self.add(row.name, words, place);
         Ok(())
     }
 
