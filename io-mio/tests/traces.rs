@@ -299,7 +299,7 @@ impl Handler for Blocking {
 /// The script on a loop against the blocking server: what the client saw.
 fn std_server(scenario: &Scenario) -> Vec<String> {
     let methods = [Method::PublicKey, Method::Password, Method::KeyboardInteractive].into_iter().collect();
-    let options = ServerOptions::new([support::host_key()]).methods(methods);
+    let options = ServerOptions::new([support::host_key()]).methods(methods).keep_host_keys_untold();
     let server = Server::listen("127.0.0.1:0", options, |_| Blocking).unwrap();
     let mut client = Loop::new(Settings::default()).unwrap();
     let id = client.hub().connect(server.local_addr(), Arc::new(scenario::client_config())).unwrap();

@@ -60,6 +60,13 @@ impl MatchBlock {
         &self.at
     }
 
+    /// Whether it asks about something, such as `group`, itself or by a block around it: whoever never knows that cannot
+    /// obey it, and a negated condition would always hold.
+    pub fn asks_about(&self, criterion: &str) -> bool {
+        let own = self.criteria.iter().any(|c| c.name == criterion.as_bytes());
+        own || self.outer.as_ref().is_some_and(|outer| outer.asks_about(criterion))
+    }
+
     fn holds(&self, connection: &Connection<'_>) -> bool {
         let all = self.criteria.iter().all(|c| one(c, connection) != c.negated);
         all && self.outer.as_ref().is_none_or(|outer| outer.holds(connection))

@@ -2,13 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
 use konko_core::hosts::UpdateHostKeys;
-use konko_core::keys::SignatureAlgorithm;
+use konko_core::keys::{Certificate, PrivateKey, SignatureAlgorithm};
 use konko_core::provider;
 use konko_core::ssh_config::{Algorithms as List, Config, Wrong};
 use konko_core::transport::Keepalive;
@@ -22,6 +22,7 @@ use crate::auth::Auth;
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::hosts::{HostKeys, KnownHostsFiles};
+use crate::key_file;
 use crate::options::{AddressFamily, ClientOptions};
 
 /// What the user's configuration says of one host, and what comes of it.
@@ -94,7 +95,7 @@ impl Configured {
     }
 
     /// How the user logs in, without anybody being asked: with the agent (`IdentityAgent`, `SSH_AUTH_SOCK`), and the
-    /// files of keys that are there and open without a passphrase.
+    /// files of keys that are there and open without a passphrase, under the certificates that are named or beside them.
     pub fn auth(&self) -> Auth<'static> {
         let config = &self.config;
         let mut auth = Auth::new().none();
@@ -108,8 +109,18 @@ impl Configured {
         if config.flag("IdentitiesOnly") {
             auth = auth.identities_only();
         }
-        let files = identity_files(config).unwrap_or_default();
-        files.into_iter().filter(|path| path.exists()).fold(auth, Auth::key_file)
+        let mut files = identity_files(config).unwrap_or_default();
+        files.retain(|path| path.exists());
+        let named = certificate_files(config).unwrap_or_default();
+        for certificate in &named {
+            if let Some(key) = files.iter().find(|path| certifies(certificate, path)) {
+                auth = auth.certified_key_file_with(key, certificate, |_| None);
+            }
+        }
+        files.into_iter().fold(auth, |auth, path| match named.is_empty() {
+            true => auth.key_file(path),
+            false => auth.plain_key_file_with(path, |_| None),
+        })
     }
 
     /// Connects, checks the host key, and logs in.
@@ -133,6 +144,14 @@ impl Client {
     pub fn connect_configured(host: &str) -> Result<Self, Error> {
         Configured::new(host)?.connect()
     }
+}
+
+/// Whether a file holds a certificate for the key in another.
+fn certifies(certificate: &Path, key: &Path) -> bool {
+    let of = key_file::read(certificate).ok().and_then(|bytes| {
+        Certificate::from_openssh_line(&bytes).ok().map(|(certificate, _)| certificate.key().clone())
+    });
+    of.is_some() && key_file::read(key).ok().and_then(|bytes| PrivateKey::public_of(&bytes).ok()) == of
 }
 
 /// The algorithms that lists of a configuration change.

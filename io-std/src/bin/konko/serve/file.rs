@@ -84,6 +84,9 @@ const ABSENT: &[&str] = &[
     "versionaddendum",
 ];
 
+/// What is never known of a client here.
+const UNKNOWN: &[&str] = &["group", "rdomain"];
+
 /// What a file says besides settings.
 #[derive(Debug, Default)]
 pub struct FromFile {
@@ -125,6 +128,11 @@ pub fn read(path: &Path, settings: &mut Settings) -> Result<FromFile, String> {
         }
     }
     for entry in config.conditional() {
+        if let Some(what) =
+            UNKNOWN.iter().find(|what| entry.block().is_some_and(|block| block.asks_about(what)))
+        {
+            return Err(format!("{}: konko serve does not know what \"Match {what}\" asks", entry.at()));
+        }
         if !GATE.contains(&entry.line().keyword.as_str()) && !IDLE.contains(&entry.line().keyword.as_str()) {
             let why = "konko serve cannot do this for some connections only";
             return Err(format!("{}: {}: {why}", entry.at(), entry.line().keyword));
@@ -335,6 +343,11 @@ mod tests {
             ("AllowGroups staff\n", "allowgroups"),
             ("\nMatch User bob\n  ForceCommand x\n", "sshd_config:3: forcecommand"),
             ("Match User bob\nPasswordAuthentication perhaps\n", "perhaps"),
+            (
+                "Match !Group staff\nDenyUsers bob\n",
+                "sshd_config:2: konko serve does not know what \"Match group\" asks",
+            ),
+            ("Match RDomain x User bob\nRefuseConnection yes\n", "\"Match rdomain\""),
             ("Nonsense 1\n", "Bad configuration option"),
             ("MaxAuthTries x\n", "sshd_config:1: maxauthtries"),
             ("Port 1\nPort 2\n", "one place"),
