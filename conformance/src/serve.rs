@@ -86,7 +86,10 @@ impl Setup {
         };
         for (kind, _) in KINDS {
             file("--host-key", self.keys.private(&format!("host_{kind}")));
-            file("--host-certificate", self.keys.certificate(&format!("host_{kind}")));
+            // Clients in Go, such as rclone, take a certificate where there is one, and then want its authority.
+            if self.root.is_none() {
+                file("--host-certificate", self.keys.certificate(&format!("host_{kind}")));
+            }
         }
         file("--authorized-keys", self.folder.path().join("authorized_keys"));
         file("--password-file", self.folder.path().join("passwords"));
