@@ -90,8 +90,12 @@ impl Pair for WithServe {
         let limit = if openssh { openssh_limit(&chosen, load) } else { load.rekey };
         let bytes = Pattern { seed: 1, len: load.len };
         let mut call = self.client.call(home.path(), self.serve.port).user(&user);
-        call =
-            call.option("UserKnownHostsFile", known_hosts.display()).option("StrictHostKeyChecking", "yes");
+        // OpenSSH 10 believes no plain key where only certificates are to be taken.
+        let authorities = home.path().join("authorities");
+        let line = format!("@cert-authority * {}\n", self.serve.keys().public_line("ca"));
+        std::fs::write(&authorities, line).expect("the folder is writable");
+        let known_hosts = format!("{} {}", known_hosts.display(), authorities.display());
+        call = call.option("UserKnownHostsFile", known_hosts).option("StrictHostKeyChecking", "yes");
         call = call.option("BatchMode", "yes").identity(self.serve.keys(), "user_ed25519");
         call = call.option("RekeyLimit", limit).feed(Feed::Pattern(bytes));
         for (option, value) in cell.options() {

@@ -347,8 +347,8 @@ impl Args {
             if text.is_empty() || text.starts_with(b"#") {
                 continue;
             }
-            let removed = match PublicKey::from_openssh_line(text) {
-                Ok((key, comment)) => self.remove_one(agent, &key, comment.as_bytes(), "(stdin)"),
+            let removed = match public_line(text) {
+                Ok((key, comment)) => self.remove_one(agent, &key, &comment, "(stdin)"),
                 Err(e) => Err(format!("(stdin):{number}: invalid key: {e}")),
             };
             match removed {
@@ -412,12 +412,20 @@ fn certificate(path: &Path) -> Done<Option<(String, Certificate)>> {
         .map_err(|e| format!("Failed to load certificate \"{name}\": {e}"))
 }
 
+/// The line of a public key or a certificate, and its comment.
+fn public_line(line: &[u8]) -> Result<(PublicKey, Vec<u8>), KeyError> {
+    match PublicKey::from_openssh_line(line) {
+        Err(KeyError::CertificateGiven) => {
+            let (certificate, comment) = Certificate::from_openssh_line(line)?;
+            Ok((certificate.public().clone(), comment.as_bytes().to_vec()))
+        }
+        key => key.map(|(key, comment)| (key, comment.as_bytes().to_vec())),
+    }
+}
+
 /// The public half of a key file, or what stands in a `.pub` file, or in the one beside.
 fn public(path: &Path) -> Done<(PublicKey, Vec<u8>)> {
-    let line = |bytes: &[u8]| {
-        let parsed = PublicKey::from_openssh_line(bytes.trim_ascii()).ok();
-        parsed.map(|(key, comment)| (key, comment.as_bytes().to_vec()))
-    };
+    let line = |bytes: &[u8]| public_line(bytes.trim_ascii()).ok();
     let name = path.display();
     let bytes = key_file::read(path).map_err(|e| format!("Bad key file {name}: {}", reason(&e)))?;
     let beside = || key_file::read(key_file::public_path(path)).ok().and_then(|bytes| line(&bytes));
