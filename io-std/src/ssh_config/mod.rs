@@ -13,5 +13,5 @@ pub use konko_core::ssh_config::{
     Question, Request, Setting, Tokens, Wrong, host_patterns,
 };
 pub use options::{
-    Configured, certificate_files, client_options, defaults, identity_files, known_hosts, left_out,
+    Configured, certificate_files, client_options, defaults, identity_files, keys, known_hosts, left_out,
 };

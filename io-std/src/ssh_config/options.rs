@@ -2,10 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use konko_core::client::Password;
 use konko_core::crypto::{Cipher, Compression, Kex, Mac};
 use konko_core::hosts::UpdateHostKeys;
 use konko_core::keys::{Certificate, PrivateKey, SignatureAlgorithm};
@@ -18,7 +19,7 @@ use konko_core::wire::SshStr;
 
 use super::answers;
 use crate::agent::AgentSocket;
-use crate::auth::Auth;
+use crate::auth::{Auth, PasswordPrompt};
 use crate::client::Client;
 use crate::error::{Error, ErrorKind};
 use crate::hosts::{HostKeys, KnownHostsFiles};
@@ -98,29 +99,13 @@ impl Configured {
     /// files of keys that are there and open without a passphrase, under the certificates that are named or beside them.
     pub fn auth(&self) -> Auth<'static> {
         let config = &self.config;
-        let mut auth = Auth::new().none();
+        let auth = Auth::new().none();
         if config.words("PubkeyAuthentication") == [b"false"] {
             return auth;
         }
-        let named = config.words("IdentityAgent").first().map(|agent| OsStr::from_bytes(agent));
-        if let Some(agent) = AgentSocket::named(named) {
-            auth = auth.agent(agent);
-        }
-        if config.flag("IdentitiesOnly") {
-            auth = auth.identities_only();
-        }
         let mut files = identity_files(config).unwrap_or_default();
         files.retain(|path| path.exists());
-        let named = certificate_files(config).unwrap_or_default();
-        for certificate in &named {
-            if let Some(key) = files.iter().find(|path| certifies(certificate, path)) {
-                auth = auth.certified_key_file_with(key, certificate, |_| None);
-            }
-        }
-        files.into_iter().fold(auth, |auth, path| match named.is_empty() {
-            true => auth.key_file(path),
-            false => auth.plain_key_file_with(path, |_| None),
-        })
+        keys(config, auth, files, |_| None, |_| ())
     }
 
     /// Connects, checks the host key, and logs in.
@@ -146,12 +131,47 @@ impl Client {
     }
 }
 
-/// Whether a file holds a certificate for the key in another.
-fn certifies(certificate: &Path, key: &Path) -> bool {
-    let of = key_file::read(certificate).ok().and_then(|bytes| {
-        Certificate::from_openssh_line(&bytes).ok().map(|(certificate, _)| certificate.key().clone())
+/// The keys of a login in OpenSSH's order: those with a certificate that is named (`CertificateFile`), the agent's
+/// (`IdentityAgent`, `IdentitiesOnly`), then those of `files`, each with the certificate beside its file unless some are named
+/// (sshconnect2.c `pubkey_prepare`, ssh.c `load_public_identity_files`). `ask` is asked for passphrases; `warn` hears of
+/// what is named and cannot be used.
+pub fn keys<'a>(
+    config: &Config,
+    mut auth: Auth<'a>,
+    files: Vec<PathBuf>,
+    ask: impl FnMut(PasswordPrompt<'_>) -> Option<Password> + Copy + 'a,
+    warn: impl Fn(&str),
+) -> Auth<'a> {
+    let named = certificate_files(config).unwrap_or_else(|e| {
+        warn(&format!("CertificateFile: {e}"));
+        Vec::new()
     });
-    of.is_some() && key_file::read(key).ok().and_then(|bytes| PrivateKey::public_of(&bytes).ok()) == of
+    for path in &named {
+        let bytes = key_file::read(path).ok();
+        let read = bytes.and_then(|bytes| Some(Certificate::from_openssh_line(&bytes).ok()?.0));
+        let Some(certificate) = read else {
+            warn(&format!("{}: this is no certificate, or cannot be read; it is not used", path.display()));
+            continue;
+        };
+        let mine = |file: &&PathBuf| {
+            let public = key_file::read(file).ok().and_then(|bytes| PrivateKey::public_of(&bytes).ok());
+            public.as_ref() == Some(certificate.key())
+        };
+        if let Some(file) = files.iter().find(mine) {
+            auth = auth.certified_key_file_with(file, path, ask);
+        }
+    }
+    let agent = config.words("IdentityAgent").first().map(|agent| OsStr::from_bytes(agent));
+    if let Some(agent) = AgentSocket::named(agent) {
+        auth = auth.agent(agent);
+    }
+    if config.flag("IdentitiesOnly") {
+        auth = auth.identities_only();
+    }
+    files.into_iter().fold(auth, |auth, path| match named.is_empty() {
+        true => auth.key_file_with(path, ask),
+        false => auth.plain_key_file_with(path, ask),
+    })
 }
 
 /// The algorithms that lists of a configuration change.

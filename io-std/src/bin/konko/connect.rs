@@ -1,9 +1,9 @@
 //! Connecting and logging in, for all commands that do.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,12 +12,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use konko::core::client::Password;
 use konko::core::error::Fault;
-use konko::core::keys::{Certificate, PrivateKey, PublicKey};
+use konko::core::keys::PublicKey;
 use konko::core::wire::SshStr;
 use konko::ssh_config::{self, Config};
 use konko::{
-    AgentSocket, Answer, Auth, Client, ClientOptions, Error, ErrorKind, FdStream, Notice, PasswordPrompt,
-    Questions, UnknownHost,
+    Answer, Auth, Client, ClientOptions, Error, ErrorKind, FdStream, Notice, PasswordPrompt, Questions,
+    UnknownHost,
 };
 
 use crate::obeyed;
@@ -139,41 +139,13 @@ impl Login {
         auth
     }
 
-    /// Keys in OpenSSH's order: those with a certificate that was named, the agent's, then the others, each with the certificate
-    /// beside its file unless some were named (sshconnect2.c `pubkey_prepare`, ssh.c `load_public_identity_files`).
-    fn keys<'s>(&'s self, mut auth: Auth<'s>) -> Auth<'s> {
-        let named = ssh_config::certificate_files(&self.config).unwrap_or_else(|e| {
-            say(&format!("konko: CertificateFile: {e}"));
-            Vec::new()
-        });
-        let identities = self.identities();
-        for certificate in &named {
-            let key = konko::key_file::read(certificate)
-                .ok()
-                .and_then(|bytes| Some(Certificate::from_openssh_line(&bytes).ok()?.0.key().clone()));
-            if key.is_none() && self.verbosity > -3 {
-                let path = certificate.display();
-                say(&format!("konko: {path}: this is no certificate, or cannot be read; it is not used"));
+    fn keys<'s>(&'s self, auth: Auth<'s>) -> Auth<'s> {
+        let warn = |text: &str| {
+            if self.verbosity > -3 {
+                say(&format!("konko: {text}"));
             }
-            let mine = |path: &&PathBuf| {
-                let public = konko::key_file::read(path).ok().and_then(|b| PrivateKey::public_of(&b).ok());
-                public.is_some() && public == key
-            };
-            if let Some(path) = identities.iter().find(mine) {
-                auth = auth.certified_key_file_with(path, certificate, |prompt| self.ask(prompt));
-            }
-        }
-        let agent = self.config.words("IdentityAgent").first().map(|agent| OsStr::from_bytes(agent));
-        if let Some(agent) = AgentSocket::named(agent) {
-            auth = auth.agent(agent);
-        }
-        if self.config.flag("IdentitiesOnly") {
-            auth = auth.identities_only();
-        }
-        identities.into_iter().fold(auth, |auth, path| match named.is_empty() {
-            true => auth.key_file_with(path, |prompt| self.ask(prompt)),
-            false => auth.plain_key_file_with(path, |prompt| self.ask(prompt)),
-        })
+        };
+        ssh_config::keys(&self.config, auth, self.identities(), |prompt| self.ask(prompt), warn)
     }
 
     fn identities(&self) -> Vec<PathBuf> {
